@@ -1,0 +1,93 @@
+import { closeSync, openSync } from "node:fs";
+import { EPOLLIN, type Epoll } from "./epoll.js";
+import { hasCode } from "./libc.js";
+import { makeMemFd, takeMemFd } from "./memfd.js";
+import { type ExitStatus, openPidFd, reap, signalPidFd } from "./pidfd.js";
+import { type SpawnOptions, spawn } from "./spawn.js";
+
+/** /dev/null, open for reading and writing: the stdio of children that have none. */
+export const devNull: number = openSync("/dev/null", "r+");
+
+const SIGKILL = 9;
+
+/** A child process of this one; reaped as soon as it ends. */
+export class Child {
+  readonly pid: number;
+  /** Resolves once it has ended and is reaped; never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  #pidFd: number | undefined;
+
+  /** Starts it. Throws what {@link spawn} throws. */
+  constructor(epoll: Epoll, path: string, argv: readonly string[], options: SpawnOptions) {
+    this.pid = spawn(path, argv, options);
+    this.exited = new Promise((resolve) => {
+      const fd = openPidFd(this.pid);
+      this.#pidFd = fd;
+      epoll.add(fd, EPOLLIN, () => {
+        const status = reap(this.pid);
+        if (status === undefined) return;
+        this.#pidFd = undefined;
+        epoll.remove(fd);
+        closeSync(fd);
+        resolve(status);
+      });
+    });
+  }
+
+  get running(): boolean {
+    return this.#pidFd !== undefined;
+  }
+
+  /** Kills it with SIGKILL; nothing happens when it has ended. */
+  kill(): void {
+    if (this.#pidFd === undefined) return;
+    try {
+      signalPidFd(this.#pidFd, SIGKILL);
+    } catch (error) {
+      if (!hasCode(error, "ESRCH")) throw error;
+    }
+  }
+}
+
+export interface CommandResult {
+  status: ExitStatus;
+  /** Its stdout and stderr as they came. */
+  output: string;
+}
+
+/** More than any runtime has to say; a runaway one must not fill our memory. */
+const OUTPUT_LIMIT = 1 << 20;
+
+/**
+ * Runs a command to its end and collects what it prints.
+ * @param options.signal kills it (SIGKILL) when aborted; the result is then rejected with the signal's reason
+ * @throws what {@link spawn} throws
+ */
+export async function runCommand(
+  epoll: Epoll,
+  path: string,
+  argv: readonly string[],
+  options: { env: readonly string[]; cwd?: string; stdin?: string; signal?: AbortSignal | undefined },
+): Promise<CommandResult> {
+  options.signal?.throwIfAborted();
+  const stdin = options.stdin === undefined ? devNull : makeMemFd("stdin", options.stdin);
+  const output = makeMemFd("output");
+  let text = "";
+  let status: ExitStatus;
+  try {
+    const child = new Child(epoll, path, argv, {
+      env: options.env,
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      fds: [stdin, output, output],
+    });
+    const kill = () => child.kill();
+    options.signal?.addEventListener("abort", kill);
+    status = await child.exited;
+    options.signal?.removeEventListener("abort", kill);
+  } finally {
+    if (stdin !== devNull) closeSync(stdin);
+    text = takeMemFd(output, OUTPUT_LIMIT);
+  }
+  options.signal?.throwIfAborted();
+  return { status, output: text };
+}

@@ -1,0 +1,104 @@
+import { closeSync } from "node:fs";
+import { makeEventFd, signalEventFd } from "./eventfd.js";
+import { libc, systemError } from "./libc.js";
+
+const epollCreate1 = libc.func("int epoll_create1(int flags)");
+const epollCtl = libc.func("int epoll_ctl(int epfd, int op, int fd, uint8_t *event)");
+const epollWait = libc.func("int epoll_wait(int epfd, uint8_t *events, int maxevents, int timeout)");
+
+export const EPOLLIN = 0x001;
+export const EPOLLHUP = 0x010;
+
+const EPOLL_CLOEXEC = 0x80000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+/** struct epoll_event is packed on x86-64 only. */
+const EVENT_SIZE = process.arch === "x64" ? 12 : 16;
+const DATA_OFFSET = EVENT_SIZE - 8;
+const MAX_EVENTS = 256;
+
+type Listener = (events: number) => void;
+
+/**
+ * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups), on one
+ * thread of libuv's pool. Callbacks run on the main thread, one after the other. Level-triggered: a callback drains its descriptor
+ * or removes it.
+ *
+ * A descriptor is known by a token of its own: a number that was closed and given out again while an event was under way can't
+ * be mistaken for the old one.
+ */
+export class Epoll {
+  readonly #fd: number;
+  readonly #wake: number;
+  readonly #events = Buffer.alloc(MAX_EVENTS * EVENT_SIZE);
+  readonly #event = Buffer.alloc(EVENT_SIZE);
+  readonly #listeners = new Map<number, Listener>();
+  readonly #tokens = new Map<number, number>();
+  #nextToken = 1;
+  #closed = false;
+
+  constructor() {
+    this.#fd = epollCreate1(EPOLL_CLOEXEC);
+    if (this.#fd < 0) throw systemError("epoll_create1");
+    this.#wake = makeEventFd();
+    this.#control(EPOLL_CTL_ADD, this.#wake, EPOLLIN, 0);
+    this.#wait();
+  }
+
+  /** How many descriptors are watched. */
+  get size(): number {
+    return this.#tokens.size;
+  }
+
+  /** Watches `fd`; hang-up and error are always reported. Throws a system error, or an Error when it is watched already. */
+  add(fd: number, events: number, listener: Listener): void {
+    if (this.#tokens.has(fd)) throw new Error(`epoll: descriptor ${fd} is watched already`);
+    const token = this.#nextToken++;
+    this.#control(EPOLL_CTL_ADD, fd, events, token);
+    this.#tokens.set(fd, token);
+    this.#listeners.set(token, listener);
+  }
+
+  /** Ends the watch; call it before the descriptor is closed. Does nothing for a descriptor that is not watched. */
+  remove(fd: number): void {
+    const token = this.#tokens.get(fd);
+    if (token === undefined) return;
+    this.#tokens.delete(fd);
+    this.#listeners.delete(token);
+    this.#control(EPOLL_CTL_DEL, fd, 0, 0);
+  }
+
+  /** Ends the waiting thread. Without it a pending wait would hold up the end of the process. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    signalEventFd(this.#wake);
+  }
+
+  #control(op: number, fd: number, events: number, token: number): void {
+    this.#event.writeUInt32LE(events, 0);
+    this.#event.writeBigUInt64LE(BigInt(token), DATA_OFFSET);
+    if (epollCtl(this.#fd, op, fd, this.#event) !== 0) throw systemError("epoll_ctl");
+  }
+
+  #wait(): void {
+    // An interrupted wait returns -1: simply wait again.
+    epollWait.async(this.#fd, this.#events, MAX_EVENTS, -1, (error: Error | null, count: number) => {
+      if (error) throw error;
+      try {
+        for (let i = 0; i < count && !this.#closed; i++) {
+          const event = i * EVENT_SIZE;
+          const token = Number(this.#events.readBigUInt64LE(event + DATA_OFFSET));
+          this.#listeners.get(token)?.(this.#events.readUInt32LE(event));
+        }
+      } finally {
+        if (this.#closed) {
+          closeSync(this.#fd);
+          closeSync(this.#wake);
+        } else {
+          this.#wait();
+        }
+      }
+    });
+  }
+}

@@ -1,0 +1,22 @@
+import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+import { libc, systemError } from "./libc.js";
+
+const memfdCreate = libc.func("int memfd_create(const char *name, unsigned int flags)");
+const MFD_CLOEXEC = 1;
+
+/** A file in memory, close-on-exec, holding `content` and to be read from its start: a child's stdin or output. Throws a system error. */
+export function makeMemFd(name: string, content = ""): number {
+  const fd: number = memfdCreate(name, MFD_CLOEXEC);
+  if (fd < 0) throw systemError("memfd_create");
+  // At an explicit position, which leaves the file offset that the child inherits at 0.
+  if (content !== "") writeSync(fd, content, 0);
+  return fd;
+}
+
+/** Everything in it, at most `limit` bytes, and closes it. */
+export function takeMemFd(fd: number, limit: number): string {
+  const content = Buffer.alloc(Math.min(fstatSync(fd).size, limit));
+  const length = content.length > 0 ? readSync(fd, content, 0, content.length, 0) : 0;
+  closeSync(fd);
+  return content.toString("utf8", 0, length);
+}

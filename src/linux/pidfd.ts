@@ -1,0 +1,31 @@
+import { libc, syscall, systemError } from "./libc.js";
+
+const waitpidCall = libc.func("int waitpid(int pid, _Out_ int *status, int options)");
+const SYS_pidfd_send_signal = 424;
+const SYS_pidfd_open = 434;
+const WNOHANG = 1;
+
+/** A descriptor that stands for this process for good: it gets readable when the process ends, and never means another one. Throws a system error; ESRCH when there is none. */
+export function openPidFd(pid: number): number {
+  const fd = Number(syscall(SYS_pidfd_open, pid, 0, 0, 0));
+  if (fd < 0) throw systemError("pidfd_open");
+  return fd;
+}
+
+/** Throws a system error; ESRCH when the process has ended, EINVAL when there is no such signal. */
+export function signalPidFd(fd: number, signal: number): void {
+  if (Number(syscall(SYS_pidfd_send_signal, fd, signal, 0, 0)) < 0) throw systemError("kill");
+}
+
+/** How a child ended: its exit code, or 128 + N after signal N. */
+export type ExitStatus = number;
+
+/** Reaps a child that has ended; undefined while it runs. A process that is no child of ours (any more) throws ECHILD. */
+export function reap(pid: number): ExitStatus | undefined {
+  const status = [0];
+  const result: number = waitpidCall(pid, status, WNOHANG);
+  if (result < 0) throw systemError("waitpid");
+  if (result === 0) return undefined;
+  const signal = status[0]! & 0x7f;
+  return signal === 0 ? (status[0]! >> 8) & 0xff : 128 + signal;
+}
