@@ -1,0 +1,107 @@
+import { existsSync, readFileSync } from "node:fs";
+import { readProcStat } from "../linux/proc-stat.js";
+import { type Membership, parseMembership } from "./membership.js";
+import { directoryOf, forgetHierarchies, type Hierarchy, reachableHierarchies } from "./mounts.js";
+import type { CgroupStats } from "./stats.js";
+import { CgroupV1 } from "./v1.js";
+import { CgroupV2 } from "./v2.js";
+
+/** The cgroup of a container, in all hierarchies that count. */
+export interface Cgroup {
+  /**
+   * Host pids of every process in the cgroup and in the cgroups below it; sorted, each once. Empty once the cgroup is gone, also when
+   * another one has got its name.
+   */
+  pids(): number[];
+  /** All numbers of the message; 0 where the kernel does not count. Throws ENOENT once the cgroup is gone. */
+  stats(): CgroupStats;
+  /** Starts to watch for OOM kills. Throws when no hierarchy has a memory controller for this cgroup. */
+  watchOom(options?: OomWatchOptions): OomWatch;
+  /** True when its processes are stopped by the freezer (paused), or about to be. */
+  frozen(): boolean;
+}
+
+export interface OomWatchOptions {
+  /**
+   * Leave out the kills that happened before the watch. For a container that was there before this daemon was, and whose OOM is in
+   * its event log already.
+   */
+  ignorePast?: boolean;
+}
+
+/**
+ * A watch for OOM kills. `fd` goes into an epoll set with EPOLLIN; it is readable from the start when a process was killed before
+ * the watch. Belongs to the caller: {@link close} it when the container has exited, whatever {@link read} said.
+ */
+export interface OomWatch {
+  readonly fd: number;
+  /**
+   * To be called when `fd` is readable: drains it and tells what happened since the last call. "removed": the cgroup is gone, and
+   * nothing more will come; an OOM of another cgroup with the same name is never reported here.
+   *
+   * cgroup v2 (kernel 6.18) does not make `fd` readable on removal; v1 does.
+   */
+  read(): "oom" | "removed" | "nothing";
+  close(): void;
+}
+
+/**
+ * The cgroup of a process: what /proc/<pid>/cgroup says, in the hierarchies that this daemon sees mounted. Of a container, ask for
+ * its init before that has run any of its own code: a process may move itself further down later.
+ *
+ * Throws ENOENT or ESRCH when the process is gone (or a zombie: v1 has forgotten then where it was), and an Error when it has no
+ * cgroup of its own: it is at the root of every hierarchy or where this daemon is, so that numbers and pids would not be the container's.
+ */
+export function cgroupOf(pid: number): Cgroup {
+  const memberships = readMembership(pid);
+  const found = locate(memberships, reachableHierarchies());
+  if (found !== undefined) return found;
+  // The mounts have changed since they were read.
+  forgetHierarchies();
+  const again = locate(memberships, reachableHierarchies());
+  if (again !== undefined) return again;
+  throw new Error(`process ${pid} has no cgroup of its own in a mounted hierarchy`);
+}
+
+function readMembership(pid: number): Membership[] {
+  const own = new Map(
+    parseMembership(readFileSync("/proc/self/cgroup", "utf8")).map((m) => [m.controllers.join(), m.path]),
+  );
+  const memberships = parseMembership(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
+  // In this order: a process that was not on its way out afterwards was not at the time of the reading either.
+  if (readProcStat(pid)?.exiting !== false) {
+    throw Object.assign(new Error(`cgroup of ${pid}: no such process`), { code: "ESRCH" });
+  }
+  return memberships.filter(
+    ({ controllers, path, deleted }) => !deleted && path !== "/" && path !== own.get(controllers.join()),
+  );
+}
+
+/** Undefined when none of it can be seen in these mounts. */
+function locate(memberships: readonly Membership[], hierarchies: readonly Hierarchy[]): Cgroup | undefined {
+  const v1 = new Map<string, string>();
+  let unified: string | undefined;
+  for (const membership of memberships) {
+    const directory = directoryIn(membership, hierarchies);
+    if (directory === undefined) continue;
+    if (membership.controllers.length === 0) unified = directory;
+    for (const controller of membership.controllers) v1.set(controller, directory);
+  }
+  // A hierarchy without controllers (name=systemd) is a last resort: processes are moved about in it by others.
+  const hasController = [...v1.keys()].some((controller) => !controller.startsWith("name="));
+  if (unified !== undefined && !hasController) return new CgroupV2(unified);
+  return v1.size > 0 ? new CgroupV1(v1, unified) : undefined;
+}
+
+/** The directory of a membership in the first mount of its hierarchy that shows it. */
+function directoryIn({ controllers, path }: Membership, hierarchies: readonly Hierarchy[]): string | undefined {
+  for (const hierarchy of hierarchies) {
+    const same =
+      controllers.length === 0
+        ? hierarchy.version === 2
+        : hierarchy.version === 1 && controllers.every((controller) => hierarchy.options.includes(controller));
+    const directory = same ? directoryOf(hierarchy, path) : undefined;
+    if (directory !== undefined && existsSync(directory)) return directory;
+  }
+  return undefined;
+}

@@ -1,0 +1,40 @@
+import { readFileSync } from "node:fs";
+import { hasCode } from "../linux/libc.js";
+
+/** What the kernel means by "max" (v2) and the most a counter of the wire contract can say. */
+export const UNLIMITED = 2n ** 64n - 1n;
+
+/**
+ * The text of a cgroup's file, undefined where there is none: the controller is not on, the kernel is older or built without it, or
+ * the cgroup is being removed (ENODEV). EOPNOTSUPP is v2's answer for files that make no sense in a threaded cgroup.
+ */
+export function readControlFile(directory: string, name: string): string | undefined {
+  try {
+    return readFileSync(`${directory}/${name}`, "utf8");
+  } catch (error) {
+    if (["ENOENT", "ENODEV", "EOPNOTSUPP"].some((code) => hasCode(error, code))) return undefined;
+    throw error;
+  }
+}
+
+/** The number in a file of one number; 0n where there is no such file, {@link UNLIMITED} for "max". */
+export function readCount(directory: string, name: string): bigint {
+  return parseCount(readControlFile(directory, name) ?? "");
+}
+
+/** A number as the kernel prints it. A negative one (some kernels' "-1") is 0n, as in the original's library. */
+export function parseCount(text: string): bigint {
+  const number = text.trim();
+  if (number === "max") return UNLIMITED;
+  return /^\d+$/.test(number) ? BigInt(number) : 0n;
+}
+
+/** The lines of a file of names and numbers (cpu.stat, memory.stat, memory.events, …); other lines are left out. */
+export function parseFlatKeyed(text: string): Map<string, bigint> {
+  const values = new Map<string, bigint>();
+  for (const line of text.split("\n")) {
+    const space = line.indexOf(" ");
+    if (space > 0) values.set(line.slice(0, space), parseCount(line.slice(space + 1)));
+  }
+  return values;
+}

@@ -1,0 +1,155 @@
+import { readdirSync } from "node:fs";
+import { hasCode } from "../linux/libc.js";
+import { readBlkioV1 } from "./blkio.js";
+import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
+import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED } from "./control-file.js";
+import { CgroupDirectory, goneError } from "./directory.js";
+import { hostCpuTime, NANOSECONDS_PER_TICK } from "./host-cpu.js";
+import { watchOomV1 } from "./oom-v1.js";
+import { type CgroupStats, emptyStats, type MemoryData } from "./stats.js";
+import { CgroupV2 } from "./v2.js";
+
+/**
+ * The order in which a hierarchy is asked for the pids. Runtimes put a container into all of them; `name=…` comes after these, since
+ * systemd moves processes about in its own.
+ */
+const preferred = ["pids", "memory", "freezer", "cpu", "cpuacct", "blkio", "devices"];
+
+/** A cgroup in v1's hierarchies; and in v2's, where that is mounted beside them (hybrid), for controllers that v1 does not have. */
+export class CgroupV1 implements Cgroup {
+  readonly #paths: ReadonlyMap<string, string>;
+  readonly #unified: CgroupV2 | undefined;
+  readonly #main: CgroupDirectory;
+
+  /** `paths`: a directory for each controller, at least one. Throws ENOENT when the cgroup is gone. */
+  constructor(paths: ReadonlyMap<string, string>, unified?: string) {
+    this.#paths = paths;
+    this.#unified = unified === undefined ? undefined : new CgroupV2(unified);
+    const main = preferred.find((controller) => paths.has(controller)) ?? [...paths.keys()][0];
+    if (main === undefined) throw new Error("a cgroup needs a hierarchy");
+    this.#main = new CgroupDirectory(paths.get(main)!);
+  }
+
+  pids(): number[] {
+    return this.#main.pids();
+  }
+
+  frozen(): boolean {
+    const freezer = this.#paths.get("freezer");
+    // FREEZING: the last processes are being stopped.
+    if (freezer !== undefined) return /^FR/.test(readControlFile(freezer, "freezer.state") ?? "");
+    return this.#unified?.frozen() ?? false;
+  }
+
+  stats(): CgroupStats {
+    const stats = emptyStats();
+    stats.cpu_stats.system_usage = hostCpuTime();
+    this.#cpu(stats);
+    this.#memory(stats);
+    this.#blkio(stats);
+    this.#hugetlb(stats);
+    this.#pids(stats);
+    // At the end: a cgroup that was removed while it was read gave zeros.
+    if (this.#main.gone) throw goneError(this.#main.path);
+    return stats;
+  }
+
+  watchOom(options: OomWatchOptions = {}): OomWatch {
+    const memory = this.#paths.get("memory");
+    if (memory !== undefined) return watchOomV1(memory, options);
+    if (this.#unified !== undefined) return this.#unified.watchOom(options);
+    throw new Error(`no memory controller for cgroup ${this.#main.path}`);
+  }
+
+  #cpu({ cpu_stats }: CgroupStats): void {
+    const cpuacct = this.#paths.get("cpuacct");
+    if (cpuacct === undefined) {
+      this.#unified?.addCpuUsage(cpu_stats);
+    } else {
+      const usage = cpu_stats.cpu_usage;
+      usage.total_usage = readCount(cpuacct, "cpuacct.usage");
+      const each = readControlFile(cpuacct, "cpuacct.usage_percpu")?.trim() ?? "";
+      if (each !== "") usage.percpu_usage = each.split(" ").map(parseCount);
+      const ticks = parseFlatKeyed(readControlFile(cpuacct, "cpuacct.stat") ?? "");
+      usage.usage_in_usermode = (ticks.get("user") ?? 0n) * NANOSECONDS_PER_TICK;
+      usage.usage_in_kernelmode = (ticks.get("system") ?? 0n) * NANOSECONDS_PER_TICK;
+    }
+    const cpu = this.#paths.get("cpu");
+    if (cpu === undefined) {
+      this.#unified?.addThrottling(cpu_stats);
+    } else {
+      const throttling = parseFlatKeyed(readControlFile(cpu, "cpu.stat") ?? "");
+      cpu_stats.throttling_data = {
+        periods: throttling.get("nr_periods") ?? 0n,
+        throttled_periods: throttling.get("nr_throttled") ?? 0n,
+        throttled_time: throttling.get("throttled_time") ?? 0n,
+      };
+    }
+  }
+
+  #memory({ memory_stats }: CgroupStats): void {
+    const memory = this.#paths.get("memory");
+    if (memory === undefined) {
+      this.#unified?.addMemory(memory_stats);
+      return;
+    }
+    const lines = parseFlatKeyed(readControlFile(memory, "memory.stat") ?? "");
+    memory_stats.stats = Object.fromEntries(lines);
+    memory_stats.cache = lines.get("cache") ?? 0n;
+    memory_stats.usage = resourceCounter(memory, "memory");
+    memory_stats.swap_usage = resourceCounter(memory, "memory.memsw");
+    memory_stats.kernel_usage = resourceCounter(memory, "memory.kmem");
+  }
+
+  #blkio({ blkio_stats }: CgroupStats): void {
+    const blkio = this.#paths.get("blkio");
+    if (blkio === undefined) this.#unified?.addIo(blkio_stats);
+    else readBlkioV1(blkio, namesIn(blkio), blkio_stats);
+  }
+
+  #hugetlb({ hugetlb_stats }: CgroupStats): void {
+    const hugetlb = this.#paths.get("hugetlb");
+    if (hugetlb === undefined) {
+      this.#unified?.addHugetlb(hugetlb_stats);
+      return;
+    }
+    for (const name of namesIn(hugetlb)) {
+      const size = /^hugetlb\.([^.]+)\.usage_in_bytes$/.exec(name)?.[1];
+      if (size !== undefined) hugetlb_stats[size] = resourceCounter(hugetlb, `hugetlb.${size}`);
+    }
+  }
+
+  #pids({ pids_stats }: CgroupStats): void {
+    const pids = this.#paths.get("pids");
+    if (pids === undefined) {
+      this.#unified?.addPids(pids_stats);
+      return;
+    }
+    pids_stats.current = readCount(pids, "pids.current");
+    const limit = readCount(pids, "pids.max");
+    pids_stats.limit = limit === UNLIMITED ? 0n : limit;
+  }
+}
+
+/** The four files that v1's memory and hugetlb controllers have for everything they count; zeros where there are none. */
+function resourceCounter(directory: string, prefix: string): MemoryData {
+  // Swap and kernel memory are not counted everywhere: then the other three are not there either.
+  const usage = readControlFile(directory, `${prefix}.usage_in_bytes`);
+  if (usage === undefined) return { usage: 0n, max_usage: 0n, failcnt: 0n, limit: 0n };
+  return {
+    usage: parseCount(usage),
+    max_usage: readCount(directory, `${prefix}.max_usage_in_bytes`),
+    failcnt: readCount(directory, `${prefix}.failcnt`),
+    limit: readCount(directory, `${prefix}.limit_in_bytes`),
+  };
+}
+
+/** The names in a directory; none when it is gone. */
+function namesIn(directory: string): Set<string> {
+  try {
+    return new Set(readdirSync(directory));
+  } catch (error) {
+    if (hasCode(error, "ENOENT") || hasCode(error, "ENODEV")) return new Set();
+    throw error;
+  }
+}
