@@ -1,0 +1,71 @@
+/** A busybox container on a test's daemon, from the bundle to the exit status. */
+import type { CallOptions, Partially, wire } from "./api.js";
+import type { BundleOptions } from "./bundle.js";
+import type { TestDaemon } from "./daemon.js";
+import { collect, openStdio, type Stdio } from "./stdio.js";
+import { within } from "./wait.js";
+
+export interface ContainerOptions extends BundleOptions {
+  /** The end of its id; unique within the daemon. */
+  name: string;
+  /** Connects FIFOs; without, its stdio is /dev/null. */
+  stdio?: boolean;
+  /** More of the request. */
+  request?: Partially<wire.CreateContainerRequest>;
+  call?: CallOptions;
+}
+
+export interface TestContainer extends Disposable {
+  readonly id: string;
+  readonly bundle: string;
+  readonly response: wire.CreateContainerResponse;
+  /** Only with `stdio: true`. */
+  readonly stdio: Stdio;
+  /** All of its output; resolves when the shim has closed both. Only with `stdio: true`. */
+  output(timeout?: number): Promise<{ stdout: Buffer; stderr: Buffer }>;
+  /** The status of its exit event. */
+  exit(timeout?: number): Promise<number>;
+  kill(signal?: number, pid?: string): Promise<void>;
+}
+
+/** Creates a container and waits for the daemon's answer: it runs then. */
+export async function startContainer(daemon: TestDaemon, options: ContainerOptions): Promise<TestContainer> {
+  const { name, stdio: connect, request, call, ...bundleOptions } = options;
+  const id = daemon.id(name);
+  const bundle = daemon.bundle(name, bundleOptions);
+  const stdio = connect ? openStdio(daemon.dir, name) : undefined;
+  const outputs = stdio && Promise.all([collect(stdio.stdout), collect(stdio.stderr)]);
+  outputs?.catch(() => {});
+  // Subscribed before, so that the exit of a short-lived container is seen.
+  void daemon.events;
+  let response: wire.CreateContainerResponse;
+  try {
+    response = await daemon.api.createContainer({ id, bundlePath: bundle, ...stdio?.paths, ...request }, call);
+  } catch (error) {
+    stdio?.[Symbol.dispose]();
+    throw error;
+  }
+  return {
+    id,
+    bundle,
+    response,
+    get stdio() {
+      if (!stdio) throw new Error(`${id} was started without stdio`);
+      return stdio;
+    },
+    async output(timeout = 15_000) {
+      if (!outputs) throw new Error(`${id} was started without stdio`);
+      const [stdout, stderr] = await within(outputs, timeout, `the end of the output of ${id}`);
+      return { stdout, stderr };
+    },
+    async exit(timeout) {
+      return (await daemon.events.waitFor({ type: "exit", id, pid: "init" }, timeout)).status;
+    },
+    async kill(signal = 9, pid = "init") {
+      await daemon.api.signal({ id, pid, signal });
+    },
+    [Symbol.dispose]() {
+      stdio?.[Symbol.dispose]();
+    },
+  };
+}

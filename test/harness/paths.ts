@@ -1,0 +1,36 @@
+/** Where the parts are that tests run. */
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The repository. */
+export const repository = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
+
+/** The programs as they are built, and as a user would get them. */
+export const daemonProgram = join(repository, "dist/bin/containerd.js");
+export const shimProgram = join(repository, "dist/bin/containerd-shim");
+export const ctrProgram = join(repository, "dist/bin/ctr.js");
+
+/** Where `scripts/setup --tests` unpacks programs of newer Debian releases. */
+const unpacked = "/var/cache/containerd-ts";
+
+function executable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The path of a program on the PATH (and in sbin), or undefined. */
+export function findProgram(name: string): string | undefined {
+  const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  return directories.map((directory) => join(directory, name)).find(executable);
+}
+
+/** The privately unpacked `criu` or `crun`, or undefined when the set-up could not have it. */
+export function unpackedProgram(name: "criu" | "crun"): string | undefined {
+  const path = join(unpacked, name, "bin", name);
+  return executable(path) ? path : undefined;
+}

@@ -1,0 +1,125 @@
+/** Runtimes with a fault: a script around runc that does something else at one subcommand, for one container, while a switch is on. */
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { findProgram } from "./paths.js";
+
+/** The subcommands of an OCI runtime that a daemon or shim calls. */
+export type Subcommand =
+  | "create"
+  | "start"
+  | "exec"
+  | "kill"
+  | "delete"
+  | "pause"
+  | "resume"
+  | "update"
+  | "checkpoint"
+  | "restore"
+  | "state"
+  | "events"
+  | "ps";
+
+export type Fault =
+  /** Ends with status 1 and a message on stderr, without calling the runtime. */
+  | { kind: "fail"; message?: string }
+  /** Waits until it is killed. */
+  | { kind: "hang" }
+  /** Dies by SIGSEGV. */
+  | { kind: "crash" }
+  /** Waits, then does what was asked for. */
+  | { kind: "sleep"; seconds: number }
+  /** Writes what no runtime writes to stdout, stderr, its log and the pid file, and claims success. */
+  | { kind: "garbage" }
+  /** Does what was asked for, then ends with status 1 all the same. */
+  | { kind: "fail-afterwards" };
+
+function action(fault: Fault): string {
+  switch (fault.kind) {
+    case "fail":
+      return `echo '${(fault.message ?? "made to fail").replaceAll("'", "")}' >&2; exit 1`;
+    case "hang":
+      return "exec sleep 3600";
+    case "crash":
+      return "kill -SEGV $$";
+    case "sleep":
+      return `sleep ${fault.seconds}`;
+    case "garbage":
+      return [
+        "printf '\\001\\377{\"not\": json' | tee /dev/stderr",
+        '[ -z "$log" ] || printf "{{{ no json\\n" >"$log"',
+        '[ -z "$pidfile" ] || printf "no pid" >"$pidfile"',
+        "exit 0",
+      ].join("; ");
+    case "fail-afterwards":
+      return '"$real" "$@"; exit 1';
+  }
+}
+
+export interface RuntimeWrapper {
+  /** For --runtime or a request's `runtime`. */
+  readonly path: string;
+  /** The fault happens from now on; for one container, or for all. */
+  on(id?: string): void;
+  off(): void;
+}
+
+/** Writes such a runtime into `directory`; the fault is off. Its arguments are noted, a line each call, in `<path>.calls`. */
+export function wrapRuntime(
+  directory: string,
+  name: string,
+  at: Subcommand | Subcommand[],
+  fault: Fault,
+  runtime = "runc",
+): RuntimeWrapper {
+  const real = runtime.includes("/") ? runtime : findProgram(runtime);
+  if (!real) throw new Error(`${runtime} is not installed`);
+  const path = join(directory, name);
+  const file = `${path}.on`;
+  const subcommands = Array.isArray(at) ? at.join("|") : at;
+  // The subcommand is the first word that is no global flag or its value; the container's id is the last one, except for
+  // exec's of a runtime that takes a command (not used: execs come with --process).
+  writeFileSync(
+    path,
+    `#!/bin/bash
+real=${real}
+subcommand= log= pidfile= id= previous=
+for word in "$@"; do
+  case $previous in
+    --log) log=$word ;;
+    --pid-file) pidfile=$word ;;
+  esac
+  if [ -z "$subcommand" ]; then
+    case $word in
+      create|start|exec|kill|delete|pause|resume|update|checkpoint|restore|state|events|ps)
+        case $previous in --log|--root|--log-format|--criu) ;; *) subcommand=$word ;; esac ;;
+    esac
+  fi
+  previous=$word
+done
+echo "$*" >>${path}.calls
+case $subcommand in
+  ${subcommands})
+    if [ -e ${file} ]; then
+      only=$(cat ${file})
+      for word in "$@"; do
+        if [ -z "$only" ] || [ "$word" = "$only" ]; then
+          ${action(fault)}
+          break
+        fi
+      done
+    fi ;;
+esac
+exec "$real" "$@"
+`,
+    { mode: 0o755 },
+  );
+  return {
+    path,
+    on(id = "") {
+      writeFileSync(file, id);
+    },
+    off() {
+      rmSync(file, { force: true });
+    },
+  };
+}

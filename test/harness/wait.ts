@@ -1,0 +1,44 @@
+/** Waiting for something that nobody announces. */
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** Resolves after the given number of milliseconds. */
+export { sleep };
+
+/**
+ * Calls `check` until it neither throws nor answers `undefined` or `false`, and answers what it answered. When the time (ms)
+ * is up, the last error is thrown, or one that names `what`.
+ */
+export async function eventually<T>(
+  check: () => T | Promise<T>,
+  {
+    timeout = 10_000,
+    interval = 10,
+    what = "the condition",
+  }: { timeout?: number; interval?: number; what?: string } = {},
+): Promise<Exclude<T, undefined | false>> {
+  const end = performance.now() + timeout;
+  for (;;) {
+    let failure: unknown;
+    try {
+      const value = await check();
+      if (value !== undefined && value !== false) return value as Exclude<T, undefined | false>;
+    } catch (error) {
+      failure = error;
+    }
+    if (performance.now() >= end) throw failure ?? new Error(`${what} did not come about within ${timeout} ms`);
+    await sleep(interval);
+  }
+}
+
+/** Rejects with an error that names `what` when `promise` is not settled within `timeout` ms. */
+export async function within<T>(promise: Promise<T>, timeout: number, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} did not come within ${timeout} ms`)), timeout);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
