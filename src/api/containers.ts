@@ -1,0 +1,91 @@
+import type {
+  Container as ContainerMessage,
+  CreateContainerRequest,
+  CreateContainerResponse,
+  Process as ProcessMessage,
+  StateRequest,
+  StateResponse,
+  StatsRequest,
+  StatsResponse,
+  UpdateContainerRequest,
+  UpdateContainerResponse,
+} from "../proto/containerd.js";
+import type { Container } from "../runtime/container.js";
+import type { Process } from "../runtime/process.js";
+import { effectiveCapabilities } from "../runtime/spec.js";
+import { start } from "../supervisor/start.js";
+import { state } from "../supervisor/state.js";
+import { stats } from "../supervisor/stats.js";
+import type { Supervisor } from "../supervisor/supervisor.js";
+import { update } from "../supervisor/update.js";
+import { timestampMessage } from "./timestamp.js";
+
+export async function createContainer(
+  supervisor: Supervisor,
+  request: CreateContainerRequest,
+  signal: AbortSignal,
+): Promise<CreateContainerResponse> {
+  const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime, runtimeArgs } = request;
+  const stdio = { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
+  const container = await start(
+    supervisor,
+    { id, bundle, checkpoint, checkpointDir, stdio, labels, noPivotRoot, runtime, runtimeArgs },
+    signal,
+  );
+  return { container: containerMessage(container, []) };
+}
+
+export async function getState(supervisor: Supervisor, { id }: StateRequest): Promise<StateResponse> {
+  const containers = (await state(supervisor, id)).map(({ container, pids }) => containerMessage(container, pids));
+  const { cpus, memory } = supervisor.machine;
+  return { containers, machine: { cpus, memory: BigInt(memory) } };
+}
+
+export async function updateContainer(
+  supervisor: Supervisor,
+  { id, status, resources }: UpdateContainerRequest,
+  signal: AbortSignal,
+): Promise<UpdateContainerResponse> {
+  await update(supervisor, { id, status, resources }, signal);
+  return {};
+}
+
+export async function getStats(
+  supervisor: Supervisor,
+  { id }: StatsRequest,
+  signal: AbortSignal,
+): Promise<StatsResponse> {
+  const { network, cgroup, timestamp } = await stats(supervisor, id, signal);
+  return { network_stats: network, cgroup_stats: cgroup, timestamp: timestampMessage(timestamp) };
+}
+
+function containerMessage(container: Container, pids: number[]): ContainerMessage {
+  return {
+    id: container.id,
+    bundlePath: container.bundle,
+    processes: [...container.processes.values()].map(processMessage),
+    status: container.status,
+    labels: container.labels,
+    pids,
+    runtime: container.runtime.name,
+  };
+}
+
+function processMessage({ id, state, stdio, systemPid }: Process): ProcessMessage {
+  const { user } = state;
+  return {
+    pid: id,
+    terminal: state.terminal ?? false,
+    user: { uid: user?.uid ?? 0, gid: user?.gid ?? 0, additionalGids: user?.additionalGids ?? [] },
+    args: state.args ?? [],
+    env: state.env ?? [],
+    cwd: state.cwd ?? "",
+    systemPid,
+    ...stdio,
+    capabilities: effectiveCapabilities(state),
+    apparmorProfile: state.apparmorProfile ?? "",
+    selinuxLabel: state.selinuxLabel ?? "",
+    noNewPrivileges: state.noNewPrivileges ?? false,
+    rlimits: (state.rlimits ?? []).map(({ type, soft, hard }) => ({ type, soft: BigInt(soft), hard: BigInt(hard) })),
+  };
+}

@@ -1,0 +1,65 @@
+import { Metadata, type ServerWritableStream, status } from "@grpc/grpc-js";
+import type { Event as EventMessage, EventsRequest } from "../proto/containerd.js";
+import { OperationError } from "../runtime/operation-error.js";
+import type { Event } from "../supervisor/event.js";
+import { Subscription } from "../supervisor/subscribers.js";
+import { serviceError } from "./status.js";
+import { timestampMessage, timestampValue } from "./timestamp.js";
+import type { ApiContext } from "./unary.js";
+
+/** Streams events: stored ones later than the timestamp first, then live ones until the caller leaves. */
+export async function events(
+  { supervisor, ready }: ApiContext,
+  call: ServerWritableStream<EventsRequest, EventMessage>,
+): Promise<void> {
+  const { timestamp, storedOnly, id } = call.request;
+  let since: bigint | undefined;
+  try {
+    if (storedOnly && timestamp === undefined) {
+      throw new OperationError(
+        "invalid-argument",
+        "invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp",
+      );
+    }
+    if (timestamp !== undefined) since = timestampValue(timestamp);
+    await ready;
+  } catch (error) {
+    call.destroy(serviceError(error));
+    return;
+  }
+  if (call.cancelled) return;
+  const overflow = () => {
+    const details = "too slow: events wait unread; resume from the last timestamp seen";
+    call.destroy(
+      Object.assign(new Error(details), { code: status.RESOURCE_EXHAUSTED, details, metadata: new Metadata() }),
+    );
+  };
+  const replay = since === undefined ? [] : supervisor.events.since(since);
+  const subscription = new Subscription(
+    id,
+    replay,
+    (event) => call.write(eventMessage(event)),
+    overflow,
+    () => call.end(),
+  );
+  const endIfDone = () => {
+    if (storedOnly && subscription.empty) call.end();
+  };
+  call.on("drain", () => {
+    subscription.resume(true);
+    endIfDone();
+  });
+  if (!storedOnly) {
+    // In the same turn as the replay was taken: no event can come between.
+    supervisor.subscribers.add(subscription);
+    call.once("cancelled", () => supervisor.subscribers.remove(subscription));
+    call.once("close", () => supervisor.subscribers.remove(subscription));
+  }
+  call.sendMetadata(new Metadata());
+  subscription.resume();
+  endIfDone();
+}
+
+function eventMessage({ type, id, status, pid, timestamp }: Event): EventMessage {
+  return { type, id, status: status ?? 0, pid: pid ?? "", timestamp: timestampMessage(timestamp) };
+}

@@ -1,0 +1,54 @@
+import type {
+  AddProcessRequest,
+  AddProcessResponse,
+  SignalRequest,
+  SignalResponse,
+  UpdateProcessRequest,
+  UpdateProcessResponse,
+} from "../proto/containerd.js";
+import { capabilitySets } from "../runtime/spec.js";
+import { exec } from "../supervisor/exec.js";
+import { signalProcess } from "../supervisor/signal.js";
+import type { Supervisor } from "../supervisor/supervisor.js";
+import { updateProcess as update } from "../supervisor/update-process.js";
+
+export async function addProcess(
+  supervisor: Supervisor,
+  request: AddProcessRequest,
+  signal: AbortSignal,
+): Promise<AddProcessResponse> {
+  const { user, capabilities, rlimits } = request;
+  const process = await exec(
+    supervisor,
+    {
+      id: request.id,
+      pid: request.pid,
+      process: {
+        terminal: request.terminal,
+        user: { uid: user?.uid ?? 0, gid: user?.gid ?? 0, additionalGids: user?.additionalGids ?? [] },
+        args: request.args,
+        env: request.env,
+        cwd: request.cwd,
+        // None asked for: the runtime gives it the container's.
+        ...(capabilities.length > 0 ? { capabilities: capabilitySets(capabilities) } : {}),
+        ...(rlimits.length > 0 ? { rlimits } : {}),
+        noNewPrivileges: request.noNewPrivileges,
+        apparmorProfile: request.apparmorProfile,
+        selinuxLabel: request.selinuxLabel,
+      },
+      stdio: { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr },
+    },
+    signal,
+  );
+  return { systemPid: process.systemPid };
+}
+
+export function signal(supervisor: Supervisor, request: SignalRequest): SignalResponse {
+  signalProcess(supervisor, request.id, request.pid, request.signal);
+  return {};
+}
+
+export function updateProcess(supervisor: Supervisor, request: UpdateProcessRequest): UpdateProcessResponse {
+  update(supervisor, request);
+  return {};
+}

@@ -1,0 +1,37 @@
+import { Server, status } from "@grpc/grpc-js";
+import { type APIServer, APIService } from "../proto/containerd.js";
+import { type HealthServer, HealthService, HealthCheckResponse_ServingStatus as Serving } from "../proto/health.js";
+import { createCheckpoint, deleteCheckpoint, listCheckpoint } from "./checkpoints.js";
+import { createContainer, getState, getStats, updateContainer } from "./containers.js";
+import { events } from "./events.js";
+import { addProcess, signal, updateProcess } from "./processes.js";
+import { type ApiContext, unary } from "./unary.js";
+import { serverVersion } from "./version.js";
+
+/** A gRPC server with the API and the health service, bound to nothing yet. */
+export function createServer(context: ApiContext, version: string): Server {
+  const server = new Server();
+  const api: APIServer = {
+    getServerVersion: (_call, respond) => respond(null, serverVersion(version)),
+    createContainer: unary(context, createContainer),
+    updateContainer: unary(context, updateContainer),
+    signal: unary(context, signal),
+    updateProcess: unary(context, updateProcess),
+    addProcess: unary(context, addProcess),
+    createCheckpoint: unary(context, createCheckpoint),
+    deleteCheckpoint: unary(context, deleteCheckpoint),
+    listCheckpoint: unary(context, listCheckpoint),
+    state: unary(context, getState),
+    events: (call) => void events(context, call),
+    stats: unary(context, getStats),
+  };
+  const health: HealthServer = {
+    check(call, respond) {
+      if (call.request.service === "") respond(null, { status: Serving.SERVING });
+      else respond({ code: status.NOT_FOUND, details: "unknown service" });
+    },
+  };
+  server.addService(APIService, api);
+  server.addService(HealthService, health);
+  return server;
+}

@@ -1,0 +1,91 @@
+import { mkdirSync } from "node:fs";
+import { createServer } from "../api/server.js";
+import { lockDirectory } from "../linux/flock.js";
+import { errorText } from "../linux/libc.js";
+import { raiseOpenFilesLimit } from "../linux/rlimit.js";
+import { restore } from "../supervisor/restore.js";
+import { Supervisor } from "../supervisor/supervisor.js";
+import type { Flags } from "./flags.js";
+import { listen, parseListenAddress } from "./listen.js";
+import { createLog } from "./log.js";
+import { logState } from "./state-dump.js";
+import { version } from "./version.js";
+
+/** In ms: how long running calls get to finish when the daemon stops. Docker kills it after 15 s. */
+const STOP_TIMEOUT = 10_000;
+
+/** As Go prints them. */
+const signalNames = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
+
+/**
+ * Runs the daemon until SIGTERM or SIGINT; containers go on without it.
+ * @param ownShim path of this project's shim
+ * @throws Error when it can't start: nothing is changed then
+ */
+export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
+  const address = parseListenAddress(flags.listen);
+  const { log, flush } = createLog(flags.logFormat, flags.debug ? "debug" : flags.logLevel);
+  raiseOpenFilesLimit();
+  mkdirSync(flags.stateDir, { recursive: true, mode: 0o755 });
+  // Two daemons on one state directory would each report every exit and remove the other's containers.
+  if (lockDirectory(flags.stateDir) === undefined) {
+    throw new Error(`state directory ${flags.stateDir} is in use by another daemon`);
+  }
+  let restored = () => {};
+  const ready = new Promise<void>((resolve) => {
+    restored = resolve;
+  });
+  const supervisor = new Supervisor({ ...flags, shim: flags.shim, ownShim, log });
+  const server = createServer({ supervisor, ready }, version);
+  // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
+  let unlisten: () => void;
+  try {
+    unlisten = await listen(server, address);
+  } catch (error) {
+    supervisor.close();
+    throw error;
+  }
+  log.debug({ address: flags.listen }, "containerd: grpc api");
+
+  let stopping = false;
+  const stop = async (signal: keyof typeof signalNames) => {
+    if (stopping) return;
+    stopping = true;
+    log.info(`stopping containerd after receiving ${signalNames[signal]}`);
+    supervisor.subscribers.close();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, STOP_TIMEOUT);
+      server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    server.forceShutdown();
+    unlisten();
+    supervisor.close();
+    flush();
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+  process.on("SIGUSR1", () => logState(supervisor));
+  process.on("uncaughtException", (error) => {
+    log.fatal({ error: errorText(error), stack: error.stack }, "containerd: internal error");
+    flush();
+    supervisor.close();
+    process.exit(1);
+  });
+
+  await restore(supervisor);
+  restored();
+  log.debug(
+    {
+      stateDir: flags.stateDir,
+      runtime: flags.runtime,
+      runtimeArgs: flags.runtimeArgs,
+      memory: supervisor.machine.memory,
+      cpus: supervisor.machine.cpus,
+    },
+    "containerd: supervisor running",
+  );
+}

@@ -1,0 +1,106 @@
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { goArgv } from "../flags/go-argv.js";
+import { parseGoDuration } from "../flags/go-duration.js";
+import { version } from "./version.js";
+
+const logLevels = ["debug", "info", "warn", "error", "fatal", "panic"] as const;
+const logFormats = ["text", "json"] as const;
+
+/** What the daemon was told on its command line. Durations in ms. */
+export interface Flags {
+  debug: boolean;
+  logLevel: (typeof logLevels)[number];
+  logFormat: (typeof logFormats)[number];
+  stateDir: string;
+  metricsInterval: number;
+  listen: string;
+  runtime: string;
+  runtimeArgs: string[];
+  shim?: string;
+  pprofAddress: string;
+  startTimeout: number;
+  retainCount: number;
+  startWorkers: number;
+  graphiteAddress: string;
+}
+
+/** The process has to end with this code; what there was to say is printed. */
+export class FlagsExit extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`exit ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+/**
+ * Reads the daemon's command line, in Go's style.
+ * @param argv without node and the program
+ * @throws FlagsExit after --help, --version or an error; any other Error has the text to show
+ */
+export function parseFlags(argv: readonly string[]): Flags {
+  const program = new Command("containerd")
+    .description("Container supervisor: runs OCI containers and outlives its own restarts")
+    .usage("[flags]")
+    .helpOption("-h, --help", "show this help")
+    .version(`containerd version ${version}`, "-v, --version", "print the version")
+    .option("--debug", "log everything", false)
+    .option("--log-level <level>", `log from this level on: ${logLevels.join(", ")}`, oneOf(logLevels), "info")
+    .option("--log-format <format>", `write log lines as ${logFormats.join(" or ")}`, oneOf(logFormats), "text")
+    .option("--state-dir <directory>", "where the state of running containers is kept", "/run/containerd")
+    .option("--metrics-interval <duration>", "how often metrics are collected; 0 for never", duration, 300_000)
+    .option(
+      "-l, --listen <address>",
+      "address of the gRPC API, proto://address",
+      "unix:///run/containerd/containerd.sock",
+    )
+    .option("-r, --runtime <name>", "OCI runtime of containers that name none", "runc")
+    .option("--runtime-args <argument>", "argument for the runtime, before every subcommand; repeatable", collect, [])
+    .option("--shim <name>", "name or path of the shim (default: the one of this package)")
+    .option("--pprof-address <address>", "HTTP address for profiles", "")
+    .option("--start-timeout <duration>", "how long a container may take to start", duration, 30_000)
+    .option("--retain-count <number>", "how many past events are kept", count, 500)
+    .option("--start-workers <number>", "how many containers are started at a time", atLeastOne, 10)
+    .option("--graphite-address <address>", "Graphite server that metrics are sent to", "")
+    .allowExcessArguments(false)
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  try {
+    program.parse(goArgv(argv, program), { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) throw new FlagsExit(0);
+    throw new Error(error.message.replace(/^error: /, ""));
+  }
+  return program.opts<Flags>();
+}
+
+function oneOf<T extends string>(values: readonly T[]) {
+  return (text: string): T => {
+    const value = values.find((candidate) => candidate === text);
+    if (value === undefined) throw new InvalidArgumentError(`Not one of ${values.join(", ")}.`);
+    return value;
+  };
+}
+
+function duration(text: string): number {
+  const milliseconds = parseGoDuration(text);
+  if (milliseconds < 0) throw new InvalidArgumentError("A duration can't be negative.");
+  return milliseconds;
+}
+
+function count(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("Not a number.");
+  return Number(text);
+}
+
+function atLeastOne(text: string): number {
+  const value = count(text);
+  if (value === 0) throw new InvalidArgumentError("Must be at least 1.");
+  return value;
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}

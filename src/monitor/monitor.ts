@@ -1,0 +1,63 @@
+import { closeSync, constants, openSync } from "node:fs";
+import type { OomWatch } from "../cgroup/cgroup.js";
+import { EPOLLHUP, EPOLLIN, type Epoll } from "../linux/epoll.js";
+import { hasCode } from "../linux/libc.js";
+
+/** Watches what the kernel tells of containers, in one epoll set: exit FIFOs and OOM notifications. */
+export class Monitor {
+  readonly #epoll: Epoll;
+
+  constructor(epoll: Epoll) {
+    this.#epoll = epoll;
+  }
+
+  /**
+   * Resolves when the shim behind an exit FIFO has ended. The caller keeps the descriptor open until then and closes it afterwards.
+   * @param path of the FIFO, when the shim may have ended before `fd` was opened: a FIFO that never had a writer doesn't hang up
+   */
+  async exit(fd: number, path?: string): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#epoll.add(fd, 0, (events) => {
+        if ((events & EPOLLHUP) === 0) return;
+        this.#epoll.remove(fd);
+        resolve();
+      });
+      if (path !== undefined) touchAsWriter(path);
+    });
+  }
+
+  /** Ends an exit watch that is not over; its promise never resolves. */
+  forgetExit(fd: number): void {
+    this.#epoll.remove(fd);
+  }
+
+  /**
+   * Calls `onOom` at each OOM kill until the watch is ended.
+   * @returns ends the watch
+   */
+  oom(watch: OomWatch, onOom: () => void): () => void {
+    let ended = false;
+    const end = () => {
+      if (ended) return;
+      ended = true;
+      this.#epoll.remove(watch.fd);
+      watch.close();
+    };
+    this.#epoll.add(watch.fd, EPOLLIN, () => {
+      const event = watch.read();
+      if (event === "oom") onOom();
+      else if (event === "removed") end();
+    });
+    return end;
+  }
+}
+
+/** Opens and closes the write end: if nobody else holds it, that makes the reader see the hang-up it came too late for. */
+function touchAsWriter(path: string): void {
+  try {
+    closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
+  } catch (error) {
+    // Removed by somebody: then nobody can open it any more either, and the wait ends with the container's removal.
+    if (!hasCode(error, "ENOENT")) throw error;
+  }
+}

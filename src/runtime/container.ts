@@ -1,0 +1,268 @@
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { type Cgroup, cgroupOf } from "../cgroup/cgroup.js";
+import type { Epoll } from "../linux/epoll.js";
+import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
+import { stringifyJson } from "./json.js";
+import { OciRuntime } from "./oci-runtime.js";
+import { OperationError } from "./operation-error.js";
+import { INIT, makeDirectory, Process, type Stdio } from "./process.js";
+import { launchShim, readPidFile, type ShimProgram } from "./shim.js";
+import type { OciProcess } from "./spec.js";
+import { Turns } from "./turns.js";
+import { writeAtomically } from "./write-atomically.js";
+
+/** What state.json holds. */
+interface ContainerState {
+  bundle: string;
+  labels: string[] | null;
+  stdin: string;
+  stdout: string;
+  stderr: string;
+  runtime: string;
+  runtimeArgs: string[] | null;
+  shim: string;
+  noPivotRoot: boolean;
+}
+
+export interface ContainerOptions {
+  id: string;
+  bundle: string;
+  labels: string[];
+  stdio: Stdio;
+  runtime: string;
+  runtimeArgs: readonly string[];
+  shim: ShimProgram;
+  noPivotRoot: boolean;
+}
+
+/** One container: its directory below the state directory, its runtime and its processes. Changes itself only; who may do what when is the supervisor's. */
+export class Container {
+  readonly id: string;
+  readonly directory: string;
+  readonly bundle: string;
+  readonly labels: string[];
+  readonly runtime: OciRuntime;
+  readonly shim: ShimProgram;
+  readonly noPivotRoot: boolean;
+  readonly processes = new Map<string, Process>();
+  /** The order of operations on this container. */
+  readonly turns = new Turns();
+  paused = false;
+  readonly #epoll: Epoll;
+  readonly #stdio: Stdio;
+  #cgroup: Cgroup | undefined;
+  readonly #exited = new AbortController();
+
+  private constructor(epoll: Epoll, directory: string, options: ContainerOptions) {
+    this.#epoll = epoll;
+    this.id = options.id;
+    this.directory = directory;
+    this.bundle = options.bundle;
+    this.labels = options.labels;
+    this.runtime = new OciRuntime(epoll, options.runtime, options.runtimeArgs);
+    this.shim = options.shim;
+    this.noPivotRoot = options.noPivotRoot;
+    this.#stdio = options.stdio;
+  }
+
+  /**
+   * Makes the container's directory and state.json: from now on the id is taken.
+   * @throws OperationError (already-exists), or a system error; nothing is left then
+   */
+  static create(epoll: Epoll, stateDir: string, options: ContainerOptions): Container {
+    const container = new Container(epoll, join(stateDir, options.id), options);
+    makeDirectory(container.directory);
+    const state: ContainerState = {
+      bundle: options.bundle,
+      labels: options.labels,
+      ...options.stdio,
+      runtime: options.runtime,
+      runtimeArgs: [...options.runtimeArgs],
+      shim: options.shim.name,
+      noPivotRoot: options.noPivotRoot,
+    };
+    try {
+      writeAtomically(join(container.directory, "state.json"), JSON.stringify(state));
+    } catch (error) {
+      container.removeDirectory();
+      throw error;
+    }
+    return container;
+  }
+
+  /**
+   * Takes over a container that another daemon, or this one before its restart, has left, without its processes.
+   * @param shim by the name in state.json; "" when that has none
+   * @throws Error when state.json is missing or broken
+   */
+  static load(epoll: Epoll, stateDir: string, id: string, shim: (name: string) => ShimProgram): Container {
+    const directory = join(stateDir, id);
+    const state = JSON.parse(readFileSync(join(directory, "state.json"), "utf8")) as ContainerState;
+    if (typeof state?.bundle !== "string" || typeof state.runtime !== "string") {
+      throw new Error(`${directory}/state.json: no bundle or runtime`);
+    }
+    return new Container(epoll, directory, {
+      id,
+      bundle: state.bundle,
+      labels: state.labels ?? [],
+      stdio: { stdin: state.stdin ?? "", stdout: state.stdout ?? "", stderr: state.stderr ?? "" },
+      runtime: state.runtime,
+      runtimeArgs: state.runtimeArgs ?? [],
+      shim: shim(state.shim ?? ""),
+      noPivotRoot: state.noPivotRoot ?? false,
+    });
+  }
+
+  /** Names of the process directories on disk. */
+  processDirectories(): string[] {
+    return readdirSync(this.directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  }
+
+  get init(): Process | undefined {
+    return this.processes.get(INIT);
+  }
+
+  get status(): "running" | "paused" | "stopped" {
+    if (this.#exited.signal.aborted || this.init === undefined) return "stopped";
+    return this.paused ? "paused" : "running";
+  }
+
+  /** Aborted once the init has exited: what still waits for this container gives up. */
+  get exited(): AbortSignal {
+    return this.#exited.signal;
+  }
+
+  markExited(): void {
+    this.#exited.abort(new OperationError("not-found", "containerd: container not found"));
+  }
+
+  /** Its cgroup; undefined when it has none on this host (a VM runtime) or it is gone. */
+  get cgroup(): Cgroup | undefined {
+    if (this.#cgroup === undefined && this.init !== undefined) {
+      try {
+        this.#cgroup = cgroupOf(this.init.systemPid);
+      } catch {
+        return undefined;
+      }
+    }
+    return this.#cgroup;
+  }
+
+  /**
+   * Creates the container with the runtime, or restores it from a checkpoint (which also starts it).
+   * @param checkpoint path of the checkpoint; "" for a fresh start
+   * @param signal ends the attempt
+   * @throws OperationError; the runtime and the process table are clean then, the directory is the caller's to remove
+   */
+  async start(checkpoint: string, signal: AbortSignal): Promise<Process> {
+    const spec = await readSpec(this.bundle);
+    signal.throwIfAborted();
+    const { uid, gid } = rootIds(spec);
+    const directory = join(this.directory, INIT);
+    const process = Process.create(directory, INIT, {
+      ...spec.process,
+      exec: false,
+      ...this.#shared(this.#stdio),
+      checkpoint,
+      rootUID: uid,
+      rootGID: gid,
+    });
+    let bundle = this.bundle;
+    try {
+      const translated = translateOldSpec(spec, this.bundle);
+      if (translated !== undefined) {
+        writeAtomically(join(directory, "config.json"), stringifyJson(translated));
+        bundle = directory;
+      }
+      await this.#launch(process, bundle, signal);
+    } catch (error) {
+      await this.abandonInit(process);
+      throw error;
+    }
+    this.processes.set(INIT, process);
+    return process;
+  }
+
+  /**
+   * Runs another process in the container.
+   * @throws OperationError; nothing is left then
+   */
+  async exec(id: string, spec: OciProcess, stdio: Stdio, signal: AbortSignal): Promise<Process> {
+    const directory = join(this.directory, id);
+    const init = this.init?.state;
+    const process = Process.create(directory, id, {
+      ...spec,
+      exec: true,
+      ...this.#shared(stdio),
+      checkpoint: "",
+      rootUID: init?.rootUID ?? 0,
+      rootGID: init?.rootGID ?? 0,
+    });
+    try {
+      await this.#launch(process, this.bundle, signal);
+    } catch (error) {
+      const pid = await readPidFile(directory);
+      if (pid !== undefined && process.systemPid === 0) process.setPid(pid);
+      process.kill();
+      process.shim?.child.kill();
+      await process.shim?.child.exited;
+      this.removeProcess(process);
+      throw error;
+    }
+    this.processes.set(id, process);
+    return process;
+  }
+
+  #shared(stdio: Stdio) {
+    return {
+      containerdStdin: stdio.stdin,
+      containerdStdout: stdio.stdout,
+      containerdStderr: stdio.stderr,
+      runtimeArgs: this.runtime.args,
+      noPivotRoot: this.noPivotRoot,
+    };
+  }
+
+  async #launch(process: Process, bundle: string, signal: AbortSignal): Promise<void> {
+    process.shim = launchShim({
+      epoll: this.#epoll,
+      program: this.shim,
+      directory: process.directory,
+      containerId: this.id,
+      bundle,
+      runtime: this.runtime,
+    });
+    process.setPid(await process.shim.created(signal));
+  }
+
+  /** Ends what a failed start has left: the shim, and the container in the runtime. */
+  async abandonInit(process: Process): Promise<void> {
+    const { shim } = process;
+    const killed = shim?.child.running ?? false;
+    shim?.child.kill();
+    await shim?.child.exited;
+    // A shim that ended by itself has cleaned up unless it had got as far as a pid.
+    if (killed || (shim !== undefined && (await readPidFile(process.directory)) !== undefined)) {
+      await this.runtime.forceDelete(this.id);
+    }
+    this.processes.delete(process.id);
+    process.close();
+  }
+
+  /** Forgets a process that has exited, and its directory. */
+  removeProcess(process: Process): void {
+    this.processes.delete(process.id);
+    process.close();
+    rmSync(process.directory, { recursive: true, force: true });
+  }
+
+  /** Forgets everything on disk: the id is free again. */
+  removeDirectory(): void {
+    // First, so that what a kill in the middle leaves is no container any more.
+    rmSync(join(this.directory, "state.json"), { force: true });
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * A string in double quotes with the escapes of Go's `%q`: the original prints a runtime's output so, and clients look for words in it.
+ * Printable characters stay as they are.
+ */
+export function goQuote(text: string): string {
+  const quoted = text.replace(/["\\]|[^\P{C}]/gu, (character) => {
+    const short = shortEscapes[character];
+    if (short !== undefined) return short;
+    const code = character.codePointAt(0)!;
+    if (code < 0x80) return `\\x${code.toString(16).padStart(2, "0")}`;
+    return code < 0x10000 ? `\\u${code.toString(16).padStart(4, "0")}` : `\\U${code.toString(16).padStart(8, "0")}`;
+  });
+  return `"${quoted}"`;
+}
+
+const shortEscapes: Record<string, string> = {
+  '"': '\\"',
+  "\\": "\\\\",
+  "\u0007": "\\a",
+  "\b": "\\b",
+  "\f": "\\f",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  "\v": "\\v",
+};

@@ -1,0 +1,101 @@
+import { type CommandResult, runCommand } from "../linux/child.js";
+import type { Epoll } from "../linux/epoll.js";
+import { environmentStrings, findProgram } from "../linux/spawn.js";
+import { goQuote } from "./go-quote.js";
+import { OperationError } from "./operation-error.js";
+
+/** What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the container). */
+export const childEnvironment: readonly string[] = environmentStrings({
+  ...process.env,
+  NOTIFY_SOCKET: undefined,
+  LISTEN_FDS: undefined,
+  LISTEN_PID: undefined,
+  LISTEN_FDNAMES: undefined,
+});
+
+interface CallOptions {
+  stdin?: string;
+  signal?: AbortSignal | undefined;
+}
+
+/** The command line of an OCI runtime (runc, crun, …) with the arguments that go before every subcommand. */
+export class OciRuntime {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly #epoll: Epoll;
+
+  constructor(epoll: Epoll, name: string, args: readonly string[]) {
+    this.#epoll = epoll;
+    this.name = name;
+    this.args = args;
+  }
+
+  /** Lets a created container's process run. */
+  async start(id: string, options?: CallOptions): Promise<void> {
+    await this.#run(["start", id], options);
+  }
+
+  async pause(id: string, options?: CallOptions): Promise<void> {
+    await this.#run(["pause", id], options);
+  }
+
+  async resume(id: string, options?: CallOptions): Promise<void> {
+    await this.#run(["resume", id], options);
+  }
+
+  /** Changes resource limits; `resources` is the OCI `linux.resources` object with what is to change, as JSON. */
+  async update(id: string, resources: string, options?: CallOptions): Promise<void> {
+    await this.#run(["update", "-r", "-", id], { ...options, stdin: resources });
+  }
+
+  /** Removes a container, killing it if it still runs; fine when there is none. */
+  async forceDelete(id: string, options?: CallOptions): Promise<void> {
+    await this.call(["delete", "--force", id], options);
+  }
+
+  async checkpoint(id: string, flags: readonly string[], options?: CallOptions): Promise<void> {
+    await this.#run(["checkpoint", ...flags, id], options);
+  }
+
+  /** The runtime's own view: "created", "running", "paused", "stopped"; undefined when it knows no such container. */
+  async status(id: string, options?: CallOptions): Promise<string | undefined> {
+    const { status, output } = await this.call(["state", id], options);
+    if (status !== 0) return undefined;
+    return (JSON.parse(output) as { status?: string }).status;
+  }
+
+  /** One sample of `events --stats`: a JSON text. For runtimes whose containers have no cgroup on this host. */
+  async stats(id: string, options?: CallOptions): Promise<string> {
+    return (await this.#run(["events", "--stats", id], options)).output;
+  }
+
+  /** The host pids of all processes in the container, by the runtime. */
+  async ps(id: string, options?: CallOptions): Promise<number[]> {
+    return JSON.parse((await this.#run(["ps", "--format", "json", id], options)).output) as number[];
+  }
+
+  /**
+   * Runs one subcommand to its end, whatever that is.
+   * @throws OperationError (not-found) when the runtime is not installed
+   */
+  async call(args: readonly string[], options: CallOptions = {}): Promise<CommandResult> {
+    const path = findProgram(this.name);
+    if (path === undefined) throw new OperationError("not-found", `${this.name} not installed on system`);
+    return await runCommand(this.#epoll, path, [this.name, ...this.args, ...args], {
+      env: childEnvironment,
+      ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
+      signal: options.signal,
+    });
+  }
+
+  async #run(args: readonly string[], options?: CallOptions): Promise<CommandResult> {
+    const result = await this.call(args, options);
+    if (result.status !== 0) throw runtimeFailure(result);
+    return result;
+  }
+}
+
+/** `exit status N: "<its output>"`, `signal: N: …` in the original's words. */
+function runtimeFailure({ status, output }: CommandResult): OperationError {
+  return new OperationError("internal", `exit status ${status}: ${goQuote(output)}`);
+}

@@ -1,0 +1,209 @@
+import { closeSync, mkdirSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { makeFifo, openFifo } from "../linux/fifo.js";
+import { errorText, hasCode } from "../linux/libc.js";
+import { openPidFd, signalPidFd } from "../linux/pidfd.js";
+import { isAlive, startTimeOf } from "../linux/proc-stat.js";
+import { parseJson, stringifyJson } from "./json.js";
+import { OperationError } from "./operation-error.js";
+import type { Shim } from "./shim.js";
+import type { OciProcess } from "./spec.js";
+import { writeAtomically } from "./write-atomically.js";
+
+/** The name of a container's first process. */
+export const INIT = "init";
+
+/** Paths of FIFOs or files; empty is /dev/null. */
+export interface Stdio {
+  stdin: string;
+  stdout: string;
+  stderr: string;
+}
+
+/** What process.json holds: the OCI process's own fields and what the shim has to know besides. */
+export interface ProcessState extends OciProcess {
+  exec: boolean;
+  containerdStdin: string;
+  containerdStdout: string;
+  containerdStderr: string;
+  runtimeArgs: readonly string[] | null;
+  noPivotRoot: boolean;
+  checkpoint: string;
+  rootUID: number;
+  rootGID: number;
+}
+
+/** Requests on the control FIFO (docs/shim.md). */
+const CLOSE_STDIN = 0;
+const RESIZE = 1;
+
+const SIGKILL = 9;
+
+/** One process of a container: its init, or an exec. Knows its directory, its descriptors and the host's process behind it. */
+export class Process {
+  readonly id: string;
+  readonly directory: string;
+  readonly state: ProcessState;
+  /** Read end of the exit FIFO: it hangs up when the shim has ended. */
+  readonly exitFd: number;
+  readonly #controlFd: number;
+  /** On the host; 0 until the runtime has created the process. */
+  systemPid = 0;
+  /** Field 22 of /proc/<pid>/stat; "" when the process was gone before it could be read. */
+  startTime = "";
+  /** There while this daemon is the one that launched it. */
+  shim: Shim | undefined;
+  /** Settled once its exit has been reported; set by the supervisor. */
+  done: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  private constructor(directory: string, id: string, state: ProcessState) {
+    this.id = id;
+    this.directory = directory;
+    this.state = state;
+    const exitFd = openFifo(join(directory, "exit"), "read");
+    try {
+      this.#controlFd = openFifo(join(directory, "control"), "read-write");
+    } catch (error) {
+      closeSync(exitFd);
+      throw error;
+    }
+    this.exitFd = exitFd;
+  }
+
+  /**
+   * Makes the process directory with all that the shim needs.
+   * @throws OperationError (already-exists) or a system error
+   */
+  static create(directory: string, id: string, state: ProcessState): Process {
+    makeDirectory(directory);
+    writeAtomically(join(directory, "process.json"), stringifyJson(state));
+    makeFifo(join(directory, "exit"), 0o755);
+    makeFifo(join(directory, "control"), 0o755);
+    return new Process(directory, id, state);
+  }
+
+  /**
+   * Takes over the process that another daemon, or this one before its restart, has left.
+   * @throws Error when the directory is incomplete: the process was never created
+   */
+  static load(directory: string, id: string): Process {
+    const state = parseJson(readFileSync(join(directory, "process.json"), "utf8")) as ProcessState;
+    if (typeof state !== "object" || state === null) throw new Error(`${directory}/process.json: not a JSON object`);
+    const pid = readText(directory, "pid");
+    if (!/^\d+$/.test(pid ?? ""))
+      throw new Error(`${directory}/pid: ${pid === undefined ? "missing" : `no pid: ${JSON.stringify(pid)}`}`);
+    const process = new Process(directory, id, state);
+    process.systemPid = Number(pid);
+    process.startTime = readText(directory, "starttime") ?? "";
+    return process;
+  }
+
+  get stdio(): Stdio {
+    return {
+      stdin: this.state.containerdStdin ?? "",
+      stdout: this.state.containerdStdout ?? "",
+      stderr: this.state.containerdStderr ?? "",
+    };
+  }
+
+  /** The runtime has created it. */
+  setPid(pid: number): void {
+    this.systemPid = pid;
+    this.startTime = startTimeOf(pid) ?? "";
+    writeAtomically(join(this.directory, "starttime"), this.startTime);
+  }
+
+  /** What the shim has recorded; undefined when the process has not exited, or nobody could tell how. */
+  exitStatus(): number | undefined {
+    const text = readText(this.directory, "exitStatus");
+    return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+  }
+
+  /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. */
+  recordExitStatus(status: number): void {
+    writeAtomically(join(this.directory, "exitStatus"), String(status));
+  }
+
+  /** True while the very process that was started runs; never for another one that got its pid. */
+  alive(): boolean {
+    return this.startTime !== "" && isAlive(this.systemPid, this.startTime);
+  }
+
+  /**
+   * Sends a signal; 0 probes.
+   * @throws OperationError: not-found when the process has ended, invalid-argument for a number that is no signal
+   */
+  signal(signal: number): void {
+    try {
+      const fd = openPidFd(this.systemPid);
+      try {
+        // The descriptor holds one process; if that has the start time of ours, it is ours.
+        if (startTimeOf(this.systemPid) !== this.startTime) throw noSuchProcess();
+        signalPidFd(fd, signal);
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      if (hasCode(error, "ESRCH")) throw noSuchProcess();
+      if (hasCode(error, "EINVAL")) throw new OperationError("invalid-argument", "invalid argument");
+      throw error;
+    }
+  }
+
+  /** Kills it if it still runs. */
+  kill(): void {
+    try {
+      this.signal(SIGKILL);
+    } catch (error) {
+      if (!(error instanceof OperationError && error.kind === "not-found")) throw error;
+    }
+  }
+
+  closeStdin(): void {
+    this.#control(CLOSE_STDIN, 0, 0);
+  }
+
+  /** Sets the terminal's size. */
+  resize(columns: number, rows: number): void {
+    this.#control(RESIZE, columns, rows);
+  }
+
+  #control(type: number, width: number, height: number): void {
+    // Non-blocking: a shim that does not read its requests must not hold up the daemon. A FIFO takes hundreds of lines before that.
+    writeSync(this.#controlFd, `${type} ${width} ${height}\n`);
+  }
+
+  /** Closes the descriptors; whoever watches exitFd stops before. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.shim?.release();
+    closeSync(this.exitFd);
+    closeSync(this.#controlFd);
+  }
+}
+
+function noSuchProcess(): OperationError {
+  return new OperationError("not-found", "no such process");
+}
+
+function readText(directory: string, name: string): string | undefined {
+  try {
+    return readFileSync(join(directory, name), "utf8").trim();
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+/** Throws OperationError (already-exists) in the original's words. */
+export function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o755 });
+  } catch (error) {
+    throw new OperationError(hasCode(error, "EEXIST") ? "already-exists" : "internal", errorText(error), {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,201 @@
+import { closeSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { Child, devNull } from "../linux/child.js";
+import { EPOLLIN, type Epoll } from "../linux/epoll.js";
+import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket.js";
+import { findProgram } from "../linux/spawn.js";
+import { childEnvironment, type OciRuntime } from "./oci-runtime.js";
+import { OperationError } from "./operation-error.js";
+import { runtimeLogError, shimLogError } from "./start-logs.js";
+
+/** Which shim the daemon starts. */
+export interface ShimProgram {
+  /** As it was asked for and as it is kept in state.json. */
+  name: string;
+  /** It is this project's: it takes part in the start (docs/shim.md). */
+  own: boolean;
+}
+
+/** A shim from its launch to the end of the start. Each wait ends with an error when the shim ends or when `signal` is aborted. */
+export interface Shim {
+  readonly child: Child;
+  /** Resolves with the process's host pid once the runtime has created it. */
+  created(signal: AbortSignal): Promise<number>;
+  /** Lets a created container's process run. */
+  start(signal: AbortSignal): Promise<void>;
+  /** The start is over: what was needed only for it is closed. The shim goes on. */
+  release(): void;
+}
+
+interface LaunchOptions {
+  epoll: Epoll;
+  program: ShimProgram;
+  /** The process directory: the shim's working directory. */
+  directory: string;
+  containerId: string;
+  bundle: string;
+  runtime: OciRuntime;
+}
+
+/** @throws OperationError (not-found) when the shim is not installed, or a system error */
+export function launchShim(options: LaunchOptions): Shim {
+  const path = findProgram(options.program.name);
+  if (path === undefined) throw new OperationError("not-found", `${options.program.name} not installed on system`);
+  const argv = [options.program.name, options.containerId, options.bundle, options.runtime.name];
+  return options.program.own ? new OwnShim(options, path, argv) : new ForeignShim(options, path, argv);
+}
+
+/** Why a shim has ended before the start was finished, from its log and the runtime's. */
+async function startFailure(directory: string): Promise<OperationError> {
+  const shimError = await shimLogError(directory);
+  if (shimError !== undefined) return new OperationError("internal", `shim error: ${shimError}`);
+  const runtimeError = await runtimeLogError(directory);
+  if (runtimeError === undefined) return new OperationError("internal", "containerd: container not started");
+  return new OperationError("internal", `oci runtime error: ${runtimeError}`);
+}
+
+/** This project's shim, which tells over the start channel how far it is. */
+class OwnShim implements Shim {
+  readonly child: Child;
+  readonly #directory: string;
+  readonly #epoll: Epoll;
+  #channel: number | undefined;
+  readonly #received: string[] = [];
+  #wake: () => void = () => {};
+
+  constructor(options: LaunchOptions, path: string, argv: string[]) {
+    this.#directory = options.directory;
+    this.#epoll = options.epoll;
+    const [ours, theirs] = makeSeqPacketPair();
+    this.#channel = ours;
+    try {
+      this.child = new Child(options.epoll, path, argv, {
+        cwd: options.directory,
+        env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3"],
+        fds: [devNull, devNull, devNull, theirs],
+      });
+    } catch (error) {
+      closeSync(ours);
+      throw error;
+    } finally {
+      closeSync(theirs);
+    }
+    options.epoll.add(ours, EPOLLIN, () => this.#receive(ours));
+  }
+
+  async created(signal: AbortSignal): Promise<number> {
+    const message = await this.#next(signal);
+    const pid = /^created (\d+)$/.exec(message ?? "")?.[1];
+    if (pid !== undefined) return Number(pid);
+    if (message !== undefined)
+      throw new OperationError("internal", `shim error: unexpected message ${JSON.stringify(message)}`);
+    await this.child.exited;
+    throw await startFailure(this.#directory);
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    if (this.#channel !== undefined) {
+      try {
+        sendPacket(this.#channel, "start");
+      } catch {
+        // It has ended: the next message says so.
+      }
+    }
+    const message = await this.#next(signal);
+    if (message === "started") return;
+    if (message?.startsWith("failed ")) throw new OperationError("internal", message.slice("failed ".length));
+    throw new OperationError("internal", "containerd: shim exited before container process was started");
+  }
+
+  release(): void {
+    if (this.#channel === undefined) return;
+    this.#epoll.remove(this.#channel);
+    closeSync(this.#channel);
+    this.#channel = undefined;
+    this.#wake();
+  }
+
+  #receive(channel: number): void {
+    for (;;) {
+      const message = receivePacket(channel);
+      if (message === undefined) break;
+      if (message === "") {
+        this.release();
+        break;
+      }
+      this.#received.push(message);
+    }
+    this.#wake();
+  }
+
+  /** The next message; undefined once the channel is closed. */
+  async #next(signal: AbortSignal): Promise<string | undefined> {
+    for (;;) {
+      signal.throwIfAborted();
+      const message = this.#received.shift();
+      if (message !== undefined || this.#channel === undefined) return message;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+  }
+}
+
+/** How often the pid file is looked for, in ms; only with a shim that is not ours. */
+const PID_FILE_INTERVAL = 2;
+
+/** A shim that knows the process directory only, such as the Go one. */
+class ForeignShim implements Shim {
+  readonly child: Child;
+  readonly #directory: string;
+  readonly #containerId: string;
+  readonly #runtime: OciRuntime;
+
+  constructor(options: LaunchOptions, path: string, argv: string[]) {
+    this.#directory = options.directory;
+    this.#containerId = options.containerId;
+    this.#runtime = options.runtime;
+    this.child = new Child(options.epoll, path, argv, {
+      cwd: options.directory,
+      env: childEnvironment,
+      fds: [devNull, devNull, devNull],
+    });
+  }
+
+  async created(signal: AbortSignal): Promise<number> {
+    for (;;) {
+      // In this order: a shim that wrote the pid and ended at once has started the process all the same.
+      const { running } = this.child;
+      const pid = await readPidFile(this.#directory);
+      if (pid !== undefined) return pid;
+      if (!running) throw await startFailure(this.#directory);
+      signal.throwIfAborted();
+      await delay(PID_FILE_INTERVAL);
+    }
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const shimExited = new AbortController();
+    const exited = new OperationError("internal", "containerd: shim exited before container process was started");
+    void this.child.exited.then((status) => {
+      if (status !== 0) shimExited.abort(exited);
+    });
+    await this.#runtime.start(this.#containerId, { signal: AbortSignal.any([signal, shimExited.signal]) });
+  }
+
+  release(): void {}
+}
+
+/** The host pid that the runtime has written; undefined while there is none. */
+export async function readPidFile(directory: string): Promise<number | undefined> {
+  try {
+    const text = await readFile(join(directory, "pid"), "utf8");
+    // The runtime may be writing it right now.
+    return /^\d+\s*$/.test(text) ? Number(text) : undefined;
+  } catch {
+    return undefined;
+  }
+}

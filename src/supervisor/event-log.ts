@@ -1,0 +1,147 @@
+import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { now } from "../linux/clock.js";
+import { hasCode } from "../linux/libc.js";
+import type { Event, EventType } from "./event.js";
+import { formatTimestamp, parseTimestamp } from "./timestamp.js";
+
+/** A line of events.log. */
+interface EventLine {
+  id: string;
+  type: EventType;
+  timestamp: string;
+  pid?: string;
+  status?: number;
+}
+
+/** The last events, in memory and in `events.log`, whatever happens to the daemon. */
+export class EventLog {
+  readonly #path: string;
+  readonly #retain: number;
+  #events: Event[];
+  #fd: number;
+  /** Lines in the file: it is rewritten when it holds twice what is to be kept. */
+  #lines: number;
+  #last: bigint;
+
+  /**
+   * Reads what is there. Lines that are no event (torn by a kill while it was written) are dropped.
+   * @param retain how many events are kept
+   * @throws a system error
+   */
+  constructor(path: string, retain: number) {
+    this.#path = path;
+    this.#retain = retain;
+    const { events, damaged } = readEvents(path);
+    this.#events = events.slice(-retain);
+    this.#last = events.at(-1)?.timestamp ?? 0n;
+    this.#lines = events.length;
+    if (damaged || events.length > 2 * retain) this.#fd = this.#rewrite();
+    else this.#fd = openSync(path, "a", 0o644);
+  }
+
+  /**
+   * Stores an event with the time now; it is in the file when this returns. A file that can't be written (disk full) does not keep the
+   * event from being sent.
+   * @param onError is told why the file could not be written
+   */
+  append(event: Omit<Event, "timestamp">, onError: (error: unknown) => void): Event {
+    const time = now();
+    this.#last = time > this.#last ? time : this.#last + 1n;
+    const stored: Event = { ...event, timestamp: this.#last };
+    this.#events.push(stored);
+    if (this.#events.length > 2 * this.#retain) this.#events = this.#events.slice(-this.#retain);
+    try {
+      if (this.#lines >= 2 * this.#retain) {
+        closeSync(this.#fd);
+        this.#fd = this.#rewrite();
+      } else {
+        writeSync(this.#fd, eventLine(stored));
+        this.#lines++;
+      }
+    } catch (error) {
+      onError(error);
+    }
+    return stored;
+  }
+
+  /** Stored events strictly later than `since`, oldest first. */
+  since(since: bigint): Event[] {
+    return this.#events.slice(-this.#retain).filter((event) => event.timestamp > since);
+  }
+
+  /** True when the log holds an exit of this process that is not older than `since`. */
+  hasExit(id: string, pid: string, since: bigint): boolean {
+    return this.#events.some((e) => e.type === "exit" && e.id === id && e.pid === pid && e.timestamp >= since);
+  }
+
+  /**
+   * Whether the log holds the start of a container at or after `since`; undefined when it does not reach back that far, so that nobody
+   * can tell.
+   */
+  hasStart(id: string, since: bigint): boolean | undefined {
+    if (this.#events.some((e) => e.type === "start-container" && e.id === id && e.timestamp >= since)) return true;
+    const complete = this.#events.length < this.#retain || this.#events[0]!.timestamp < since;
+    return complete ? false : undefined;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  /** Replaces the file by one with just the events to keep; returns a descriptor to append to it. */
+  #rewrite(): number {
+    const kept = this.#events.slice(-this.#retain);
+    const temporary = `${this.#path}.tmp`;
+    writeFileSync(temporary, kept.map(eventLine).join(""), { mode: 0o644 });
+    renameSync(temporary, this.#path);
+    this.#lines = kept.length;
+    return openSync(this.#path, "a", 0o644);
+  }
+}
+
+function eventLine({ id, type, timestamp, pid, status }: Event): string {
+  const line: EventLine = {
+    id,
+    type,
+    timestamp: formatTimestamp(timestamp),
+    ...(pid === undefined ? {} : { pid }),
+    ...(status === undefined ? {} : { status }),
+  };
+  return `${JSON.stringify(line)}\n`;
+}
+
+function readEvents(path: string): { events: Event[]; damaged: boolean } {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return { events: [], damaged: false };
+    throw error;
+  }
+  let damaged = text !== "" && !text.endsWith("\n");
+  const events: Event[] = [];
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    const event = parseLine(line);
+    if (event === undefined) damaged = true;
+    else events.push(event);
+  }
+  return { events, damaged };
+}
+
+function parseLine(line: string): Event | undefined {
+  try {
+    const { id, type, timestamp, pid, status } = JSON.parse(line) as EventLine;
+    if (typeof id !== "string" || typeof type !== "string") return undefined;
+    return {
+      id,
+      type,
+      timestamp: parseTimestamp(timestamp),
+      ...(pid === undefined ? {} : { pid }),
+      // The original writes status 0 with every event, and -1 for "unknown".
+      ...(status === undefined || type !== "exit" ? {} : { status: status < 0 ? 255 : status }),
+    };
+  } catch {
+    return undefined;
+  }
+}

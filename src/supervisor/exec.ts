@@ -1,0 +1,68 @@
+import { errorText } from "../linux/libc.js";
+import { checkIdentifier } from "../runtime/identifier.js";
+import { OperationError } from "../runtime/operation-error.js";
+import { INIT, type Process, type Stdio } from "../runtime/process.js";
+import type { OciProcess } from "../runtime/spec.js";
+import { withDeadline } from "./deadline.js";
+import { followExit } from "./exit.js";
+import type { Supervisor } from "./supervisor.js";
+
+export interface ExecRequest {
+  /** The container's. */
+  id: string;
+  /** The caller's name for the process. */
+  pid: string;
+  /** Without env or cwd it gets the init's. */
+  process: OciProcess;
+  stdio: Stdio;
+}
+
+/**
+ * Runs another process in a container.
+ * @param signal ends the attempt: nothing is left then
+ * @throws OperationError; nothing is left then
+ */
+export async function exec(supervisor: Supervisor, request: ExecRequest, signal: AbortSignal): Promise<Process> {
+  checkIdentifier("container id", request.id);
+  checkIdentifier("process id", request.pid);
+  const container = supervisor.container(request.id);
+  if (request.pid === INIT || container.processes.has(request.pid)) {
+    const path = `${container.directory}/${request.pid}`;
+    throw new OperationError("already-exists", `mkdir ${path}: file exists`);
+  }
+  const init = container.init?.state;
+  const spec: OciProcess = {
+    ...request.process,
+    cwd: request.process.cwd || init?.cwd || "/",
+    env: request.process.env?.length ? request.process.env : init?.env,
+  };
+  return await container.turns.shared(() =>
+    withDeadline(
+      [signal, container.exited],
+      supervisor.startTimeout,
+      "containerd: container did not start before the specified timeout",
+      async (limited) => {
+        const began = performance.now();
+        try {
+          const process = await container.exec(request.pid, spec, request.stdio, limited);
+          process.shim!.release();
+          supervisor.log.info(
+            {
+              id: container.id,
+              pid: process.id,
+              systemPid: process.systemPid,
+              duration: Math.round(performance.now() - began),
+            },
+            "containerd: process started",
+          );
+          supervisor.emit({ type: "start-process", id: container.id, pid: process.id });
+          process.done = followExit(supervisor, container, process, supervisor.monitor.exit(process.exitFd));
+          return process;
+        } catch (error) {
+          supervisor.log.error({ id: container.id, pid: request.pid, error: errorText(error) }, "containerd: exec");
+          throw error;
+        }
+      },
+    ),
+  );
+}

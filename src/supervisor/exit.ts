@@ -1,0 +1,125 @@
+import { closeSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { EPOLLIN, type Epoll } from "../linux/epoll.js";
+import { errorText } from "../linux/libc.js";
+import { openPidFd } from "../linux/pidfd.js";
+import type { Container } from "../runtime/container.js";
+import { INIT, type Process } from "../runtime/process.js";
+import { deleteContainer } from "./delete.js";
+import type { Supervisor } from "./supervisor.js";
+
+/** What is reported when nobody can tell how a process ended. */
+const UNKNOWN_STATUS = 255;
+const KILLED_STATUS = 128 + 9;
+/** In ms: how long an init's exit waits for its execs' shims before those are killed. */
+const EXEC_EXIT_TIMEOUT = 10_000;
+/** In ms: how long the runtime may take to clean up after a shim that died. */
+const CLEAN_UP_TIMEOUT = 30_000;
+
+/**
+ * Waits for the end of a process's shim, then reports the exit and forgets the process; with its init, the container.
+ * Never rejects.
+ */
+export async function followExit(
+  supervisor: Supervisor,
+  container: Container,
+  process: Process,
+  exited: Promise<void>,
+): Promise<void> {
+  await exited;
+  try {
+    let status = process.exitStatus();
+    if (status === undefined) status = await outliveShim(supervisor, container, process);
+    if (process.id === INIT) await exitContainer(supervisor, container, process, status);
+    else exitExec(supervisor, container, process, status);
+  } catch (error) {
+    supervisor.log.error({ id: container.id, pid: process.id, error: errorText(error) }, "containerd: process exit");
+  }
+}
+
+/** The shim has died before its process did: nobody would ever see that process's end, so it is ended here. */
+async function outliveShim(supervisor: Supervisor, container: Container, process: Process): Promise<number> {
+  supervisor.log.warn({ id: container.id, pid: process.id }, "containerd: shim died; killing its process");
+  const killed = process.alive();
+  if (killed) {
+    const ended = processEnd(supervisor.epoll, process.systemPid);
+    process.kill();
+    await ended;
+  }
+  const status = killed ? KILLED_STATUS : UNKNOWN_STATUS;
+  process.recordExitStatus(status);
+  if (process.id === INIT) {
+    try {
+      await container.runtime.forceDelete(container.id, { signal: AbortSignal.timeout(CLEAN_UP_TIMEOUT) });
+    } catch (error) {
+      supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: delete container");
+    }
+  }
+  return status;
+}
+
+/** Resolves when a process has ended, whoever reaps it. */
+async function processEnd(epoll: Epoll, pid: number): Promise<void> {
+  let fd: number;
+  try {
+    fd = openPidFd(pid);
+  } catch {
+    return;
+  }
+  await new Promise<void>((resolve) => epoll.add(fd, EPOLLIN, () => resolve()));
+  epoll.remove(fd);
+  closeSync(fd);
+}
+
+function exitExec(supervisor: Supervisor, container: Container, process: Process, status: number): void {
+  supervisor.log.debug({ id: container.id, pid: process.id, status }, "containerd: process exited");
+  const event = reportedBefore(supervisor, container, process)
+    ? undefined
+    : supervisor.record({ type: "exit", id: container.id, pid: process.id, status });
+  container.removeProcess(process);
+  if (event !== undefined) supervisor.subscribers.publish(event);
+}
+
+async function exitContainer(
+  supervisor: Supervisor,
+  container: Container,
+  process: Process,
+  status: number,
+): Promise<void> {
+  container.markExited();
+  await container.turns.idle();
+  await execExits(supervisor, container);
+  supervisor.log.info({ id: container.id, status }, "containerd: container exited");
+  const event = reportedBefore(supervisor, container, process)
+    ? undefined
+    : supervisor.record({ type: "exit", id: container.id, pid: INIT, status });
+  deleteContainer(supervisor, container);
+  if (event !== undefined) supervisor.subscribers.publish(event);
+}
+
+/** Waits until all execs have been reported: their exits come before the container's. */
+async function execExits(supervisor: Supervisor, container: Container): Promise<void> {
+  const execs = [...container.processes.values()].filter((process) => process.id !== INIT);
+  if (execs.length === 0) return;
+  const timer = setTimeout(() => {
+    for (const exec of container.processes.values()) {
+      if (exec.id === INIT) continue;
+      supervisor.log.warn(
+        { id: container.id, pid: exec.id },
+        "containerd: exec's shim outlives its container; killing it",
+      );
+      exec.shim?.child.kill();
+    }
+  }, EXEC_EXIT_TIMEOUT);
+  await Promise.all(execs.map((exec) => exec.done));
+  clearTimeout(timer);
+}
+
+/**
+ * True when this exit is in the event log already: a daemon was killed between writing it there and removing the directory. The
+ * exitStatus file tells this exit from an earlier one of the same id.
+ */
+function reportedBefore(supervisor: Supervisor, container: Container, process: Process): boolean {
+  const written = statSync(join(process.directory, "exitStatus"), { bigint: true, throwIfNoEntry: false });
+  return written !== undefined && supervisor.events.hasExit(container.id, process.id, written.mtimeNs);
+}

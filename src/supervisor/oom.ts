@@ -1,0 +1,38 @@
+import { errorText } from "../linux/libc.js";
+import type { Container } from "../runtime/container.js";
+import type { Supervisor } from "./supervisor.js";
+
+/** A container's OOM watch. */
+export interface ContainerOomWatch {
+  /** The container's start is known to all: OOM events that came before are sent now, later ones at once. */
+  announce(): void;
+  /** Ends the watch. */
+  end(): void;
+}
+
+/** Watches a container for OOM kills; one that can't be watched is logged. */
+export function watchOom(supervisor: Supervisor, container: Container, ignorePast = false): ContainerOomWatch {
+  let announced = false;
+  let early = 0;
+  const send = () => supervisor.emit({ type: "oom", id: container.id });
+  let end = () => {};
+  try {
+    const watch = container.cgroup?.watchOom({ ignorePast });
+    if (watch !== undefined) {
+      end = supervisor.monitor.oom(watch, () => {
+        supervisor.log.info({ id: container.id }, "containerd: container out of memory");
+        if (announced) send();
+        else early++;
+      });
+    }
+  } catch (error) {
+    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: notify OOM events");
+  }
+  return {
+    announce() {
+      announced = true;
+      for (; early > 0; early--) send();
+    },
+    end: () => end(),
+  };
+}

@@ -1,0 +1,11 @@
+import type { Supervisor } from "./supervisor.js";
+
+/**
+ * Sends a signal to a process of a container.
+ * @param pid name of the process; "" is the init
+ * @param signal its number; 0 probes
+ * @throws OperationError: not-found, invalid-argument
+ */
+export function signalProcess(supervisor: Supervisor, id: string, pid: string, signal: number): void {
+  supervisor.process(id, pid).signal(signal);
+}

@@ -1,0 +1,24 @@
+import type { CgroupStats } from "../cgroup/stats.js";
+import { now } from "../linux/clock.js";
+import { type NetworkStats, readNetworkStats } from "../linux/proc-net-dev.js";
+import { runtimeStats } from "../runtime/runtime-stats.js";
+import type { Supervisor } from "./supervisor.js";
+
+export interface ContainerStats {
+  network: NetworkStats[];
+  cgroup: CgroupStats;
+  /** Nanoseconds since the epoch. */
+  timestamp: bigint;
+}
+
+/**
+ * What a container uses, from its cgroup and its init's network namespace; from the runtime when it has no cgroup on this host.
+ * @throws OperationError
+ */
+export async function stats(supervisor: Supervisor, id: string, signal: AbortSignal): Promise<ContainerStats> {
+  const container = supervisor.container(id);
+  const timestamp = now();
+  const network = readNetworkStats(container.init?.systemPid ?? 0);
+  const cgroup = container.cgroup?.stats() ?? (await runtimeStats(container.runtime, id, signal));
+  return { network, cgroup, timestamp };
+}

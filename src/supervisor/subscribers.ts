@@ -1,0 +1,92 @@
+import type { Event } from "./event.js";
+
+/** How many events may wait for a subscriber that does not read; as many as the original keeps for it. */
+const BACKLOG_LIMIT = 2048;
+
+/** Takes an event; false when it wants no more until {@link Subscription.resume}. */
+export type EventSink = (event: Event) => boolean;
+
+/** One reader of the events: what it does not take yet waits here, up to a limit. */
+export class Subscription {
+  readonly #sink: EventSink;
+  readonly #onOverflow: () => void;
+  /** Called when nothing more comes. */
+  readonly end: () => void;
+  readonly #id: string;
+  #backlog: Event[];
+  #replaying: number;
+  #blocked = false;
+
+  /**
+   * @param id only events of this container; "" for all
+   * @param replay stored events that come first. They don't count against the limit: they are the log's anyway
+   * @param onOverflow called once when the subscriber has fallen too far behind; it gets nothing more and may resume by timestamp
+   * @param end called when nothing more comes since the daemon stops
+   */
+  constructor(id: string, replay: Event[], sink: EventSink, onOverflow: () => void, end: () => void) {
+    this.#id = id;
+    this.#sink = sink;
+    this.#onOverflow = onOverflow;
+    this.end = end;
+    this.#backlog = replay.filter((event) => this.#wants(event));
+    this.#replaying = this.#backlog.length;
+  }
+
+  /** An event that happens now. Returns false when the subscriber has to go. */
+  push(event: Event): boolean {
+    if (!this.#wants(event)) return true;
+    this.#backlog.push(event);
+    this.resume();
+    if (this.#backlog.length - this.#replaying <= BACKLOG_LIMIT) return true;
+    this.#backlog = [];
+    this.#onOverflow();
+    return false;
+  }
+
+  /** Hands over what waits, as far as the sink takes it; `drained` says that it may take again. */
+  resume(drained = false): void {
+    if (drained) this.#blocked = false;
+    let taken = 0;
+    while (!this.#blocked && taken < this.#backlog.length) this.#blocked = !this.#sink(this.#backlog[taken++]!);
+    this.#backlog.splice(0, taken);
+    this.#replaying = Math.max(0, this.#replaying - taken);
+  }
+
+  /** True when everything has been handed over. */
+  get empty(): boolean {
+    return this.#backlog.length === 0;
+  }
+
+  #wants(event: Event): boolean {
+    return this.#id === "" || event.id === this.#id;
+  }
+}
+
+/** All who follow the events. */
+export class Subscribers {
+  readonly #subscriptions = new Set<Subscription>();
+
+  get size(): number {
+    return this.#subscriptions.size;
+  }
+
+  add(subscription: Subscription): void {
+    this.#subscriptions.add(subscription);
+  }
+
+  /** The daemon stops: tells all subscribers that nothing more comes. */
+  close(): void {
+    for (const subscription of this.#subscriptions) subscription.end();
+    this.#subscriptions.clear();
+  }
+
+  remove(subscription: Subscription): void {
+    this.#subscriptions.delete(subscription);
+  }
+
+  publish(event: Event): void {
+    for (const subscription of this.#subscriptions) {
+      if (!subscription.push(event)) this.#subscriptions.delete(subscription);
+    }
+  }
+}

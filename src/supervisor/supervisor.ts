@@ -1,0 +1,123 @@
+import { mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { Epoll } from "../linux/epoll.js";
+import { errorText } from "../linux/libc.js";
+import { findProgram } from "../linux/spawn.js";
+import { Monitor } from "../monitor/monitor.js";
+import type { Container } from "../runtime/container.js";
+import { OperationError } from "../runtime/operation-error.js";
+import { INIT, type Process } from "../runtime/process.js";
+import type { ShimProgram } from "../runtime/shim.js";
+import type { Event } from "./event.js";
+import { EventLog } from "./event-log.js";
+import { StartWorkers } from "./start-workers.js";
+import { Subscribers } from "./subscribers.js";
+
+export interface SupervisorOptions {
+  stateDir: string;
+  /** Runtime of containers that name none. */
+  runtime: string;
+  runtimeArgs: readonly string[];
+  /** Name or path; undefined: this project's own. */
+  shim: string | undefined;
+  /** Where this project's own shim is. */
+  ownShim: string;
+  /** In ms: how long a start, an exec or a change may take. */
+  startTimeout: number;
+  /** How many events are kept. */
+  retainCount: number;
+  /** How many containers are started at a time. */
+  startWorkers: number;
+  log: Logger;
+}
+
+/** What the host has. */
+export interface Machine {
+  cpus: number;
+  /** MiB */
+  memory: number;
+}
+
+/**
+ * The single owner of all state. The operations are beside this file, one each; they change what is here in synchronous sections, so
+ * that no two of them ever see it half changed.
+ */
+export class Supervisor {
+  readonly stateDir: string;
+  readonly runtime: string;
+  readonly runtimeArgs: readonly string[];
+  readonly startTimeout: number;
+  readonly log: Logger;
+  readonly machine: Machine;
+  readonly epoll = new Epoll();
+  readonly monitor = new Monitor(this.epoll);
+  readonly events: EventLog;
+  readonly subscribers = new Subscribers();
+  readonly startWorkers: StartWorkers;
+  /** Containers that run, by id: from the end of their start to their exit event. */
+  readonly containers = new Map<string, Container>();
+  readonly #ownShim: string;
+  readonly #shim: string;
+
+  /** Makes the state directory and opens the event log. Throws a system error. */
+  constructor(options: SupervisorOptions) {
+    this.stateDir = options.stateDir;
+    this.runtime = options.runtime;
+    this.runtimeArgs = options.runtimeArgs;
+    this.startTimeout = options.startTimeout;
+    this.log = options.log;
+    this.startWorkers = new StartWorkers(options.startWorkers);
+    this.#ownShim = options.ownShim;
+    this.#shim = options.shim ?? options.ownShim;
+    this.machine = { cpus: availableParallelism(), memory: memoryTotal() };
+    mkdirSync(this.stateDir, { recursive: true, mode: 0o755 });
+    this.events = new EventLog(join(this.stateDir, "events.log"), options.retainCount);
+  }
+
+  /** The container with this id. Throws OperationError (not-found). */
+  container(id: string): Container {
+    const container = this.containers.get(id);
+    if (container === undefined) throw new OperationError("not-found", "containerd: container not found");
+    return container;
+  }
+
+  /** A process of a container; `pid` is its name, "" means the init. Throws OperationError (not-found). */
+  process(id: string, pid: string): Process {
+    const process = this.container(id).processes.get(pid || INIT);
+    if (process === undefined) throw new OperationError("not-found", "containerd: process not found for container");
+    return process;
+  }
+
+  /** What `--shim`, or the shim in a state.json, stands for; "" is the daemon's. */
+  shimProgram(name = ""): ShimProgram {
+    const program = name || this.#shim;
+    const path = findProgram(program);
+    return { name: program, own: path !== undefined && realpathSync(path) === realpathSync(this.#ownShim) };
+  }
+
+  /** Stores an event without sending it yet. */
+  record(event: Omit<Event, "timestamp">): Event {
+    return this.events.append(event, (error) => {
+      this.log.error({ error: errorText(error), id: event.id, type: event.type }, "containerd: write events.log");
+    });
+  }
+
+  /** Stores an event and sends it to all subscribers. */
+  emit(event: Omit<Event, "timestamp">): void {
+    this.subscribers.publish(this.record(event));
+  }
+
+  /** Lets go of everything; containers go on. */
+  close(): void {
+    this.epoll.close();
+    this.events.close();
+  }
+}
+
+/** MemTotal in MiB. */
+function memoryTotal(): number {
+  const kibibytes = /^MemTotal:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1];
+  return Math.floor(Number(kibibytes ?? 0) / 1024);
+}
