@@ -34,11 +34,8 @@ function parseConfig(text: string, path: string): unknown {
   try {
     return parseJson(text);
   } catch (error) {
-    const { message } = error as SyntaxError;
-    // V8 gives an offset, except for a text that ends too early: then the end is the place.
-    const offset = /at position (\d+)/.exec(message)?.[1] ?? text.length;
+    const [, reason, offset] = /^(.*) at position (\d+)$/s.exec((error as SyntaxError).message) ?? [];
     const before = text.slice(0, Number(offset)).split("\n");
-    const reason = message.replace(/ in JSON at position.*| \(line.*/s, "");
     throw new OperationError("invalid-argument", `${path}:${before.length}:${before.at(-1)!.length + 1}: ${reason}`);
   }
 }

@@ -13,10 +13,15 @@ interface EventLine {
   status?: number;
 }
 
+/** Kept at least, however few may be replayed: a restart looks here for what was reported already. */
+const MIN_KEPT = 100;
+
 /** The last events, in memory and in `events.log`, whatever happens to the daemon. */
 export class EventLog {
   readonly #path: string;
   readonly #retain: number;
+  /** How many events are kept, here and in the file: up to twice as many before the oldest are dropped. */
+  readonly #keep: number;
   #events: Event[];
   #fd: number;
   /** Lines in the file: it is rewritten when it holds twice what is to be kept. */
@@ -25,17 +30,18 @@ export class EventLog {
 
   /**
    * Reads what is there. Lines that are no event (torn by a kill while it was written) are dropped.
-   * @param retain how many events are kept
+   * @param retain how many of the last events may be replayed
    * @throws a system error
    */
   constructor(path: string, retain: number) {
     this.#path = path;
     this.#retain = retain;
+    this.#keep = Math.max(retain, MIN_KEPT);
     const { events, damaged } = readEvents(path);
-    this.#events = events.slice(-retain);
+    this.#events = events.slice(-this.#keep);
     this.#last = events.at(-1)?.timestamp ?? 0n;
     this.#lines = events.length;
-    if (damaged || events.length > 2 * retain) this.#fd = this.#rewrite();
+    if (damaged || events.length > 2 * this.#keep) this.#fd = this.#rewrite();
     else this.#fd = openSync(path, "a", 0o644);
   }
 
@@ -49,11 +55,12 @@ export class EventLog {
     this.#last = time > this.#last ? time : this.#last + 1n;
     const stored: Event = { ...event, timestamp: this.#last };
     this.#events.push(stored);
-    if (this.#events.length > 2 * this.#retain) this.#events = this.#events.slice(-this.#retain);
+    if (this.#events.length > 2 * this.#keep) this.#events = this.#events.slice(-this.#keep);
     try {
-      if (this.#lines >= 2 * this.#retain) {
-        closeSync(this.#fd);
+      if (this.#lines >= 2 * this.#keep) {
+        const previous = this.#fd;
         this.#fd = this.#rewrite();
+        closeSync(previous);
       } else {
         writeSync(this.#fd, eventLine(stored));
         this.#lines++;
@@ -66,7 +73,8 @@ export class EventLog {
 
   /** Stored events strictly later than `since`, oldest first. */
   since(since: bigint): Event[] {
-    return this.#events.slice(-this.#retain).filter((event) => event.timestamp > since);
+    const first = Math.max(0, this.#events.length - this.#retain);
+    return this.#events.slice(first).filter((event) => event.timestamp > since);
   }
 
   /** True when the log holds an exit of this process that is not older than `since`. */
@@ -80,7 +88,7 @@ export class EventLog {
    */
   hasStart(id: string, since: bigint): boolean | undefined {
     if (this.#events.some((e) => e.type === "start-container" && e.id === id && e.timestamp >= since)) return true;
-    const complete = this.#events.length < this.#retain || this.#events[0]!.timestamp < since;
+    const complete = this.#events.length < this.#keep || this.#events[0]!.timestamp < since;
     return complete ? false : undefined;
   }
 
@@ -90,7 +98,7 @@ export class EventLog {
 
   /** Replaces the file by one with just the events to keep; returns a descriptor to append to it. */
   #rewrite(): number {
-    const kept = this.#events.slice(-this.#retain);
+    const kept = this.#events.slice(-this.#keep);
     const temporary = `${this.#path}.tmp`;
     writeFileSync(temporary, kept.map(eventLine).join(""), { mode: 0o644 });
     renameSync(temporary, this.#path);

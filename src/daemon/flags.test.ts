@@ -1,0 +1,57 @@
+import { describe, expect, test } from "vitest";
+import { FlagsExit, parseFlags } from "./flags.js";
+
+describe("flags", () => {
+  test("defaults", () => {
+    expect(parseFlags([])).toEqual({
+      debug: false,
+      logLevel: "info",
+      logFormat: "text",
+      stateDir: "/run/containerd",
+      metricsInterval: 300_000,
+      listen: "unix:///run/containerd/containerd.sock",
+      runtime: "runc",
+      runtimeArgs: [],
+      pprofAddress: "",
+      startTimeout: 30_000,
+      retainCount: 500,
+      startWorkers: 10,
+      graphiteAddress: "",
+    });
+  });
+
+  test("as Docker starts it", () => {
+    const flags = parseFlags(
+      "-l unix:///d.sock --shim docker-containerd-shim --metrics-interval=0 --start-timeout 2m --state-dir /s --runtime docker-runc --debug --runtime-args --log=x --runtime-args --systemd-cgroup".split(
+        " ",
+      ),
+    );
+    expect(flags).toMatchObject({
+      listen: "unix:///d.sock",
+      shim: "docker-containerd-shim",
+      metricsInterval: 0,
+      startTimeout: 120_000,
+      stateDir: "/s",
+      runtime: "docker-runc",
+      debug: true,
+      runtimeArgs: ["--log=x", "--systemd-cgroup"],
+    });
+  });
+
+  test.each([
+    [["--nope"], "flag provided but not defined: -nope"],
+    [["--start-timeout", "soon"], '"soon"'],
+    [["--start-timeout", "-1s"], "can't be negative"],
+    [["--retain-count", "many"], "many"],
+    [["--start-workers", "0"], "at least 1"],
+    [["--log-level", "loud"], "loud"],
+    [["extra"], "argument"],
+    [["-l"], "flag needs an argument: -l"],
+  ])("%j is refused", (argv, message) => {
+    expect(() => parseFlags(argv)).toThrow(message);
+  });
+
+  test("--version and --help end the program with 0", () => {
+    expect(() => parseFlags(["--version"])).toThrow(new FlagsExit(0).message);
+  });
+});

@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import type { Event } from "./event.js";
+import { Subscribers, Subscription } from "./subscribers.js";
+
+const event = (n: number, id = "c"): Event => ({ type: "oom", id, timestamp: BigInt(n) });
+const nothing = () => {};
+
+test("replay comes before live events, in order, without a gap", () => {
+  const seen: bigint[] = [];
+  const replay = Array.from({ length: 5000 }, (_, n) => event(n));
+  const subscription = new Subscription("", replay, (e) => seen.push(e.timestamp) > 0, nothing, nothing);
+  subscription.resume();
+  subscription.push(event(5000));
+  expect(seen).toEqual(Array.from({ length: 5001 }, (_, n) => BigInt(n)));
+});
+
+test("only the container asked for", () => {
+  const seen: string[] = [];
+  const sink = (e: Event) => seen.push(e.id) > 0;
+  const subscription = new Subscription("a", [event(1, "a"), event(2, "b")], sink, nothing, nothing);
+  subscription.resume();
+  subscription.push(event(3, "b"));
+  subscription.push(event(4, "a"));
+  expect(seen).toEqual(["a", "a"]);
+});
+
+test("a sink that is full gets the rest when it has drained", () => {
+  const seen: bigint[] = [];
+  const subscription = new Subscription("", [], (e) => seen.push(e.timestamp) % 2 !== 0, nothing, nothing);
+  for (let n = 0; n < 4; n++) subscription.push(event(n));
+  expect(seen).toEqual([0n, 1n]);
+  expect(subscription.empty).toBe(false);
+  subscription.resume(true);
+  expect(seen).toEqual([0n, 1n, 2n, 3n]);
+  expect(subscription.empty).toBe(true);
+});
+
+test("one that never reads has to go, and the others notice nothing", () => {
+  const subscribers = new Subscribers();
+  let overflown = 0;
+  let seen = 0;
+  subscribers.add(
+    new Subscription(
+      "",
+      [],
+      () => false,
+      () => overflown++,
+      nothing,
+    ),
+  );
+  subscribers.add(new Subscription("", [], () => ++seen > 0, nothing, nothing));
+  for (let n = 0; n < 5000; n++) subscribers.publish(event(n));
+  expect([overflown, seen, subscribers.size]).toEqual([1, 5000, 1]);
+});
