@@ -1,0 +1,65 @@
+import { parseAddress } from "./address.js";
+import { Api } from "./api.js";
+import type { CallOptions } from "./call-options.js";
+import { Connection, type ConnectionOptions, closedError } from "./connection.js";
+import { Containers } from "./containers.js";
+import { Events, type EventsOptions } from "./events.js";
+import { ExitWatch } from "./exit-watch.js";
+
+export interface ClientOptions extends ConnectionOptions {
+  /**
+   * Milliseconds that waits, events and the closing of a stdin outlast a daemon that is away (being restarted, say)
+   * before they fail. Default: for ever.
+   */
+  patience?: number | undefined;
+}
+
+/** A daemon, reached over one connection that is made when it is first needed. Make one with {@link connect}. */
+export class Client implements AsyncDisposable {
+  /** As given, in full: `unix:///run/containerd/containerd.sock`. */
+  readonly address: string;
+  /** The RPCs one by one. */
+  readonly api: Api;
+  readonly containers: Containers;
+  readonly #connection: Connection;
+  readonly #exits: ExitWatch;
+  readonly #patience: number | undefined;
+
+  constructor(address: string, options: ClientOptions = {}) {
+    this.#connection = new Connection(parseAddress(address), options);
+    this.#patience = options.patience;
+    this.address = this.#connection.address.text;
+    this.api = new Api(this.#connection);
+    this.#exits = new ExitWatch(this.api, options.patience);
+    this.containers = new Containers({ api: this.api, exits: this.#exits, patience: options.patience });
+  }
+
+  /** The daemon's version: "0.2.9", and the commit it was built from, where it says so. */
+  async version(options?: CallOptions): Promise<{ version: string; revision: string }> {
+    const { major, minor, patch, revision } = await this.api.getServerVersion(options);
+    return { version: `${major}.${minor}.${patch}`, revision };
+  }
+
+  /**
+   * The daemon's events, in order, across lost connections and restarts of the daemon: none is lost and none comes twice.
+   *
+   * @example
+   * for await (const event of client.events({ id: "web" })) {
+   *   console.log(event.type, event.pid, event.status);
+   *   if (event.type === "exit" && event.pid === "init") break;
+   * }
+   */
+  events(options: EventsOptions = {}): Events {
+    return new Events(this.api, { ...options, patience: options.patience ?? this.#patience });
+  }
+
+  /** Ends everything that is under way with an error; containers go on running. */
+  close(): void {
+    this.#exits.close(closedError());
+    this.#connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}

@@ -1,0 +1,15 @@
+import { defaultAddress } from "./address.js";
+import { Client, type ClientOptions } from "./client.js";
+
+/**
+ * A client of the daemon at this address: `unix:///path/to.sock`, the bare path of a socket, or `tcp://host:port`.
+ * It connects at the first call; a daemon that cannot be reached is that call's error.
+ *
+ * @throws TypeError for an address that is none.
+ * @example
+ * await using client = connect();
+ * console.log(await client.version());
+ */
+export function connect(address: string = defaultAddress, options: ClientOptions = {}): Client {
+  return new Client(address, options);
+}

@@ -1,0 +1,167 @@
+import {
+  type ClientOptions,
+  type ClientUnaryCall,
+  connectivityState,
+  credentials,
+  type CallOptions as GrpcCallOptions,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
+import { APIClient } from "../proto/containerd.js";
+import { HealthClient } from "../proto/health.js";
+import type { Address } from "./address.js";
+import type { CallOptions } from "./call-options.js";
+import { ContainerdError, fromServiceError } from "./containerd-error.js";
+import { whyUnreachable } from "./unreachable.js";
+
+/** For a `tcp://` daemon with TLS. PEM texts. */
+export interface TlsOptions {
+  /** The authority that signed the daemon's certificate; without it: Node's built-in ones. */
+  ca?: Buffer | string;
+  /** The client's own certificate and key, for a daemon that asks for them. */
+  cert?: Buffer | string;
+  key?: Buffer | string;
+}
+
+export interface ConnectionOptions {
+  /** Milliseconds a daemon that accepts connections may take to answer the handshake. Default: 1000. */
+  connectTimeout?: number;
+  tls?: TlsOptions;
+}
+
+/** One method of the generated client. */
+export type UnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: Partial<GrpcCallOptions>,
+  callback: (error: ServiceError | null, response: Response) => void,
+) => ClientUnaryCall;
+
+/** One HTTP/2 connection to a daemon; made at the first call, and again when it was lost. */
+export class Connection {
+  readonly address: Address;
+  readonly service: APIClient;
+  readonly health: HealthClient;
+  readonly #connectTimeout: number;
+  readonly #calls = new Set<Cancellable>();
+  #closed = false;
+
+  constructor(address: Address, { connectTimeout = 1000, tls }: ConnectionOptions = {}) {
+    this.address = address;
+    this.#connectTimeout = connectTimeout;
+    const target = address.kind === "unix" ? `unix:${address.path}` : `dns:${address.text.slice("tcp://".length)}`;
+    const options: ClientOptions = {
+      // State of thousands of containers is larger than the default of 4 MB.
+      "grpc.max_receive_message_length": -1,
+      // A restarted daemon is found again at once, not after a second or, later, minutes.
+      "grpc.initial_reconnect_backoff_ms": 50,
+      "grpc.max_reconnect_backoff_ms": 500,
+      "grpc.use_local_subchannel_pool": 1,
+      "grpc.enable_http_proxy": 0,
+    };
+    const bytes = (pem: Buffer | string | undefined) => (pem === undefined ? null : Buffer.from(pem));
+    const channel =
+      tls && address.kind === "tcp"
+        ? credentials.createSsl(bytes(tls.ca), bytes(tls.key), bytes(tls.cert))
+        : credentials.createInsecure();
+    this.service = new APIClient(target, channel, options);
+    this.health = new HealthClient(target, channel, { ...options, channelOverride: this.service.getChannel() });
+  }
+
+  async unary<Request, Response>(
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    { signal, timeout }: CallOptions = {},
+    containerId?: string,
+  ): Promise<Response> {
+    const deadline = timeout === undefined ? undefined : Date.now() + timeout;
+    await this.ready(signal, timeout);
+    return new Promise<Response>((resolve, reject) => {
+      const call = method(request, new Metadata(), deadline === undefined ? {} : { deadline }, (error, response) => {
+        signal?.removeEventListener("abort", cancel);
+        this.#calls.delete(call);
+        if (!error) resolve(response);
+        else if (signal?.aborted) reject(signal.reason);
+        else this.explain(error, containerId, timeout).then(reject);
+      });
+      this.#calls.add(call);
+      const cancel = () => call.cancel();
+      signal?.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  /**
+   * Resolves at once while the connection stands, else when it has been made.
+   *
+   * @throws ContainerdError UNAVAILABLE in one line with the address and the reason, or the signal's reason.
+   */
+  async ready(signal?: AbortSignal, timeout = Number.POSITIVE_INFINITY): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#closed) throw closedError();
+    const channel = this.service.getChannel();
+    if (channel.getConnectivityState(false) === connectivityState.READY) return;
+    const patience = Math.min(this.#connectTimeout, timeout);
+    const deadline = Date.now() + patience;
+    for (;;) {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) return;
+      if (state === connectivityState.TRANSIENT_FAILURE) {
+        const reason = await whyUnreachable(this.address, Math.max(1, deadline - Date.now()));
+        signal?.throwIfAborted();
+        if (reason !== undefined) throw this.unreachable(reason);
+      }
+      const changed = await new Promise<boolean>((resolve) => {
+        const aborted = () => resolve(true);
+        signal?.addEventListener("abort", aborted, { once: true });
+        channel.watchConnectivityState(state, deadline, (error) => {
+          signal?.removeEventListener("abort", aborted);
+          resolve(error === undefined);
+        });
+      });
+      signal?.throwIfAborted();
+      if (this.#closed) throw closedError();
+      if (!changed) throw this.unreachable(`no answer within ${patience} ms`);
+    }
+  }
+
+  /** The error to throw for what grpc-js reports; looks for the real reason when the daemon has gone. */
+  async explain(error: ServiceError, containerId?: string, timeout?: number): Promise<ContainerdError> {
+    if (this.#closed) return closedError();
+    const ours = fromServiceError(error, containerId);
+    // grpc-js's own words; a daemon's DEADLINE_EXCEEDED has others, which are kept.
+    if (ours.code === "DEADLINE_EXCEEDED" && error.details.startsWith("Deadline exceeded"))
+      return new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`, {
+        containerId,
+      });
+    if (ours.code !== "UNAVAILABLE") return ours;
+    const reason = await whyUnreachable(this.address, this.#connectTimeout);
+    return reason === undefined ? ours : this.unreachable(reason, containerId);
+  }
+
+  unreachable(reason: string, containerId?: string): ContainerdError {
+    const message = `cannot reach containerd at ${this.address.text}: ${reason}`;
+    return new ContainerdError("UNAVAILABLE", message, { containerId });
+  }
+
+  /** Has a call that is no unary one ended with the connection. */
+  track(call: Cancellable & { once(event: "close" | "end" | "error", listener: () => void): unknown }): void {
+    this.#calls.add(call);
+    const forget = () => this.#calls.delete(call);
+    for (const event of ["close", "end", "error"] as const) call.once(event, forget);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const call of this.#calls) call.cancel();
+    this.service.close();
+  }
+}
+
+interface Cancellable {
+  cancel(): void;
+}
+
+/** What calls of a closed client fail with. */
+export function closedError(): ContainerdError {
+  return new ContainerdError("FAILED_PRECONDITION", "the client is closed");
+}

@@ -1,0 +1,100 @@
+import type { Readable, Writable } from "node:stream";
+import { abortable } from "./abortable.js";
+import type { Api } from "./api.js";
+import type { CallOptions } from "./call-options.js";
+import { ContainerdError } from "./containerd-error.js";
+import type { ExitStatus, ExitWatch } from "./exit-watch.js";
+import { type SignalName, signalNumber } from "./signals.js";
+import type { Stdio } from "./stdio.js";
+import type { Timestamp } from "./timestamp.js";
+
+/** What a process handle works with. */
+export interface ProcessParts {
+  api: Api;
+  exits: ExitWatch;
+  containerId: string;
+  name: string;
+  systemPid: number;
+  /** With pipes: the FIFOs, and the exit that has been waited for since before the start. */
+  attached?: { stdio: Stdio; exited: Promise<ExitStatus> };
+  /** When it was known to run. */
+  since?: Timestamp;
+}
+
+/** A process in a container: `init`, or one that was executed in it. */
+export class ContainerProcess implements Disposable {
+  readonly containerId: string;
+  /** The caller's name for it; "init" for the container's first process. */
+  readonly name: string;
+  /** On the daemon's host. */
+  readonly systemPid: number;
+  readonly #parts: ProcessParts;
+  #exited: Promise<ExitStatus> | undefined;
+
+  constructor(parts: ProcessParts) {
+    this.#parts = parts;
+    this.containerId = parts.containerId;
+    this.name = parts.name;
+    this.systemPid = parts.systemPid;
+    if (!parts.attached) return;
+    const { stdio, exited } = parts.attached;
+    this.#exited = exited;
+    exited.then(
+      () => stdio.finish(),
+      // With the daemon away for too long, the process may well be running: its streams are left as they are.
+      (error) => error instanceof ContainerdError && error.isNotFound && stdio.finish(),
+    );
+  }
+
+  /** Only of a process started with `stdio: "pipe"`; `end()` closes its stdin. @throws Error otherwise. */
+  get stdin(): Writable {
+    return this.#stdio.stdin;
+  }
+
+  /** Read it, or the process stops once 64 KiB are waiting. With a terminal this is all of its output. */
+  get stdout(): Readable {
+    return this.#stdio.stdout;
+  }
+
+  get stderr(): Readable {
+    return this.#stdio.stderr;
+  }
+
+  /**
+   * Resolves when the process has ended. Its last output may still be waiting in `stdout` and `stderr`, which end after it.
+   *
+   * @throws ContainerdError NOT_FOUND when the daemon does not know how it ended, UNAVAILABLE when the daemon was away
+   *   for longer than the client's `patience`; the signal's reason.
+   */
+  async wait({ signal }: Pick<CallOptions, "signal"> = {}): Promise<ExitStatus> {
+    const { exits, containerId, name, since } = this.#parts;
+    if (!this.#exited) return exits.waitFor(containerId, name, since, signal);
+    return abortable(this.#exited, signal);
+  }
+
+  /** Sends a signal; default SIGTERM. @throws TypeError for an unknown one. */
+  async kill(signal: SignalName = "SIGTERM", options?: CallOptions): Promise<void> {
+    const { api, containerId: id, name: pid } = this.#parts;
+    await api.signal({ id, pid, signal: signalNumber(signal) }, options);
+  }
+
+  /** Sets the size of its terminal, in characters. */
+  async resize(columns: number, rows: number, options?: CallOptions): Promise<void> {
+    const { api, containerId: id, name: pid } = this.#parts;
+    await api.updateProcess({ id, pid, width: columns, height: rows }, options);
+  }
+
+  /** Lets go of its streams; the process goes on. What it prints from then on waits in the FIFOs, then it stops. */
+  detach(): void {
+    this.#parts.attached?.stdio.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.detach();
+  }
+
+  get #stdio(): Stdio {
+    if (this.#parts.attached) return this.#parts.attached.stdio;
+    throw new Error(`process "${this.name}" of container "${this.containerId}" was not started with pipes`);
+  }
+}

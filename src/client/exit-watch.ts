@@ -1,0 +1,195 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Event } from "../proto/containerd.js";
+import { abortable } from "./abortable.js";
+import type { Api } from "./api.js";
+import { ContainerdError } from "./containerd-error.js";
+import { Events } from "./events.js";
+import type { Timestamp } from "./timestamp.js";
+
+/** How a process ended. */
+export interface ExitStatus {
+  /** Its exit code; 128+N when signal N killed it; 255 when the daemon could not find it out. */
+  status: number;
+  /** The daemon's clock. */
+  exitedAt: Timestamp;
+}
+
+/** Milliseconds between a process's disappearance from the daemon's state and its exit event, at most. */
+const eventDelay = 2000;
+
+/** The exit somebody waits for. */
+class ExpectedExit {
+  readonly id: string;
+  readonly pid: string;
+  readonly exited: Promise<ExitStatus>;
+  settle!: { resolve(status: ExitStatus): void; reject(error: unknown): void };
+  /** Its start has been seen, or it was running when the wait began: the next exit is its own. */
+  running: boolean;
+  /** An exit seen before the start: of an earlier process with the same name, or the two changed places. */
+  early: ExitStatus | undefined;
+
+  constructor(id: string, pid: string, running: boolean) {
+    this.id = id;
+    this.pid = pid;
+    this.running = running;
+    this.exited = new Promise((resolve, reject) => {
+      this.settle = { resolve, reject };
+    });
+    // A failed start drops its expectation unread.
+    this.exited.catch(() => {});
+  }
+}
+
+/**
+ * Waits for the ends of any number of processes with one subscription to the daemon's events, which is open only while
+ * somebody waits. It survives restarts of the daemon: exits of the time between are fetched from its log.
+ */
+export class ExitWatch {
+  readonly #api: Api;
+  readonly #patience: number | undefined;
+  readonly #expected = new Set<ExpectedExit>();
+  #events: Events | undefined;
+
+  constructor(api: Api, patience: number | undefined) {
+    this.#api = api;
+    this.#patience = patience;
+  }
+
+  /**
+   * To be called before the process is started, so that no end is too early to be seen. Resolves when the daemon has
+   * been asked for its events; call `drop` when the start fails.
+   */
+  async expectStart(id: string, pid: string): Promise<{ exited: Promise<ExitStatus>; drop(): void }> {
+    const expected = await this.#expect(id, pid, false);
+    return { exited: expected.exited, drop: () => this.#drop(expected) };
+  }
+
+  /**
+   * The end of a process that is running, or was at `since`.
+   *
+   * @throws ContainerdError NOT_FOUND when it is not there and its exit is not among the stored events.
+   */
+  async waitFor(id: string, pid: string, since?: Timestamp, signal?: AbortSignal): Promise<ExitStatus> {
+    const expected = await this.#expect(id, pid, true);
+    try {
+      if (!(await this.#isThere(expected))) {
+        const missed = since && (await this.#storedExit(id, pid, since));
+        if (missed) return missed;
+        this.#giveUpSoon(expected);
+      }
+      return await abortable(expected.exited, signal);
+    } finally {
+      this.#drop(expected);
+    }
+  }
+
+  /** Every wait fails; nothing is subscribed to any more. */
+  close(error: unknown): void {
+    for (const expected of this.#expected) {
+      expected.settle.reject(error);
+      this.#drop(expected);
+    }
+  }
+
+  async #expect(id: string, pid: string, running: boolean): Promise<ExpectedExit> {
+    const expected = new ExpectedExit(id, pid, running);
+    this.#expected.add(expected);
+    try {
+      if (!this.#events) void this.#follow(this.#subscribe());
+      await this.#events!.subscribed();
+      return expected;
+    } catch (error) {
+      this.#drop(expected);
+      throw error;
+    }
+  }
+
+  #subscribe(): Events {
+    this.#events = new Events(this.#api, {
+      // Not only live ones: what happens between this request's arrival and the next one's is asked for as well.
+      since: Date.now(),
+      patience: this.#patience,
+      onResumed: () => this.#verifyAll(),
+    });
+    return this.#events;
+  }
+
+  async #follow(events: Events): Promise<void> {
+    try {
+      for await (const event of events) this.#see(event);
+    } catch (error) {
+      if (this.#events === events) this.close(error);
+    }
+  }
+
+  #see(event: Event): void {
+    for (const expected of this.#expected) {
+      if (expected.id !== event.id) continue;
+      const isInit = expected.pid === "init";
+      if (event.type === "start-container" ? isInit : event.type === "start-process" && event.pid === expected.pid) {
+        expected.running = true;
+        if (expected.early) void this.#verify(expected);
+      } else if (event.type === "exit" && event.pid === expected.pid) {
+        const exit = { status: event.status, exitedAt: event.timestamp ?? { seconds: 0n, nanos: 0 } };
+        if (expected.running) this.#resolve(expected, exit);
+        else expected.early = exit;
+      }
+    }
+  }
+
+  #resolve(expected: ExpectedExit, exit: ExitStatus): void {
+    expected.settle.resolve(exit);
+    this.#drop(expected);
+  }
+
+  #drop(expected: ExpectedExit): void {
+    if (!this.#expected.delete(expected) || this.#expected.size > 0) return;
+    void this.#events?.return();
+    this.#events = undefined;
+  }
+
+  #verifyAll(): void {
+    for (const expected of this.#expected) if (expected.running) void this.#verify(expected);
+  }
+
+  /** Asks the daemon whether the process is still there; if not, its exit is what was seen early or comes within moments. */
+  async #verify(expected: ExpectedExit): Promise<void> {
+    try {
+      if (await this.#isThere(expected)) expected.early = undefined;
+      else if (expected.early) this.#resolve(expected, expected.early);
+      else this.#giveUpSoon(expected);
+    } catch {
+      // The connection is gone again; the next resumption verifies again.
+    }
+  }
+
+  async #giveUpSoon(expected: ExpectedExit): Promise<void> {
+    await sleep(eventDelay, undefined, { ref: false });
+    if (!this.#expected.has(expected)) return;
+    const { id, pid } = expected;
+    const message = `process "${pid}" of container "${id}" is not there, and the daemon has no record of its end`;
+    expected.settle.reject(new ContainerdError("NOT_FOUND", message, { containerId: id }));
+    this.#drop(expected);
+  }
+
+  async #isThere({ id, pid }: ExpectedExit): Promise<boolean> {
+    try {
+      const { containers } = await this.#api.state({ id });
+      return containers.some(
+        (container) => container.id === id && container.processes.some((process) => process.pid === pid),
+      );
+    } catch (error) {
+      if (error instanceof ContainerdError && error.isNotFound) return false;
+      throw error;
+    }
+  }
+
+  async #storedExit(id: string, pid: string, since: Timestamp): Promise<ExitStatus | undefined> {
+    const stored = await this.#api.events({ timestamp: since, storedOnly: true, id });
+    for await (const event of stored) {
+      if (event.type === "exit" && event.id === id && event.pid === pid && event.timestamp)
+        return { status: event.status, exitedAt: event.timestamp };
+    }
+    return undefined;
+  }
+}

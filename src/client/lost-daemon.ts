@@ -1,0 +1,36 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { ContainerdError } from "./containerd-error.js";
+
+const firstPause = 20;
+const longestPause = 500;
+
+/** The pauses between tries to reach a daemon that was lost, and when to give up. */
+export class Retries {
+  readonly #giveUp: number;
+  #pause = firstPause;
+
+  /** @param patience milliseconds; default: for ever. */
+  constructor(patience = Number.POSITIVE_INFINITY) {
+    this.#giveUp = Date.now() + patience;
+  }
+
+  /** Waits for the next try. @throws `error` when there shall be none, the signal's reason when it aborts. */
+  async pause(error: unknown, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (Date.now() + this.#pause > this.#giveUp) throw error;
+    await sleep(this.#pause, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());
+    this.#pause = Math.min(this.#pause * 2, longestPause);
+  }
+}
+
+/** Makes a call again as long as the daemon is away. Only for calls that may arrive twice. */
+export async function whileLost<T>(call: () => Promise<T>, patience?: number): Promise<T> {
+  for (const retries = new Retries(patience); ; ) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof ContainerdError && error.code === "UNAVAILABLE")) throw error;
+      await retries.pause(error);
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Readable, Writable } from "node:stream";
+import { hangUpFifo, makeFifo, readFifo, writeFifo } from "./fifo.js";
+
+export interface StdioOptions {
+  /** Where the folder of the FIFOs is made; the daemon must see it at the same path. Default: the system's temporary folder. */
+  dir?: string | undefined;
+  /** The process gets a terminal: there is one output, and no stderr. */
+  terminal?: boolean | undefined;
+  /** Called when `stdin` has been ended and all of it is in the FIFO: the moment to tell the daemon. */
+  closeStdin?: (() => Promise<void>) | undefined;
+}
+
+/**
+ * FIFOs for a process's stdin, stdout and stderr in a folder of their own, and Node streams over them. Back-pressure
+ * goes all the way: a reader that is slow, or does not read at all, holds up the process once the FIFO (64 KiB) is full.
+ *
+ * @example
+ * const stdio = createStdio();
+ * await client.api.createContainer({ id, bundlePath, ...stdio.paths });
+ * for await (const chunk of stdio.stdout) console.log(String(chunk));
+ */
+export function createStdio(options: StdioOptions = {}): Stdio {
+  return new Stdio(options);
+}
+
+export class Stdio implements Disposable {
+  /** What the daemon is told. `stderr` is empty with a terminal. */
+  readonly paths: { readonly stdin: string; readonly stdout: string; readonly stderr: string };
+  /** `end()` closes the process's stdin once everything written has been handed over. */
+  readonly stdin: Writable;
+  /** Ends when the process, and whoever else had its output, has closed it. */
+  readonly stdout: Readable;
+  /** Ends at once with a terminal. */
+  readonly stderr: Readable;
+  readonly #dir: string;
+
+  constructor({ dir = tmpdir(), terminal = false, closeStdin }: StdioOptions = {}) {
+    this.#dir = mkdtempSync(join(dir, "ctr-"));
+    const path = (name: string) => join(this.#dir, name);
+    this.paths = { stdin: path("stdin"), stdout: path("stdout"), stderr: terminal ? "" : path("stderr") };
+    try {
+      for (const name of ["stdin", "stdout", "stderr"]) makeFifo(path(name));
+      this.stdin = new FifoWritable(writeFifo(path("stdin")), closeStdin);
+      this.stdout = readFifo(path("stdout"));
+      this.stderr = readFifo(path("stderr"));
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    if (terminal) hangUpFifo(path("stderr"));
+  }
+
+  /** To be called when the process has ended: `stdout` and `stderr` end after what is still in them, and the folder is removed. */
+  finish(): void {
+    hangUpFifo(join(this.#dir, "stdout"));
+    hangUpFifo(join(this.#dir, "stderr"));
+    this.stdin.destroy();
+    this.remove();
+  }
+
+  /** Removes the folder. Streams that are open go on working. */
+  remove(): void {
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  /** Closes everything at once; what has not been read is lost. */
+  close(): void {
+    // Not all are there when making them failed.
+    for (const stream of [this.stdin, this.stdout, this.stderr] as (Writable | Readable | undefined)[])
+      stream?.destroy();
+    this.remove();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Writes into a FIFO; its end is the caller's `closeStdin`, then the FIFO's. */
+class FifoWritable extends Writable {
+  readonly #socket: Socket;
+  readonly #closeStdin: (() => Promise<void>) | undefined;
+
+  constructor(socket: Socket, closeStdin: (() => Promise<void>) | undefined) {
+    super({ highWaterMark: 64 * 1024 });
+    this.#socket = socket;
+    this.#closeStdin = closeStdin;
+    socket.on("error", (error) => this.destroy(error));
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#socket.write(chunk, done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    // The FIFO is closed in any case: a daemon that is away must not keep the writer.
+    const closed = (error?: unknown) => {
+      this.#socket.destroy();
+      done(error as Error | undefined);
+    };
+    if (this.#closeStdin) this.#closeStdin().then(() => closed(), closed);
+    else closed();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#socket.destroy();
+    done(error);
+  }
+}
