@@ -6,13 +6,13 @@ export const UNLIMITED = 2n ** 64n - 1n;
 
 /**
  * The text of a cgroup's file, undefined where there is none: the controller is not on, the kernel is older or built without it, or
- * the cgroup is being removed (ENODEV). EOPNOTSUPP is v2's answer for files that make no sense in a threaded cgroup.
+ * the cgroup is being removed (ENODEV). EOPNOTSUPP (Node: ENOTSUP) is v2's answer for files that make no sense in a threaded cgroup.
  */
 export function readControlFile(directory: string, name: string): string | undefined {
   try {
     return readFileSync(`${directory}/${name}`, "utf8");
   } catch (error) {
-    if (["ENOENT", "ENODEV", "EOPNOTSUPP"].some((code) => hasCode(error, code))) return undefined;
+    if (["ENOENT", "ENODEV", "ENOTSUP"].some((code) => hasCode(error, code))) return undefined;
     throw error;
   }
 }

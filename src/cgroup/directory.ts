@@ -112,7 +112,8 @@ function collect(file: string, pids: number[]): boolean {
       }
     }
   } catch (error) {
-    if (hasCode(error, "EOPNOTSUPP")) return false;
+    // EOPNOTSUPP; on Linux one number with ENOTSUP, and that is the name that Node has for it.
+    if (hasCode(error, "ENOTSUP")) return false;
     if (hasCode(error, "ENODEV")) return true;
     throw error;
   } finally {

@@ -1,0 +1,43 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseNetDev, readNetworkStats } from "./proc-net-dev.js";
+
+const heading = `Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+`;
+
+test("each column in its place", () => {
+  expect(
+    parseNetDev(
+      `${heading}  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\neth0:1:18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n`,
+    ),
+  ).toEqual([
+    {
+      name: "eth0",
+      rx_bytes: 1n,
+      rx_Packets: 2n,
+      Rx_errors: 3n,
+      Rx_dropped: 4n,
+      Tx_bytes: 9n,
+      Tx_packets: 10n,
+      Tx_errors: 11n,
+      Tx_dropped: 12n,
+    },
+    expect.objectContaining({ name: "eth0:1", rx_bytes: 18446744073709551615n }),
+  ]);
+});
+
+test("numbers of any size come back", () => {
+  const counters = fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { minLength: 16, maxLength: 16 });
+  fc.assert(
+    fc.property(counters, (columns) => {
+      const [stats] = parseNetDev(`${heading}veth1a2b: ${columns.join("   ")}\n`);
+      expect([stats?.rx_bytes, stats?.Tx_dropped]).toEqual([columns[0], columns[11]]);
+    }),
+  );
+});
+
+test("this process's interfaces, without lo", () => {
+  expect(readNetworkStats(process.pid).map(({ name }) => name)).not.toContain("lo");
+  expect(() => readNetworkStats(5_000_000)).toThrow("ENOENT");
+});
