@@ -1,0 +1,61 @@
+/** The terminal of a process: the runtime hands us the master of a pty over a unix socket. */
+import { close, runUntil, watch } from "./loop";
+import * as sys from "./syscalls";
+
+/** The socket at which the runtime delivers the terminal. */
+export interface ConsoleSocket {
+  /** The path for the runtime. */
+  readonly path: string;
+  listener: number;
+  connection: number;
+  /** The pty's master, -1 until it has come. */
+  master: number;
+}
+
+const socketName = "console.sock";
+// What fits into a sockaddr_un, with its NUL.
+const pathLimit = 107;
+const deliveryLimit = 5000;
+
+/** Makes the console socket in the working directory. Throws a message. */
+export function openConsoleSocket(): ConsoleSocket {
+  sys.unlink(socketName);
+  const listener = sys.listenUnix(socketName);
+  if (listener < 0) return error(`console socket: ${sys.errorText(listener)}`, 0);
+  let path = `${sys.getcwd()}/${socketName}`;
+  // The runtime needs an absolute path; this one is always short enough, and leads through our working directory.
+  if (path.length > pathLimit) path = `/proc/${sys.getpid()}/cwd/${socketName}`;
+  const socket: ConsoleSocket = { path, listener, connection: -1, master: -1 };
+  watch(listener, sys.EPOLLIN, () => {
+    const connection = sys.accept(listener);
+    if (connection < 0) return;
+    close(socket.connection);
+    socket.connection = connection;
+    watch(connection, sys.EPOLLIN, () => {
+      const master = sys.receiveDescriptor(connection);
+      if (master === -sys.EAGAIN) return;
+      close(connection);
+      socket.connection = -1;
+      if (master >= 0) socket.master = master;
+    });
+  });
+  return socket;
+}
+
+/** The master, once the runtime has done its part. Throws when it did not deliver one. */
+export function receiveConsole(socket: ConsoleSocket): number {
+  const delivered = runUntil(() => socket.master >= 0, sys.now() + deliveryLimit);
+  closeConsoleSocket(socket);
+  if (!delivered) return error("console socket: the runtime sent no terminal", 0);
+  sys.setNonBlocking(socket.master);
+  return socket.master;
+}
+
+/** Closes the socket and removes it. */
+export function closeConsoleSocket(socket: ConsoleSocket): void {
+  close(socket.connection);
+  close(socket.listener);
+  socket.connection = -1;
+  socket.listener = -1;
+  sys.unlink(socketName);
+}

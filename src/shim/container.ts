@@ -1,0 +1,177 @@
+/** The container or exec that this shim is for, and what the runtime is asked to do with it. */
+import { logError, logWarning } from "./log";
+import { runUntil } from "./loop";
+import type { ProcessState } from "./process-state";
+import { adopt, type Child, isOurs, killChildren } from "./reaper";
+import { type CallResult, call, creationArgs, startCreation } from "./runtime";
+import { closeStartChannel, type StartChannel, send } from "./start-channel";
+import { attachConsole, closeChildEnds, type Stdio } from "./stdio";
+import * as sys from "./syscalls";
+
+/** What the shim was started for. */
+export interface Assignment {
+  readonly id: string;
+  readonly bundle: string;
+  readonly state: ProcessState;
+  readonly stdio: Stdio;
+  /** Undefined under a daemon that knows no start channel: that one runs `start` itself. */
+  readonly channel: StartChannel | undefined;
+}
+
+/** A start that failed for a reason that is in a log already. */
+export const alreadyLogged = "";
+
+/** How long what nobody waits for any more may still take, in ms. */
+const abandonedLimit = 10_000;
+
+/**
+ * Has the runtime make the process: afterwards an init waits for `start`, an exec or a restored container runs.
+ * Throws when that fails, and then nothing of it is left.
+ */
+export function create(assignment: Assignment): Child {
+  const { id, bundle, state, stdio, channel } = assignment;
+  const startedAt = os.time();
+  const consolePath = stdio.consoleSocket?.path;
+  const args = creationArgs(state, id, bundle, consolePath);
+  const creation = startCreation(args, bundle, stdio.child);
+  closeChildEnds(stdio);
+  const ended = () => creation.status !== undefined;
+  runUntil(() => ended() || channel?.gone === true);
+  if (!runUntil(ended, sys.now() + abandonedLimit)) {
+    sys.kill(creation.pid, sys.SIGKILL);
+    runUntil(ended);
+  }
+  if (creation.status !== 0) {
+    logWarning(`the runtime failed with exit status ${creation.status}`);
+    if (!state.exec) deleteHalfCreated(id, startedAt);
+    killChildren();
+    return error(alreadyLogged, 0);
+  }
+  const pidText = sys.readFile("pid");
+  const pid = typeof pidText === "string" ? tonumber(pidText) : undefined;
+  if (pid === undefined) {
+    undo(assignment, undefined);
+    return error("the runtime wrote no pid file", 0);
+  }
+  const child = adopt(pid);
+  const [delivered, problem] = pcall(attachConsole, stdio);
+  if (!delivered) {
+    undo(assignment, child);
+    error(problem, 0);
+  }
+  return child;
+}
+
+/**
+ * A runtime cleans up after itself when it fails, but not when it is killed. What it has left must go, and somebody
+ * else's container, whose id is the reason of the failure, must stay: ours cannot be older than our call.
+ */
+function deleteHalfCreated(id: string, startedAt: number): void {
+  const { status, output } = call(["state", id]);
+  if (status === 0) {
+    const [created] = string.match(output, '"created"%s*:%s*"([^"]+)');
+    const [pid] = string.match(output, '"pid"%s*:%s*(%d+)');
+    const isYoung = created !== undefined && string.sub(created, 1, 19) >= os.date("!%Y-%m-%dT%H:%M:%S", startedAt);
+    const number = tonumber(pid) ?? 0;
+    if (!isYoung || (number !== 0 && !isOurs(number))) return;
+  }
+  call(["delete", "--force", id]);
+}
+
+/** Kills and deletes what has been created but must not run, or ran for nobody. */
+export function undo(assignment: Assignment, child: Child | undefined): void {
+  const { id, state } = assignment;
+  if (state.exec) {
+    if (child?.status === undefined && child !== undefined && isOurs(child.pid)) sys.kill(child.pid, sys.SIGKILL);
+  } else {
+    const { status, output } = call(["delete", "--force", id]);
+    if (status !== 0) logError(`delete: ${output}`);
+  }
+  if (child !== undefined) runUntil(() => child.status !== undefined, sys.now() + abandonedLimit);
+  killChildren();
+}
+
+/**
+ * Tells the daemon and starts the process when it says so.
+ *
+ * @returns whether the process runs; if not, nothing of it is left
+ */
+export function start(assignment: Assignment, child: Child): boolean {
+  const { id, state, channel } = assignment;
+  if (channel === undefined) return true;
+  const told = send(channel, `created ${child.pid}`);
+  if (state.exec || state.checkpoint !== undefined) {
+    if (!told) undo(assignment, child);
+    else closeStartChannel(channel);
+    return told;
+  }
+
+  const waitingName = nameOf(child);
+  let lastName = waitingName;
+  child.atDeath = () => {
+    lastName = nameOf(child);
+  };
+  runUntil(() => channel.startRequested || channel.gone);
+  if (!channel.startRequested) {
+    undo(assignment, child);
+    return false;
+  }
+  const { status, output } = call(["start", id], () => !channel.gone && child.status === undefined);
+  child.atDeath = undefined;
+  // A process that has ended already makes some runtimes' start fail. But it has run: it is not the runtime's any more.
+  const hasRun = child.status !== undefined && lastName !== waitingName;
+  if (status !== 0 && !hasRun) {
+    undo(assignment, child);
+    send(channel, `failed exit status ${status}: ${quote(output)}`);
+    return false;
+  }
+  send(channel, "started");
+  closeStartChannel(channel);
+  return true;
+}
+
+/** The name that the program in the process has, which changes when the runtime's place is taken by the container's program. */
+function nameOf(child: Child): string {
+  const name = sys.readFile(`/proc/${child.pid}/comm`);
+  return typeof name === "string" ? name : "";
+}
+
+/** Quotes as Go's %q does: old clients look for the runtime's words in what that makes of them. */
+function quote(text: string): string {
+  const [quoted] = string.gsub(text, '[%c"\\]', (char) => {
+    if (char === '"' || char === "\\") return `\\${char}`;
+    if (char === "\n") return "\\n";
+    if (char === "\t") return "\\t";
+    if (char === "\r") return "\\r";
+    return string.format("\\x%02x", string.byte(char));
+  });
+  return `"${quoted}"`;
+}
+
+/**
+ * Whether the end of this process is the end of its pid namespace: then the kernel has killed all the others. It must
+ * be the first process of a namespace below ours.
+ */
+export function endsItsNamespace(pid: number): boolean {
+  const status = sys.readFile(`/proc/${pid}/status`);
+  if (typeof status === "number") return false;
+  const [pids] = string.match(status, "\nNSpid:([^\n]*)");
+  if (pids === undefined) return false;
+  const [inner] = string.match(pids, "%d+%s+(%d+)%s*$");
+  return inner === "1";
+}
+
+/** Kills what is left of the container after its init. */
+export function killAll(id: string): void {
+  complain("kill", call(["kill", "--all", id, "SIGKILL"]));
+}
+
+/** Has the runtime forget the container. After a checkpoint it has done so already, which the second call accepts. */
+export function deleteContainer(id: string): void {
+  if (call(["delete", id]).status === 0) return;
+  complain("delete", call(["delete", "--force", id]));
+}
+
+function complain(what: string, result: CallResult): void {
+  if (result.status !== 0) logWarning(`${what}: exit status ${result.status}: ${result.output}`);
+}

@@ -1,0 +1,33 @@
+/** The control FIFO: lines `<type> <width> <height>` from the daemon. */
+import { watch } from "./loop";
+import * as sys from "./syscalls";
+
+/** What the daemon can ask for. */
+export interface ControlHandlers {
+  readonly closeStdin: () => void;
+  readonly resize: (columns: number, rows: number) => void;
+}
+
+// No message is longer; what is, is none.
+const longestLine = 256;
+
+/** Opens the control FIFO and listens. With both ends in one hand it never ends, whatever becomes of the daemon. */
+export function openControl(handlers: ControlHandlers): void {
+  const fd = sys.open("control", sys.O_RDWR + sys.O_NONBLOCK);
+  if (fd < 0) error(`open control: ${sys.errorText(fd)}`, 0);
+  let rest = "";
+  watch(fd, sys.EPOLLIN, () => {
+    const text = rest + sys.readText(fd, 4096);
+    let [, complete] = string.find(text, "^.*\n");
+    complete ??= 0;
+    for (const [line] of string.gmatch(string.sub(text, 1, complete), "[^\n]+")) obey(line, handlers);
+    rest = string.sub(text, complete + 1);
+    if (rest.length > longestLine) rest = "";
+  });
+}
+
+function obey(line: string, handlers: ControlHandlers): void {
+  const [kind, width, height] = string.match(line, "^(%d+) (%d+) (%d+)$");
+  if (kind === "0") handlers.closeStdin();
+  else if (kind === "1") handlers.resize(tonumber(width)!, tonumber(height)!);
+}

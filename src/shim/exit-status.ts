@@ -1,0 +1,32 @@
+/** The exitStatus file. */
+import { logError } from "./log";
+import * as sys from "./syscalls";
+
+const finalName = "exitStatus";
+const reservedName = "exitStatus.reserved";
+const unknownStatus = "255";
+
+/**
+ * Makes the file under another name, with room for any status: when the process ends the disk may be full, and a status
+ * that cannot be written is lost.
+ */
+export function reserveExitStatus(): void {
+  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o644);
+  if (fd < 0) return;
+  sys.write(fd, unknownStatus, unknownStatus.length);
+  sys.close(fd);
+}
+
+/** Publishes the status: a reader sees it as a whole or not at all. */
+export function writeExitStatus(status: number): void {
+  const text = string.format("%d", status);
+  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT, 0o644);
+  let result = fd;
+  if (fd >= 0) {
+    result = sys.write(fd, text, text.length);
+    if (result >= 0) result = sys.ftruncate(fd, text.length);
+    sys.close(fd);
+    if (result >= 0) result = sys.rename(reservedName, finalName);
+  }
+  if (result < 0) logError(`write ${finalName}: ${sys.errorText(result)}`);
+}

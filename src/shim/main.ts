@@ -1,0 +1,98 @@
+/**
+ * containerd-shim <id> <bundle> <runtime>: holds one process of a container. Runs in the process directory; see
+ * docs/shim.md.
+ */
+import { type Assignment, alreadyLogged, create, deleteContainer, endsItsNamespace, killAll, start } from "./container";
+import { openControl } from "./control";
+import { reserveExitStatus, writeExitStatus } from "./exit-status";
+import { logError, openLog } from "./log";
+import { runUntil } from "./loop";
+import { readProcessState } from "./process-state";
+import { startReaper } from "./reaper";
+import { findRuntime } from "./runtime";
+import { openStartChannel } from "./start-channel";
+import { closeStdin, closeStdio, drain, openStdio, resize, type Stdio } from "./stdio";
+import * as sys from "./syscalls";
+
+/** How long the reader of an output FIFO may take, in ms. */
+const defaultFifoLimit = 15_000;
+/** How long strangers may keep the output of a container open after it has been killed, in ms. */
+const strangersLimit = 10_000;
+
+/** Makes the process a shim: named, in its own session, deaf to signals, heir of its descendants' orphans. */
+function becomeShim(): void {
+  sys.setName("containerd-shim");
+  sys.leadOwnSession();
+  sys.blockSignals();
+  sys.occupyStandardDescriptors();
+  const result = sys.becomeSubreaper();
+  if (result < 0) error(`subreaper: ${sys.errorText(result)}`, 0);
+}
+
+/** Opens the write end of the exit FIFO: its hang-up, when we end, is the notice of the exit. */
+function openExitFifo(): void {
+  const fd = sys.open("exit", sys.O_WRONLY + sys.O_NONBLOCK);
+  if (fd < 0) error(`open exit: ${sys.errorText(fd)}`, 0);
+}
+
+function prepare(id: string, bundle: string, runtime: string): Assignment {
+  const channel = openStartChannel();
+  const fifoLimit = tonumber(sys.takeEnvironment("CONTAINERD_SHIM_FIFO_TIMEOUT")) ?? defaultFifoLimit;
+  becomeShim();
+  startReaper();
+  openExitFifo();
+  let stdio: Stdio | undefined;
+  let closesStdin = false;
+  openControl({
+    closeStdin: () => {
+      closesStdin = true;
+      if (stdio !== undefined) closeStdin(stdio);
+    },
+    resize: (columns, rows) => {
+      if (stdio !== undefined) resize(stdio, columns, rows);
+    },
+  });
+  const state = readProcessState();
+  findRuntime(runtime, state.runtimeArgs);
+  reserveExitStatus();
+  stdio = openStdio(state, fifoLimit, () => channel?.gone === true);
+  if (closesStdin) closeStdin(stdio);
+  return { id, bundle, state, stdio, channel };
+}
+
+function serve(id: string, bundle: string, runtime: string): void {
+  const assignment = prepare(id, bundle, runtime);
+  const { state, stdio, channel } = assignment;
+  const child = create(assignment);
+  // A daemon without a channel runs `start` itself, perhaps still does when the process has ended: kill there in any
+  // case, as its own shim would, so that the container is not deleted under its hands.
+  const endsAlone = channel !== undefined && endsItsNamespace(child.pid);
+  const runs = start(assignment, child);
+  if (runs) {
+    sys.releaseMemory();
+    runUntil(() => child.status !== undefined);
+  }
+  if (child.status !== undefined) writeExitStatus(child.status);
+  if (runs && !state.exec && !endsAlone) killAll(id);
+  drain(stdio, state.exec ? undefined : strangersLimit);
+  if (runs && !state.exec) deleteContainer(id);
+  closeStdio(stdio);
+}
+
+function main(): number {
+  const id = arg[1];
+  const bundle = arg[2];
+  const runtime = arg[3];
+  if (id === undefined || bundle === undefined || runtime === undefined) {
+    io.stderr.write("usage: containerd-shim <id> <bundle> <runtime>\n");
+    return 2;
+  }
+  openLog(sys.getcwd());
+  const [ok, problem] = pcall(serve, id, bundle, runtime);
+  if (ok) return 0;
+  const message = `${problem}`;
+  if (message !== alreadyLogged) logError(message);
+  return 1;
+}
+
+os.exit(main());

@@ -1,0 +1,100 @@
+/** process.json: what the daemon wants this shim to run. */
+import type * as cjson from "cjson";
+import * as sys from "./syscalls";
+
+/** The part of a checkpoint's config.json that a restore depends on. */
+export interface Checkpoint {
+  readonly path: string;
+  readonly tcp: boolean;
+  readonly unixSockets: boolean;
+  readonly shell: boolean;
+  readonly emptyNamespaces: readonly string[];
+}
+
+/** What the shim needs to know of process.json; the runtime reads the rest. */
+export interface ProcessState {
+  readonly exec: boolean;
+  readonly terminal: boolean;
+  /** Paths; empty for /dev/null. */
+  readonly stdin: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly runtimeArgs: readonly string[];
+  readonly noPivotRoot: boolean;
+  readonly checkpoint: Checkpoint | undefined;
+  /** The container's root on the host: its pipes belong to it. */
+  readonly rootUID: number;
+  readonly rootGID: number;
+}
+
+type JsonObject = LuaTable<string, unknown>;
+
+/** Loads lua-cjson, and never a file of that name that happens to lie in the working directory. */
+function loadJson(): typeof cjson {
+  const paths = _G.package;
+  paths.path = "";
+  [paths.cpath] = string.gsub(paths.cpath, "%./%?%.so;?", "");
+  const [loaded, library] = pcall(require, "cjson");
+  return loaded ? (library as typeof cjson) : error("lua-cjson not installed on system", 0);
+}
+
+function readObject(path: string): JsonObject {
+  const { decode } = loadJson();
+  const text = sys.readFile(path);
+  if (typeof text === "number") return error(`open ${path}: ${sys.errorText(text)}`, 0);
+  const [ok, value] = pcall(decode, text);
+  if (!ok) return error(`${path}: ${value}`, 0);
+  if (typeof value !== "object") return error(`${path}: not a JSON object`, 0);
+  return value as JsonObject;
+}
+
+function stringOf(object: JsonObject, key: string): string {
+  const value = object.get(key);
+  return typeof value === "string" ? value : "";
+}
+
+function numberOf(object: JsonObject, key: string): number {
+  const value = object.get(key);
+  return typeof value === "number" ? value : 0;
+}
+
+function flagOf(object: JsonObject, key: string): boolean {
+  return object.get(key) === true;
+}
+
+function listOf(object: JsonObject, key: string): string[] {
+  const list: string[] = [];
+  const value = object.get(key);
+  if (typeof value !== "object") return list;
+  for (const item of value as unknown[]) list.push(`${item}`);
+  return list;
+}
+
+function readCheckpoint(path: string): Checkpoint {
+  const config = readObject(`${path}/config.json`);
+  return {
+    path,
+    tcp: flagOf(config, "tcp"),
+    unixSockets: flagOf(config, "unixSockets"),
+    shell: flagOf(config, "shell"),
+    emptyNamespaces: listOf(config, "emptyNS"),
+  };
+}
+
+/** Reads process.json in the working directory. Throws a message that names the file. */
+export function readProcessState(): ProcessState {
+  const json = readObject("process.json");
+  const checkpoint = stringOf(json, "checkpoint");
+  return {
+    exec: flagOf(json, "exec"),
+    terminal: flagOf(json, "terminal"),
+    stdin: stringOf(json, "containerdStdin"),
+    stdout: stringOf(json, "containerdStdout"),
+    stderr: stringOf(json, "containerdStderr"),
+    runtimeArgs: listOf(json, "runtimeArgs"),
+    noPivotRoot: flagOf(json, "noPivotRoot"),
+    checkpoint: checkpoint === "" ? undefined : readCheckpoint(checkpoint),
+    rootUID: numberOf(json, "rootUID"),
+    rootGID: numberOf(json, "rootGID"),
+  };
+}

@@ -1,0 +1,92 @@
+/** Reaps every child, always: the runtime's calls, the container's process, and the orphans that come to us. */
+import { close, watch } from "./loop";
+import * as sys from "./syscalls";
+
+/** A process whose end somebody waits for. */
+export interface Child {
+  readonly pid: number;
+  /** Exit code, or 128 and the signal's number; undefined while it runs. */
+  status: number | undefined;
+  /** Called when it is dead but not reaped yet: /proc/<pid> still tells about it. */
+  atDeath?: (() => void) | undefined;
+}
+
+const children = new LuaTable<number, Child>();
+// Until the pid of the container's process is known, its death looks like that of any orphan.
+let orphans: LuaTable<number, number> | undefined = new LuaTable();
+
+/** Starts reaping. */
+export function startReaper(): void {
+  const fd = sys.childSignals();
+  if (fd < 0) error(`signalfd: ${sys.errorText(fd)}`, 0);
+  watch(fd, sys.EPOLLIN, () => {
+    sys.takeChildSignal(fd);
+    reapAll();
+  });
+}
+
+function reapAll(): void {
+  while (true) {
+    const pid = sys.nextDead();
+    if (pid === 0) return;
+    const child = children.get(pid);
+    child?.atDeath?.();
+    const status = sys.reap(pid);
+    if (child !== undefined) {
+      child.status = status;
+      children.delete(pid);
+    } else {
+      orphans?.set(pid, status);
+    }
+  }
+}
+
+/** A process that was just forked; it cannot have been reaped yet. */
+export function expect(pid: number): Child {
+  const child: Child = { pid, status: undefined };
+  children.set(pid, child);
+  return child;
+}
+
+/**
+ * The process that the runtime left to us, which may have ended before we learned its pid. From here on the ends of
+ * orphans are not kept any more.
+ */
+export function adopt(pid: number): Child {
+  const child = expect(pid);
+  child.status = orphans?.get(pid);
+  orphans = undefined;
+  if (child.status === undefined && !isOurs(pid)) watchForeign(child);
+  if (child.status !== undefined) children.delete(pid);
+  return child;
+}
+
+/** Whether the process is our child: only then its pid cannot have become another's. */
+export function isOurs(pid: number): boolean {
+  const status = sys.readFile(`/proc/${pid}/status`);
+  if (typeof status === "number") return false;
+  const [parent] = string.match(status, "\nPPid:%s*(%d+)");
+  return tonumber(parent) === sys.getpid();
+}
+
+/** A runtime may leave its process to somebody else. Its end can be seen, but not its status. */
+function watchForeign(child: Child): void {
+  const unknown = 255;
+  const pidfd = sys.openPidfd(child.pid);
+  if (pidfd < 0) {
+    child.status = unknown;
+    return;
+  }
+  watch(pidfd, sys.EPOLLIN, () => {
+    close(pidfd);
+    child.status = unknown;
+  });
+}
+
+/** Kills every child that is left: only for when a failed start is undone, and none of them was announced. */
+export function killChildren(): void {
+  const self = sys.getpid();
+  const list = sys.readFile(`/proc/self/task/${self}/children`);
+  if (typeof list === "number") return;
+  for (const [pid] of string.gmatch(list, "%d+")) sys.kill(tonumber(pid)!, sys.SIGKILL);
+}

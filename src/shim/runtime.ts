@@ -1,0 +1,142 @@
+/** The OCI runtime's command line. */
+import { logError } from "./log";
+import { close, runUntil, watch } from "./loop";
+import type { ProcessState } from "./process-state";
+import { type Child, expect } from "./reaper";
+import * as sys from "./syscalls";
+
+/** How long a call that cleans up may take before it is given up: a hanging runtime must not hold an exit for ever. */
+const patience = 30_000;
+
+/** What a finished call left: its status and what it printed. */
+export interface CallResult {
+  readonly status: number;
+  readonly output: string;
+}
+
+/** The descriptors that a process gets as its 0, 1 and 2. */
+export interface ChildStdio {
+  readonly stdin: number;
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+let runtimeName = "";
+let runtimePath = "";
+let globalArgs: readonly string[] = [];
+
+/** Looks the runtime up, on the PATH when its name has no slash. Throws when there is none. */
+export function findRuntime(name: string, args: readonly string[]): void {
+  runtimeName = name;
+  runtimePath = lookUp(name) ?? error(`${name} not installed on system`, 0);
+  globalArgs = args;
+}
+
+function lookUp(name: string): string | undefined {
+  const [slash] = string.find(name, "/", 1, true);
+  if (slash !== undefined) return sys.executable(name) === -sys.ENOENT ? undefined : name;
+  for (const [directory] of string.gmatch(sys.environment("PATH") ?? "", "[^:]+")) {
+    const path = `${directory}/${name}`;
+    const isDirectory = () => sys.executable(`${path}/.`) >= 0;
+    if (sys.executable(path) >= 0 && !isDirectory()) return path;
+  }
+  return undefined;
+}
+
+function add(args: string[], ...more: string[]): void {
+  for (const arg of more) args[args.length] = arg;
+}
+
+/** Where the console socket is, when the process has a terminal. */
+export type ConsolePath = string | undefined;
+
+/** The arguments of the call that makes the process: create, exec or restore. */
+export function creationArgs(state: ProcessState, id: string, bundle: string, consolePath: ConsolePath): string[] {
+  const directory = sys.getcwd();
+  const args = ["--log", `${directory}/log.json`, "--log-format", "json"];
+  add(args, ...globalArgs);
+  const checkpoint = state.checkpoint;
+  if (state.exec) {
+    add(args, "exec", "-d", "--process", `${directory}/process.json`);
+  } else if (checkpoint !== undefined) {
+    // The runtime makes the last directory only.
+    const work = `${checkpoint.path}/criu.work`;
+    sys.mkdir(work, 0o700);
+    add(args, "restore", "-d", "--bundle", bundle);
+    add(args, "--image-path", checkpoint.path);
+    add(args, "--work-path", `${work}/restore-${os.date("!%Y-%m-%dT%H:%M:%SZ")}`);
+    if (checkpoint.shell) add(args, "--shell-job");
+    if (checkpoint.tcp) add(args, "--tcp-established");
+    if (checkpoint.unixSockets) add(args, "--ext-unix-sk");
+    if (state.noPivotRoot) add(args, "--no-pivot");
+    for (const namespace of checkpoint.emptyNamespaces) add(args, "--empty-ns", namespace);
+  } else {
+    add(args, "create", "--bundle", bundle);
+    if (state.noPivotRoot) add(args, "--no-pivot");
+  }
+  if (consolePath !== undefined) add(args, "--console-socket", consolePath);
+  add(args, "--pid-file", `${directory}/pid`, id);
+  return args;
+}
+
+/**
+ * Starts the call that makes the process, with the process's stdio. If it cannot even be executed, that is an error
+ * of the shim.
+ */
+export function startCreation(args: string[], bundle: string, stdio: ChildStdio): Child {
+  return start(args, bundle, stdio, logError);
+}
+
+function start(args: string[], directory: string, stdio: ChildStdio, failed: (what: string) => void): Child {
+  const argv = [runtimeName];
+  add(argv, ...args);
+  const pid = sys.spawn(runtimePath, argv, directory, stdio.stdin, stdio.stdout, stdio.stderr, failed);
+  if (pid < 0) return error(`fork/exec ${runtimeName}: ${sys.errorText(pid)}`, 0);
+  return expect(pid);
+}
+
+/**
+ * A call whose output is wanted. The bundle is not its working directory: it may be gone by now.
+ *
+ * @param mayGoOn while it says so, the call has all the time it wants
+ */
+export function call(args: readonly string[], mayGoOn: () => boolean = () => false): CallResult {
+  const [reader, writer] = sys.pipe();
+  if (reader < 0) return { status: 255, output: `pipe: ${sys.errorText(reader)}` };
+  sys.setNonBlocking(reader);
+  let output = "";
+  const readOutput = () => {
+    while (true) {
+      const text = sys.readText(reader, 4096);
+      if (text === "") return;
+      // A runtime that floods us is read to the end, but not remembered.
+      if (output.length < 65536) output += text;
+    }
+  };
+  watch(reader, sys.EPOLLIN + sys.EPOLLET, readOutput);
+  const argv: string[] = [];
+  add(argv, ...globalArgs);
+  add(argv, ...args);
+  const nothing = sys.open("/dev/null", sys.O_RDONLY);
+  const [ok, child] = pcall(start, argv, "/", { stdin: nothing, stdout: writer, stderr: writer }, printError);
+  sys.close(writer);
+  sys.close(nothing);
+  if (!ok) {
+    close(reader);
+    return { status: 255, output: `${child}` };
+  }
+  const ended = () => child.status !== undefined;
+  runUntil(() => ended() || !mayGoOn());
+  if (!runUntil(ended, sys.now() + patience)) {
+    // It is still our child, so its pid is nobody else's.
+    sys.kill(child.pid, sys.SIGKILL);
+    runUntil(ended, sys.now() + patience);
+  }
+  readOutput();
+  close(reader);
+  return { status: child.status ?? 255, output };
+}
+
+function printError(what: string): void {
+  sys.write(2, what, what.length);
+}

@@ -1,0 +1,229 @@
+/** The stdio of a process: what the runtime gives it, where it goes, and the copying between the two. */
+import { type ConsoleSocket, closeConsoleSocket, openConsoleSocket, receiveConsole } from "./console";
+import { type Copier, closeCopier, cutSource, discardRest, dropKeeper, pump, startCopier } from "./copier";
+import { close, runFor, runUntil } from "./loop";
+import type { ProcessState } from "./process-state";
+import type { ChildStdio } from "./runtime";
+import * as sys from "./syscalls";
+
+/** How often somebody looks whether the reader of an output FIFO has come, in ms: from the first to the longest. */
+const firstRetry = 1;
+const longestRetry = 25;
+/** How long a client may take to come back when the process has ended and there is output left. */
+const returnLimit = 5000;
+const returnRetry = 100;
+
+/** The stdio of the process. */
+export interface Stdio {
+  /** For the runtime; closed once it has been started. */
+  child: ChildStdio;
+  readonly consoleSocket: ConsoleSocket | undefined;
+  /** The pty's master, -1 without a terminal or before it has come. */
+  master: number;
+  /** Source of stdin until its copier is started, -1 without one. */
+  stdinSource: number;
+  /** Our own writer of the stdin FIFO: it keeps the process's stdin open without a client. */
+  stdinKeeper: number;
+  stdin: Copier | undefined;
+  /** The opened stdout and stderr. */
+  readonly targets: readonly OutputTarget[];
+  readonly outputs: Copier[];
+}
+
+interface OutputTarget {
+  readonly path: string;
+  fd: number;
+  keeper: number;
+}
+
+function isNull(path: string): boolean {
+  return path === "" || path === "/dev/null";
+}
+
+function openFailed(path: string, why: string): never {
+  return error(`open ${path}: ${why}`, 0);
+}
+
+function mustOpen(path: string, flags: number): number {
+  const fd = sys.open(path, flags);
+  return fd < 0 ? openFailed(path, sys.errorText(fd)) : fd;
+}
+
+/**
+ * Opens the client's ends. An output FIFO must get its reader within the limit.
+ *
+ * @param abandoned when it says so, nobody is interested any more
+ */
+function openTargets(targets: OutputTarget[], limit: number, abandoned: () => boolean): void {
+  const deadline = sys.now() + limit;
+  let retry = firstRetry;
+  while (true) {
+    let missing: string | undefined;
+    for (const target of targets) {
+      if (target.fd >= 0) continue;
+      target.fd = sys.open(target.path, sys.O_WRONLY + sys.O_APPEND + sys.O_NONBLOCK);
+      if (target.fd >= 0) {
+        if (sys.isPipe(target.fd)) target.keeper = mustOpen(target.path, sys.O_RDONLY + sys.O_NONBLOCK);
+      } else if (target.fd === -sys.ENXIO) {
+        missing = target.path;
+      } else {
+        openFailed(target.path, sys.errorText(target.fd));
+      }
+    }
+    if (missing === undefined) return;
+    if (sys.now() >= deadline) openFailed(missing, "deadline exceeded");
+    if (abandoned()) openFailed(missing, "the daemon is gone");
+    runFor(retry);
+    retry = math.min(retry * 2, longestRetry);
+  }
+}
+
+/** A pipe that belongs to the container's root user, our end of it non-blocking. */
+function containerPipe(state: ProcessState): LuaMultiReturn<[number, number]> {
+  const [reader, writer] = sys.pipe();
+  if (reader < 0) return error(`pipe: ${sys.errorText(reader)}`, 0);
+  if (state.rootUID !== 0 || state.rootGID !== 0) {
+    const result = sys.fchown(reader, state.rootUID, state.rootGID);
+    if (result < 0) return error(`chown of a stdio pipe: ${sys.errorText(result)}`, 0);
+  }
+  return $multi(reader, writer);
+}
+
+/**
+ * Opens everything that the paths of the process state name, and makes what the runtime gets. Throws a message that
+ * names the path.
+ *
+ * @param fifoLimit how long the readers of output FIFOs may take, in ms
+ */
+export function openStdio(state: ProcessState, fifoLimit: number, abandoned: () => boolean): Stdio {
+  // A client may open its ends one after the other and wait at each: so stdin, which needs no client, comes first, and
+  // the outputs are tried side by side.
+  let stdinSource = -1;
+  let stdinKeeper = -1;
+  if (!isNull(state.stdin)) {
+    stdinSource = mustOpen(state.stdin, sys.O_RDONLY + sys.O_NONBLOCK);
+    if (sys.isPipe(stdinSource)) stdinKeeper = mustOpen(state.stdin, sys.O_WRONLY + sys.O_NONBLOCK);
+  }
+  const paths = state.terminal ? [state.stdout] : [state.stdout, state.stderr];
+  const targets: OutputTarget[] = [];
+  for (const path of paths) {
+    if (!isNull(path)) targets[targets.length] = { path, fd: -1, keeper: -1 };
+  }
+  openTargets(targets, fifoLimit, abandoned);
+
+  const nothing = mustOpen("/dev/null", sys.O_RDWR);
+  const child = { stdin: nothing, stdout: nothing, stderr: nothing };
+  const consoleSocket = state.terminal ? openConsoleSocket() : undefined;
+  const stdio: Stdio = {
+    child,
+    consoleSocket,
+    master: -1,
+    stdinSource,
+    stdinKeeper,
+    stdin: undefined,
+    targets,
+    outputs: [],
+  };
+  if (state.terminal) return stdio;
+
+  if (stdinSource >= 0) {
+    const [reader, writer] = containerPipe(state);
+    sys.setNonBlocking(writer);
+    child.stdin = reader;
+    stdio.stdin = startCopier(stdinSource, writer, -1, true);
+  }
+  for (const target of targets) {
+    const [reader, writer] = containerPipe(state);
+    sys.setNonBlocking(reader);
+    if (target === targets[0] && !isNull(state.stdout)) child.stdout = writer;
+    else child.stderr = writer;
+    stdio.outputs[stdio.outputs.length] = startCopier(reader, target.fd, target.keeper, false);
+  }
+  return stdio;
+}
+
+/** Closes what only the runtime needs: the pipes must end when the process does. */
+export function closeChildEnds(stdio: Stdio): void {
+  const { stdin, stdout, stderr } = stdio.child;
+  sys.close(stdin);
+  if (stdout !== stdin) sys.close(stdout);
+  if (stderr !== stdin && stderr !== stdout) sys.close(stderr);
+}
+
+/** Takes the terminal from the runtime and starts copying. Throws when none came. */
+export function attachConsole(stdio: Stdio): void {
+  if (stdio.consoleSocket === undefined) return;
+  stdio.master = receiveConsole(stdio.consoleSocket);
+  // Each direction is watched for itself, which takes a descriptor for each.
+  if (stdio.stdinSource >= 0) stdio.stdin = startCopier(stdio.stdinSource, sys.duplicate(stdio.master), -1, true);
+  for (const target of stdio.targets) {
+    stdio.outputs[0] = startCopier(sys.duplicate(stdio.master), target.fd, target.keeper, false);
+  }
+}
+
+/** Lets the process's stdin end when the client's writers are gone and everything they wrote has been passed on. */
+export function closeStdin(stdio: Stdio): void {
+  close(stdio.stdinKeeper);
+  stdio.stdinKeeper = -1;
+  if (stdio.stdin !== undefined) pump(stdio.stdin);
+}
+
+/** Sets the size of the terminal, if there is one. */
+export function resize(stdio: Stdio, columns: number, rows: number): void {
+  if (stdio.master >= 0) sys.setWindowSize(stdio.master, columns, rows);
+}
+
+/**
+ * Waits until the output of a process that has ended is where it belongs.
+ *
+ * Output that does not fit into a FIFO waits for the client that has the FIFO open, for as long as it has. A FIFO that
+ * no client has open gets a few seconds for one to come back; then what does not fit is dropped, because otherwise
+ * the exit of the process would never be told. What fits stays in the FIFO for who has it open.
+ *
+ * @param writersLimit how long others than the process may keep its output open, in ms; undefined: as long as they like
+ */
+export function drain(stdio: Stdio, writersLimit: number | undefined): void {
+  const outputs = stdio.outputs;
+  let deadline = writersLimit === undefined ? undefined : sys.now() + writersLimit;
+  let patience = returnLimit;
+  const needsAttention = () => {
+    let allEnded = true;
+    for (const output of outputs) {
+      if (output.ended) continue;
+      if (output.deserted || (output.hungUp && output.keeper >= 0)) return true;
+      allEnded = false;
+    }
+    return allEnded;
+  };
+  while (true) {
+    let open = false;
+    let deserted = false;
+    for (const output of outputs) {
+      if (!output.ended && output.hungUp) dropKeeper(output);
+      pump(output);
+      if (output.ended) continue;
+      open = true;
+      if (output.deserted) {
+        deserted = true;
+        if (patience <= 0) discardRest(output);
+      }
+    }
+    if (!open) return;
+    if (deserted) {
+      if (patience > 0) runFor(returnRetry);
+      patience -= returnRetry;
+    } else if (!runUntil(needsAttention, deadline)) {
+      deadline = undefined;
+      for (const output of outputs) cutSource(output);
+    }
+  }
+}
+
+/** Closes everything that is still open. */
+export function closeStdio(stdio: Stdio): void {
+  if (stdio.consoleSocket !== undefined) closeConsoleSocket(stdio.consoleSocket);
+  if (stdio.stdin !== undefined) closeCopier(stdio.stdin);
+  for (const output of stdio.outputs) closeCopier(output);
+  close(stdio.stdinKeeper);
+  close(stdio.master);
+}

@@ -1,0 +1,349 @@
+/**
+ * What a test needs to play the daemon for a shim: a private folder with a root file system, bundles and process
+ * directories, the start channel, and a clean-up that leaves nothing, whatever the test did.
+ */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import koffi from "koffi";
+
+export const shimPath = fileURLToPath(new URL("../../dist/bin/containerd-shim", import.meta.url));
+
+const libc = koffi.load("libc.so.6");
+const socketpair = libc.func("int socketpair(int domain, int type, int protocol, _Out_ int *ends)");
+const recv = libc.func("long recv(int fd, _Out_ uint8_t *data, size_t length, int flags)");
+const send = libc.func("long send(int fd, const char *data, size_t length, int flags)");
+
+/** Waits until the condition holds; fails loudly when it does not. */
+export async function until(what: string, condition: () => boolean, limit = 10_000): Promise<void> {
+  const deadline = Date.now() + limit;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited ${limit} ms in vain: ${what}`);
+    await sleep(5);
+  }
+}
+
+/** The daemon's end of a start channel. */
+export class Channel {
+  readonly #fd: number;
+  /** The shim's end, for its stdio list; closed here once the shim has it. */
+  readonly shimEnd: number;
+  #open = true;
+
+  constructor() {
+    const AF_UNIX = 1;
+    const SOCK_SEQPACKET_CLOEXEC = 5 | 0x80000;
+    const ends = [0, 0];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET_CLOEXEC, 0, ends) !== 0) throw new Error("socketpair failed");
+    [this.#fd, this.shimEnd] = ends as [number, number];
+  }
+
+  /** The next message; an empty one means that the shim has closed its end. */
+  async receive(limit = 20_000): Promise<string> {
+    const MSG_DONTWAIT = 0x40;
+    const data = Buffer.alloc(65536);
+    const deadline = Date.now() + limit;
+    while (true) {
+      const count = Number(recv(this.#fd, data, data.length, MSG_DONTWAIT));
+      if (count >= 0) return data.toString("utf8", 0, count);
+      if (Date.now() > deadline) throw new Error("no message from the shim");
+      await sleep(2);
+    }
+  }
+
+  send(message: string): void {
+    if (Number(send(this.#fd, message, message.length, 0)) < 0) throw new Error(`could not send ${message}`);
+  }
+
+  /** As the daemon's death would. */
+  close(): void {
+    if (this.#open) closeSync(this.#fd);
+    this.#open = false;
+  }
+}
+
+/** The part of process.json that tests vary. */
+export interface ProcessOptions {
+  exec?: boolean;
+  terminal?: boolean;
+  stdin?: string;
+  stdout?: string;
+  stderr?: string;
+  noPivotRoot?: boolean;
+  /** Instead of a process.json made from the rest. */
+  processJson?: string;
+  /** For an exec: what runs. */
+  args?: string[];
+  rootUID?: number;
+  rootGID?: number;
+}
+
+/** The parts of a bundle's config.json that tests change. */
+export interface RuntimeConfig {
+  root: { path: string; readonly: boolean };
+  process: { args: string[]; terminal: boolean; [key: string]: unknown };
+  linux: { namespaces: { type: string; path?: string }[]; [key: string]: unknown };
+  [key: string]: unknown;
+}
+
+/** Leaves the container in the host's pid namespace, where its init is not a pid 1 with a pid 1's privileges. */
+export function withHostPids(config: RuntimeConfig): void {
+  config.linux.namespaces = config.linux.namespaces.filter((namespace) => namespace.type !== "pid");
+}
+
+/** How a shim is started. */
+export interface ShimOptions {
+  runtime?: string;
+  channel?: boolean;
+  env?: Record<string, string>;
+}
+
+/** A running (or ended) shim and its process directory. */
+export class Shim {
+  readonly ended: Promise<number | null>;
+  readonly #exitFifo: number;
+
+  constructor(
+    readonly directory: string,
+    readonly child: ChildProcess,
+    readonly channel: Channel | undefined,
+    exitFifo: number,
+  ) {
+    this.#exitFifo = exitFifo;
+    this.ended = new Promise((resolve) => {
+      child.once("exit", (code) => resolve(code));
+      child.once("error", () => resolve(null));
+    });
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  file(name: string): string | undefined {
+    const path = join(this.directory, name);
+    return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+  }
+
+  /** The pid of the container's process. */
+  get processPid(): number {
+    return Number(this.file("pid"));
+  }
+
+  get exitStatus(): string | undefined {
+    return this.file("exitStatus");
+  }
+
+  /** Error messages of shim-log.json. */
+  get errors(): string[] {
+    return (this.file("shim-log.json") ?? "")
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as { level: string; msg: string })
+      .filter((entry) => entry.level === "error")
+      .map((entry) => entry.msg);
+  }
+
+  /** Whether the exit FIFO tells of the end. */
+  get hungUp(): boolean {
+    try {
+      return readSync(this.#exitFifo, Buffer.alloc(1)) === 0;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EAGAIN") return false;
+      throw error;
+    }
+  }
+
+  control(line: string): void {
+    const fd = openSync(join(this.directory, "control"), constants.O_RDWR | constants.O_NONBLOCK);
+    writeFileSync(fd, `${line}\n`);
+    closeSync(fd);
+  }
+
+  /** Goes through the start with the daemon's part. */
+  async start(): Promise<number> {
+    const created = await this.channel!.receive();
+    if (!created.startsWith("created "))
+      throw new Error(`not created: ${created} ${this.errors} ${this.file("log.json")}`);
+    this.channel!.send("start");
+    const started = await this.channel!.receive();
+    if (started !== "started") throw new Error(`not started: ${started}`);
+    this.channel!.close();
+    return Number(created.slice("created ".length));
+  }
+
+  /** Waits for the end; the shim's own exit code. */
+  async end(limit = 30_000): Promise<number | null> {
+    const timer = new AbortController();
+    const code = await Promise.race([
+      this.ended,
+      sleep(limit, undefined, { signal: timer.signal }).then(() => {
+        throw new Error(`the shim did not end in ${limit} ms: ${this.file("shim-log.json")}`);
+      }),
+    ]);
+    timer.abort();
+    return code;
+  }
+
+  close(): void {
+    this.channel?.close();
+    closeSync(this.#exitFifo);
+  }
+}
+
+/** A private folder with everything a test makes, and the clean-up. */
+export class Sandbox {
+  readonly path = mkdtempSync(join(tmpdir(), "shimtest-"));
+  readonly rootfs = join(this.path, "rootfs");
+  /** The runtime's own state, so that nobody else's containers are in reach. */
+  readonly runtimeRoot = join(this.path, "runtime");
+  readonly #shims: Shim[] = [];
+  readonly #children: ChildProcess[] = [];
+  #count = 0;
+
+  constructor(readonly runtime = "runc") {
+    for (const folder of ["bin", "dev", "proc", "sys", "tmp"])
+      mkdirSync(join(this.rootfs, folder), { recursive: true });
+    execFileSync("cp", ["/bin/busybox", join(this.rootfs, "bin/busybox")]);
+    const applets = execFileSync("/bin/busybox", ["--list"], { encoding: "utf8" }).trim().split("\n");
+    execFileSync("sh", ["-c", 'for a in "$@"; do [ "$a" = busybox ] || ln -s busybox "$a"; done', "sh", ...applets], {
+      cwd: join(this.rootfs, "bin"),
+    });
+  }
+
+  /** A container id that is nobody else's. */
+  id(): string {
+    this.#count++;
+    return `${this.path.split("/").pop()}-${this.#count}`;
+  }
+
+  get runtimeArgs(): string[] {
+    return ["--root", this.runtimeRoot];
+  }
+
+  /** Calls the runtime; its output. */
+  runtimeCall(...args: string[]): { status: number | null; output: string } {
+    const result = spawnSync(this.runtime, [...this.runtimeArgs, ...args], { encoding: "utf8" });
+    return { status: result.status, output: result.stdout + result.stderr };
+  }
+
+  /** Ids of the containers that the runtime knows. */
+  get containers(): string[] {
+    return existsSync(this.runtimeRoot)
+      ? readdirSync(this.runtimeRoot).filter((name) => name.startsWith("shimtest-"))
+      : [];
+  }
+
+  /** A bundle that runs the command; `change` may alter its config. */
+  bundle(id: string, args: string[], change: (config: RuntimeConfig) => void = () => {}): string {
+    const bundle = join(this.path, `bundle-${id}`);
+    mkdirSync(bundle);
+    execFileSync("runc", ["spec"], { cwd: bundle });
+    const config = JSON.parse(readFileSync(join(bundle, "config.json"), "utf8")) as RuntimeConfig;
+    config.root = { path: this.rootfs, readonly: false };
+    config.process.args = args;
+    config.process.terminal = false;
+    change(config);
+    writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+    return bundle;
+  }
+
+  /** FIFOs as a client makes them. */
+  fifo(name: string): string {
+    const path = join(this.path, `${name}-${this.#count}`);
+    execFileSync("mkfifo", [path]);
+    return path;
+  }
+
+  /** Starts a shim as the daemon does. */
+  shim(id: string, bundle: string, process: ProcessOptions = {}, options: ShimOptions = {}): Shim {
+    const directory = join(this.path, "state", id, process.exec ? `exec${this.#shims.length}` : "init");
+    return this.shimIn(directory, id, bundle, process, options);
+  }
+
+  shimIn(directory: string, id: string, bundle: string, process: ProcessOptions, options: ShimOptions): Shim {
+    mkdirSync(directory, { recursive: true });
+    const spec = existsSync(join(bundle, "config.json"))
+      ? JSON.parse(readFileSync(join(bundle, "config.json"), "utf8")).process
+      : {};
+    writeFileSync(
+      join(directory, "process.json"),
+      process.processJson ??
+        JSON.stringify({
+          ...spec,
+          ...(process.args ? { args: process.args } : {}),
+          terminal: process.terminal ?? false,
+          exec: process.exec ?? false,
+          containerdStdin: process.stdin ?? "",
+          containerdStdout: process.stdout ?? "",
+          containerdStderr: process.stderr ?? "",
+          runtimeArgs: this.runtimeArgs,
+          noPivotRoot: process.noPivotRoot ?? false,
+          checkpoint: "",
+          rootUID: process.rootUID ?? 0,
+          rootGID: process.rootGID ?? 0,
+        }),
+    );
+    execFileSync("mkfifo", [join(directory, "exit"), join(directory, "control")]);
+    const exitFifo = openSync(join(directory, "exit"), constants.O_RDONLY | constants.O_NONBLOCK);
+    const channel = (options.channel ?? true) ? new Channel() : undefined;
+    const child = spawn(shimPath, [id, bundle, options.runtime ?? this.runtime], {
+      cwd: directory,
+      detached: true,
+      stdio: ["ignore", "ignore", "inherit", ...(channel ? [channel.shimEnd] : [])],
+      env: { ...globalThis.process.env, ...options.env, ...(channel ? { CONTAINERD_SHIM_CHANNEL: "3" } : {}) },
+    });
+    if (channel) closeSync(channel.shimEnd);
+    const shim = new Shim(directory, child, channel, exitFifo);
+    this.#shims.push(shim);
+    return shim;
+  }
+
+  /** A process of the client's side, killed at the end of the test. */
+  client(command: string, ...args: string[]): ChildProcess {
+    const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Reads a FIFO to its end in another process. */
+  reader(path: string): { child: ChildProcess; text: Promise<Buffer> } {
+    const child = this.client("cat", path);
+    const chunks: Buffer[] = [];
+    child.stdout!.on("data", (chunk: Buffer) => chunks.push(chunk));
+    const text = new Promise<Buffer>((resolve) => child.once("close", () => resolve(Buffer.concat(chunks))));
+    return { child, text };
+  }
+
+  async clean(): Promise<void> {
+    for (const id of this.containers) this.runtimeCall("delete", "--force", id);
+    for (const child of this.#children) child.kill("SIGKILL");
+    for (const shim of this.#shims) {
+      shim.close();
+      const running = () => shim.child.exitCode === null && shim.child.signalCode === null;
+      for (let wait = 0; wait < 100 && running(); wait++) await sleep(20);
+      if (running()) {
+        shim.child.kill("SIGKILL");
+        const pid = shim.processPid;
+        if (pid > 0 && existsSync(`/proc/${pid}`)) process.kill(pid, "SIGKILL");
+      }
+    }
+    for (const id of this.containers) this.runtimeCall("delete", "--force", id);
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
