@@ -5,7 +5,7 @@ import { ContainerProcess } from "./container-process.js";
 import { ContainerdError } from "./containerd-error.js";
 import type { ExitStatus, ExitWatch } from "./exit-watch.js";
 import type { SignalName } from "./signals.js";
-import { startProcess } from "./start-process.js";
+import { type StdioKind, startProcess } from "./start-process.js";
 import { type Timestamp, toTimestamp } from "./timestamp.js";
 
 /** Limits to change; what is not given stays as it is. Bytes, microseconds, counts: as on the wire. */
@@ -21,8 +21,8 @@ export interface ExecOptions extends CallOptions {
   user?: { uid?: number; gid?: number; additionalGids?: number[] };
   /** Gives it a terminal: `stdout` then is all of its output. */
   terminal?: boolean;
-  /** "pipe" (default): read and write its streams here. "ignore": no input, output is dropped. */
-  stdio?: "pipe" | "ignore";
+  /** Default: "pipe". */
+  stdio?: StdioKind;
   /** Where the FIFOs are made. Default: the system's temporary folder. */
   stdioDir?: string;
   capabilities?: string[];

@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import type { Container as ContainerState } from "../proto/containerd.js";
 import type { CallOptions } from "./call-options.js";
 import { Container, type ContainerParts, findContainer } from "./container.js";
-import { startProcess } from "./start-process.js";
+import { ContainerProcess } from "./container-process.js";
+import { type StdioKind, startProcess } from "./start-process.js";
 
 export interface StartOptions extends CallOptions {
   /** One path component. */
@@ -10,8 +11,8 @@ export interface StartOptions extends CallOptions {
   /** The folder with config.json. A relative path is taken from this process's working directory. */
   bundle: string;
   labels?: string[];
-  /** "pipe" (default): read and write its streams here. "ignore": no input, output is dropped. */
-  stdio?: "pipe" | "ignore";
+  /** Default: "pipe". */
+  stdio?: StdioKind;
   /** Where the FIFOs are made. Default: the system's temporary folder. */
   stdioDir?: string;
   /** The bundle's config.json asks for a terminal: there is no stderr then. */
@@ -85,5 +86,11 @@ export class Containers {
   /** A handle for one that runs. @throws ContainerdError, `isNotFound` when there is none with this id. */
   get(id: string, options?: CallOptions): Promise<Container> {
     return findContainer(this.#parts, id, options);
+  }
+
+  /** A handle for one that is expected to run, without asking the daemon; its `init.systemPid` is 0. */
+  reference(id: string): Container {
+    const init = new ContainerProcess({ ...this.#parts, containerId: id, name: "init", systemPid: 0 });
+    return new Container(this.#parts, id, init);
   }
 }

@@ -13,6 +13,7 @@ export { Events, type EventsOptions } from "./events.js";
 export type { ExitStatus } from "./exit-watch.js";
 export { MessageStream } from "./message-stream.js";
 export { type SignalName, signalNumber } from "./signals.js";
+export type { StdioKind } from "./start-process.js";
 export { createStdio, Stdio, type StdioOptions } from "./stdio.js";
 export {
   compareTimestamps,

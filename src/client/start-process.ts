@@ -2,14 +2,17 @@ import type { ContainerParts } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
 import { ContainerdError } from "./containerd-error.js";
 import { whileLost } from "./lost-daemon.js";
-import { createStdio, type Stdio } from "./stdio.js";
+import { createStdio, detachedStdin, type Stdio } from "./stdio.js";
 import { toTimestamp } from "./timestamp.js";
+
+/** "pipe": streams to read and write. "ignore": no input, output is dropped. "detached": an input that never ends, output is dropped. */
+export type StdioKind = "pipe" | "ignore" | "detached";
 
 export interface StartRequest {
   containerId: string;
   name: string;
   terminal: boolean;
-  stdio: "pipe" | "ignore";
+  stdio: StdioKind;
   stdioDir: string | undefined;
   /** Asks the daemon; resolves with the system pid. */
   start(paths: Stdio["paths"]): Promise<number>;
@@ -20,10 +23,15 @@ const noPaths = { stdin: "", stdout: "", stderr: "" };
 /** Starts a process with its streams, watched from before it runs. A start that fails leaves nothing. */
 export async function startProcess(parts: ContainerParts, request: StartRequest): Promise<ContainerProcess> {
   const { containerId, name, terminal, start } = request;
-  if (request.stdio === "ignore") {
-    const since = toTimestamp(Date.now());
-    const systemPid = await start(noPaths);
-    return new ContainerProcess({ ...parts, containerId, name, systemPid, since });
+  if (request.stdio !== "pipe") {
+    const stdin = request.stdio === "detached" ? detachedStdin(request.stdioDir) : undefined;
+    try {
+      const since = toTimestamp(Date.now());
+      const systemPid = await start({ ...noPaths, stdin: stdin?.path ?? "" });
+      return new ContainerProcess({ ...parts, containerId, name, systemPid, since });
+    } finally {
+      stdin?.remove();
+    }
   }
   const closeStdin = () => closeStdinOf(parts, containerId, name);
   const stdio = createStdio({ dir: request.stdioDir, terminal, closeStdin });

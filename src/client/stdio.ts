@@ -80,6 +80,23 @@ export class Stdio implements Disposable {
   }
 }
 
+/**
+ * A stdin for a process that nobody is attached to: it stays open, empty, for as long as the process runs (a shell goes on
+ * waiting, where /dev/null would end it). Remove it once the process has started.
+ */
+export function detachedStdin(dir = tmpdir()): { path: string; remove(): void } {
+  const folder = mkdtempSync(join(dir, "ctr-"));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  try {
+    const path = join(folder, "stdin");
+    makeFifo(path);
+    return { path, remove };
+  } catch (error) {
+    remove();
+    throw error;
+  }
+}
+
 /** Writes into a FIFO; its end is the caller's `closeStdin`, then the FIFO's. */
 class FifoWritable extends Writable {
   readonly #socket: Socket;

@@ -29,7 +29,8 @@ function program(): { program: Command; seen: Seen } {
       .argument("<id>")
       .argument("<bundle>")
       .option("-a, --attach", "")
-      .option("-l, --label <label...>", ""),
+      .option("-l, --label <label...>", "")
+      .option("--no-pivot", ""),
   );
   record(
     "exec",
@@ -81,13 +82,15 @@ describe("goArgv", () => {
   test("flags may follow arguments elsewhere, up to --", () => {
     const seen = parse("containers", "start", "C", "/b", "--attach", "-label", "a=1", "-l", "b");
     expect(seen).toMatchObject({ command: "start", args: ["C", "/b"], options: { attach: true, label: ["a=1", "b"] } });
+    expect(parse("containers", "start", "-no-pivot", "C", "/b").options).toEqual({ pivot: false });
+    expect(parse("containers", "start", "--no-pivot=false", "C", "/b").options).toEqual({ pivot: true });
     expect(parse("containers", "start", "--", "C", "--attach").args).toEqual(["C", "--attach"]);
   });
 
   test("a repeated flag does not swallow arguments", () => {
     expect(parse("containers", "start", "-l", "a", "C", "/b")).toMatchObject({
       args: ["C", "/b"],
-      options: { label: ["a"] },
+      options: { label: ["a"], pivot: true },
     });
   });
 

@@ -48,7 +48,7 @@ export function goArgv(argv: readonly string[], program: Command): string[] {
     if (!option) {
       if (name === "help" || name === "h") flags.push("--help");
       else throw new FlagError(`flag provided but not defined: -${name}`);
-    } else if (option.isBoolean()) {
+    } else if (!option.required && !option.optional) {
       setBoolean(flags, option, name, value);
     } else if (value !== undefined) {
       flags.push(`${longName(option)}=${value}`);

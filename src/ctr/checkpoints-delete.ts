@@ -1,0 +1,25 @@
+import { Command } from "commander";
+import { required } from "./arguments.js";
+import { addExamples } from "./example.js";
+import { openClient } from "./global-flags.js";
+
+export function checkpointsDeleteCommand(): Command {
+  const command = new Command("delete")
+    .description("delete a checkpoint")
+    .usage("[flags] ID NAME")
+    .argument("[id]", "the container")
+    .argument("[name]", "the checkpoint")
+    .option("--checkpoint-dir <directory>", "where it is (default: the bundle's folder checkpoints)", "");
+  command.action(
+    async (id: string | undefined, name: string | undefined, { checkpointDir }: { checkpointDir: string }) => {
+      const request = {
+        id: required(id, "container id"),
+        name: required(name, "checkpoint name"),
+        checkpointDir,
+      };
+      const client = await openClient(command);
+      await client.api.deleteCheckpoint(request);
+    },
+  );
+  return addExamples(command, "ctr checkpoints delete web before-upgrade");
+}

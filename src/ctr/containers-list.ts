@@ -1,0 +1,25 @@
+import { Command } from "commander";
+import { addExamples } from "./example.js";
+import { openClient } from "./global-flags.js";
+import { print } from "./print.js";
+import { listLayout, tabwriter } from "./tabwriter.js";
+
+export function containersListCommand(): Command {
+  const command = new Command("list").description("list the containers that run").argument("[id]", "only this one");
+  command.action((id: string | undefined) => listContainers(command, id));
+  return addExamples(command, "ctr containers list");
+}
+
+/** Also what `ctr containers` does without a command. */
+export async function listContainers(command: Command, id = ""): Promise<void> {
+  const client = await openClient(command);
+  const { containers } = await client.api.state({ id });
+  containers.sort((a, b) => (a.id < b.id ? -1 : 1));
+  const rows = containers.map(({ id, bundlePath, status, processes }) => [
+    id,
+    bundlePath,
+    status,
+    processes.map(({ pid }) => pid).join(","),
+  ]);
+  await print(tabwriter([["ID", "PATH", "STATUS", "PROCESSES"], ...rows], listLayout));
+}

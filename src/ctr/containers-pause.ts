@@ -1,0 +1,17 @@
+import { Command } from "commander";
+import { required } from "./arguments.js";
+import { addExamples } from "./example.js";
+import { openClient } from "./global-flags.js";
+
+export function containersPauseCommand(): Command {
+  const command = new Command("pause")
+    .description("freeze all processes of a container")
+    .usage("ID")
+    .argument("[id]", "the container");
+  command.action(async (id: string | undefined) => {
+    const container = required(id, "container id");
+    const client = await openClient(command);
+    await client.api.updateContainer({ id: container, pid: "init", status: "paused" });
+  });
+  return addExamples(command, "ctr containers pause web");
+}

@@ -1,0 +1,42 @@
+import { CommanderError } from "commander";
+import { goArgv } from "../flags/go-argv.js";
+import { ctrProgram } from "./program.js";
+
+/** What a shell reports for a program that nobody reads from any more. */
+const brokenPipe = 141;
+
+const program = ctrProgram();
+
+async function run(argv: string[]): Promise<void> {
+  const words = goArgv(argv, program);
+  if (words.length === 0) program.outputHelp();
+  else await program.parseAsync(words, { from: "user" });
+}
+
+/** The exit status for an error, after it has been told. */
+async function report(error: unknown): Promise<number> {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const { exitCode, code, stack } = error as { exitCode?: unknown; code?: unknown; stack?: string };
+  // Told to end by a signal: whoever sent it knows.
+  if ((error as Error).name === "Interrupted" && typeof exitCode === "number") return exitCode;
+  if (code === "EPIPE") return brokenPipe;
+  const message = error instanceof Error ? error.message.replace(/^error: /, "") : String(error);
+  const detail = program.opts().debug ? `${code === undefined ? "" : `code: ${code}\n`}${stack}\n` : "";
+  await new Promise((resolve) => process.stderr.write(`[ctr] ${message}\n${detail}`, resolve));
+  return 1;
+}
+
+// Errors of the streams are told by the writes that fail.
+process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
+process.on("uncaughtException", (error) => report(error).then(process.exit));
+
+let status: number;
+try {
+  await run(process.argv.slice(2));
+  status = Number(process.exitCode ?? 0);
+} catch (error) {
+  status = await report(error);
+}
+// What has been printed is out by now. Not waiting for the connection's orderly end saves some milliseconds.
+process.exit(status);

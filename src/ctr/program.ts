@@ -1,0 +1,54 @@
+import { Command, InvalidArgumentError } from "commander";
+import { parseGoDuration } from "../flags/go-duration.js";
+import { checkpointsCommand } from "./checkpoints-command.js";
+import { completionCommand } from "./completion-command.js";
+import { containersCommand } from "./containers-command.js";
+import { eventsCommand } from "./events-command.js";
+import { addExamples } from "./example.js";
+import { stateCommand } from "./state-command.js";
+import { version } from "./version.js";
+import { versionCommand } from "./version-command.js";
+
+/** The whole command line of ctr. */
+export function ctrProgram(): Command {
+  const program = new Command("ctr")
+    .description("Control a containerd daemon")
+    .version(`ctr version ${version}`, "-v, --version", "print the version of ctr")
+    .enablePositionalOptions()
+    .option(
+      "--address <address>",
+      "the daemon's, unix:///path or tcp://host:port",
+      "unix:///run/containerd/containerd.sock",
+    )
+    .option("--conn-timeout <duration>", "how long connecting may take (default: 1s)", duration, 1000)
+    .option("--debug", "explain errors in detail", false);
+  for (const command of [
+    checkpointsCommand(),
+    completionCommand(),
+    containersCommand(),
+    eventsCommand(),
+    stateCommand(),
+    versionCommand(),
+  ])
+    program.addCommand(command);
+  addExamples(program, "ctr containers start --attach web /bundles/web", "ctr containers", "ctr containers kill web");
+  setUp(program);
+  return program;
+}
+
+/** Errors are thrown, and shown by main in ctr's own form. */
+function setUp(command: Command): void {
+  command
+    .exitOverride()
+    .helpOption("-h, --help", "show this help")
+    .configureOutput({ writeErr: () => {} })
+    .configureHelp({ showGlobalOptions: true });
+  if (command.name() !== "containers" && command.name() !== "checkpoints") command.allowExcessArguments(false);
+  for (const subcommand of command.commands) setUp(subcommand);
+}
+
+function duration(text: string): number {
+  const ms = parseGoDuration(text);
+  if (ms <= 0) throw new InvalidArgumentError("It must be longer than 0.");
+  return ms;
+}

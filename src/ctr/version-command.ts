@@ -1,0 +1,14 @@
+import { Command } from "commander";
+import { addExamples } from "./example.js";
+import { openClient } from "./global-flags.js";
+import { print } from "./print.js";
+
+export function versionCommand(): Command {
+  const command = new Command("version").description("print the daemon's version");
+  command.action(async () => {
+    const client = await openClient(command);
+    const { version, revision } = await client.version();
+    await print(`daemon version ${version} commit: ${revision}\n`);
+  });
+  return addExamples(command, "ctr version");
+}
