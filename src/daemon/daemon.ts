@@ -1,4 +1,5 @@
 import { mkdirSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { createServer } from "../api/server.js";
 import { lockDirectory } from "../linux/flock.js";
 import { errorText } from "../linux/libc.js";
@@ -14,6 +15,10 @@ import { version } from "./version.js";
 /** In ms: how long running calls get to finish when the daemon stops. Docker kills it after 15 s. */
 const STOP_TIMEOUT = 10_000;
 
+/** In ms: how long, and how often, the state directory's lock is waited for. */
+const LOCK_TIMEOUT = 3_000;
+const LOCK_INTERVAL = 20;
+
 /** As Go prints them. */
 const signalNames = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
 
@@ -28,9 +33,7 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
   raiseOpenFilesLimit();
   mkdirSync(flags.stateDir, { recursive: true, mode: 0o755 });
   // Two daemons on one state directory would each report every exit and remove the other's containers.
-  if (lockDirectory(flags.stateDir) === undefined) {
-    throw new Error(`state directory ${flags.stateDir} is in use by another daemon`);
-  }
+  await takeStateDirectory(flags.stateDir);
   let restored = () => {};
   const ready = new Promise<void>((resolve) => {
     restored = resolve;
@@ -88,4 +91,13 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
     },
     "containerd: supervisor running",
   );
+}
+
+/** Locks the state directory for this daemon. A predecessor that has just been killed or told to stop gets a moment to be gone. */
+async function takeStateDirectory(directory: string): Promise<void> {
+  const deadline = performance.now() + LOCK_TIMEOUT;
+  while (lockDirectory(directory) === undefined) {
+    if (performance.now() > deadline) throw new Error(`state directory ${directory} is in use by another daemon`);
+    await delay(LOCK_INTERVAL);
+  }
 }

@@ -1,14 +1,11 @@
 import { closeSync, openSync } from "node:fs";
 import { EPOLLIN, type Epoll } from "./epoll.js";
-import { hasCode } from "./libc.js";
 import { makeMemFd, takeMemFd } from "./memfd.js";
-import { type ExitStatus, openPidFd, reap, signalPidFd } from "./pidfd.js";
+import { type ExitStatus, killProcessGroup, openPidFd, reap } from "./pidfd.js";
 import { type SpawnOptions, spawn } from "./spawn.js";
 
 /** /dev/null, open for reading and writing: the stdio of children that have none. */
 export const devNull: number = openSync("/dev/null", "r+");
-
-const SIGKILL = 9;
 
 /** A child process of this one; reaped as soon as it ends. */
 export class Child {
@@ -38,14 +35,13 @@ export class Child {
     return this.#pidFd !== undefined;
   }
 
-  /** Kills it with SIGKILL; nothing happens when it has ended. */
+  /**
+   * Kills it with SIGKILL, and what it has started in its process group: a runtime that is a shell script must not leave the real one
+   * behind. Nothing happens when it has ended.
+   */
   kill(): void {
-    if (this.#pidFd === undefined) return;
-    try {
-      signalPidFd(this.#pidFd, SIGKILL);
-    } catch (error) {
-      if (!hasCode(error, "ESRCH")) throw error;
-    }
+    // Not reaped yet, so the group's number can't have been given to anybody else.
+    if (this.running) killProcessGroup(this.pid);
   }
 }
 

@@ -1,6 +1,8 @@
 import { libc, syscall, systemError } from "./libc.js";
 
 const waitpidCall = libc.func("int waitpid(int pid, _Out_ int *status, int options)");
+const kill = libc.func("int kill(int pid, int signal)");
+const SIGKILL = 9;
 const SYS_pidfd_send_signal = 424;
 const SYS_pidfd_open = 434;
 const WNOHANG = 1;
@@ -15,6 +17,11 @@ export function openPidFd(pid: number): number {
 /** Throws a system error; ESRCH when the process has ended, EINVAL when there is no such signal. */
 export function signalPidFd(fd: number, signal: number): void {
   if (Number(syscall(SYS_pidfd_send_signal, fd, signal, 0, 0)) < 0) throw systemError("kill");
+}
+
+/** Kills a process with its whole group, if it leads one, with SIGKILL. The caller knows that the number still means what it meant. */
+export function killProcessGroup(leader: number): void {
+  if (kill(-leader, SIGKILL) !== 0) kill(leader, SIGKILL);
 }
 
 /** How a child ended: its exit code, or 128 + N after signal N. */

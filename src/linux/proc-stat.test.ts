@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { isAlive, parentOf, parseProcStat, readProcStat, startTimeOf, stateOf } from "./proc-stat.js";
 
 const tail =
@@ -46,13 +46,13 @@ test("a process that is gone", () => {
 });
 
 test("a zombie is not alive", async () => {
-  // The shell turns into a sleep that never waits for its child.
-  const parent = spawn("sh", ["-c", "sh -c 'exit 0' & echo $!; exec sleep 1000"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  // The shell turns into a sleep that never waits for its child, which is killed only then: a shell would reap it.
+  const parent = spawn("sh", ["-c", "sleep 1000 & echo $!; exec sleep 1000"], { stdio: ["ignore", "pipe", "inherit"] });
   try {
     const pid = Number(await new Promise((resolve) => parent.stdout.once("data", resolve)));
-    while (stateOf(pid) !== "Z") await new Promise((resolve) => setTimeout(resolve, 5));
+    await vi.waitUntil(() => readProcStat(parent.pid!)?.comm === "sleep");
+    process.kill(pid, "SIGKILL");
+    await vi.waitUntil(() => stateOf(pid) === "Z");
     expect(isAlive(pid)).toBe(false);
     expect(readProcStat(pid)).toMatchObject({ exiting: true, parent: parent.pid });
   } finally {

@@ -1,13 +1,15 @@
-import { readdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Cgroup, cgroupOf } from "../cgroup/cgroup.js";
 import type { Epoll } from "../linux/epoll.js";
 import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
 import { stringifyJson } from "./json.js";
 import { OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
+import { readPidFile } from "./pid-file.js";
 import { INIT, makeDirectory, Process, type Stdio } from "./process.js";
-import { launchShim, readPidFile, type ShimProgram } from "./shim.js";
+import { launchShim, type ShimProgram } from "./shim.js";
 import type { OciProcess } from "./spec.js";
 import { Turns } from "./turns.js";
 import { writeAtomically } from "./write-atomically.js";
@@ -20,10 +22,19 @@ interface ContainerState {
   stdout: string;
   stderr: string;
   runtime: string;
-  runtimeArgs: string[] | null;
+  runtimeArgs: readonly string[] | null;
   shim: string;
   noPivotRoot: boolean;
 }
+
+/** In ms: how long a runtime may take to remove a container. */
+const DELETE_TIMEOUT = 30_000;
+
+/** In ms: how long our own shim gets to clean up after a start that somebody called off. */
+const PATIENCE = 10_000;
+
+/** In ms: how often an exec that was called off is looked at while its runtime call ends. */
+const ABANDON_INTERVAL = 20;
 
 export interface ContainerOptions {
   id: string;
@@ -73,22 +84,26 @@ export class Container {
   static create(epoll: Epoll, stateDir: string, options: ContainerOptions): Container {
     const container = new Container(epoll, join(stateDir, options.id), options);
     makeDirectory(container.directory);
-    const state: ContainerState = {
-      bundle: options.bundle,
-      labels: options.labels,
-      ...options.stdio,
-      runtime: options.runtime,
-      runtimeArgs: [...options.runtimeArgs],
-      shim: options.shim.name,
-      noPivotRoot: options.noPivotRoot,
-    };
     try {
-      writeAtomically(join(container.directory, "state.json"), JSON.stringify(state));
+      Container.writeState(container.directory, {
+        bundle: options.bundle,
+        labels: options.labels,
+        ...options.stdio,
+        runtime: options.runtime,
+        runtimeArgs: options.runtimeArgs,
+        shim: options.shim.name,
+        noPivotRoot: options.noPivotRoot,
+      });
     } catch (error) {
       container.removeDirectory();
       throw error;
     }
     return container;
+  }
+
+  /** Writes state.json. Throws a system error; the old one is still there then. */
+  static writeState(directory: string, state: Partial<ContainerState>): void {
+    writeAtomically(join(directory, "state.json"), JSON.stringify(state));
   }
 
   /**
@@ -179,7 +194,7 @@ export class Container {
       }
       await this.#launch(process, bundle, signal);
     } catch (error) {
-      await this.abandonInit(process);
+      await this.abandonInit(process, patienceAfter(error));
       throw error;
     }
     this.processes.set(INIT, process);
@@ -204,11 +219,7 @@ export class Container {
     try {
       await this.#launch(process, this.bundle, signal);
     } catch (error) {
-      const pid = await readPidFile(directory);
-      if (pid !== undefined && process.systemPid === 0) process.setPid(pid);
-      process.kill();
-      process.shim?.child.kill();
-      await process.shim?.child.exited;
+      await this.#abandonExec(process, patienceAfter(error));
       this.removeProcess(process);
       throw error;
     }
@@ -238,18 +249,53 @@ export class Container {
     process.setPid(await process.shim.created(signal));
   }
 
-  /** Ends what a failed start has left: the shim, and the container in the runtime. */
-  async abandonInit(process: Process): Promise<void> {
+  /** Ends what a failed exec has left: its shim, and its process if the runtime got that far. */
+  async #abandonExec(process: Process, patience: number): Promise<void> {
     const { shim } = process;
-    const killed = shim?.child.running ?? false;
-    shim?.child.kill();
-    await shim?.child.exited;
-    // A shim that ended by itself has cleaned up unless it had got as far as a pid.
-    if (killed || (shim !== undefined && (await readPidFile(process.directory)) !== undefined)) {
-      await this.runtime.forceDelete(this.id);
+    if (shim === undefined) return;
+    shim.cancel();
+    const deadline = performance.now() + patience;
+    for (;;) {
+      const pid = readPidFile(process.directory);
+      if (pid !== undefined && process.systemPid === 0) process.setPid(pid);
+      process.kill();
+      if (!shim.child.running || performance.now() > deadline) break;
+      await Promise.race([shim.child.exited, delay(ABANDON_INTERVAL)]);
+    }
+    shim.child.kill();
+    await shim.child.exited;
+  }
+
+  /**
+   * Ends what a failed start has left: the shim, and the container in the runtime.
+   * @param patience how long our own shim gets, in ms, to end what it is at and clean up by itself: a runtime that is killed in the middle
+   * leaves cgroups and mounts that nobody knows of
+   */
+  async abandonInit(process: Process, patience: number): Promise<void> {
+    const { shim } = process;
+    if (shim !== undefined) {
+      shim.cancel();
+      if (shim.child.running && this.shim.own) await Promise.race([shim.child.exited, delay(patience)]);
+      const killed = shim.child.running;
+      shim.child.kill();
+      await shim.child.exited;
+      if (killed || readPidFile(process.directory) !== undefined) await this.deleteFromRuntime();
     }
     this.processes.delete(process.id);
     process.close();
+  }
+
+  /** Removes what the runtime holds under this id, killing it, unless that is somebody else's container. Logs are the caller's: never throws. */
+  async deleteFromRuntime(): Promise<void> {
+    const signal = AbortSignal.timeout(DELETE_TIMEOUT);
+    const state = await this.runtime.state(this.id, { signal });
+    const ours = [this.bundle, join(this.directory, INIT)].map(resolveLinks);
+    if (state?.bundle !== undefined && !ours.includes(resolveLinks(state.bundle))) return;
+    try {
+      await this.runtime.forceDelete(this.id, { signal });
+    } catch {
+      // Hanging or gone: there is nothing more to be done here.
+    }
   }
 
   /** Forgets a process that has exited, and its directory. */
@@ -264,5 +310,18 @@ export class Container {
     // First, so that what a kill in the middle leaves is no container any more.
     rmSync(join(this.directory, "state.json"), { force: true });
     rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A start that took too long hangs, so its shim gets no more time; after any other failure it cleans up by itself. */
+export function patienceAfter(error: unknown): number {
+  return error instanceof OperationError && error.kind === "deadline-exceeded" ? 0 : PATIENCE;
+}
+
+function resolveLinks(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
   }
 }

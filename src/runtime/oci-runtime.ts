@@ -13,6 +13,13 @@ export const childEnvironment: readonly string[] = environmentStrings({
   LISTEN_FDNAMES: undefined,
 });
 
+/** What `<runtime> state` prints. */
+export interface RuntimeState {
+  /** "created", "running", "paused", "stopped" */
+  status?: string;
+  bundle?: string;
+}
+
 interface CallOptions {
   stdin?: string;
   signal?: AbortSignal | undefined;
@@ -57,11 +64,14 @@ export class OciRuntime {
     await this.#run(["checkpoint", ...flags, id], options);
   }
 
-  /** The runtime's own view: "created", "running", "paused", "stopped"; undefined when it knows no such container. */
-  async status(id: string, options?: CallOptions): Promise<string | undefined> {
-    const { status, output } = await this.call(["state", id], options);
-    if (status !== 0) return undefined;
-    return (JSON.parse(output) as { status?: string }).status;
+  /** The runtime's own view of a container; undefined when it knows none with this id, or can't be asked. */
+  async state(id: string, options?: CallOptions): Promise<RuntimeState | undefined> {
+    try {
+      const { status, output } = await this.call(["state", id], options);
+      return status === 0 ? (JSON.parse(output) as RuntimeState) : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /** One sample of `events --stats`: a JSON text. For runtimes whose containers have no cgroup on this host. */

@@ -1,11 +1,13 @@
-import { closeSync, mkdirSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { makeFifo, openFifo } from "../linux/fifo.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import { openPidFd, signalPidFd } from "../linux/pidfd.js";
-import { isAlive, startTimeOf } from "../linux/proc-stat.js";
+import { processesWithCwd } from "../linux/proc-cwd.js";
+import { isAlive, parentOf, startTimeOf } from "../linux/proc-stat.js";
 import { parseJson, stringifyJson } from "./json.js";
 import { OperationError } from "./operation-error.js";
+import { readPidFile } from "./pid-file.js";
 import type { Shim } from "./shim.js";
 import type { OciProcess } from "./spec.js";
 import { writeAtomically } from "./write-atomically.js";
@@ -53,6 +55,8 @@ export class Process {
   startTime = "";
   /** There while this daemon is the one that launched it. */
   shim: Shim | undefined;
+  /** Its start is in the event log. */
+  announced = false;
   /** Settled once its exit has been reported; set by the supervisor. */
   done: Promise<void> = Promise.resolve();
   #closed = false;
@@ -85,17 +89,16 @@ export class Process {
 
   /**
    * Takes over the process that another daemon, or this one before its restart, has left.
-   * @throws Error when the directory is incomplete: the process was never created
+   * @throws Error when no process was created
    */
   static load(directory: string, id: string): Process {
-    const state = parseJson(readFileSync(join(directory, "process.json"), "utf8")) as ProcessState;
-    if (typeof state !== "object" || state === null) throw new Error(`${directory}/process.json: not a JSON object`);
-    const pid = readText(directory, "pid");
-    if (!/^\d+$/.test(pid ?? ""))
-      throw new Error(`${directory}/pid: ${pid === undefined ? "missing" : `no pid: ${JSON.stringify(pid)}`}`);
-    const process = new Process(directory, id, state);
-    process.systemPid = Number(pid);
-    process.startTime = readText(directory, "starttime") ?? "";
+    const pid = readPidFile(directory);
+    if (pid === undefined) throw new Error(`${directory}: no process was created`);
+    for (const name of ["exit", "control"]) makeFifoIfMissing(join(directory, name));
+    const process = new Process(directory, id, loadState(directory, id));
+    process.systemPid = pid;
+    process.startTime = readText(directory, "starttime") || loadStartTime(directory, pid);
+    process.announced = existsSync(join(directory, "started"));
     return process;
   }
 
@@ -112,6 +115,12 @@ export class Process {
     this.systemPid = pid;
     this.startTime = startTimeOf(pid) ?? "";
     writeAtomically(join(this.directory, "starttime"), this.startTime);
+  }
+
+  /** Its start is in the event log: a daemon that takes over need not report it, nor ask the runtime whether there was one. */
+  markAnnounced(): void {
+    this.announced = true;
+    writeFileSync(join(this.directory, "started"), "");
   }
 
   /** What the shim has recorded; undefined when the process has not exited, or nobody could tell how. */
@@ -195,6 +204,36 @@ function readText(directory: string, name: string): string | undefined {
     if (hasCode(error, "ENOENT")) return undefined;
     throw error;
   }
+}
+
+/** What process.json holds. A half-written one (by another daemon: ours are whole) must not cost a running process its supervision. */
+function loadState(directory: string, id: string): ProcessState {
+  const unknown: ProcessState = {
+    exec: id !== INIT,
+    containerdStdin: "",
+    containerdStdout: "",
+    containerdStderr: "",
+    runtimeArgs: [],
+    noPivotRoot: false,
+    checkpoint: "",
+    rootUID: 0,
+    rootGID: 0,
+  };
+  try {
+    return { ...unknown, ...(parseJson(readFileSync(join(directory, "process.json"), "utf8")) as object) };
+  } catch {
+    return unknown;
+  }
+}
+
+/** The daemon died between the pid file and `starttime`. A child of a shim that sits in the directory can be no other process. */
+function loadStartTime(directory: string, pid: number): string {
+  const parent = parentOf(pid);
+  return parent !== undefined && processesWithCwd(directory).includes(parent) ? (startTimeOf(pid) ?? "") : "";
+}
+
+function makeFifoIfMissing(path: string): void {
+  if (!existsSync(path)) makeFifo(path, 0o755);
 }
 
 /** Throws OperationError (already-exists) in the original's words. */

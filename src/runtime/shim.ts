@@ -1,6 +1,4 @@
 import { closeSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
@@ -8,6 +6,7 @@ import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket
 import { findProgram } from "../linux/spawn.js";
 import { childEnvironment, type OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
+import { readPidFile } from "./pid-file.js";
 import { runtimeLogError, shimLogError } from "./start-logs.js";
 
 /** Which shim the daemon starts. */
@@ -25,6 +24,8 @@ export interface Shim {
   created(signal: AbortSignal): Promise<number>;
   /** Lets a created container's process run. */
   start(signal: AbortSignal): Promise<void>;
+  /** Calls the start off: a shim that knows the word cleans up by itself and ends. */
+  cancel(): void;
   /** The start is over: what was needed only for it is closed. The shim goes on. */
   release(): void;
 }
@@ -96,17 +97,25 @@ class OwnShim implements Shim {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    if (this.#channel !== undefined) {
-      try {
-        sendPacket(this.#channel, "start");
-      } catch {
-        // It has ended: the next message says so.
-      }
-    }
+    this.#send("start");
     const message = await this.#next(signal);
     if (message === "started") return;
     if (message?.startsWith("failed ")) throw new OperationError("internal", message.slice("failed ".length));
     throw new OperationError("internal", "containerd: shim exited before container process was started");
+  }
+
+  cancel(): void {
+    this.#send("cancel");
+    this.release();
+  }
+
+  #send(message: string): void {
+    if (this.#channel === undefined) return;
+    try {
+      sendPacket(this.#channel, message);
+    } catch {
+      // It has ended: the next message says so.
+    }
   }
 
   release(): void {
@@ -169,7 +178,7 @@ class ForeignShim implements Shim {
     for (;;) {
       // In this order: a shim that wrote the pid and ended at once has started the process all the same.
       const { running } = this.child;
-      const pid = await readPidFile(this.#directory);
+      const pid = readPidFile(this.#directory);
       if (pid !== undefined) return pid;
       if (!running) throw await startFailure(this.#directory);
       signal.throwIfAborted();
@@ -186,16 +195,7 @@ class ForeignShim implements Shim {
     await this.#runtime.start(this.#containerId, { signal: AbortSignal.any([signal, shimExited.signal]) });
   }
 
-  release(): void {}
-}
+  cancel(): void {}
 
-/** The host pid that the runtime has written; undefined while there is none. */
-export async function readPidFile(directory: string): Promise<number | undefined> {
-  try {
-    const text = await readFile(join(directory, "pid"), "utf8");
-    // The runtime may be writing it right now.
-    return /^\d+\s*$/.test(text) ? Number(text) : undefined;
-  } catch {
-    return undefined;
-  }
+  release(): void {}
 }

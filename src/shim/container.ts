@@ -25,6 +25,15 @@ export const alreadyLogged = "";
 const abandonedLimit = 10_000;
 
 /**
+ * Whether nobody waits for the process any more: the daemon has called its start off; or it is dead, and nobody will ever say `start`.
+ * An exec or a restored container needs nobody for that: it runs, and the next daemon takes it over.
+ */
+export function isAbandoned(state: ProcessState, channel: StartChannel | undefined): boolean {
+  if (channel === undefined) return false;
+  return channel.cancelled || (channel.gone && !state.exec && state.checkpoint === undefined);
+}
+
+/**
  * Has the runtime make the process: afterwards an init waits for `start`, an exec or a restored container runs.
  * Throws when that fails, and then nothing of it is left.
  */
@@ -36,7 +45,7 @@ export function create(assignment: Assignment): Child {
   const creation = startCreation(args, bundle, stdio.child);
   closeChildEnds(stdio);
   const ended = () => creation.status !== undefined;
-  runUntil(() => ended() || channel?.gone === true);
+  runUntil(() => ended() || isAbandoned(state, channel));
   if (!runUntil(ended, sys.now() + abandonedLimit)) {
     sys.kill(creation.pid, sys.SIGKILL);
     runUntil(ended);
@@ -99,11 +108,14 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
 export function start(assignment: Assignment, child: Child): boolean {
   const { id, state, channel } = assignment;
   if (channel === undefined) return true;
-  const told = send(channel, `created ${child.pid}`);
+  if (channel.cancelled) {
+    undo(assignment, child);
+    return false;
+  }
+  send(channel, `created ${child.pid}`);
   if (state.exec || state.checkpoint !== undefined) {
-    if (!told) undo(assignment, child);
-    else closeStartChannel(channel);
-    return told;
+    closeStartChannel(channel);
+    return true;
   }
 
   const waitingName = nameOf(child);
@@ -111,7 +123,7 @@ export function start(assignment: Assignment, child: Child): boolean {
   child.atDeath = () => {
     lastName = nameOf(child);
   };
-  runUntil(() => channel.startRequested || channel.gone);
+  runUntil(() => channel.startRequested || isAbandoned(state, channel));
   if (!channel.startRequested) {
     undo(assignment, child);
     return false;

@@ -2,7 +2,16 @@
  * containerd-shim <id> <bundle> <runtime>: holds one process of a container. Runs in the process directory; see
  * docs/shim.md.
  */
-import { type Assignment, alreadyLogged, create, deleteContainer, endsItsNamespace, killAll, start } from "./container";
+import {
+  type Assignment,
+  alreadyLogged,
+  create,
+  deleteContainer,
+  endsItsNamespace,
+  isAbandoned,
+  killAll,
+  start,
+} from "./container";
 import { openControl } from "./control";
 import { reserveExitStatus, writeExitStatus } from "./exit-status";
 import { logError, openLog } from "./log";
@@ -55,7 +64,7 @@ function prepare(id: string, bundle: string, runtime: string): Assignment {
   const state = readProcessState();
   findRuntime(runtime, state.runtimeArgs);
   reserveExitStatus();
-  stdio = openStdio(state, fifoLimit, () => channel?.gone === true);
+  stdio = openStdio(state, fifoLimit, () => isAbandoned(state, channel));
   if (closesStdin) closeStdin(stdio);
   return { id, bundle, state, stdio, channel };
 }

@@ -7,6 +7,8 @@ export interface StartChannel {
   fd: number;
   /** The daemon has said `start`. */
   startRequested: boolean;
+  /** The daemon has called the start off. */
+  cancelled: boolean;
   /** The daemon has closed its end, or is dead. */
   gone: boolean;
 }
@@ -17,7 +19,7 @@ export function openStartChannel(): StartChannel | undefined {
   const value = sys.takeEnvironment(name);
   if (value === undefined) return undefined;
   const fd = tonumber(value) ?? -1;
-  const channel: StartChannel = { fd, startRequested: false, gone: false };
+  const channel: StartChannel = { fd, startRequested: false, cancelled: false, gone: false };
   let result = sys.setCloseOnExec(fd);
   if (result >= 0) result = watch(fd, sys.EPOLLIN, () => receive(channel));
   if (result < 0) return error(`${name}=${value}: ${sys.errorText(result)}`, 0);
@@ -28,6 +30,7 @@ function receive(channel: StartChannel): void {
   const message = sys.receive(channel.fd);
   if (message === "") closeStartChannel(channel);
   else if (message === "start") channel.startRequested = true;
+  else if (message === "cancel") channel.cancelled = true;
 }
 
 /** Sends a message; whether it could be sent. */

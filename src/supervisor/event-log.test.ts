@@ -98,10 +98,10 @@ test("retaining none is possible", () => {
 test("hasStart knows when it can't know", () => {
   const log = openLog(2);
   const started = log.append({ type: "start-container", id: "c" }, fail).timestamp;
-  expect(log.hasStart("c", started)).toBe(true);
-  expect(log.hasStart("d", started)).toBe(false);
+  expect(log.hasStart("c", "init", started)).toBe(true);
+  expect(log.hasStart("d", "init", started)).toBe(false);
   log.append({ type: "oom", id: "x" }, fail);
   log.append({ type: "oom", id: "x" }, fail);
   for (let i = 0; i < 200; i++) log.append({ type: "oom", id: "x" }, fail);
-  expect(log.hasStart("c", started)).toBeUndefined();
+  expect(log.hasStart("c", "init", started)).toBeUndefined();
 });

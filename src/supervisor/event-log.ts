@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { now } from "../linux/clock.js";
 import { hasCode } from "../linux/libc.js";
+import { INIT } from "../runtime/process.js";
 import type { Event, EventType } from "./event.js";
 import { formatTimestamp, parseTimestamp } from "./timestamp.js";
 
@@ -83,11 +84,13 @@ export class EventLog {
   }
 
   /**
-   * Whether the log holds the start of a container at or after `since`; undefined when it does not reach back that far, so that nobody
+   * Whether the log holds the start of a process at or after `since`; undefined when it does not reach back that far, so that nobody
    * can tell.
    */
-  hasStart(id: string, since: bigint): boolean | undefined {
-    if (this.#events.some((e) => e.type === "start-container" && e.id === id && e.timestamp >= since)) return true;
+  hasStart(id: string, pid: string, since: bigint): boolean | undefined {
+    const isStart = (e: Event) =>
+      pid === INIT ? e.type === "start-container" : e.type === "start-process" && e.pid === pid;
+    if (this.#events.some((e) => e.id === id && isStart(e) && e.timestamp >= since)) return true;
     const complete = this.#events.length < this.#keep || this.#events[0]!.timestamp < since;
     return complete ? false : undefined;
   }

@@ -56,6 +56,7 @@ export async function exec(supervisor: Supervisor, request: ExecRequest, signal:
             "containerd: process started",
           );
           supervisor.emit({ type: "start-process", id: container.id, pid: process.id });
+          process.markAnnounced();
           process.done = followExit(supervisor, container, process, supervisor.monitor.exit(process.exitFd));
           return process;
         } catch (error) {

@@ -13,8 +13,8 @@ const UNKNOWN_STATUS = 255;
 const KILLED_STATUS = 128 + 9;
 /** In ms: how long an init's exit waits for its execs' shims before those are killed. */
 const EXEC_EXIT_TIMEOUT = 10_000;
-/** In ms: how long the runtime may take to clean up after a shim that died. */
-const CLEAN_UP_TIMEOUT = 30_000;
+/** In ms: how long the runtime may take to thaw a container. */
+const RESUME_TIMEOUT = 10_000;
 
 /**
  * Waits for the end of a process's shim, then reports the exit and forgets the process; with its init, the container.
@@ -42,6 +42,7 @@ async function outliveShim(supervisor: Supervisor, container: Container, process
   supervisor.log.warn({ id: container.id, pid: process.id }, "containerd: shim died; killing its process");
   const killed = process.alive();
   if (killed) {
+    await thaw(container);
     const ended = processEnd(supervisor.epoll, process.systemPid);
     process.kill();
     await ended;
@@ -49,13 +50,19 @@ async function outliveShim(supervisor: Supervisor, container: Container, process
   const status = killed ? KILLED_STATUS : UNKNOWN_STATUS;
   process.recordExitStatus(status);
   if (process.id === INIT) {
-    try {
-      await container.runtime.forceDelete(container.id, { signal: AbortSignal.timeout(CLEAN_UP_TIMEOUT) });
-    } catch (error) {
-      supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: delete container");
-    }
+    await container.deleteFromRuntime();
   }
   return status;
+}
+
+/** A frozen process takes no signal, not even SIGKILL. */
+async function thaw(container: Container): Promise<void> {
+  if (!container.cgroup?.frozen()) return;
+  try {
+    await container.runtime.resume(container.id, { signal: AbortSignal.timeout(RESUME_TIMEOUT) });
+  } catch {
+    // The runtime's own delete may still manage it.
+  }
 }
 
 /** Resolves when a process has ended, whoever reaps it. */

@@ -1,6 +1,6 @@
 import { errorText } from "../linux/libc.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
-import { Container } from "../runtime/container.js";
+import { Container, patienceAfter } from "../runtime/container.js";
 import { checkIdentifier } from "../runtime/identifier.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Stdio } from "../runtime/process.js";
@@ -80,7 +80,7 @@ async function startContainer(
   } catch (error) {
     oom.end();
     supervisor.monitor.forgetExit(process.exitFd);
-    await container.abandonInit(process);
+    await container.abandonInit(process, patienceAfter(error));
     throw error;
   }
   process.shim!.release();
@@ -90,6 +90,7 @@ async function startContainer(
     "containerd: container started",
   );
   supervisor.emit({ type: "start-container", id: container.id });
+  process.markAnnounced();
   oom.announce();
   process.done = followExit(supervisor, container, process, exited).finally(oom.end);
 }

@@ -1,0 +1,14 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The host pid that the runtime has written into a process directory; undefined while there is none. */
+export function readPidFile(directory: string): number | undefined {
+  let text: string;
+  try {
+    text = readFileSync(join(directory, "pid"), "utf8");
+  } catch {
+    return undefined;
+  }
+  // The runtime may be writing it right now.
+  return /^\d+\s*$/.test(text) ? Number(text) : undefined;
+}
