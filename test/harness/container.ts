@@ -3,7 +3,7 @@ import type { CallOptions, Partially, wire } from "./api.js";
 import type { BundleOptions } from "./bundle.js";
 import type { TestDaemon } from "./daemon.js";
 import { collect, openStdio, type Stdio } from "./stdio.js";
-import { within } from "./wait.js";
+import { eventually, within } from "./wait.js";
 
 export interface ContainerOptions extends BundleOptions {
   /** The end of its id; unique within the daemon. */
@@ -23,6 +23,8 @@ export interface TestContainer extends Disposable {
   readonly stdio: Stdio;
   /** All of its output; resolves when the shim has closed both. Only with `stdio: true`. */
   output(timeout?: number): Promise<{ stdout: Buffer; stderr: Buffer }>;
+  /** Resolves when stdout has shown this text. Only with `stdio: true`. */
+  printed(text: string, timeout?: number): Promise<void>;
   /** The status of its exit event. */
   exit(timeout?: number): Promise<number>;
   kill(signal?: number, pid?: string): Promise<void>;
@@ -34,8 +36,8 @@ export async function startContainer(daemon: TestDaemon, options: ContainerOptio
   const id = daemon.id(name);
   const bundle = daemon.bundle(name, bundleOptions);
   const stdio = connect ? openStdio(daemon.dir, name) : undefined;
-  const outputs = stdio && Promise.all([collect(stdio.stdout), collect(stdio.stderr)]);
-  outputs?.catch(() => {});
+  const stdout = stdio && collect(stdio.stdout);
+  const stderr = stdio && collect(stdio.stderr);
   // Subscribed before, so that the exit of a short-lived container is seen.
   void daemon.events;
   let response: wire.CreateContainerResponse;
@@ -54,9 +56,14 @@ export async function startContainer(daemon: TestDaemon, options: ContainerOptio
       return stdio;
     },
     async output(timeout = 15_000) {
-      if (!outputs) throw new Error(`${id} was started without stdio`);
-      const [stdout, stderr] = await within(outputs, timeout, `the end of the output of ${id}`);
-      return { stdout, stderr };
+      if (!stdout || !stderr) throw new Error(`${id} was started without stdio`);
+      const both = Promise.all([stdout.whole, stderr.whole]);
+      const [out, err] = await within(both, timeout, `the end of the output of ${id}`);
+      return { stdout: out, stderr: err };
+    },
+    async printed(text, timeout = 10_000) {
+      if (!stdout) throw new Error(`${id} was started without stdio`);
+      await eventually(() => stdout.soFar().includes(text), { timeout, interval: 2, what: `"${text}" from ${id}` });
     },
     async exit(timeout) {
       return (await daemon.events.waitFor({ type: "exit", id, pid: "init" }, timeout)).status;

@@ -22,11 +22,27 @@ export function openWriter(path: string): Writable {
   return new Socket({ fd, readable: false, writable: true });
 }
 
-/** Everything that comes out of a stream until its end. */
-export async function collect(stream: Readable): Promise<Buffer> {
+/** What has come out of a stream. */
+export interface Collected {
+  /** Resolves at the end of the stream. */
+  readonly whole: Promise<Buffer>;
+  soFar(): Buffer;
+}
+
+/** Reads a stream from now to its end. */
+export function collect(stream: Readable): Collected {
   const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+  const whole = new Promise<Buffer>((resolve, reject) => {
+    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    stream.on("end", () => resolve(Buffer.concat(chunks)));
+    stream.on("error", reject);
+    // Destroyed at the end of a test, before its end.
+    stream.on("close", () => resolve(Buffer.concat(chunks)));
+    // Also one that was paused on purpose.
+    stream.resume();
+  });
+  whole.catch(() => {});
+  return { whole, soFar: () => Buffer.concat(chunks) };
 }
 
 /** FIFOs for one process, and the client's ends of them. */
