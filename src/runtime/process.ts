@@ -144,6 +144,8 @@ export class Process {
    * @throws OperationError: not-found when the process has ended, invalid-argument for a number that is no signal
    */
   signal(signal: number): void {
+    // 0 before the runtime has created it; to the kernel that would be an argument that makes no sense.
+    if (this.systemPid === 0) throw noSuchProcess();
     try {
       const fd = openPidFd(this.systemPid);
       try {
