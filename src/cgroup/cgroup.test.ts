@@ -1,10 +1,11 @@
 import { execFile, spawn } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { promisify } from "node:util";
 import { build } from "esbuild";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { readProcStat, stateOf } from "../linux/proc-stat.js";
 import { cgroupOf } from "./cgroup.js";
-import { hasHierarchies, ScratchCgroup, until } from "./scratch-cgroup.js";
+import { hasHierarchies, ScratchCgroup } from "./scratch-cgroup.js";
 import { CgroupV1 } from "./v1.js";
 import { CgroupV2 } from "./v2.js";
 
@@ -49,10 +50,12 @@ describe.skipIf(!hasHierarchies(...hierarchies))("cgroupOf, here", () => {
   test("a process that is gone, or a zombie, which v1 shows at the root", async () => {
     expect(() => cgroupOf(5_000_000)).toThrow("ENOENT");
     await using scratch = new ScratchCgroup(["pids"]);
-    // The shell turns into a sleep that never waits for its child.
-    const shell = scratch.run("sh -c 'exit 0' & echo $!; exec sleep 1000");
+    // The shell turns into a sleep that never waits for its child, which is killed only then: a shell would reap it.
+    const shell = scratch.run("{ sleep 1000 & echo $!; exec sleep 1000; }");
     const zombie = Number(await new Promise((resolve) => shell.stdout!.once("data", resolve)));
-    await until(() => readFileSync(`/proc/${zombie}/stat`, "latin1").includes(") Z "));
+    await vi.waitUntil(() => readProcStat(shell.pid)?.comm === "sleep");
+    process.kill(zombie, "SIGKILL");
+    await vi.waitUntil(() => stateOf(zombie) === "Z");
     expect(() => cgroupOf(zombie)).toThrow("no such process");
   });
 });

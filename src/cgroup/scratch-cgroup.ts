@@ -87,11 +87,3 @@ function pidsIn(path: string): number[] {
 export function hasHierarchies(...hierarchies: string[]): boolean {
   return process.getuid?.() === 0 && hierarchies.every((name) => existsSync(`/sys/fs/cgroup/${name}/cgroup.procs`));
 }
-
-/** Waits until something is so; throws after 10 s. */
-export async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; !condition(); tries++) {
-    if (tries === 1000) throw new Error("it did not come about in 10 s");
-    await sleep(10);
-  }
-}

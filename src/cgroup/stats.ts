@@ -21,7 +21,7 @@ export interface CpuStats {
 }
 
 /** Nanoseconds. */
-export interface CpuUsage {
+interface CpuUsage {
   total_usage: bigint;
   /** One number for each CPU; empty on cgroup v2, which does not count by CPU. */
   percpu_usage: bigint[];
@@ -29,7 +29,7 @@ export interface CpuUsage {
   usage_in_usermode: bigint;
 }
 
-export interface ThrottlingData {
+interface ThrottlingData {
   periods: bigint;
   throttled_periods: bigint;
   /** Nanoseconds. */

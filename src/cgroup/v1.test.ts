@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { describe, expect, test } from "vitest";
-import { hasHierarchies, ScratchCgroup, until } from "./scratch-cgroup.js";
+import { describe, expect, test, vi } from "vitest";
+import { hasHierarchies, ScratchCgroup } from "./scratch-cgroup.js";
 import { emptyStats } from "./stats.js";
 import { CgroupV1 } from "./v1.js";
 
@@ -198,7 +198,10 @@ describe.skipIf(!hasHierarchies("pids", "cpuacct", "freezer"))("real", () => {
     const cgroup = new CgroupV1(scratch.paths);
     const before = cgroup.stats().cpu_stats;
     expect(before.cpu_usage.percpu_usage).toHaveLength(cpus().length);
-    await until(() => cgroup.stats().cpu_stats.cpu_usage.usage_in_usermode > before.cpu_usage.usage_in_usermode);
+    await vi.waitUntil(
+      () => cgroup.stats().cpu_stats.cpu_usage.usage_in_usermode > before.cpu_usage.usage_in_usermode,
+      10_000,
+    );
     const after = cgroup.stats().cpu_stats;
     expect(after.cpu_usage.total_usage).toBeGreaterThan(before.cpu_usage.total_usage);
     expect(after.system_usage).toBeGreaterThan(before.system_usage);

@@ -1,5 +1,5 @@
-import { describe, expect, test } from "vitest";
-import { hasHierarchies, ScratchCgroup, until } from "./scratch-cgroup.js";
+import { describe, expect, test, vi } from "vitest";
+import { hasHierarchies, ScratchCgroup } from "./scratch-cgroup.js";
 import { emptyStats } from "./stats.js";
 import { CgroupV2 } from "./v2.js";
 
@@ -71,13 +71,13 @@ describe.skipIf(!hasHierarchies("unified"))("real", () => {
     const cgroup = new CgroupV2(scratch.path("unified"));
     const pids = [await scratch.runReady("while :; do :; done"), await scratch.runReady("exec sleep 1000", "a")];
     expect(cgroup.pids()).toEqual(pids.sort((a, b) => a - b));
-    await until(() => cgroup.stats().cpu_stats.cpu_usage.usage_in_usermode > 0n);
+    await vi.waitUntil(() => cgroup.stats().cpu_stats.cpu_usage.usage_in_usermode > 0n, 10_000);
 
     expect(cgroup.frozen()).toBe(false);
     scratch.write("unified", "cgroup.freeze", "1");
     expect(cgroup.frozen()).toBe(true);
     scratch.write("unified", "cgroup.freeze", "0");
-    await until(() => !cgroup.frozen());
+    await vi.waitUntil(() => !cgroup.frozen());
 
     await scratch.remove();
     expect(cgroup.pids()).toEqual([]);
@@ -95,7 +95,7 @@ describe.skipIf(!hasHierarchies("unified"))("real", () => {
     expect([above.frozen(), below.frozen()]).toEqual([false, true]);
     scratch.write("unified", "a/cgroup.freeze", "0");
     scratch.write("unified", "cgroup.freeze", "1");
-    await until(() => below.frozen());
+    await vi.waitUntil(() => below.frozen());
     scratch.write("unified", "cgroup.freeze", "0");
   });
 
