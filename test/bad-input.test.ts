@@ -6,6 +6,7 @@ import { status } from "./harness/api.js";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { wrapRuntime } from "./harness/runtime-wrapper.js";
+import { within } from "./harness/wait.js";
 
 let daemon: TestDaemon;
 beforeAll(async () => {
@@ -346,11 +347,6 @@ describe("Signal", () => {
       "containerd: process not found for container",
       status.NOT_FOUND,
     );
-    await refused(
-      () => daemon.api.signal({ id, pid: "", signal: 9 }),
-      "containerd: process not found for container",
-      status.NOT_FOUND,
-    );
     for (const signal of [65, 1000, 2 ** 32 - 1])
       await refused(() => daemon.api.signal({ id, pid: "init", signal }), "invalid argument", status.INVALID_ARGUMENT);
     expect((await daemon.api.state({ id })).containers[0]?.status).toBe("running");
@@ -368,7 +364,7 @@ describe("Signal", () => {
 describe("Events", () => {
   test("storedOnly without a timestamp", async () => {
     using stream = daemon.api.events({ storedOnly: true });
-    await expect(stream.ended).rejects.toMatchObject({
+    await expect(within(stream.ended, 5_000, "the end of the stream")).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: "invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp",
     });
@@ -376,7 +372,7 @@ describe("Events", () => {
 
   test.each([-1, 1_000_000_000, 2_000_000_000])("a timestamp with %i nanoseconds", async (nanos) => {
     using stream = daemon.api.events({ timestamp: { seconds: 1n, nanos }, storedOnly: true });
-    await expect(stream.ended).rejects.toMatchObject({
+    await expect(within(stream.ended, 5_000, "the end of the stream")).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: expect.stringContaining("nanos not in range [0, 1e9)"),
     });

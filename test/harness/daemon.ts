@@ -1,6 +1,7 @@
 /** A real daemon of a test's own: private directory, socket and state directory, gone at the end with all that it started. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { Api, type EventStream } from "./api.js";
 import { type BundleOptions, makeBundle } from "./bundle.js";
@@ -153,18 +154,27 @@ export class TestDaemon implements AsyncDisposable {
     this.exited.then((status) => {
       ended = status;
     });
-    await eventually(
-      async () => {
-        if (ended) return true;
-        this.#disconnect();
-        await this.api.getServerVersion({}, { timeout: 5_000 });
-        return true;
-      },
-      { timeout: 20_000, interval: 5, what: "an answer of the daemon" },
-    ).catch((error) => {
-      throw new Error(`the daemon does not answer (${error.message}); its log:\n${this.log}`);
+    // First by a plain connection: a gRPC client that could not connect tries again later, also after it was closed.
+    await eventually(async () => ended !== undefined || this.#accepts(), {
+      timeout: 20_000,
+      interval: 5,
+      what: `a listener on ${this.listen}`,
+    }).catch((error) => {
+      throw new Error(`${error.message}; the daemon's log:\n${this.log}`);
     });
+    if (!ended) await this.api.getServerVersion();
     if (ended) throw new Error(`the daemon ended with ${ended.code ?? ended.signal}; its log:\n${this.log}`);
+  }
+
+  #accepts(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const socket = this.listen.startsWith("unix://")
+        ? connect(this.listen.slice("unix://".length))
+        : connect(Number(new URL(this.listen).port), new URL(this.listen).hostname);
+      socket.once("connect", () => resolve(true));
+      socket.once("error", () => resolve(false));
+      socket.once("connect", () => socket.destroy());
+    });
   }
 
   #disconnect(): void {

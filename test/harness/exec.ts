@@ -23,6 +23,8 @@ export interface TestExec extends Disposable {
   readonly stdio: Stdio;
   /** All of its output; resolves when the shim has closed both. Only with `stdio: true`. */
   output(timeout?: number): Promise<{ stdout: string; stderr: string }>;
+  /** Its stdout until now. */
+  soFar(): string;
   /** The status of its exit event. */
   exit(timeout?: number): Promise<number>;
   kill(signal?: number): Promise<void>;
@@ -37,8 +39,8 @@ export async function startExec(
   const { pid, args, stdio: connect, request, call } = options;
   const { id } = container;
   const stdio = connect ? openStdio(daemon.dir, `${id}.${pid}`) : undefined;
-  const outputs = stdio && Promise.all([collect(stdio.stdout), collect(stdio.stderr)]);
-  outputs?.catch(() => {});
+  const stdout = stdio && collect(stdio.stdout);
+  const stderr = stdio && collect(stdio.stderr);
   void daemon.events;
   let response: wire.AddProcessResponse;
   try {
@@ -55,9 +57,13 @@ export async function startExec(
       return stdio;
     },
     async output(timeout = 15_000) {
-      if (!outputs) throw new Error(`${id}/${pid} was started without stdio`);
-      const [stdout, stderr] = await within(outputs, timeout, `the end of the output of ${id}/${pid}`);
-      return { stdout: stdout.toString(), stderr: stderr.toString() };
+      if (!stdout || !stderr) throw new Error(`${id}/${pid} was started without stdio`);
+      const both = Promise.all([stdout.whole, stderr.whole]);
+      const [out, err] = await within(both, timeout, `the end of the output of ${id}/${pid}`);
+      return { stdout: out.toString(), stderr: err.toString() };
+    },
+    soFar() {
+      return stdout?.soFar().toString() ?? "";
     },
     async exit(timeout) {
       return (await daemon.events.waitFor({ type: "exit", id, pid }, timeout)).status;
