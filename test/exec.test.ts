@@ -152,7 +152,7 @@ test("State shows an exec with all that it was started with", async () => {
     cwd: "/etc",
     user: { uid: 5, gid: 6, additionalGids: [7] },
     capabilities: ["CAP_KILL"],
-    rlimits: [{ type: "RLIMIT_NOFILE", soft: 10n, hard: 2n ** 63n }],
+    rlimits: [{ type: "RLIMIT_CORE", soft: 10n, hard: 2n ** 64n - 1n }],
     noNewPrivileges: true,
   };
   using exec = await startExec(daemon, container, { pid: "shown", args: ["sleep", "1000"], stdio: true, request });
@@ -241,7 +241,7 @@ test("Signal reaches an exec, and only it", async () => {
     args: ["sh", "-c", "trap 'echo caught; exit 9' USR1; echo ready; while :; do sleep 0.01; done"],
     stdio: true,
   });
-  await new Promise((resolve) => exec.stdio.stdout.once("data", resolve));
+  await exec.printed("ready");
   await exec.kill(0);
   await exec.kill(10);
   expect((await exec.output()).stdout).toBe("ready\ncaught\n");
@@ -396,7 +396,8 @@ test("a call whose deadline is over ends the start of the exec", async () => {
   await expect(startExec(daemon, other, { pid: "e", args: ["true"], call: { timeout: 300 } })).rejects.toMatchObject({
     code: status.DEADLINE_EXCEEDED,
   });
-  await eventually(() => !existsSync(join(daemon.stateDir, other.id, "e")));
+  // The runtime gets some time to end what it is at before it is killed.
+  await eventually(() => !existsSync(join(daemon.stateDir, other.id, "e")), { timeout: 15_000 });
   await other.kill();
   await other.exit();
 });

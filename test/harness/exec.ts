@@ -2,7 +2,7 @@
 import type { CallOptions, Partially, wire } from "./api.js";
 import type { TestDaemon } from "./daemon.js";
 import { collect, openStdio, type Stdio } from "./stdio.js";
-import { within } from "./wait.js";
+import { eventually, within } from "./wait.js";
 
 export interface ExecOptions {
   /** The process's name; unique within the container. */
@@ -23,8 +23,8 @@ export interface TestExec extends Disposable {
   readonly stdio: Stdio;
   /** All of its output; resolves when the shim has closed both. Only with `stdio: true`. */
   output(timeout?: number): Promise<{ stdout: string; stderr: string }>;
-  /** Its stdout until now. */
-  soFar(): string;
+  /** Resolves when stdout has shown this text. Only with `stdio: true`. */
+  printed(text: string, timeout?: number): Promise<void>;
   /** The status of its exit event. */
   exit(timeout?: number): Promise<number>;
   kill(signal?: number): Promise<void>;
@@ -62,8 +62,13 @@ export async function startExec(
       const [out, err] = await within(both, timeout, `the end of the output of ${id}/${pid}`);
       return { stdout: out.toString(), stderr: err.toString() };
     },
-    soFar() {
-      return stdout?.soFar().toString() ?? "";
+    async printed(text, timeout = 10_000) {
+      if (!stdout) throw new Error(`${id}/${pid} was started without stdio`);
+      await eventually(() => stdout.soFar().includes(text), {
+        timeout,
+        interval: 2,
+        what: `"${text}" from ${id}/${pid}`,
+      });
     },
     async exit(timeout) {
       return (await daemon.events.waitFor({ type: "exit", id, pid }, timeout)).status;
