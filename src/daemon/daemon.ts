@@ -7,7 +7,10 @@ import { raiseOpenFilesLimit } from "../linux/rlimit.js";
 import { restore } from "../supervisor/restore.js";
 import { Supervisor } from "../supervisor/supervisor.js";
 import type { Flags } from "./flags.js";
-import { listen, parseListenAddress } from "./listen.js";
+import { parseListenAddress } from "./listen/address.js";
+import { Listeners } from "./listen/listeners.js";
+import { notifyServiceManager } from "./listen/service-manager.js";
+import { tlsFiles } from "./listen/tls.js";
 import { createLog } from "./log.js";
 import { logState } from "./state-dump.js";
 import { version } from "./version.js";
@@ -28,7 +31,8 @@ const signalNames = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
  * @throws Error when it can't start: nothing is changed then
  */
 export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
-  const address = parseListenAddress(flags.listen);
+  const addresses = flags.listen.map(parseListenAddress);
+  const tls = tlsFiles(flags);
   const { log, flush } = createLog(flags.logFormat, flags.debug ? "debug" : flags.logLevel);
   raiseOpenFilesLimit();
   mkdirSync(flags.stateDir, { recursive: true, mode: 0o755 });
@@ -41,21 +45,31 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
   const supervisor = new Supervisor({ ...flags, shim: flags.shim, ownShim, log });
   const server = createServer({ supervisor, ready }, version);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
-  let unlisten: () => void;
+  const { group, insecureTcp } = flags;
+  const listeners = new Listeners(server, { group, tls, insecureTcp, log });
   try {
-    unlisten = await listen(server, address);
+    for (const address of addresses) await listeners.listen(address);
   } catch (error) {
+    listeners.close();
     supervisor.close();
     throw error;
   }
-  log.debug({ address: flags.listen }, "containerd: grpc api");
 
+  const tellServiceManager = (state: "READY=1" | "STOPPING=1") => {
+    try {
+      notifyServiceManager(state);
+    } catch (error) {
+      log.warn({ error: errorText(error) }, "containerd: notify the service manager");
+    }
+  };
   let stopping = false;
   const stop = async (signal: keyof typeof signalNames) => {
     if (stopping) return;
     stopping = true;
     log.info(`stopping containerd after receiving ${signalNames[signal]}`);
+    tellServiceManager("STOPPING=1");
     supervisor.subscribers.close();
+    listeners.close();
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, STOP_TIMEOUT);
       server.tryShutdown(() => {
@@ -64,7 +78,6 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
       });
     });
     server.forceShutdown();
-    unlisten();
     supervisor.close();
     flush();
     process.exit(0);
@@ -81,6 +94,7 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
 
   await restore(supervisor);
   restored();
+  tellServiceManager("READY=1");
   log.debug(
     {
       stateDir: flags.stateDir,

@@ -9,7 +9,8 @@ describe("flags", () => {
       logFormat: "text",
       stateDir: "/run/containerd",
       metricsInterval: 300_000,
-      listen: "unix:///run/containerd/containerd.sock",
+      listen: ["unix:///run/containerd/containerd.sock"],
+      insecureTcp: false,
       runtime: "runc",
       runtimeArgs: [],
       pprofAddress: "",
@@ -27,7 +28,7 @@ describe("flags", () => {
       ),
     );
     expect(flags).toMatchObject({
-      listen: "unix:///d.sock",
+      listen: ["unix:///d.sock"],
       shim: "docker-containerd-shim",
       metricsInterval: 0,
       startTimeout: 120_000,
@@ -36,6 +37,14 @@ describe("flags", () => {
       debug: true,
       runtimeArgs: ["--log=x", "--systemd-cgroup"],
     });
+  });
+
+  test("several addresses, instead of the default one", () => {
+    expect(parseFlags(["-l", "unix:///a.sock", "--listen=fd://", "-l", "tcp://:1"]).listen).toEqual([
+      "unix:///a.sock",
+      "fd://",
+      "tcp://:1",
+    ]);
   });
 
   test.each([

@@ -6,6 +6,8 @@ import { version } from "./version.js";
 const logLevels = ["debug", "info", "warn", "error", "fatal", "panic"] as const;
 const logFormats = ["text", "json"] as const;
 
+const defaultListen = ["unix:///run/containerd/containerd.sock"];
+
 /** What the daemon was told on its command line. Durations in ms. */
 export interface Flags {
   debug: boolean;
@@ -13,7 +15,12 @@ export interface Flags {
   logFormat: (typeof logFormats)[number];
   stateDir: string;
   metricsInterval: number;
-  listen: string;
+  listen: string[];
+  group?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  tlsCa?: string;
+  insecureTcp: boolean;
   runtime: string;
   runtimeArgs: string[];
   shim?: string;
@@ -52,9 +59,18 @@ export function parseFlags(argv: readonly string[]): Flags {
     .option("--metrics-interval <duration>", "how often metrics are collected; 0 for never", duration, 300_000)
     .option(
       "-l, --listen <address>",
-      "address of the gRPC API, proto://address",
-      "unix:///run/containerd/containerd.sock",
+      "address of the gRPC API: unix:///path, tcp://host:port or, with socket activation, fd:// or fd://name; repeatable",
+      collectOr(defaultListen),
+      defaultListen,
     )
+    .option(
+      "--group <name>",
+      "name or id of the group that may connect to the unix sockets (default: the daemon's own)",
+    )
+    .option("--tls-cert <file>", "certificate of the daemon for tcp:// (PEM)")
+    .option("--tls-key <file>", "key of that certificate (PEM)")
+    .option("--tls-ca <file>", "authority that the certificates of tcp:// clients must come from (PEM)")
+    .option("--insecure-tcp", "allow tcp:// without TLS: whoever reaches the port is root on this machine", false)
     .option("-r, --runtime <name>", "OCI runtime of containers that name none", "runc")
     .option("--runtime-args <argument>", "argument for the runtime, before every subcommand; repeatable", collect, [])
     .option("--shim <name>", "name or path of the shim (default: the one of this package)")
@@ -99,6 +115,11 @@ function atLeastOne(text: string): number {
   const value = count(text);
   if (value === 0) throw new InvalidArgumentError("Must be at least 1.");
   return value;
+}
+
+/** Collects values in place of a default. */
+function collectOr(fallback: string[]) {
+  return (value: string, before: string[]): string[] => (before === fallback ? [value] : [...before, value]);
 }
 
 function collect(value: string, before: string[]): string[] {

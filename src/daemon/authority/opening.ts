@@ -1,0 +1,103 @@
+import {
+  ACK,
+  FRAME_HEADER,
+  frameHeaderAt,
+  GOAWAY,
+  HEADERS,
+  headerFramesAt,
+  preface,
+  SETTINGS,
+  WINDOW_UPDATE,
+} from "./frames.js";
+import { authorityValues, hasSlash } from "./header-block.js";
+
+/**
+ * What the beginning of a connection tells: "wait" for more; "settings": wait, and the client may wait for the server's SETTINGS before
+ * it sends more; "native": nghttp2 can have it as it is; "patch": it must go through an AuthorityPatch.
+ */
+export type Verdict = "wait" | "settings" | "native" | "patch";
+
+/**
+ * The beginning of a connection, up to its first request. Everything that is not known to be legal goes the way that is always right
+ * ("patch"); what is no HTTP/2 is nghttp2's to refuse ("native").
+ */
+export class Opening {
+  #data: Buffer = Buffer.alloc(0);
+  /** We have sent SETTINGS that nghttp2 does not know of: their acknowledgement is not for it. */
+  #settingsSent = false;
+  /** Where that acknowledgement is in the data. */
+  #ackAt: number | undefined;
+
+  /** Everything that came. */
+  get data(): Buffer {
+    return this.#data;
+  }
+
+  /** The acknowledgement of our SETTINGS is still to be left out. */
+  get ackDue(): boolean {
+    return this.#settingsSent;
+  }
+
+  settingsSent(): void {
+    this.#settingsSent = true;
+  }
+
+  /** Everything that came, but for the acknowledgement of our SETTINGS. */
+  dataWithoutAck(): Buffer {
+    if (this.#ackAt === undefined) return this.#data;
+    return Buffer.concat([this.#data.subarray(0, this.#ackAt), this.#data.subarray(this.#ackAt + FRAME_HEADER)]);
+  }
+
+  write(chunk: Buffer): Verdict {
+    this.#data = this.#data.length > 0 ? Buffer.concat([this.#data, chunk]) : chunk;
+    return this.#judge();
+  }
+
+  #judge(): Verdict {
+    const data = this.#data;
+    const common = Math.min(data.length, preface.length);
+    if (data.compare(preface, 0, common, 0, common) !== 0) return "native";
+    let verdict: Verdict = "wait";
+    let at = preface.length;
+    for (let frame = frameHeaderAt(data, at); frame !== undefined; frame = frameHeaderAt(data, at)) {
+      const end = at + FRAME_HEADER + frame.length;
+      const isAck = frame.type === SETTINGS && (frame.flags & ACK) !== 0;
+      if (isAck) {
+        if (!this.#settingsSent || this.#ackAt !== undefined || frame.length !== 0) return "native";
+        this.#ackAt = at;
+      } else if (frame.type === SETTINGS || frame.type === WINDOW_UPDATE) {
+        // A larger one than any client sends is not worth holding.
+        if (frame.length > 1024) return "native";
+      } else if (frame.type === HEADERS) {
+        const headers = headerFramesAt(data, at);
+        if (headers === "incomplete") return "wait";
+        if (headers === "malformed") return "patch";
+        const legal = !authorityValues(Buffer.concat(headers.fragments)).some(hasSlash);
+        if (!legal) return "patch";
+        if (!this.#settingsSent || this.#ackAt !== undefined) return "native";
+        // The request and our SETTINGS have crossed. The acknowledgement may be behind it already; else it will have to be left out later.
+        return this.#findAck(headers.end) ? "native" : "patch";
+      } else {
+        // A client that sends PING before its first request wants an answer before it.
+        return frame.type === GOAWAY ? "native" : "patch";
+      }
+      if (end > data.length) return "wait";
+      at = end;
+      verdict = this.#settingsSent ? "wait" : "settings";
+    }
+    // In the middle of a frame nobody waits for us.
+    return at === data.length ? verdict : "wait";
+  }
+
+  /** Looks for the acknowledgement of our SETTINGS in the frames from `at` on. */
+  #findAck(at: number): boolean {
+    for (let frame = frameHeaderAt(this.#data, at); frame !== undefined; frame = frameHeaderAt(this.#data, at)) {
+      if (frame.type === SETTINGS && frame.flags & ACK && frame.length === 0) {
+        this.#ackAt = at;
+        return true;
+      }
+      at += FRAME_HEADER + frame.length;
+    }
+    return false;
+  }
+}

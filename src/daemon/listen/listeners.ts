@@ -1,0 +1,159 @@
+import { createServer, type Server, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { createServer as createTlsServer } from "node:tls";
+import { type ConnectionInjector, type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { errorText } from "../../linux/libc.js";
+import { peerCredentials } from "../../linux/socket-options.js";
+import { openConnection } from "../authority/connection.js";
+import type { ListenAddress } from "./address.js";
+import { inheritedSockets } from "./inherited-sockets.js";
+import { listening } from "./listening.js";
+import { type TlsFiles, tlsOptions } from "./tls.js";
+import { listenUnix } from "./unix-socket.js";
+
+export interface ListenOptions {
+  /** Name or id of the group that may connect to unix sockets. */
+  group?: string | undefined;
+  /** For TCP; without them it must be `insecureTcp`. */
+  tls?: TlsFiles | undefined;
+  /** TCP without TLS: whoever reaches the port is root on this machine. */
+  insecureTcp: boolean;
+  log: Logger;
+}
+
+/** In ms: how long a TCP client may be silent before the kernel asks whether it is still there. */
+const TCP_KEEPALIVE = 30_000;
+/** In ms. */
+const HANDSHAKE_TIMEOUT = 10_000;
+
+/**
+ * All sockets that the daemon listens on, and their connections. We accept them ourselves, since what comes in on a unix socket has to be looked
+ * at first (see ../authority).
+ */
+export class Listeners {
+  readonly #options: ListenOptions;
+  readonly #injector: ConnectionInjector;
+  readonly #servers: Server[] = [];
+  /** Connections that have not shown yet how they have to be served. */
+  readonly #opening = new Set<Socket>();
+  readonly #served = new Set<Socket>();
+
+  /** Listens nowhere yet. */
+  constructor(server: GrpcServer, options: ListenOptions) {
+    this.#options = options;
+    // TLS is taken off before.
+    this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  }
+
+  /** Throws Error when the address is taken, can't be had or is not safe to listen on. */
+  async listen(address: ListenAddress): Promise<void> {
+    switch (address.protocol) {
+      case "unix": {
+        const server = this.#unixServer();
+        await listenUnix(server, address.path, this.#options.group);
+        break;
+      }
+      case "tcp": {
+        const server = this.#tcpServer(address.text);
+        // Without a host: every address of the machine, as in Go.
+        const host = address.host === "" ? {} : { host: address.host };
+        await listening(server, `tcp ${address.text.slice("tcp://".length)}`, { ...host, port: address.port });
+        const bound = server.address();
+        if (address.port === 0 && bound !== null && typeof bound === "object")
+          this.#options.log.info({ address: address.text, port: bound.port }, "containerd: listening");
+        break;
+      }
+      case "fd":
+        for (const { fd, family } of inheritedSockets(address.name))
+          await listening(family === "unix" ? this.#unixServer() : this.#tcpServer(address.text), address.text, { fd });
+        break;
+    }
+    this.#options.log.debug({ address: address.text }, "containerd: grpc api");
+  }
+
+  /** Accepts no more, removes socket files, and hangs up on connections as soon as they have been sent everything. */
+  close(): void {
+    for (const server of this.#servers) server.close();
+    for (const socket of this.#opening) socket.destroy();
+    for (const socket of this.#served) hangUpSoon(socket);
+  }
+
+  #unixServer(): Server {
+    return this.#follow(
+      createServer((socket) => {
+        this.#logPeer(socket);
+        keepWhileOpen(this.#opening, socket);
+        openConnection(socket, (connection) => {
+          this.#opening.delete(socket);
+          this.#serve(socket, connection);
+        });
+      }),
+    );
+  }
+
+  #tcpServer(text: string): Server {
+    const { tls, insecureTcp } = this.#options;
+    if (tls === undefined) {
+      if (!insecureTcp) {
+        throw new Error(
+          `listen ${text}: TCP needs --tls-cert, --tls-key and --tls-ca, or --insecure-tcp: then whoever reaches the port is root here`,
+        );
+      }
+      return this.#follow(createServer(tcpOptions, (socket) => this.#serveTcp(socket)));
+    }
+    const server = createTlsServer(
+      { ...tlsOptions(tls), ...tcpOptions, handshakeTimeout: HANDSHAKE_TIMEOUT },
+      (socket) => this.#serveTcp(socket),
+    );
+    server.on("tlsClientError", (error, socket) => {
+      this.#options.log.debug(
+        { peer: socket.remoteAddress, error: errorText(error) },
+        "containerd: TLS connection refused",
+      );
+    });
+    return this.#follow(server);
+  }
+
+  #serveTcp(socket: Socket): void {
+    const { remoteAddress, remotePort } = socket;
+    this.#options.log.debug({ peer: `${remoteAddress}:${remotePort}` }, "containerd: connection");
+    this.#serve(socket, socket);
+  }
+
+  /** @param connection the socket, or what it goes through */
+  #serve(socket: Socket, connection: Duplex): void {
+    keepWhileOpen(this.#served, socket);
+    this.#injector.injectConnection(connection);
+  }
+
+  #follow(server: Server): Server {
+    this.#servers.push(server);
+    // Binding errors are thrown; later ones are about single connections (too many open files).
+    server.on("error", (error) => {
+      if (server.listening) this.#options.log.error({ error: errorText(error) }, "containerd: accept");
+    });
+    return server;
+  }
+
+  #logPeer(socket: Socket): void {
+    const { log } = this.#options;
+    if (!log.isLevelEnabled("debug")) return;
+    // Node tells nobody a socket's descriptor; this has been its place since there are handles.
+    const fd = (socket as Socket & { _handle?: { fd?: number } })._handle?.fd;
+    if (fd !== undefined && fd >= 0) log.debug(peerCredentials(fd), "containerd: connection");
+  }
+}
+
+const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE };
+
+function keepWhileOpen(sockets: Set<Socket>, socket: Socket): void {
+  sockets.add(socket);
+  socket.once("close", () => sockets.delete(socket));
+}
+
+/** A client may keep its side open for as long as it likes (grpc-go of 2016 does): we don't wait for it. */
+function hangUpSoon(socket: Socket): void {
+  if (socket.writableFinished) socket.destroy();
+  else socket.once("finish", () => socket.destroy());
+}
