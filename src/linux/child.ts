@@ -14,10 +14,14 @@ export class Child {
   readonly exited: Promise<ExitStatus>;
   #pidFd: number | undefined;
 
-  /** Starts it. Throws what {@link spawn} throws. */
+  /** Starts it. Throws what {@link spawn} throws, or the system error of its watch; no process is left then. */
   constructor(epoll: Epoll, path: string, argv: readonly string[], options: SpawnOptions) {
     this.pid = spawn(path, argv, options);
+    let exited: (status: ExitStatus) => void = () => {};
     this.exited = new Promise((resolve) => {
+      exited = resolve;
+    });
+    try {
       const fd = openPidFd(this.pid);
       this.#pidFd = fd;
       epoll.add(fd, EPOLLIN, () => {
@@ -26,9 +30,15 @@ export class Child {
         this.#pidFd = undefined;
         epoll.remove(fd);
         closeSync(fd);
-        resolve(status);
+        exited(status);
       });
-    });
+    } catch (error) {
+      // Out of descriptors, most likely. A child that nobody could see the end of must not run.
+      killProcessGroup(this.pid);
+      reap(this.pid, { wait: true });
+      if (this.#pidFd !== undefined) closeSync(this.#pidFd);
+      throw error;
+    }
   }
 
   get running(): boolean {

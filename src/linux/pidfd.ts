@@ -27,10 +27,13 @@ export function killProcessGroup(leader: number): void {
 /** How a child ended: its exit code, or 128 + N after signal N. */
 export type ExitStatus = number;
 
-/** Reaps a child that has ended; undefined while it runs. A process that is no child of ours (any more) throws ECHILD. */
-export function reap(pid: number): ExitStatus | undefined {
+/**
+ * Reaps a child that has ended; undefined while it runs. With `wait` it is waited for: only for a child that has been killed. A process that is no child
+ * of ours (any more) throws ECHILD.
+ */
+export function reap(pid: number, { wait = false } = {}): ExitStatus | undefined {
   const status = [0];
-  const result: number = waitpidCall(pid, status, WNOHANG);
+  const result: number = waitpidCall(pid, status, wait ? 0 : WNOHANG);
   if (result < 0) throw systemError("waitpid");
   if (result === 0) return undefined;
   const signal = status[0]! & 0x7f;

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { makeFifo, openFifo } from "../linux/fifo.js";
 import { errorText, hasCode } from "../linux/libc.js";
@@ -77,14 +77,19 @@ export class Process {
 
   /**
    * Makes the process directory with all that the shim needs.
-   * @throws OperationError (already-exists) or a system error
+   * @throws OperationError (already-exists) or a system error; nothing is left then
    */
   static create(directory: string, id: string, state: ProcessState): Process {
     makeDirectory(directory);
-    writeAtomically(join(directory, "process.json"), stringifyJson(state));
-    makeFifo(join(directory, "exit"), 0o755);
-    makeFifo(join(directory, "control"), 0o755);
-    return new Process(directory, id, state);
+    try {
+      writeAtomically(join(directory, "process.json"), stringifyJson(state));
+      makeFifo(join(directory, "exit"), 0o755);
+      makeFifo(join(directory, "control"), 0o755);
+      return new Process(directory, id, state);
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   /**
