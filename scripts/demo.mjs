@@ -1,0 +1,202 @@
+// A tour with real parts: starts a daemon on a private socket and state directory, runs busybox containers through ctr as a
+// user would, and removes everything again, also after Ctrl-C or a step that failed.
+import { spawn, spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+if (process.getuid() !== 0) {
+  console.error("demo: containers need root: sudo npm run demo");
+  process.exit(1);
+}
+
+// Other containers of this machine have names too: ours are like nobody else's.
+const tag = randomBytes(2).toString("hex");
+const [hello, web] = [`hello-${tag}`, `web-${tag}`];
+const dir = mkdtempSync(join(tmpdir(), `ctd-demo-${tag}-`));
+const socket = `unix://${join(dir, "sock")}`;
+const colour = process.stdout.isTTY ? (text) => `\x1b[1;36m${text}\x1b[0m` : (text) => text;
+const say = (text) => console.log(`\n# ${text}`);
+
+/** What a user has: the programs on the PATH; ctr finds this daemon by itself, as it would the one on the default socket. */
+mkdirSync(join(dir, "bin"));
+const program = (name, args = "") =>
+  writeFileSync(
+    join(dir, "bin", name),
+    `#!/bin/sh\nexec "${process.execPath}" "${root}dist/bin/${name}.js" ${args} "$@"\n`,
+    {
+      mode: 0o755,
+    },
+  );
+program("containerd");
+program("ctr", `--address ${socket}`);
+const shell = `PATH="${dir}/bin:${root}dist/bin:$PATH:/usr/sbin:/sbin"\n`;
+const children = new Set();
+let stopped = false;
+
+function start(command, { quiet = false } = {}) {
+  const child = spawn("bash", ["-c", shell + command], {
+    cwd: dir,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  children.add(child);
+  child.output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (text) => {
+      child.output += text;
+      if (!quiet) process.stdout.write(text);
+    });
+  child.ended = new Promise((resolve) =>
+    child.once("close", (code) => {
+      children.delete(child);
+      resolve(code);
+    }),
+  );
+  return child;
+}
+
+/** Shows a command and its output; what it prints has to match. */
+async function run(command, expected) {
+  if (stopped) throw new Error("stopped");
+  console.log(colour(`$ ${command}`));
+  const child = start(command);
+  const code = await child.ended;
+  if (stopped) throw new Error("stopped");
+  if (expected ? !expected.test(child.output) : code !== 0)
+    throw new Error(`unexpected outcome (exit status ${code}) of: ${command}`);
+  return child.output;
+}
+
+const daemonCommand = `containerd --listen ${socket} --state-dir ${dir}/state`;
+let daemon;
+async function startDaemon() {
+  console.log(colour(`$ ${daemonCommand} &`));
+  daemon = start(`exec ${daemonCommand}`, { quiet: true });
+  for (let tries = 0; tries < 200; tries++) {
+    if (spawnSync("bash", ["-c", `${shell} ctr version`]).status === 0) return;
+    if (daemon.exitCode !== null) break;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`the daemon does not answer:\n${daemon.output}`);
+}
+
+async function stopDaemon(signal) {
+  console.log(colour(`$ kill -${signal} ${daemon.pid}`));
+  process.kill(daemon.pid, `SIG${signal}`);
+  return await daemon.ended;
+}
+
+/** Everything that this demo has started. */
+async function cleanUp() {
+  for (const child of children) {
+    try {
+      process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // It has just ended.
+    }
+  }
+  for (const id of [hello, web]) {
+    if (existsSync(`/run/runc/${id}`))
+      spawnSync("runc", ["delete", "--force", id], { env: process.env, stdio: "ignore" });
+  }
+  // A shim ends when its container has ended; give them the moment that takes.
+  for (let tries = 0; tries < 100 && leftProcesses().length > 0; tries++) {
+    if (tries === 50) for (const pid of leftProcesses()) process.kill(pid, "SIGKILL");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  rmSync(dir, { recursive: true, force: true });
+}
+
+/** Processes whose command line or working directory is ours. */
+function leftProcesses() {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(dir);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+/** Fails when a container has left something. */
+function expectNothingLeft() {
+  const left = [
+    ...leftProcesses().map((pid) => `process ${pid}`),
+    ...readdirSync(join(dir, "state")).filter((name) => name !== "events.log"),
+    ...[hello, web].filter((id) => existsSync(`/run/runc/${id}`)),
+    ...readFileSync("/proc/self/mountinfo", "utf8")
+      .split("\n")
+      .filter((line) => line.includes(dir)),
+  ];
+  if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+  process.on(signal, () => {
+    stopped = true;
+    for (const child of children) if (child !== daemon) process.kill(-child.pid, "SIGKILL");
+  });
+
+let code = 0;
+try {
+  say(`a daemon of our own, beside any other (everything is below ${dir})`);
+  await startDaemon();
+  say(`ctr is short for ctr --address ${socket}`);
+  await run("ctr version", /0\.2\.\d+/);
+
+  say("two bundles: busybox as root file system, the configuration made by runc");
+  await run("mkdir -p hello/rootfs/{bin,dev,proc,sys} && cp $(command -v busybox) hello/rootfs/bin/busybox");
+  await run("hello/rootfs/bin/busybox --install hello/rootfs/bin && runc spec --bundle hello");
+  await run(`sed -i 's/"terminal": true/"terminal": false/' hello/config.json && cp -r hello web`);
+  await run(
+    `sed -i 's/^\\(\\s*\\)"sh"$/\\1"sh", "-c", "echo Hello from $(hostname); ls \\/; exit 7"/' hello/config.json`,
+  );
+  await run(`sed -i 's/^\\(\\s*\\)"sh"$/\\1"sleep", "1000"/' web/config.json`);
+
+  say("a container in the foreground: its output is ours, its exit status is ctr's");
+  await run(`ctr containers start --attach ${hello} hello; echo "exit status $?"`, /Hello from .*exit status 7\n$/s);
+
+  say("a container in the background");
+  await run(`ctr containers start --label tier=front ${web} web`);
+  await run("ctr containers", new RegExp(`${web} .*running`));
+  await run(
+    `ctr containers exec --id ${web} --pid ps --attach ps; echo "exit status $?"`,
+    /sleep 1000.*exit status 0/s,
+  );
+  await run(`ctr containers pause ${web} && ctr containers`, new RegExp(`${web} .*paused`));
+  await run(`ctr containers resume ${web} && ctr containers`, new RegExp(`${web} .*running`));
+  await run(`ctr containers update --memory-limit 67108864 ${web}`);
+  await run(`ctr containers stats ${web} | grep -o '"memory_stats":{"usage":{[^}]*}'`, /67108864/);
+
+  say("the daemon is killed and started again: the container does not notice");
+  await stopDaemon("KILL");
+  await startDaemon();
+  await run("ctr containers", new RegExp(`${web} .*running`));
+
+  say("the end of the container");
+  await run(`ctr containers kill --signal KILL ${web}`);
+  for (let tries = 0; tries < 100 && existsSync(join(dir, "state", web)); tries++)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  await run("ctr containers", new RegExp(`^(?!.*${web})`, "s"));
+  await run("timeout 1 ctr events", new RegExp(`exit +${web} +init +137`));
+
+  say("and of the daemon");
+  const status = await stopDaemon("TERM");
+  if (status !== 0) throw new Error(`the daemon ended with ${status}`);
+  expectNothingLeft();
+  say("nothing is left: no process, no container, no mount");
+} catch (error) {
+  code = stopped ? 130 : 1;
+  console.error(`demo: ${error.message}`);
+  if (!stopped && daemon) console.error(daemon.output);
+} finally {
+  await cleanUp();
+}
+process.exit(code);
