@@ -6,7 +6,7 @@ export interface GlobalFlags {
   address: string;
   /** Milliseconds. */
   connTimeout: number;
-  debug: boolean;
+  debug?: boolean;
 }
 
 /** Milliseconds that events and attached processes outlast a daemon that is away, say because it is restarted. */

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { parseGoDuration } from "../flags/go-duration.js";
 import { checkpointsCommand } from "./checkpoints-command.js";
 import { completionCommand } from "./completion-command.js";
@@ -20,8 +20,10 @@ export function ctrProgram(): Command {
       "the daemon's, unix:///path or tcp://host:port",
       "unix:///run/containerd/containerd.sock",
     )
-    .option("--conn-timeout <duration>", "how long connecting may take (default: 1s)", duration, 1000)
-    .option("--debug", "explain errors in detail", false);
+    .addOption(
+      new Option("--conn-timeout <duration>", "how long connecting may take").default(1000, "1s").argParser(duration),
+    )
+    .option("--debug", "explain errors in detail");
   for (const command of [
     checkpointsCommand(),
     completionCommand(),

@@ -79,10 +79,10 @@ const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 function bytes(count: bigint): string {
   let value = Number(count);
   let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
+  while (value >= 1024 && unit < units.length - 1) {
     value /= 1024;
     unit++;
   }
-  const text = unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1);
+  const text = unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1);
   return `${text} ${units[unit]}`;
 }
