@@ -22,7 +22,9 @@ export interface Assignment {
 export const alreadyLogged = "";
 
 /** How long what nobody waits for any more may still take, in ms. */
-const abandonedLimit = 10_000;
+const abandonedLimit = 3_000;
+/** How long a call that cleans up may take, in ms: a hanging runtime must not hold an exit for ever. */
+const cleanUpLimit = 30_000;
 
 /**
  * Whether nobody waits for the process any more: the daemon has called its start off; or it is dead, and nobody will ever say `start`.
@@ -48,7 +50,7 @@ export function create(assignment: Assignment): Child {
   runUntil(() => ended() || isAbandoned(state, channel));
   if (!runUntil(ended, sys.now() + abandonedLimit)) {
     sys.kill(creation.pid, sys.SIGKILL);
-    runUntil(ended);
+    runUntil(ended, sys.now() + abandonedLimit);
   }
   if (creation.status !== 0) {
     logWarning(`the runtime failed with exit status ${creation.status}`);
@@ -76,7 +78,7 @@ export function create(assignment: Assignment): Child {
  * else's container, whose id is the reason of the failure, must stay: ours cannot be older than our call.
  */
 function deleteHalfCreated(id: string, startedAt: number): void {
-  const { status, output } = call(["state", id]);
+  const { status, output } = call(["state", id], cleanUpLimit);
   if (status === 0) {
     const [created] = string.match(output, '"created"%s*:%s*"([^"]+)');
     const [pid] = string.match(output, '"pid"%s*:%s*(%d+)');
@@ -84,7 +86,7 @@ function deleteHalfCreated(id: string, startedAt: number): void {
     const number = tonumber(pid) ?? 0;
     if (!isYoung || (number !== 0 && !isOurs(number))) return;
   }
-  call(["delete", "--force", id]);
+  call(["delete", "--force", id], cleanUpLimit);
 }
 
 /** Kills and deletes what has been created but must not run, or ran for nobody. */
@@ -93,7 +95,7 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
   if (state.exec) {
     if (child?.status === undefined && child !== undefined && isOurs(child.pid)) sys.kill(child.pid, sys.SIGKILL);
   } else {
-    const { status, output } = call(["delete", "--force", id]);
+    const { status, output } = call(["delete", "--force", id], cleanUpLimit);
     if (status !== 0) logError(`delete: ${output}`);
   }
   if (child !== undefined) runUntil(() => child.status !== undefined, sys.now() + abandonedLimit);
@@ -128,11 +130,12 @@ export function start(assignment: Assignment, child: Child): boolean {
     undo(assignment, child);
     return false;
   }
-  const { status, output } = call(["start", id], () => !channel.gone && child.status === undefined);
+  const isWaitedFor = () => !channel.gone && !channel.cancelled && child.status === undefined;
+  const { status, output } = call(["start", id], abandonedLimit, isWaitedFor);
   child.atDeath = undefined;
   // A process that has ended already makes some runtimes' start fail. But it has run: it is not the runtime's any more.
   const hasRun = child.status !== undefined && lastName !== waitingName;
-  if (status !== 0 && !hasRun) {
+  if (channel.cancelled || (status !== 0 && !hasRun)) {
     undo(assignment, child);
     send(channel, `failed exit status ${status}: ${quote(output)}`);
     return false;
@@ -175,13 +178,13 @@ export function endsItsNamespace(pid: number): boolean {
 
 /** Kills what is left of the container after its init. */
 export function killAll(id: string): void {
-  complain("kill", call(["kill", "--all", id, "SIGKILL"]));
+  complain("kill", call(["kill", "--all", id, "SIGKILL"], cleanUpLimit));
 }
 
 /** Has the runtime forget the container. After a checkpoint it has done so already, which the second call accepts. */
 export function deleteContainer(id: string): void {
-  if (call(["delete", id]).status === 0) return;
-  complain("delete", call(["delete", "--force", id]));
+  if (call(["delete", id], cleanUpLimit).status === 0) return;
+  complain("delete", call(["delete", "--force", id], cleanUpLimit));
 }
 
 function complain(what: string, result: CallResult): void {

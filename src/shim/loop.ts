@@ -7,8 +7,14 @@ import * as sys from "./syscalls";
 /** Called with the epoll events of the descriptor. */
 export type Handler = (mask: number) => void;
 
-const epoll = sys.createEpoll();
+let epoll = -1;
 const handlers = new LuaTable<number, Handler>();
+
+/** Makes the loop. Throws a message. */
+export function openLoop(): void {
+  epoll = sys.createEpoll();
+  if (epoll < 0) error(`epoll: ${sys.errorText(epoll)}`, 0);
+}
 
 /** Starts to watch a descriptor. -EPERM: it is a regular file or the like, which is always ready. */
 export function watch(fd: number, mask: number, handler: Handler): number {

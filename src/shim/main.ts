@@ -15,11 +15,11 @@ import {
 import { openControl } from "./control";
 import { reserveExitStatus, writeExitStatus } from "./exit-status";
 import { logError, openLog } from "./log";
-import { runUntil } from "./loop";
+import { openLoop, runUntil } from "./loop";
 import { readProcessState } from "./process-state";
 import { startReaper } from "./reaper";
 import { findRuntime } from "./runtime";
-import { openStartChannel } from "./start-channel";
+import { openStartChannel, takeChannelDescriptor } from "./start-channel";
 import { closeStdin, closeStdio, drain, openStdio, resize, type Stdio } from "./stdio";
 import * as sys from "./syscalls";
 
@@ -29,10 +29,11 @@ const defaultFifoLimit = 15_000;
 const strangersLimit = 10_000;
 
 /** Makes the process a shim: named, in its own session, deaf to signals, heir of its descendants' orphans. */
-function becomeShim(): void {
+function becomeShim(channelDescriptor: number | undefined): void {
   sys.setName("containerd-shim");
   sys.leadOwnSession();
   sys.blockSignals();
+  sys.closeInherited(channelDescriptor ?? 2);
   sys.occupyStandardDescriptors();
   const result = sys.becomeSubreaper();
   if (result < 0) error(`subreaper: ${sys.errorText(result)}`, 0);
@@ -45,9 +46,11 @@ function openExitFifo(): void {
 }
 
 function prepare(id: string, bundle: string, runtime: string): Assignment {
-  const channel = openStartChannel();
+  const channelDescriptor = takeChannelDescriptor();
   const fifoLimit = tonumber(sys.takeEnvironment("CONTAINERD_SHIM_FIFO_TIMEOUT")) ?? defaultFifoLimit;
-  becomeShim();
+  becomeShim(channelDescriptor);
+  openLoop();
+  const channel = channelDescriptor === undefined ? undefined : openStartChannel(channelDescriptor);
   startReaper();
   openExitFifo();
   let stdio: Stdio | undefined;

@@ -5,9 +5,6 @@ import type { ProcessState } from "./process-state";
 import { type Child, expect } from "./reaper";
 import * as sys from "./syscalls";
 
-/** How long a call that cleans up may take before it is given up: a hanging runtime must not hold an exit for ever. */
-const patience = 30_000;
-
 /** What a finished call left: its status and what it printed. */
 export interface CallResult {
   readonly status: number;
@@ -98,9 +95,10 @@ function start(args: string[], directory: string, stdio: ChildStdio, failed: (wh
 /**
  * A call whose output is wanted. The bundle is not its working directory: it may be gone by now.
  *
- * @param mayGoOn while it says so, the call has all the time it wants
+ * @param limit how long it may take, in ms; then it is killed
+ * @param mayGoOn as long as it says so the limit does not count
  */
-export function call(args: readonly string[], mayGoOn: () => boolean = () => false): CallResult {
+export function call(args: readonly string[], limit: number, mayGoOn: () => boolean = () => false): CallResult {
   const [reader, writer] = sys.pipe();
   if (reader < 0) return { status: 255, output: `pipe: ${sys.errorText(reader)}` };
   sys.setNonBlocking(reader);
@@ -127,10 +125,10 @@ export function call(args: readonly string[], mayGoOn: () => boolean = () => fal
   }
   const ended = () => child.status !== undefined;
   runUntil(() => ended() || !mayGoOn());
-  if (!runUntil(ended, sys.now() + patience)) {
+  if (!runUntil(ended, sys.now() + limit)) {
     // It is still our child, so its pid is nobody else's.
     sys.kill(child.pid, sys.SIGKILL);
-    runUntil(ended, sys.now() + patience);
+    runUntil(ended, sys.now() + limit);
   }
   readOutput();
   close(reader);

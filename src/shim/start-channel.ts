@@ -13,17 +13,20 @@ export interface StartChannel {
   gone: boolean;
 }
 
-/** The channel that the environment names, if any. It is hidden from the children. */
-export function openStartChannel(): StartChannel | undefined {
-  const name = "CONTAINERD_SHIM_CHANNEL";
-  const value = sys.takeEnvironment(name);
-  if (value === undefined) return undefined;
-  const fd = tonumber(value) ?? -1;
+const variable = "CONTAINERD_SHIM_CHANNEL";
+
+/** The descriptor that the environment names, hidden from the children; undefined when there is no channel. */
+export function takeChannelDescriptor(): number | undefined {
+  const value = sys.takeEnvironment(variable);
+  return value === undefined ? undefined : (tonumber(value) ?? error(`${variable}=${value}: not a descriptor`, 0));
+}
+
+/** Listens at the channel. Throws a message. */
+export function openStartChannel(fd: number): StartChannel {
   const channel: StartChannel = { fd, startRequested: false, cancelled: false, gone: false };
   let result = sys.setCloseOnExec(fd);
   if (result >= 0) result = watch(fd, sys.EPOLLIN, () => receive(channel));
-  if (result < 0) return error(`${name}=${value}: ${sys.errorText(result)}`, 0);
-  return channel;
+  return result < 0 ? error(`${variable}=${fd}: ${sys.errorText(result)}`, 0) : channel;
 }
 
 function receive(channel: StartChannel): void {

@@ -279,6 +279,14 @@ export function ftruncate(fd: number, length: number): number {
   return outcome(libc.ftruncate(fd, length));
 }
 
+/** Closes what the launcher has left open by mistake, all but 0, 1, 2 and `kept`: we live long, and would hold it. */
+export function closeInherited(kept: number): void {
+  const SYS_close_range = 436;
+  const last = 0x7fffffff;
+  if (kept > 3) libc.syscall(SYS_close_range, 3, kept - 1, 0, 0);
+  libc.syscall(SYS_close_range, math.max(3, kept + 1), last, 0, 0);
+}
+
 /** Makes sure that 0, 1 and 2 are taken, so that no descriptor of ours is mistaken for one of them. */
 export function occupyStandardDescriptors(): void {
   let fd = 0;

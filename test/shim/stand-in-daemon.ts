@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import {
+  chmodSync,
   closeSync,
   constants,
   existsSync,
@@ -15,6 +16,7 @@ import {
   readSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -93,17 +95,37 @@ export interface ProcessOptions {
   rootGID?: number;
 }
 
+interface IdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
+
 /** The parts of a bundle's config.json that tests change. */
 export interface RuntimeConfig {
   root: { path: string; readonly: boolean };
   process: { args: string[]; terminal: boolean; [key: string]: unknown };
-  linux: { namespaces: { type: string; path?: string }[]; [key: string]: unknown };
+  linux: {
+    namespaces: { type: string; path?: string }[];
+    uidMappings?: IdMapping[];
+    gidMappings?: IdMapping[];
+    [key: string]: unknown;
+  };
   [key: string]: unknown;
 }
 
 /** Leaves the container in the host's pid namespace, where its init is not a pid 1 with a pid 1's privileges. */
 export function withHostPids(config: RuntimeConfig): void {
   config.linux.namespaces = config.linux.namespaces.filter((namespace) => namespace.type !== "pid");
+}
+
+/** Gives the container a user namespace whose root is this user of the host. */
+export function withRootAs(uid: number, gid: number): (config: RuntimeConfig) => void {
+  return (config) => {
+    config.linux.namespaces.push({ type: "user" });
+    config.linux.uidMappings = [{ containerID: 0, hostID: uid, size: 1000 }];
+    config.linux.gidMappings = [{ containerID: 0, hostID: gid, size: 1000 }];
+  };
 }
 
 /** How a shim is started. */
@@ -117,14 +139,17 @@ export interface ShimOptions {
 export class Shim {
   readonly ended: Promise<number | null>;
   readonly #exitFifo: number;
+  readonly #controlFifo: number;
 
   constructor(
     readonly directory: string,
     readonly child: ChildProcess,
     readonly channel: Channel | undefined,
     exitFifo: number,
+    controlFifo: number,
   ) {
     this.#exitFifo = exitFifo;
+    this.#controlFifo = controlFifo;
     this.ended = new Promise((resolve) => {
       child.once("exit", (code) => resolve(code));
       child.once("error", () => resolve(null));
@@ -170,9 +195,7 @@ export class Shim {
   }
 
   control(line: string): void {
-    const fd = openSync(join(this.directory, "control"), constants.O_RDWR | constants.O_NONBLOCK);
-    writeFileSync(fd, `${line}\n`);
-    closeSync(fd);
+    writeSync(this.#controlFifo, `${line}\n`);
   }
 
   /** Goes through the start with the daemon's part. */
@@ -203,6 +226,7 @@ export class Shim {
   close(): void {
     this.channel?.close();
     closeSync(this.#exitFifo);
+    closeSync(this.#controlFifo);
   }
 }
 
@@ -217,6 +241,8 @@ export class Sandbox {
   #count = 0;
 
   constructor(readonly runtime = "runc") {
+    // Users of a user namespace must find the way to the root file system.
+    chmodSync(this.path, 0o755);
     for (const folder of ["bin", "dev", "proc", "sys", "tmp"])
       mkdirSync(join(this.rootfs, folder), { recursive: true });
     execFileSync("cp", ["/bin/busybox", join(this.rootfs, "bin/busybox")]);
@@ -301,6 +327,7 @@ export class Sandbox {
     );
     execFileSync("mkfifo", [join(directory, "exit"), join(directory, "control")]);
     const exitFifo = openSync(join(directory, "exit"), constants.O_RDONLY | constants.O_NONBLOCK);
+    const controlFifo = openSync(join(directory, "control"), constants.O_RDWR | constants.O_NONBLOCK);
     const channel = (options.channel ?? true) ? new Channel() : undefined;
     const child = spawn(shimPath, [id, bundle, options.runtime ?? this.runtime], {
       cwd: directory,
@@ -309,7 +336,7 @@ export class Sandbox {
       env: { ...globalThis.process.env, ...options.env, ...(channel ? { CONTAINERD_SHIM_CHANNEL: "3" } : {}) },
     });
     if (channel) closeSync(channel.shimEnd);
-    const shim = new Shim(directory, child, channel, exitFifo);
+    const shim = new Shim(directory, child, channel, exitFifo, controlFifo);
     this.#shims.push(shim);
     return shim;
   }

@@ -1,0 +1,362 @@
+/** Output and input of a process: FIFOs, files, /dev/null; clients that come late, go, come back or never come. */
+import { createHash } from "node:crypto";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Sandbox, until, withRootAs } from "./stand-in-daemon.js";
+
+let sandbox: Sandbox;
+beforeEach(() => {
+  sandbox = new Sandbox();
+});
+afterEach(() => sandbox.clean());
+
+const sha256 = (data: Buffer | string) => createHash("sha256").update(data).digest("hex");
+
+/** A reader that takes only what the test asks for. */
+class SlowReader {
+  readonly #fd: number;
+  constructor(path: string) {
+    this.#fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  }
+  /** What is there now; undefined when nothing is, empty at the end. */
+  read(): Buffer | undefined {
+    const data = Buffer.alloc(65536);
+    try {
+      return data.subarray(0, readSync(this.#fd, data));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EAGAIN") return undefined;
+      throw error;
+    }
+  }
+  async readToEnd(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    const deadline = Date.now() + 20_000;
+    while (Date.now() < deadline) {
+      const chunk = this.read();
+      if (chunk?.length === 0) return Buffer.concat(chunks);
+      if (chunk) chunks.push(chunk);
+      else await sleep(2);
+    }
+    throw new Error("no end of the output");
+  }
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+describe("output", () => {
+  test("10 MB through a FIFO arrive whole, and stderr apart from them", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const stderr = sandbox.fifo("stderr");
+    const command = "dd if=/dev/urandom of=/tmp/data bs=1M count=10 2>/dev/null; cat /tmp/data; echo problem >&2";
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout, stderr });
+    const readers = [sandbox.reader(stdout), sandbox.reader(stderr)];
+    await shim.start();
+    await shim.end();
+    const [output, problem] = await Promise.all(readers.map((reader) => reader.text));
+    expect(output!.length).toBe(10 << 20);
+    expect(sha256(output!)).toBe(sha256(readFileSync(join(sandbox.rootfs, "tmp/data"))));
+    expect(problem!.toString()).toBe("problem\n");
+    expect(shim.exitStatus).toBe("0");
+  });
+
+  test("many small writes to a slow reader arrive whole and in order", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["seq", "200000"]), { stdout });
+    const reader = new SlowReader(stdout);
+    await shim.start();
+    await sleep(300);
+    const output = await reader.readToEnd();
+    reader.close();
+    const lines = Array.from({ length: 200000 }, (_, index) => `${index + 1}\n`).join("");
+    expect(sha256(output)).toBe(sha256(lines));
+    await shim.end();
+  });
+
+  test("a reader that leaves does no harm, and the next one goes on where it stopped", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const command = "echo one; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo two; echo three";
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout });
+    const first = new SlowReader(stdout);
+    await shim.start();
+    let seen = "";
+    await until("first line", () => {
+      seen += first.read()?.toString() ?? "";
+      return seen === "one\n";
+    });
+    first.close();
+    await sleep(50);
+    // Written while nobody reads: it stays in the FIFO.
+    writeFileSync(join(sandbox.rootfs, "tmp/go"), "");
+    // The process has ended with output left in the FIFO; who opens it now, while the shim lives, gets it.
+    const second = new SlowReader(stdout);
+    expect((await second.readToEnd()).toString()).toBe("two\nthree\n");
+    second.close();
+    await shim.end();
+    expect(shim.exitStatus).toBe("0");
+  });
+
+  test("with nobody reading the process blocks once the FIFO is full, and goes on when somebody reads", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", "seq 100000; echo end >/tmp/end"]), { stdout });
+    const first = new SlowReader(stdout);
+    await shim.start();
+    first.close();
+    await sleep(400);
+    expect(existsSync(join(sandbox.rootfs, "tmp/end"))).toBe(false);
+    expect(shim.exitStatus).toBeUndefined();
+    const second = sandbox.reader(stdout);
+    await shim.end();
+    expect(shim.exitStatus).toBe("0");
+    const lines = Array.from({ length: 100000 }, (_, index) => `${index + 1}\n`).join("");
+    expect(sha256(await second.text)).toBe(sha256(lines));
+  });
+
+  test("small lines fill the whole capacity of a FIFO that nobody reads", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    // Line by line, each written by itself: 40,000 bytes in 2,000 writes.
+    const command = 'i=0; while [ $i -lt 2000 ]; do echo "nineteen characters"; i=$((i+1)); done';
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout });
+    const reader = new SlowReader(stdout);
+    await shim.start();
+    await shim.end();
+    expect(shim.exitStatus).toBe("0");
+    expect((await reader.readToEnd()).length).toBe(40_000);
+    reader.close();
+  });
+
+  test("a client that has the FIFO open gets what is left, however late it reads", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", "seq 50000"]), { stdout });
+    const reader = new SlowReader(stdout);
+    await shim.start();
+    await sleep(6500);
+    expect(shim.child.exitCode).toBeNull();
+    const output = await reader.readToEnd();
+    reader.close();
+    expect(output.toString().endsWith("\n50000\n")).toBe(true);
+    await shim.end();
+  });
+
+  test("an exit is told although nobody reads what is left of the output", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const command = "while [ ! -e /tmp/go ]; do sleep 0.02; done; seq 100000";
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout });
+    const reader = new SlowReader(stdout);
+    await shim.start();
+    reader.close();
+    writeFileSync(join(sandbox.rootfs, "tmp/go"), "");
+    await sleep(300);
+    sandbox.runtimeCall("kill", id, "KILL");
+    await until("exit status", () => shim.exitStatus === "137");
+    expect(await shim.end(8_000)).toBe(0);
+    expect(sandbox.containers).toEqual([]);
+  });
+
+  test("a regular file is appended to", async () => {
+    const id = sandbox.id();
+    const stdout = join(sandbox.path, "log");
+    writeFileSync(stdout, "before\n");
+    const command = "echo small; dd if=/dev/zero bs=1k count=300 2>/dev/null; echo problem >&2";
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout, stderr: stdout });
+    await shim.start();
+    await shim.end();
+    const text = readFileSync(stdout, "latin1");
+    expect(text.startsWith("before\nsmall\n\0")).toBe(true);
+    expect(text).toContain("problem\n");
+    expect(text.length).toBe("before\nsmall\nproblem\n".length + 300 * 1024);
+  });
+
+  test("without paths the process has /dev/null and nothing is copied", async () => {
+    const id = sandbox.id();
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sleep", "600"]), { stdin: "/dev/null" });
+    const pid = await shim.start();
+    for (const fd of [0, 1, 2]) expect(readlinkSync(`/proc/${pid}/fd/${fd}`)).toBe("/dev/null");
+    const held = readdirSync(`/proc/${shim.pid}/fd`).map((fd) => readlinkSync(`/proc/${shim.pid}/fd/${fd}`));
+    expect(held.filter((path) => path.startsWith("pipe:"))).toEqual([]);
+  });
+
+  test("pipes belong to the container's root in a user namespace", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const bundle = sandbox.bundle(id, ["sh", "-c", "stat -L -c '%u %g' /proc/self/fd/1"], withRootAs(12345, 23456));
+    const shim = sandbox.shim(id, bundle, { stdout, rootUID: 12345, rootGID: 23456 });
+    const output = sandbox.reader(stdout);
+    await shim.start();
+    await shim.end();
+    expect((await output.text).toString()).toBe("0 0\n");
+  });
+});
+
+describe("input", () => {
+  /** A container that copies its input to its output. */
+  async function cat(options: { stdin: string; stdout: string }) {
+    const id = sandbox.id();
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["cat"]), options);
+    const output = sandbox.reader(options.stdout);
+    await shim.start();
+    return { shim, output };
+  }
+
+  test("data, then closeStdin, then the client leaves", async () => {
+    const stdin = sandbox.fifo("stdin");
+    const stdout = sandbox.fifo("stdout");
+    const { shim, output } = await cat({ stdin, stdout });
+    const writer = openSync(stdin, "w");
+    writeSync(writer, "first ");
+    shim.control("0 0 0");
+    await sleep(100);
+    // The client is still there, so its stdin is not over.
+    writeSync(writer, "second");
+    expect(shim.exitStatus).toBeUndefined();
+    closeSync(writer);
+    await shim.end();
+    expect((await output.text).toString()).toBe("first second");
+    expect(shim.exitStatus).toBe("0");
+  });
+
+  test("data, then the client leaves, then closeStdin", async () => {
+    const stdin = sandbox.fifo("stdin");
+    const stdout = sandbox.fifo("stdout");
+    const { shim, output } = await cat({ stdin, stdout });
+    writeFileSync(stdin, "all of it");
+    await sleep(200);
+    // Without closeStdin the input does not end, and another client may go on.
+    expect(shim.exitStatus).toBeUndefined();
+    writeFileSync(stdin, " and more");
+    shim.control("0 0 0");
+    await shim.end();
+    expect((await output.text).toString()).toBe("all of it and more");
+  });
+
+  test("data that is in the FIFO before the process exists reaches it, closed or not", async () => {
+    const id = sandbox.id();
+    const stdin = sandbox.fifo("stdin");
+    const stdout = sandbox.fifo("stdout");
+    const early = openSync(stdin, "r+");
+    const data = Buffer.alloc(60_000, "early ");
+    writeSync(early, data);
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", "sleep 0.3; cat"]), { stdin, stdout });
+    const output = sandbox.reader(stdout);
+    shim.control("0 0 0");
+    await shim.start();
+    closeSync(early);
+    await shim.end();
+    expect(sha256(await output.text)).toBe(sha256(data));
+  });
+
+  test("closeStdin ends the input of a process whose client never came", async () => {
+    const stdin = sandbox.fifo("stdin");
+    const { shim, output } = await cat({ stdin, stdout: sandbox.fifo("stdout") });
+    await sleep(100);
+    expect(shim.exitStatus).toBeUndefined();
+    shim.control("0 0 0");
+    await shim.end();
+    expect((await output.text).length).toBe(0);
+    expect(shim.exitStatus).toBe("0");
+  });
+
+  test("more input than any pipe holds", async () => {
+    const stdin = sandbox.fifo("stdin");
+    const { shim, output } = await cat({ stdin, stdout: sandbox.fifo("stdout") });
+    const data = Buffer.alloc(20 << 20, "0123456789abcdef");
+    const client = sandbox.client("sh", "-c", 'cat > "$0"', stdin);
+    client.stdin!.end(data);
+    await new Promise((resolve) => client.once("exit", resolve));
+    shim.control("0 0 0");
+    await shim.end();
+    expect(sha256(await output.text)).toBe(sha256(data));
+  });
+
+  test("a process that does not read its input does not hold up its output", async () => {
+    const id = sandbox.id();
+    const stdin = sandbox.fifo("stdin");
+    const stdout = sandbox.fifo("stdout");
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", "sleep 0.5; seq 100000; exit 3"]), { stdin, stdout });
+    const output = sandbox.reader(stdout);
+    const client = sandbox.client("sh", "-c", 'cat /dev/zero > "$0"', stdin);
+    await shim.start();
+    await shim.end();
+    expect((await output.text).toString().endsWith("\n100000\n")).toBe(true);
+    expect(shim.exitStatus).toBe("3");
+    client.kill("SIGKILL");
+  });
+
+  test("a regular file is read to its end", async () => {
+    const stdin = join(sandbox.path, "input");
+    writeFileSync(stdin, Buffer.alloc(300_000, "line\n"));
+    const { shim, output } = await cat({ stdin, stdout: sandbox.fifo("stdout") });
+    await shim.end();
+    expect((await output.text).length).toBe(300_000);
+  });
+});
+
+describe("paths that cannot be opened", () => {
+  test.each(["stdin", "stdout", "stderr"] as const)("a missing %s FIFO is named", async (name) => {
+    const id = sandbox.id();
+    const path = join(sandbox.path, "nowhere", name);
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), { [name]: path });
+    expect(await shim.end()).toBe(1);
+    expect(shim.errors).toEqual([`open ${path}: no such file or directory`]);
+    expect(await shim.channel!.receive()).toBe("");
+    expect(sandbox.containers).toEqual([]);
+  });
+
+  test("a FIFO that nobody opens is given up after the limit", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const begin = Date.now();
+    const env = { CONTAINERD_SHIM_FIFO_TIMEOUT: "600" };
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), { stdout }, { env });
+    expect(await shim.end()).toBe(1);
+    expect(Date.now() - begin).toBeGreaterThanOrEqual(600);
+    expect(shim.errors).toEqual([`open ${stdout}: deadline exceeded`]);
+    expect(sandbox.containers).toEqual([]);
+  });
+
+  test("the limit is 15 seconds", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const begin = Date.now();
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), { stdout });
+    expect(await shim.end()).toBe(1);
+    expect(Date.now() - begin).toBeGreaterThanOrEqual(15_000);
+    expect(Date.now() - begin).toBeLessThan(17_000);
+    expect(shim.errors).toEqual([`open ${stdout}: deadline exceeded`]);
+  });
+
+  test("a client that takes its time is waited for", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const stderr = sandbox.fifo("stderr");
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", "echo out; echo err >&2"]), { stdout, stderr });
+    await sleep(300);
+    const second = sandbox.reader(stderr);
+    await sleep(300);
+    const first = sandbox.reader(stdout);
+    await shim.start();
+    await shim.end();
+    expect((await first.text).toString()).toBe("out\n");
+    expect((await second.text).toString()).toBe("err\n");
+  });
+});
