@@ -32,7 +32,9 @@ export function createLog(format: "text" | "json", level: string): { log: Logger
 
 /** pino's line in the original's form. */
 function textLine(line: string): string {
-  const { time, level, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const { time, level: label, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  // logrus spells it out.
+  const level = label === "warn" ? "warning" : label;
   const pairs = Object.entries({ time, level, msg, ...fields }).filter(([, value]) => value !== undefined);
   return `${pairs.map(([key, value]) => `${key}=${textValue(value)}`).join(" ")}\n`;
 }

@@ -44,9 +44,16 @@ interface LaunchOptions {
 export function launchShim(options: LaunchOptions): Shim {
   const path = findProgram(options.program.name);
   if (path === undefined) throw new OperationError("not-found", `${options.program.name} not installed on system`);
-  const argv = [options.program.name, options.containerId, options.bundle, options.runtime.name];
-  return options.program.own ? new OwnShim(options, path, argv) : new ForeignShim(options, path, argv);
+  const args = [options.containerId, options.bundle, options.runtime.name];
+  if (!options.program.own) return new ForeignShim(options, path, [options.program.name, ...args]);
+  // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
+  const interpreter = findProgram(INTERPRETER);
+  if (interpreter === undefined) throw new OperationError("not-found", `${INTERPRETER} not installed on system`);
+  return new OwnShim(options, interpreter, [INTERPRETER, path, ...args]);
 }
+
+/** What runs our own shim. */
+const INTERPRETER = "luajit";
 
 /** Why a shim has ended before the start was finished, from its log and the runtime's. */
 async function startFailure(directory: string): Promise<OperationError> {

@@ -1,0 +1,84 @@
+/** `npm run bench [-- --only NAME]… [--containers N] [--json FILE]`: measures and prints one table; nothing else should run on the machine. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "commander";
+import { inCgroupV2, withoutCgroupV2 } from "../test/harness/cgroup-v2.js";
+import { removeSharedRootfs } from "../test/harness/rootfs.js";
+import { calls, ctrVersion } from "./calls.js";
+import { fleetRows } from "./fleet-rows.js";
+import { growth } from "./growth.js";
+import { type Row, table } from "./row.js";
+import { execs, oneStart, starts, startsCrun } from "./starts.js";
+import { stdoutRate } from "./stdout.js";
+
+const program = new Command("bench")
+  .option("--only <name...>", "only these measurements")
+  .option("--containers <number>", "how many containers the large measurements run", Number, 500)
+  .option("--json <file>", "write the rows as JSON as well")
+  .option("--growth", "print how cost grows from 10 to 1000 containers instead")
+  .parse();
+const {
+  only,
+  containers,
+  json,
+  growth: wantsGrowth,
+} = program.opts<{
+  only?: string[];
+  containers: number;
+  json?: string;
+  growth?: boolean;
+}>();
+
+const measurements: Record<string, () => Promise<Row[]>> = {
+  starts: () => starts(containers),
+  "starts-crun": () => inPureCgroupV2("starts-crun-inside"),
+  "one-start": oneStart,
+  execs,
+  fleet: () => fleetRows(containers),
+  stdout: stdoutRate,
+  calls,
+  ctr: ctrVersion,
+};
+
+/** Runs a measurement in a mount namespace where cgroup v2 is all there is, by another process of this program. */
+async function inPureCgroupV2(name: string): Promise<Row[]> {
+  const reason = withoutCgroupV2();
+  if (reason !== undefined) {
+    console.error(`${name}: left out: ${reason}`);
+    return [];
+  }
+  const directory = mkdtempSync(join(tmpdir(), "ctd-bench-"));
+  const file = join(directory, "rows.json");
+  try {
+    const [command, ...args] = [...inCgroupV2(), process.execPath, process.argv[1]!];
+    const own = ["--only", name, "--containers", String(containers), "--json", file];
+    const { status } = spawnSync(command!, [...args, ...own], { stdio: ["ignore", "ignore", "inherit"] });
+    if (status !== 0) throw new Error(`${name} ended with status ${status}`);
+    return JSON.parse(readFileSync(file, "utf8")) as Row[];
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+process.on("exit", removeSharedRootfs);
+if (wantsGrowth) {
+  console.log(await growth([10, 100, 500, 1000]));
+  process.exit(0);
+}
+const chosen = only ?? Object.keys(measurements);
+const inside: typeof measurements = { ...measurements, "starts-crun-inside": () => startsCrun(containers) };
+const rows: Row[] = [];
+for (const name of chosen) {
+  const measure = inside[name];
+  if (measure === undefined) {
+    console.error(`bench: no measurement ${JSON.stringify(name)}; there are ${Object.keys(measurements).join(", ")}`);
+    process.exit(1);
+  }
+  console.error(`bench: ${name}`);
+  rows.push(...(await measure()));
+}
+if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, undefined, 2)}\n`);
+console.log(table(rows));
+process.exit(0);

@@ -1,0 +1,75 @@
+/** One line of the result: ours beside a peer, measured in the same run. */
+export interface Row {
+  name: string;
+  unit: string;
+  ours: number;
+  /** What the peer is; "" when there is none to measure beside and the aim is absolute. */
+  peerName: string;
+  peer: number | null;
+  /** ours / peer. */
+  ratio: number | null;
+  /** What issue 7 asks for, in words. */
+  aim: string;
+  met: boolean;
+}
+
+interface Measured {
+  name: string;
+  unit: string;
+  ours: number;
+  peer?: { name: string; value: number };
+  aim: string;
+  /** Judges the measurement; `ratio` is NaN without a peer. */
+  met: (ours: number, ratio: number) => boolean;
+}
+
+export function row({ name, unit, ours, peer, aim, met }: Measured): Row {
+  const ratio = peer === undefined ? Number.NaN : ours / peer.value;
+  return {
+    name,
+    unit,
+    ours,
+    peerName: peer?.name ?? "",
+    peer: peer?.value ?? null,
+    ratio: peer === undefined ? null : ratio,
+    aim,
+    met: met(ours, ratio),
+  };
+}
+
+/** The rows as a table for people. */
+export function table(rows: Row[]): string {
+  const number = (value: number | null) =>
+    value === null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
+  const lines = [
+    ["", "name", "ours", "peer", "ratio", "unit", "aim", "peer is"],
+    ...rows.map((r) => [
+      r.met ? "ok" : "--",
+      r.name,
+      number(r.ours),
+      number(r.peer),
+      number(r.ratio),
+      r.unit,
+      r.aim,
+      r.peerName,
+    ]),
+  ];
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  return lines
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+export function median(values: number[]): number {
+  return percentile(values, 50);
+}
+
+export function percentile(values: number[], percent: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN;
+}
