@@ -1,0 +1,198 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { startDaemon } from "../harness/daemon.js";
+import { eventually } from "../harness/wait.js";
+import { ctr, ctrError, runCtr, startCtr } from "./ctr.js";
+
+test("version", async () => {
+  await using daemon = await startDaemon();
+  expect(await ctr(daemon, "version")).toMatch(/^daemon version 0\.2\.\d+ commit: .*\n$/);
+  expect(await ctr(daemon, "--version")).toMatch(/^ctr version 0\.2\.\d+\n$/);
+  // The bare path of a socket is enough.
+  expect(await ctr(daemon, "-address", daemon.listen.replace("unix://", ""), "version")).toContain("daemon version");
+});
+
+test("start, list and state, with labels", async () => {
+  await using daemon = await startDaemon();
+  expect(await ctr(daemon, "containers")).toBe(
+    "ID                  PATH                STATUS              PROCESSES\n",
+  );
+  const [b, a] = [daemon.id("b"), daemon.id("a")];
+  const bundle = daemon.bundle("x", { args: ["sleep", "1000"] });
+  await ctr(daemon, "containers", "start", b, bundle);
+  await ctr(daemon, "containers", "start", "--label", "tier=front", "-l", "x", "--no-pivot", a, bundle);
+  const pad = (text: string) => text.padEnd(Math.max(20, text.length + 3));
+  const line = (id: string) => `${pad(id)}${pad(bundle)}${pad("running")}init\n`;
+  const columns = [a, bundle].map((text) => Math.max(20, text.length + 3));
+  const heading = `${"ID".padEnd(columns[0]!)}${"PATH".padEnd(columns[1]!)}${pad("STATUS")}PROCESSES\n`;
+  expect(await ctr(daemon, "containers", "list")).toBe(heading + line(a) + line(b));
+  expect(await ctr(daemon, "containers", b)).toBe(heading + line(b));
+  const state = await ctr(daemon, "state");
+  expect(state).toBe(JSON.stringify(JSON.parse(state)));
+  const { containers, machine } = JSON.parse(state);
+  expect(containers.find(({ id }: { id: string }) => id === a)).toMatchObject({
+    bundlePath: bundle,
+    labels: ["tier=front", "x"],
+    status: "running",
+    runtime: "runc",
+    processes: [{ pid: "init", args: ["sleep", "1000"], user: {} }],
+  });
+  expect(machine).toEqual({ cpus: expect.any(Number), memory: expect.any(Number) });
+  expect(JSON.parse(await ctr(daemon, "containers", "state", b)).containers).toHaveLength(1);
+});
+
+test("kill takes names and numbers, and processes", async () => {
+  await using daemon = await startDaemon();
+  const id = daemon.id("a");
+  await ctr(daemon, "containers", "start", id, daemon.bundle("a", { args: ["sleep", "1000"] }));
+  for (const [index, signal] of ["9", "KILL", "SIGKILL", "sigkill"].entries()) {
+    await ctr(daemon, "containers", "exec", "--id", id, "--pid", `e${index}`, "sleep", "1000");
+    await ctr(daemon, "containers", "kill", "--signal", signal, "--pid", `e${index}`, id);
+    await eventually(async () => (await ctr(daemon, "containers")).endsWith("init\n"));
+  }
+  expect(await ctrError(daemon, "containers", "kill", "-s", "FOO", id)).toBe('unknown signal "FOO"');
+  await ctr(daemon, "containers", "kill", "-s=KILL", id);
+  await daemon.expectNothingLeft();
+});
+
+test("pause and resume", async () => {
+  await using daemon = await startDaemon();
+  const id = daemon.id("a");
+  await ctr(daemon, "containers", "start", id, daemon.bundle("a", { args: ["sleep", "1000"] }));
+  await ctr(daemon, "containers", "pause", id);
+  expect(await ctr(daemon, "containers")).toMatch(/ paused +init\n$/);
+  await ctr(daemon, "containers", "resume", id);
+  expect(await ctr(daemon, "containers")).toMatch(/ running +init\n$/);
+});
+
+test("update changes what is given and nothing else; stats is the original's JSON", async () => {
+  await using daemon = await startDaemon();
+  const id = daemon.id("a");
+  await ctr(daemon, "containers", "start", id, daemon.bundle("a", { args: ["sleep", "1000"] }));
+  await ctr(daemon, "containers", "update", "--memory-limit", "0x4000000", "--pids-limit=17", id);
+  const text = await ctr(daemon, "containers", "stats", id);
+  // Larger numbers than JavaScript has; nothing but digits all the same.
+  expect(text).toMatch(
+    /^\{.*"cgroup_stats":\{"cpu_stats":\{"cpu_usage":\{"total_usage":\d+,.*\},"timestamp":\{"seconds":\d+,"nanos":\d+\}\}$/,
+  );
+  const { cgroup_stats } = JSON.parse(text);
+  expect(cgroup_stats.memory_stats.usage.limit).toBe(64 * 1024 * 1024);
+  expect(cgroup_stats.pids_stats).toEqual({ current: 1, limit: 17 });
+  expect(await ctrError(daemon, "containers", "update", id)).toBe("nothing to update: give at least one limit");
+  expect(await ctrError(daemon, "containers", "update", "--cpu-shares", "1x", id)).toBe(
+    'invalid number "1x" for --cpu-shares',
+  );
+});
+
+test("events: stored ones by default and from a time on, then those that come", async () => {
+  await using daemon = await startDaemon();
+  const id = daemon.id("a");
+  await runCtr(daemon, ["containers", "start", "-a", id, daemon.bundle("a", { args: ["sh", "-c", "exit 3"] })]);
+  const running = startCtr(daemon, "events");
+  await running.printed("exit");
+  await runCtr(daemon, ["containers", "start", "-a", daemon.id("b"), daemon.bundle("b", { args: ["true"] })]);
+  await running.printed(daemon.id("b"));
+  await eventually(() => readFileSync(`${daemon.stateDir}/events.log`, "utf8").split("\n").length === 5);
+  await sleep(100);
+  running.child.kill("SIGTERM");
+  const lines = String((await running.result).stdout)
+    .trimEnd()
+    .split("\n");
+  const fields = (line: string) => line.split(/ +/);
+  expect(fields(lines[0]!)).toEqual(["TIME", "TYPE", "ID", "PID", "STATUS"]);
+  expect(lines[0]).toBe(
+    "TIME                           TYPE                           ID                             PID                            STATUS",
+  );
+  expect(lines.slice(1).map((line) => fields(line).slice(1))).toEqual([
+    ["start-container", id, "0"],
+    ["exit", id, "init", "3"],
+    ["start-container", daemon.id("b"), "0"],
+    ["exit", daemon.id("b"), "init", "0"],
+  ]);
+  expect(lines[1]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z +start-container/);
+  const second = fields(lines[2]!)[0]!;
+  const later = startCtr(daemon, "events", "--timestamp", second);
+  await later.printed(daemon.id("b"));
+  later.child.kill("SIGTERM");
+  expect(String((await later.result).stdout)).not.toContain(id.concat(" "));
+});
+
+test("watch shows one container's events", async () => {
+  await using daemon = await startDaemon();
+  const [a, b] = [daemon.id("a"), daemon.id("b")];
+  for (const id of [a, b]) await ctr(daemon, "containers", "start", id, daemon.bundle(id, { args: ["sleep", "1000"] }));
+  const running = startCtr(daemon, "containers", "watch", a);
+  await sleep(500);
+  await ctr(daemon, "containers", "kill", "-s", "9", b);
+  await ctr(daemon, "containers", "kill", "-s", "9", a);
+  await running.printed(a);
+  running.child.kill("SIGTERM");
+  expect(String((await running.result).stdout)).toMatch(
+    new RegExp(`^&types.Event{Type:"exit", Id:"${a}", Status:0x89, Pid:"init", Timestamp:&timestamp.Timestamp{.*}}\n$`),
+  );
+  expect(await ctrError(daemon, "containers", "watch", daemon.id("none"))).toBe("containerd: container not found");
+});
+
+test("checkpoints: none, and what is refused", async () => {
+  await using daemon = await startDaemon();
+  const id = daemon.id("a");
+  await ctr(daemon, "containers", "start", id, daemon.bundle("a", { args: ["sleep", "1000"] }));
+  const heading = "NAME                TCP                 UNIX SOCKETS        SHELL\n";
+  expect(await ctr(daemon, "checkpoints", id)).toBe(heading);
+  expect(await ctr(daemon, "checkpoints", "list", id)).toBe(heading);
+  expect(await ctrError(daemon, "checkpoints", "list", "none")).toBe("no such containers");
+  expect(await ctrError(daemon, "checkpoints", "create", id)).toBe("checkpoint name cannot be empty");
+  expect(await ctrError(daemon, "checkpoints", "delete")).toBe("container id cannot be empty");
+  expect(await ctrError(daemon, "checkpoints", "create", id, "a/b")).toContain('"a/b"');
+});
+
+test("bad command lines", async () => {
+  await using daemon = await startDaemon();
+  const cases: [string[], string | RegExp][] = [
+    [["nope"], "unknown command 'nope'"],
+    [["contaners"], /unknown command 'contaners'.*containers/s],
+    [["containers", "nope"], 'containerd: container not found: "nope" is neither a command nor a container'],
+    [["containers", "nope", "x"], 'unknown command "nope" for "ctr containers"'],
+    [["--nope", "version"], "flag provided but not defined: -nope"],
+    [["containers", "kill", "-9", "x"], "flag provided but not defined: -9"],
+    [["containers", "kill"], "container id cannot be empty"],
+    [["containers", "start", "x"], "bundle path cannot be empty"],
+    [["containers", "start"], "bundle path cannot be empty"],
+    [["containers", "exec", "ls"], "container id cannot be empty"],
+    [["containers", "exec", "--id", "x", "ls"], "process id cannot be empty"],
+    [["containers", "exec", "--id", "x", "--pid", "y"], "command cannot be empty"],
+    [["containers", "exec", "--uid", "root", "--id", "x", "--pid", "y", "ls"], /root/],
+    [["--conn-timeout", "5x", "version"], 'invalid duration "5x"'],
+    [["--address", "bla", "version"], /^bad address "bla", expected proto:\/\/address/],
+    [
+      ["--address", "unix:///nope/s", "version"],
+      "cannot reach containerd at unix:///nope/s: no such file or directory",
+    ],
+    [["events", "-t", "yesterday"], /^invalid time "yesterday"/],
+    [["containers", "state", "none"], "containerd: container not found"],
+    [["containers", "stats", "none"], "containerd: container not found"],
+    [["containers", "pause", "none"], "containerd: container not found"],
+  ];
+  for (const [args, message] of cases) {
+    const { status, stderr } = await runCtr(daemon, args);
+    expect(status, args.join(" ")).toBe(1);
+    if (typeof message === "string") expect(stderr).toBe(`[ctr] ${message}\n`);
+    else expect(stderr.replace("[ctr] ", "")).toMatch(message);
+  }
+});
+
+test("bad bundles and ids leave nothing", async () => {
+  await using daemon = await startDaemon();
+  const bundle = daemon.bundle("x", { args: ["true"] });
+  for (const attach of [[], ["--attach"]]) {
+    const start = (...words: string[]) => ctrError(daemon, "containers", "start", ...attach, ...words);
+    expect(await start("x", "/no/bundle")).toBe("open /no/bundle/config.json: no such file or directory");
+    expect(await start("x", `${bundle}/config.json`)).toContain("not a directory");
+    expect(await start("../x", bundle)).toContain("../x");
+    expect(await start("--runtime", "no-such-runtime", daemon.id("x"), bundle)).toBe(
+      "shim error: no-such-runtime not installed on system",
+    );
+  }
+  await daemon.expectNothingLeft();
+});

@@ -1,0 +1,81 @@
+/** `ctr` as it is built, run against a test's daemon. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
+import type { TestDaemon } from "../harness/daemon.js";
+import { ctrProgram } from "../harness/paths.js";
+import { eventually } from "../harness/wait.js";
+
+export interface CtrResult {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: Buffer;
+  stderr: string;
+}
+
+export interface RunningCtr {
+  readonly child: ChildProcess;
+  readonly result: Promise<CtrResult>;
+  /** Resolves when stdout has shown this text. */
+  printed(text: string): Promise<void>;
+}
+
+/** Only what ctr needs; its FIFOs are made in the daemon's private directory. */
+export function ctrEnvironment(daemon: TestDaemon): Record<string, string> {
+  return { PATH: process.env.PATH ?? "", TMPDIR: daemon.dir, TERM: "xterm" };
+}
+
+/** The words of a command line. */
+export function ctrCommand(daemon: TestDaemon, ...args: string[]): string[] {
+  return [process.execPath, ctrProgram, "--address", daemon.listen, ...args];
+}
+
+/** Starts ctr; its stdin stays open until `child.stdin` is ended. */
+export function startCtr(daemon: TestDaemon, ...args: string[]): RunningCtr {
+  const [program, ...words] = ctrCommand(daemon, ...args);
+  const child = spawn(program!, words, { env: ctrEnvironment(daemon), stdio: "pipe" });
+  child.stdin!.on("error", () => {});
+  const [stdout, stderr]: Buffer[][] = [[], []];
+  child.stdout!.on("data", (chunk: Buffer) => stdout!.push(chunk));
+  child.stderr!.on("data", (chunk: Buffer) => stderr!.push(chunk));
+  const result = new Promise<CtrResult>((resolve) => {
+    child.once("close", (status, signal) => {
+      resolve({ status, signal, stdout: Buffer.concat(stdout!), stderr: Buffer.concat(stderr!).toString() });
+    });
+  });
+  return {
+    child,
+    result,
+    async printed(text) {
+      await eventually(() => Buffer.concat(stdout!).includes(text), { what: `"${text}" from ctr ${args.join(" ")}` });
+    },
+  };
+}
+
+/** Runs ctr to its end with this on its stdin. */
+export function runCtr(daemon: TestDaemon, args: string[], input: string | Buffer = ""): Promise<CtrResult> {
+  const running = startCtr(daemon, ...args);
+  running.child.stdin!.end(input);
+  return running.result;
+}
+
+/** What a command printed; fails when it failed. */
+export async function ctr(daemon: TestDaemon, ...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await runCtr(daemon, args);
+  if (status !== 0) throw new Error(`ctr ${args.join(" ")} ended with ${status}: ${stderr}`);
+  if (stderr !== "") throw new Error(`ctr ${args.join(" ")} complained: ${stderr}`);
+  return String(stdout);
+}
+
+/** What a command that fails says; fails when it does not, or says more than one line, or prints something. */
+export async function ctrError(daemon: TestDaemon, ...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await runCtr(daemon, args);
+  const line = /^\[ctr\] (.*)\n$/.exec(stderr)?.[1];
+  if (status !== 1 || line === undefined || stdout.length > 0)
+    throw new Error(`ctr ${args.join(" ")} ended with ${status}, printed "${stdout}" and said "${stderr}"`);
+  return line;
+}
+
+/** The FIFO directories of ctr that are there now. */
+export function fifoDirectories(daemon: TestDaemon): string[] {
+  return readdirSync(daemon.dir).filter((name) => name.startsWith("ctr-"));
+}

@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+import { startDaemon } from "../harness/daemon.js";
+import { ctrError } from "./ctr.js";
+
+test("a daemon that is not there is told in one line, fast; one that hangs after --conn-timeout", async () => {
+  await using daemon = await startDaemon();
+  process.kill(daemon.pid, "SIGSTOP");
+  let started = performance.now();
+  expect(await ctrError(daemon, "--conn-timeout", "300ms", "version")).toBe(
+    `cannot reach containerd at ${daemon.listen}: no answer within 300 ms`,
+  );
+  expect(performance.now() - started).toBeLessThan(1500);
+  await daemon.kill();
+  started = performance.now();
+  for (const command of [["version"], ["containers"], ["events"], ["state"]])
+    expect(await ctrError(daemon, ...command)).toMatch(
+      /^cannot reach containerd at unix:\/\/.*: (connection refused|no such file or directory)$/,
+    );
+  expect(performance.now() - started).toBeLessThan(4000);
+});
