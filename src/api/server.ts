@@ -4,13 +4,14 @@ import { type HealthServer, HealthService, HealthCheckResponse_ServingStatus as 
 import { createCheckpoint, deleteCheckpoint, listCheckpoint } from "./checkpoints.js";
 import { createContainer, getState, getStats, updateContainer } from "./containers.js";
 import { events } from "./events.js";
+import { plainStatusMessages } from "./grpc-message.js";
 import { addProcess, signal, updateProcess } from "./processes.js";
 import { type ApiContext, unary } from "./unary.js";
 import { serverVersion } from "./version.js";
 
 /** A gRPC server with the API and the health service, bound to nothing yet. */
 export function createServer(context: ApiContext, version: string): Server {
-  const server = new Server();
+  const server = new Server({ interceptors: [plainStatusMessages] });
   const api: APIServer = {
     getServerVersion: (_call, respond) => respond(null, serverVersion(version)),
     createContainer: unary(context, createContainer),

@@ -16,15 +16,33 @@ export function unary<Request, Response>(
   handle: (supervisor: Supervisor, request: Request, signal: AbortSignal) => Response | Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call: ServerUnaryCall<Request, Response>, respond: sendUnaryData<Response>) => {
-    const cancelled = new AbortController();
-    call.once("cancelled", () => cancelled.abort(new OperationError("cancelled", "context canceled")));
+    const ended = new AbortController();
+    let answered = false;
+    // Emitted at the end of every call, also of one that was answered.
+    call.once("cancelled", () => {
+      if (!answered) ended.abort(whyEnded(call));
+    });
     const run = async () => {
       await context.ready;
-      return await handle(context.supervisor, call.request, cancelled.signal);
+      ended.signal.throwIfAborted();
+      return await handle(context.supervisor, call.request, ended.signal);
     };
     run().then(
-      (response) => respond(null, response),
-      (error: unknown) => respond(serviceError(error)),
+      (response) => {
+        answered = true;
+        respond(null, response);
+      },
+      (error: unknown) => {
+        answered = true;
+        respond(serviceError(error));
+      },
     );
   };
+}
+
+/** The words are grpc-go's. */
+function whyEnded(call: ServerUnaryCall<unknown, unknown>): OperationError {
+  return Number(call.getDeadline()) <= Date.now()
+    ? new OperationError("deadline-exceeded", "context deadline exceeded")
+    : new OperationError("cancelled", "context canceled");
 }

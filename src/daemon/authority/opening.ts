@@ -63,7 +63,8 @@ export class Opening {
       const end = at + FRAME_HEADER + frame.length;
       const isAck = frame.type === SETTINGS && (frame.flags & ACK) !== 0;
       if (isAck) {
-        if (!this.#settingsSent || this.#ackAt !== undefined || frame.length !== 0) return "native";
+        // One that we have not asked for; ours may have been seen at the last look.
+        if (!this.#settingsSent || (this.#ackAt ?? at) !== at || frame.length !== 0) return "native";
         this.#ackAt = at;
       } else if (frame.type === SETTINGS || frame.type === WINDOW_UPDATE) {
         // A larger one than any client sends is not worth holding.
