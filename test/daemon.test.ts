@@ -7,7 +7,8 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { status, wire } from "./harness/api.js";
+import { APIClient } from "../src/proto/containerd.js";
+import { status } from "./harness/api.js";
 import { startContainer } from "./harness/container.js";
 import { daemonEnvironment, startDaemon, TestDaemon } from "./harness/daemon.js";
 import { daemonProgram, repository } from "./harness/paths.js";
@@ -245,7 +246,7 @@ describe("API", () => {
 
   test("a client that sends the socket's path as :authority, as Docker does", async () => {
     await using daemon = await startDaemon();
-    const client = new wire.APIClient(daemon.address, credentials.createInsecure(), {
+    const client = new APIClient(daemon.address, credentials.createInsecure(), {
       "grpc.default_authority": "/var/run/docker/libcontainerd/docker-containerd.sock",
     });
     for (let n = 0; n < 5; n++)
