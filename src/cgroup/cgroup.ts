@@ -1,5 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { readProcStat } from "../linux/proc-stat.js";
+import type { DeviceLimits } from "./device-limits.js";
+import type { KernelLimits } from "./kernel-limits.js";
 import { type Membership, parseMembership } from "./membership.js";
 import { directoryOf, forgetHierarchies, type Hierarchy, reachableHierarchies } from "./mounts.js";
 import type { CgroupStats } from "./stats.js";
@@ -19,6 +21,12 @@ export interface Cgroup {
   watchOom(options?: OomWatchOptions): OomWatch;
   /** True when its processes are stopped by the freezer (paused), or about to be. */
   frozen(): boolean;
+  /** The limits of block devices as they are. */
+  deviceLimits(): DeviceLimits;
+  /** Sets those that are named. Throws an Error that names the limit and the device when the kernel refuses. */
+  setDeviceLimits(limits: DeviceLimits): void;
+  /** Sets v1's limits that are named. Throws an Error that names the limit when the kernel does not have it. */
+  setKernelLimits(limits: KernelLimits): void;
 }
 
 export interface OomWatchOptions {

@@ -3,8 +3,10 @@ import { hasCode } from "../linux/libc.js";
 import { readBlkioV1 } from "./blkio.js";
 import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
 import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED } from "./control-file.js";
+import { type DeviceLimits, placesV1, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
 import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime, NANOSECONDS_PER_TICK } from "./host-cpu.js";
+import { type KernelLimits, writeKernelLimits } from "./kernel-limits.js";
 import { watchOomV1 } from "./oom-v1.js";
 import { type CgroupStats, emptyStats, type MemoryData } from "./stats.js";
 import { CgroupV2 } from "./v2.js";
@@ -39,6 +41,22 @@ export class CgroupV1 implements Cgroup {
     // FREEZING: the last processes are being stopped.
     if (freezer !== undefined) return /^FR/.test(readControlFile(freezer, "freezer.state") ?? "");
     return this.#unified?.frozen() ?? false;
+  }
+
+  deviceLimits(): DeviceLimits {
+    const blkio = this.#paths.get("blkio");
+    if (blkio !== undefined) return readDeviceLimits(blkio, placesV1);
+    return this.#unified?.deviceLimits() ?? {};
+  }
+
+  setDeviceLimits(limits: DeviceLimits): void {
+    const blkio = this.#paths.get("blkio");
+    if (blkio === undefined && this.#unified !== undefined) this.#unified.setDeviceLimits(limits);
+    else writeDeviceLimits(blkio ?? this.#main.path, placesV1, limits);
+  }
+
+  setKernelLimits(limits: KernelLimits): void {
+    writeKernelLimits(limits, this.#paths.get("memory"), this.#paths.get("blkio"));
   }
 
   stats(): CgroupStats {

@@ -3,8 +3,10 @@ import { hasCode } from "../linux/libc.js";
 import { addIoStat } from "./blkio.js";
 import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
 import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED } from "./control-file.js";
+import { type DeviceLimits, placesV2, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
 import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime } from "./host-cpu.js";
+import { type KernelLimits, writeKernelLimits } from "./kernel-limits.js";
 import { watchOomV2 } from "./oom-v2.js";
 import {
   type BlkioStats,
@@ -40,6 +42,19 @@ export class CgroupV2 implements Cgroup {
     // cgroup.freeze is what was asked for here; cgroup.events is what is, also when a cgroup above was frozen.
     if (readCount(this.#path, "cgroup.freeze") === 1n) return true;
     return this.#flatKeyed("cgroup.events").get("frozen") === 1n;
+  }
+
+  deviceLimits(): DeviceLimits {
+    return readDeviceLimits(this.#path, placesV2);
+  }
+
+  setDeviceLimits(limits: DeviceLimits): void {
+    writeDeviceLimits(this.#path, placesV2, limits);
+  }
+
+  setKernelLimits(limits: KernelLimits): void {
+    // v2 never had them.
+    writeKernelLimits(limits, undefined, undefined);
   }
 
   stats(): CgroupStats {

@@ -1,3 +1,6 @@
+import type { DeviceLimits } from "../cgroup/device-limits.js";
+import type { KernelLimits } from "../cgroup/kernel-limits.js";
+
 /** Limits to change, as the API has them: zero and empty mean "leave as it is". Bytes, microseconds, operations a second. */
 export interface Resources {
   blkioWeight: bigint;
@@ -64,6 +67,51 @@ export function ociResources(resources: Resources): object | undefined {
       throttleWriteIOPSDevice: throttles(resources.blkioThrottleWriteIopsDevice),
     }),
   });
+}
+
+/** The part that runtimes' update commands pass over: runc 1.x takes no device lists, and none of them kernel memory. */
+export function deviceLimits(resources: Resources): DeviceLimits {
+  return defined({
+    readBps: rates(resources.blkioThrottleReadBpsDevice),
+    writeBps: rates(resources.blkioThrottleWriteBpsDevice),
+    readIops: rates(resources.blkioThrottleReadIopsDevice),
+    writeIops: rates(resources.blkioThrottleWriteIopsDevice),
+    weight: byDevice(resources.blkioWeightDevice, ({ weight }) => asked(BigInt(weight))),
+    leafWeight: byDevice(resources.blkioWeightDevice, ({ leafWeight }) => asked(BigInt(leafWeight))),
+  });
+}
+
+/** See {@link deviceLimits}. */
+export function kernelLimits(resources: Resources): KernelLimits {
+  return defined({
+    kernelMemory: asked(resources.kernelMemoryLimit),
+    kernelTcpMemory: asked(resources.kernelTCPMemoryLimit),
+    leafWeight: asked(resources.blkioLeafWeight),
+  });
+}
+
+/** A device that is named with a rate of 0 is to have no limit any more. */
+function rates(devices: ThrottleDevice[]): Map<string, bigint> | undefined {
+  return byDevice(devices, ({ rate }) => rate);
+}
+
+function byDevice<T extends { blkIODevice?: DeviceNumber | undefined }>(
+  devices: T[],
+  value: (device: T) => bigint | undefined,
+): Map<string, bigint> | undefined {
+  const values = new Map<string, bigint>();
+  for (const device of devices) {
+    const { major, minor } = deviceNumber(device.blkIODevice);
+    const number = value(device);
+    if (number !== undefined) values.set(`${major}:${minor}`, number);
+  }
+  return values.size > 0 ? values : undefined;
+}
+
+type Defined<T> = { [key in keyof T]?: Exclude<T[key], undefined> };
+
+function defined<T extends object>(fields: T): Defined<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
 }
 
 /** Go's client sends an unlimited -1 as the unsigned 2^64-1; the OCI fields are signed. */

@@ -1,6 +1,9 @@
+import { limitsBack } from "../cgroup/device-limits.js";
+import { errorText } from "../linux/libc.js";
+import type { Container } from "../runtime/container.js";
 import { stringifyJson } from "../runtime/json.js";
 import { OperationError } from "../runtime/operation-error.js";
-import { ociResources, type Resources } from "../runtime/resources.js";
+import { deviceLimits, kernelLimits, ociResources, type Resources } from "../runtime/resources.js";
 import { withDeadline } from "./deadline.js";
 import type { Supervisor } from "./supervisor.js";
 
@@ -36,11 +39,29 @@ export async function update(supervisor: Supervisor, request: UpdateRequest, sig
           container.paused = false;
           supervisor.emit({ type: "resume", id: container.id });
         } else if (request.resources !== undefined) {
-          const resources = ociResources(request.resources);
-          if (resources === undefined) return;
-          await container.runtime.update(container.id, stringifyJson(resources), { signal: limited });
+          await limit(container, request.resources, limited);
         }
       },
     ),
   );
+}
+
+/**
+ * Changes limits through the runtime, and in the cgroup what the runtime passes over: runc 1.x takes neither device lists nor limits of
+ * kernel memory from an update. It even sets the devices' limits back to those of the container's start, whatever else it is asked to change.
+ */
+async function limit(container: Container, asked: Resources, signal: AbortSignal): Promise<void> {
+  const resources = ociResources(asked);
+  if (resources === undefined) return;
+  const { cgroup } = container;
+  const before = cgroup?.deviceLimits();
+  await container.runtime.update(container.id, stringifyJson(resources), { signal });
+  if (cgroup === undefined || before === undefined) return;
+  try {
+    cgroup.setDeviceLimits(limitsBack(before, cgroup.deviceLimits()));
+    cgroup.setDeviceLimits(deviceLimits(asked));
+    cgroup.setKernelLimits(kernelLimits(asked));
+  } catch (error) {
+    throw new OperationError("failed-precondition", errorText(error), { cause: error });
+  }
 }
