@@ -7,6 +7,7 @@ test.each([
   ["line\nline\ttab\x7f", "line%0Aline%09tab%7F"],
   ["größer 世界 🐳", "gr%C3%B6%C3%9Fer %E4%B8%96%E7%95%8C %F0%9F%90%B3"],
   ["half a \ud83d pair", "half a %EF%BF%BD pair"],
+  ["containerd: unknown container status ", "containerd: unknown container status%20"],
   ["", ""],
 ])("%j goes out as %j", (text, encoded) => {
   expect(encodeGrpcMessage(text)).toBe(encoded);
