@@ -20,10 +20,25 @@ export async function checkpointContainer(
   directory: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const container = supervisor.container(id);
-  await container.turns.exclusive(() =>
-    createCheckpoint(container.runtime, id, checkpointsDirectory(container.bundle, directory), checkpoint, signal),
-  );
+  await supervisor.operations.run({ kind: "checkpoint", id }, async (operation) => {
+    const container = supervisor.container(id);
+    operation.doing = "waiting for its turn";
+    await container.turns.exclusive(async () => {
+      const began = performance.now();
+      operation.doing = "runtime checkpoint";
+      await createCheckpoint(
+        container.runtime,
+        id,
+        checkpointsDirectory(container.bundle, directory),
+        checkpoint,
+        signal,
+      );
+      supervisor.log.info(
+        { id, checkpoint: checkpoint.name, duration: Math.round(performance.now() - began) },
+        "containerd: container checkpointed",
+      );
+    });
+  });
 }
 
 /** @throws OperationError */
@@ -33,10 +48,14 @@ export async function removeCheckpoint(
   name: string,
   directory: string,
 ): Promise<void> {
-  const container = supervisor.container(id);
-  await container.turns.exclusive(async () =>
-    deleteCheckpoint(checkpointsDirectory(container.bundle, directory), name),
-  );
+  await supervisor.operations.run({ kind: "delete-checkpoint", id }, async (operation) => {
+    const container = supervisor.container(id);
+    operation.doing = "waiting for its turn";
+    await container.turns.exclusive(async () => {
+      operation.doing = "removing the files";
+      deleteCheckpoint(checkpointsDirectory(container.bundle, directory), name);
+    });
+  });
 }
 
 /** A container's checkpoints, by name. Throws OperationError (not-found). */

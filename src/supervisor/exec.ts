@@ -5,6 +5,7 @@ import { INIT, type Process, type Stdio } from "../runtime/process.js";
 import type { OciProcess } from "../runtime/spec.js";
 import { withDeadline } from "./deadline.js";
 import { followExit } from "./exit.js";
+import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
 
 export interface ExecRequest {
@@ -22,7 +23,18 @@ export interface ExecRequest {
  * @param signal ends the attempt: nothing is left then
  * @throws OperationError; nothing is left then
  */
-export async function exec(supervisor: Supervisor, request: ExecRequest, signal: AbortSignal): Promise<Process> {
+export function exec(supervisor: Supervisor, request: ExecRequest, signal: AbortSignal): Promise<Process> {
+  return supervisor.operations.run({ kind: "exec", id: request.id, pid: request.pid }, (operation) =>
+    runExec(supervisor, request, signal, operation),
+  );
+}
+
+async function runExec(
+  supervisor: Supervisor,
+  request: ExecRequest,
+  signal: AbortSignal,
+  operation: Operation,
+): Promise<Process> {
   checkIdentifier("container id", request.id);
   checkIdentifier("process id", request.pid);
   const container = supervisor.container(request.id);
@@ -36,6 +48,7 @@ export async function exec(supervisor: Supervisor, request: ExecRequest, signal:
     cwd: request.process.cwd || init?.cwd || "/",
     env: request.process.env?.length ? request.process.env : init?.env,
   };
+  operation.doing = "waiting for its turn";
   return await container.turns.shared(() =>
     withDeadline(
       [signal, container.exited],
@@ -43,9 +56,11 @@ export async function exec(supervisor: Supervisor, request: ExecRequest, signal:
       "containerd: container did not start before the specified timeout",
       async (limited) => {
         const began = performance.now();
+        operation.doing = "runtime exec";
         try {
           const process = await container.exec(request.pid, spec, request.stdio, limited);
           process.shim!.release();
+          supervisor.metrics.execProcess.since(began);
           supervisor.log.info(
             {
               id: container.id,

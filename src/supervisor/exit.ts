@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { errorText } from "../linux/libc.js";
 import { openPidFd } from "../linux/pidfd.js";
+import { processAge } from "../linux/process-age.js";
 import type { Container } from "../runtime/container.js";
 import { INIT, type Process } from "../runtime/process.js";
 import { deleteContainer } from "./delete.js";
+import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
 
 /** What is reported when nobody can tell how a process ended. */
@@ -27,11 +29,18 @@ export async function followExit(
   exited: Promise<void>,
 ): Promise<void> {
   await exited;
+  const began = performance.now();
   try {
-    let status = process.exitStatus();
-    if (status === undefined) status = await outliveShim(supervisor, container, process);
-    if (process.id === INIT) await exitContainer(supervisor, container, process, status);
-    else exitExec(supervisor, container, process, status);
+    await supervisor.operations.run({ kind: "exit", id: container.id, pid: process.id }, async (operation) => {
+      let status = process.exitStatus();
+      if (status === undefined) {
+        operation.doing = "ending the process of a dead shim";
+        status = await outliveShim(supervisor, container, process);
+      }
+      if (process.id === INIT) await exitContainer(supervisor, container, process, status, operation);
+      else exitExec(supervisor, container, process, status);
+    });
+    supervisor.metrics.exitProcess.since(began);
   } catch (error) {
     supervisor.log.error({ id: container.id, pid: process.id, error: errorText(error) }, "containerd: process exit");
   }
@@ -79,7 +88,7 @@ async function processEnd(epoll: Epoll, pid: number): Promise<void> {
 }
 
 function exitExec(supervisor: Supervisor, container: Container, process: Process, status: number): void {
-  supervisor.log.debug({ id: container.id, pid: process.id, status }, "containerd: process exited");
+  supervisor.log.info(exitFields(container, process, status), "containerd: process exited");
   const event = reportedBefore(supervisor, container, process)
     ? undefined
     : supervisor.record({ type: "exit", id: container.id, pid: process.id, status });
@@ -92,16 +101,27 @@ async function exitContainer(
   container: Container,
   process: Process,
   status: number,
+  operation: Operation,
 ): Promise<void> {
   container.markExited();
+  operation.doing = "waiting for operations on the container";
   await container.turns.idle();
+  operation.doing = "waiting for the exits of its execs";
   await execExits(supervisor, container);
-  supervisor.log.info({ id: container.id, status }, "containerd: container exited");
+  operation.doing = "removing the container";
+  const began = performance.now();
+  supervisor.log.info(exitFields(container, process, status), "containerd: container exited");
   const event = reportedBefore(supervisor, container, process)
     ? undefined
     : supervisor.record({ type: "exit", id: container.id, pid: INIT, status });
   deleteContainer(supervisor, container);
+  supervisor.metrics.containerDelete.since(began);
   if (event !== undefined) supervisor.subscribers.publish(event);
+}
+
+/** `duration`: how long the process has run, in ms. */
+function exitFields({ id }: Container, { id: pid, systemPid, startTime }: Process, status: number) {
+  return { id, pid, systemPid, status, duration: processAge(startTime) };
 }
 
 /** Waits until all execs have been reported: their exits come before the container's. */

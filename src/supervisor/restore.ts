@@ -30,7 +30,7 @@ export async function restore(supervisor: Supervisor): Promise<void> {
   await Promise.all(
     ids.map(async (id) => {
       try {
-        await restoreContainer(supervisor, id);
+        await supervisor.operations.run({ kind: "restore", id }, () => restoreContainer(supervisor, id));
       } catch (error) {
         supervisor.log.error({ id, error: errorText(error) }, "containerd: restore container");
       }

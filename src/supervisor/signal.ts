@@ -7,5 +7,8 @@ import type { Supervisor } from "./supervisor.js";
  * @throws OperationError: not-found, invalid-argument
  */
 export function signalProcess(supervisor: Supervisor, id: string, pid: string, signal: number): void {
-  supervisor.process(id, pid).signal(signal);
+  supervisor.operations.run({ kind: "signal", id, pid }, (operation) => {
+    operation.doing = `signal ${signal}`;
+    supervisor.process(id, pid).signal(signal);
+  });
 }

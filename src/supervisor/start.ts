@@ -7,6 +7,7 @@ import type { Stdio } from "../runtime/process.js";
 import { withDeadline } from "./deadline.js";
 import { followExit } from "./exit.js";
 import { watchOom } from "./oom.js";
+import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
 
 export interface StartRequest {
@@ -29,7 +30,19 @@ export interface StartRequest {
  * @param signal ends the attempt: nothing is left then
  * @throws OperationError; nothing is left then
  */
-export async function start(supervisor: Supervisor, request: StartRequest, signal: AbortSignal): Promise<Container> {
+export function start(supervisor: Supervisor, request: StartRequest, signal: AbortSignal): Promise<Container> {
+  return supervisor.operations.run({ kind: "start", id: request.id }, (operation) =>
+    runStart(supervisor, request, signal, operation),
+  );
+}
+
+async function runStart(
+  supervisor: Supervisor,
+  request: StartRequest,
+  signal: AbortSignal,
+  operation: Operation,
+): Promise<Container> {
+  const began = performance.now();
   if (request.bundle === "") throw new OperationError("invalid-argument", "empty bundle path");
   checkIdentifier("container id", request.id);
   const checkpoint =
@@ -46,13 +59,15 @@ export async function start(supervisor: Supervisor, request: StartRequest, signa
     shim: supervisor.shimProgram(),
     noPivotRoot: request.noPivotRoot,
   });
+  supervisor.metrics.containerCreate.since(began);
+  operation.doing = "waiting for a start worker";
   try {
     await supervisor.startWorkers.run(signal, () =>
       withDeadline(
         [signal],
         supervisor.startTimeout,
         "containerd: container did not start before the specified timeout",
-        (limited) => startContainer(supervisor, container, checkpoint, limited),
+        (limited) => startContainer(supervisor, container, checkpoint, limited, operation),
       ),
     );
   } catch (error) {
@@ -69,12 +84,15 @@ async function startContainer(
   container: Container,
   checkpoint: string,
   signal: AbortSignal,
+  operation: Operation,
 ): Promise<void> {
   const began = performance.now();
+  operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
   const process = await container.start(checkpoint, signal);
   const exited = supervisor.monitor.exit(process.exitFd);
   // Before the process runs: an OOM kill right at its start counts too.
   const oom = watchOom(supervisor, container);
+  operation.doing = "runtime start";
   try {
     if (checkpoint === "") await process.shim!.start(signal);
   } catch (error) {
@@ -85,8 +103,14 @@ async function startContainer(
   }
   process.shim!.release();
   supervisor.containers.set(container.id, container);
+  supervisor.metrics.containerStart.since(began);
   supervisor.log.info(
-    { id: container.id, pid: process.systemPid, duration: Math.round(performance.now() - began) },
+    {
+      id: container.id,
+      pid: process.id,
+      systemPid: process.systemPid,
+      duration: Math.round(performance.now() - began),
+    },
     "containerd: container started",
   );
   supervisor.emit({ type: "start-container", id: container.id });

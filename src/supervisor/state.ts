@@ -15,7 +15,11 @@ export interface ContainerSnapshot {
  * The container with this id, or all. Reading the pids of hundreds of containers takes a while, so others get their turn in between.
  * @throws OperationError (not-found)
  */
-export async function state(supervisor: Supervisor, id: string): Promise<ContainerSnapshot[]> {
+export function state(supervisor: Supervisor, id: string): Promise<ContainerSnapshot[]> {
+  return supervisor.operations.run({ kind: "state", id }, () => readState(supervisor, id));
+}
+
+async function readState(supervisor: Supervisor, id: string): Promise<ContainerSnapshot[]> {
   const containers = id === "" ? [...supervisor.containers.values()] : [supervisor.container(id)];
   const snapshots: ContainerSnapshot[] = [];
   let sliceEnd = performance.now() + SLICE;

@@ -15,10 +15,16 @@ export interface ContainerStats {
  * What a container uses, from its cgroup and its init's network namespace; from the runtime when it has no cgroup on this host.
  * @throws OperationError
  */
-export async function stats(supervisor: Supervisor, id: string, signal: AbortSignal): Promise<ContainerStats> {
+export function stats(supervisor: Supervisor, id: string, signal: AbortSignal): Promise<ContainerStats> {
+  return supervisor.operations.run({ kind: "stats", id }, () => readStats(supervisor, id, signal));
+}
+
+async function readStats(supervisor: Supervisor, id: string, signal: AbortSignal): Promise<ContainerStats> {
+  const began = performance.now();
   const container = supervisor.container(id);
   const timestamp = now();
   const network = readNetworkStats(container.init?.systemPid ?? 0);
   const cgroup = container.cgroup?.stats() ?? (await runtimeStats(container.runtime, id, signal));
+  supervisor.metrics.containerStats.since(began);
   return { network, cgroup, timestamp };
 }

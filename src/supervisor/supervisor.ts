@@ -12,6 +12,8 @@ import { INIT, type Process } from "../runtime/process.js";
 import type { ShimProgram } from "../runtime/shim.js";
 import type { Event } from "./event.js";
 import { EventLog } from "./event-log.js";
+import { Metrics } from "./metrics.js";
+import { Operations } from "./operations.js";
 import { StartWorkers } from "./start-workers.js";
 import { Subscribers } from "./subscribers.js";
 
@@ -56,6 +58,8 @@ export class Supervisor {
   readonly events: EventLog;
   readonly subscribers = new Subscribers();
   readonly startWorkers: StartWorkers;
+  readonly metrics = new Metrics();
+  readonly operations: Operations;
   /** Containers that run, by id: from the end of their start to their exit event. */
   readonly containers = new Map<string, Container>();
   readonly #ownShim: string;
@@ -69,6 +73,7 @@ export class Supervisor {
     this.startTimeout = options.startTimeout;
     this.log = options.log;
     this.startWorkers = new StartWorkers(options.startWorkers);
+    this.operations = new Operations(options.log);
     this.#ownShim = options.ownShim;
     this.#shim = options.shim ?? options.ownShim;
     this.machine = { cpus: availableParallelism(), memory: memoryTotal() };
@@ -99,6 +104,7 @@ export class Supervisor {
 
   /** Stores an event without sending it yet. */
   record(event: Omit<Event, "timestamp">): Event {
+    this.metrics.events[event.type]++;
     return this.events.append(event, (error) => {
       this.log.error({ error: errorText(error), id: event.id, type: event.type }, "containerd: write events.log");
     });

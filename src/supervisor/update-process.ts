@@ -15,7 +15,9 @@ export interface UpdateProcessRequest {
  * @throws OperationError (not-found)
  */
 export function updateProcess(supervisor: Supervisor, request: UpdateProcessRequest): void {
-  const process = supervisor.process(request.id, request.pid);
-  if (request.closeStdin) process.closeStdin();
-  if (request.width > 0 || request.height > 0) process.resize(request.width, request.height);
+  supervisor.operations.run({ kind: "update-process", id: request.id, pid: request.pid }, () => {
+    const process = supervisor.process(request.id, request.pid);
+    if (request.closeStdin) process.closeStdin();
+    if (request.width > 0 || request.height > 0) process.resize(request.width, request.height);
+  });
 }

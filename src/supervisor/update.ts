@@ -5,6 +5,7 @@ import { stringifyJson } from "../runtime/json.js";
 import { OperationError } from "../runtime/operation-error.js";
 import { deviceLimits, kernelLimits, ociResources, type Resources } from "../runtime/resources.js";
 import { withDeadline } from "./deadline.js";
+import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
 
 export interface UpdateRequest {
@@ -19,27 +20,49 @@ export interface UpdateRequest {
  * @throws OperationError
  */
 export async function update(supervisor: Supervisor, request: UpdateRequest, signal: AbortSignal): Promise<void> {
+  const { id, status } = request;
+  const kind = status === "paused" ? "pause" : status === "running" ? "resume" : "update";
+  await supervisor.operations.run({ kind, id }, (operation) => runUpdate(supervisor, request, signal, operation));
+}
+
+async function runUpdate(
+  supervisor: Supervisor,
+  request: UpdateRequest,
+  signal: AbortSignal,
+  operation: Operation,
+): Promise<void> {
   const container = supervisor.container(request.id);
   const { status } = request;
   if (status !== "" && status !== "paused" && status !== "running") {
     throw new OperationError("invalid-argument", "containerd: unknown container status ");
   }
+  operation.doing = "waiting for its turn";
   await container.turns.exclusive(() =>
     withDeadline(
       [signal, container.exited],
       supervisor.startTimeout,
       "containerd: container did not change before the specified timeout",
       async (limited) => {
+        const began = performance.now();
+        operation.doing = `runtime ${operation.kind}`;
+        const done = (what: string) =>
+          supervisor.log.info(
+            { id: container.id, duration: Math.round(performance.now() - began) },
+            `containerd: container ${what}`,
+          );
         if (status === "paused") {
           await container.runtime.pause(container.id, { signal: limited });
           container.paused = true;
+          done("paused");
           supervisor.emit({ type: "pause", id: container.id });
         } else if (status === "running") {
           await container.runtime.resume(container.id, { signal: limited });
           container.paused = false;
+          done("resumed");
           supervisor.emit({ type: "resume", id: container.id });
         } else if (request.resources !== undefined) {
           await limit(container, request.resources, limited);
+          done("updated");
         }
       },
     ),

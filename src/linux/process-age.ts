@@ -1,0 +1,13 @@
+import { uptime } from "node:os";
+
+/** In ms: how far apart the clock ticks of /proc are. USER_HZ is 100 on everything that Node runs on. */
+const TICK = 10;
+
+/**
+ * In ms, to 10 ms: how long ago a process was started; undefined when nobody knows.
+ * @param startTime field 22 of /proc/<pid>/stat: clock ticks after boot
+ */
+export function processAge(startTime: string): number | undefined {
+  if (!/^\d+$/.test(startTime)) return undefined;
+  return Math.max(0, Math.round(uptime() * 1000) - Number(startTime) * TICK);
+}
