@@ -91,7 +91,8 @@ function serve(id: string, bundle: string, runtime: string): void {
   closeStdio(stdio);
 }
 
-function main(): number {
+/** The whole program; its exit code. Whoever loads this file calls it, so that what only loading needed can go. */
+export function main(): number {
   const id = arg[1];
   const bundle = arg[2];
   const runtime = arg[3];
@@ -106,5 +107,3 @@ function main(): number {
   if (message !== alreadyLogged) logError(message);
   return 1;
 }
-
-os.exit(main());

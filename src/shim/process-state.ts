@@ -34,7 +34,7 @@ function loadJson(): typeof cjson {
   const paths = _G.package;
   paths.path = "";
   [paths.cpath] = string.gsub(paths.cpath, "%./%?%.so;?", "");
-  const [loaded, library] = pcall(require, "cjson");
+  const [loaded, library] = pcall(_G.require, "cjson");
   return loaded ? (library as typeof cjson) : error("lua-cjson not installed on system", 0);
 }
 

@@ -572,8 +572,19 @@ export function discard(memory: CData, length: number): void {
   libc.madvise(memory, length, MADV_DONTNEED);
 }
 
-/** Gives back what was only needed for a while. */
+/**
+ * Gives back what was only needed for a while. Program text goes out of our page table as well: it is shared and comes
+ * back by itself, page by page as it is used, but as long as it is mapped it counts as ours when the kernel looks for
+ * somebody to kill.
+ */
 export function releaseMemory(): void {
   collectgarbage("collect");
   libc.malloc_trim(0);
+  const maps = readFile("/proc/self/maps");
+  if (typeof maps === "string") {
+    for (const [from, to] of string.gmatch(maps, "(%x+)-(%x+) r%-xp %x+ %x+:%x+ [1-9]")) {
+      const start = tonumber(from, 16)!;
+      libc.madvise(ffi.cast("void *", start), tonumber(to, 16)! - start, MADV_DONTNEED);
+    }
+  }
 }
