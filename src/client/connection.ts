@@ -12,16 +12,7 @@ import { HealthClient } from "../proto/health.js";
 import type { Address } from "./address.js";
 import type { CallOptions } from "./call-options.js";
 import { ContainerdError, fromServiceError } from "./containerd-error.js";
-import { whyUnreachable } from "./unreachable.js";
-
-/** For a `tcp://` daemon with TLS. PEM texts. */
-export interface TlsOptions {
-  /** The authority that signed the daemon's certificate; without it: Node's built-in ones. */
-  ca?: Buffer | string;
-  /** The client's own certificate and key, for a daemon that asks for them. */
-  cert?: Buffer | string;
-  key?: Buffer | string;
-}
+import { type TlsOptions, whyUnreachable } from "./unreachable.js";
 
 export interface ConnectionOptions {
   /** Milliseconds a daemon that accepts connections may take to answer the handshake. Default: 1000. */
@@ -43,12 +34,14 @@ export class Connection {
   readonly service: APIClient;
   readonly health: HealthClient;
   readonly #connectTimeout: number;
+  readonly #tls: TlsOptions | undefined;
   readonly #calls = new Set<Cancellable>();
   #closed = false;
 
   constructor(address: Address, { connectTimeout = 1000, tls }: ConnectionOptions = {}) {
     this.address = address;
     this.#connectTimeout = connectTimeout;
+    this.#tls = address.kind === "tcp" ? tls : undefined;
     const target = address.kind === "unix" ? `unix:${address.path}` : `dns:${address.text.slice("tcp://".length)}`;
     const options: ClientOptions = {
       // State of thousands of containers is larger than the default of 4 MB.
@@ -60,10 +53,9 @@ export class Connection {
       "grpc.enable_http_proxy": 0,
     };
     const bytes = (pem: Buffer | string | undefined) => (pem === undefined ? null : Buffer.from(pem));
-    const channel =
-      tls && address.kind === "tcp"
-        ? credentials.createSsl(bytes(tls.ca), bytes(tls.key), bytes(tls.cert))
-        : credentials.createInsecure();
+    const channel = this.#tls
+      ? credentials.createSsl(bytes(this.#tls.ca), bytes(this.#tls.key), bytes(this.#tls.cert))
+      : credentials.createInsecure();
     this.service = new APIClient(target, channel, options);
     this.health = new HealthClient(target, channel, { ...options, channelOverride: this.service.getChannel() });
   }
@@ -102,13 +94,15 @@ export class Connection {
     if (channel.getConnectivityState(false) === connectivityState.READY) return;
     const patience = Math.min(this.#connectTimeout, timeout);
     const deadline = Date.now() + patience;
+    let refused = false;
     for (;;) {
       const state = channel.getConnectivityState(true);
       if (state === connectivityState.READY) return;
       if (state === connectivityState.TRANSIENT_FAILURE) {
-        const reason = await whyUnreachable(this.address, Math.max(1, deadline - Date.now()));
+        const reason = await whyUnreachable(this.address, Math.max(1, deadline - Date.now()), this.#tls);
         signal?.throwIfAborted();
         if (reason !== undefined) throw this.unreachable(reason);
+        refused = true;
       }
       const changed = await new Promise<boolean>((resolve) => {
         const aborted = () => resolve(true);
@@ -120,7 +114,10 @@ export class Connection {
       });
       signal?.throwIfAborted();
       if (this.#closed) throw closedError();
-      if (!changed) throw this.unreachable(`no answer within ${patience} ms`);
+      if (changed) continue;
+      if (timeout < this.#connectTimeout) throw timeoutError(timeout);
+      const hint = refused && this.address.kind === "tcp" && !this.#tls ? "; does it want TLS?" : "";
+      throw this.unreachable(`no answer within ${patience} ms${hint}`);
     }
   }
 
@@ -134,7 +131,7 @@ export class Connection {
         containerId,
       });
     if (ours.code !== "UNAVAILABLE") return ours;
-    const reason = await whyUnreachable(this.address, this.#connectTimeout);
+    const reason = await whyUnreachable(this.address, this.#connectTimeout, this.#tls);
     return reason === undefined ? ours : this.unreachable(reason, containerId);
   }
 
@@ -164,4 +161,8 @@ interface Cancellable {
 /** What calls of a closed client fail with. */
 export function closedError(): ContainerdError {
   return new ContainerdError("FAILED_PRECONDITION", "the client is closed");
+}
+
+function timeoutError(timeout: number | undefined, containerId?: string): ContainerdError {
+  return new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`, { containerId });
 }

@@ -4,7 +4,7 @@ export { Api, type Fields } from "./api.js";
 export type { CallOptions } from "./call-options.js";
 export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";
-export type { ConnectionOptions, TlsOptions } from "./connection.js";
+export type { ConnectionOptions } from "./connection.js";
 export { Container, type ExecOptions, type Limits } from "./container.js";
 export { ContainerProcess } from "./container-process.js";
 export { ContainerdError, type ErrorCode } from "./containerd-error.js";
@@ -24,3 +24,4 @@ export {
   toDate,
   toTimestamp,
 } from "./timestamp.js";
+export type { TlsOptions } from "./unreachable.js";

@@ -26,6 +26,8 @@ async function report(error: unknown): Promise<number> {
   return 1;
 }
 
+// Node's advice to programmers is none to users.
+process.noDeprecation = true;
 // Errors of the streams are told by the writes that fail.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});

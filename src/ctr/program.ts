@@ -23,6 +23,9 @@ export function ctrProgram(): Command {
     .addOption(
       new Option("--conn-timeout <duration>", "how long connecting may take").default(1000, "1s").argParser(duration),
     )
+    .option("--tls-ca <file>", "authority that the certificate of a tcp:// daemon must come from (PEM)")
+    .option("--tls-cert <file>", "certificate to show to a tcp:// daemon (PEM)")
+    .option("--tls-key <file>", "key of that certificate (PEM)")
     .option("--debug", "explain errors in detail");
   for (const command of [
     checkpointsCommand(),
