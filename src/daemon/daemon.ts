@@ -6,6 +6,7 @@ import { errorText } from "../linux/libc.js";
 import { raiseOpenFilesLimit } from "../linux/rlimit.js";
 import { restore } from "../supervisor/restore.js";
 import { Supervisor } from "../supervisor/supervisor.js";
+import { startDiagnostics } from "./diagnostics.js";
 import type { Flags } from "./flags.js";
 import { parseListenAddress } from "./listen/address.js";
 import { Listeners } from "./listen/listeners.js";
@@ -47,8 +48,10 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
   const listeners = new Listeners(server, { group, tls, insecureTcp, log });
+  let endDiagnostics = () => {};
   try {
     for (const address of addresses) await listeners.listen(address);
+    endDiagnostics = await startDiagnostics(flags, supervisor);
   } catch (error) {
     listeners.close();
     supervisor.close();
@@ -69,6 +72,7 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
     log.info(`stopping containerd after receiving ${signalNames[signal]}`);
     tellServiceManager("STOPPING=1");
     supervisor.subscribers.close();
+    endDiagnostics();
     listeners.close();
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, STOP_TIMEOUT);

@@ -18,6 +18,9 @@ describe("flags", () => {
       retainCount: 500,
       startWorkers: 10,
       graphiteAddress: "",
+      metricsAddress: "",
+      containerMetrics: false,
+      insecureDebug: false,
     });
   });
 

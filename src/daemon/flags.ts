@@ -29,6 +29,9 @@ export interface Flags {
   retainCount: number;
   startWorkers: number;
   graphiteAddress: string;
+  metricsAddress: string;
+  containerMetrics: boolean;
+  insecureDebug: boolean;
 }
 
 /** The process has to end with this code; what there was to say is printed. */
@@ -56,7 +59,12 @@ export function parseFlags(argv: readonly string[]): Flags {
     .option("--log-level <level>", `log from this level on: ${logLevels.join(", ")}`, oneOf(logLevels), "info")
     .option("--log-format <format>", `write log lines as ${logFormats.join(" or ")}`, oneOf(logFormats), "text")
     .option("--state-dir <directory>", "where the state of running containers is kept", "/run/containerd")
-    .option("--metrics-interval <duration>", "how often metrics are collected; 0 for never", duration, 300_000)
+    .option(
+      "--metrics-interval <duration>",
+      "how often all metrics are written to the log; 0 for never",
+      duration,
+      300_000,
+    )
     .option(
       "-l, --listen <address>",
       "address of the gRPC API: unix:///path, tcp://host:port or, with socket activation, fd:// or fd://name; repeatable",
@@ -74,11 +82,18 @@ export function parseFlags(argv: readonly string[]): Flags {
     .option("-r, --runtime <name>", "OCI runtime of containers that name none", "runc")
     .option("--runtime-args <argument>", "argument for the runtime, before every subcommand; repeatable", collect, [])
     .option("--shim <name>", "name or path of the shim (default: the one of this package)")
-    .option("--pprof-address <address>", "HTTP address for profiles", "")
+    .option(
+      "--pprof-address <address>",
+      "serve profiles over HTTP on host:port (this machine's only) or unix:///path",
+      "",
+    )
     .option("--start-timeout <duration>", "how long a container may take to start", duration, 30_000)
     .option("--retain-count <number>", "how many past events are kept", count, 500)
     .option("--start-workers <number>", "how many containers are started at a time", atLeastOne, 10)
-    .option("--graphite-address <address>", "Graphite server that metrics are sent to", "")
+    .option("--graphite-address <address>", "host:port of the Graphite server that metrics are sent to", "")
+    .option("--metrics-address <address>", "serve Prometheus metrics over HTTP, as --pprof-address", "")
+    .option("--container-metrics", "what each container uses, too, in --metrics-address", false)
+    .option("--insecure-debug", "allow --pprof-address and --metrics-address that other machines can reach", false)
     .allowExcessArguments(false)
     .exitOverride()
     .configureOutput({ writeErr: () => {} });

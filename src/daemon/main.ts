@@ -1,3 +1,4 @@
+import "./reserve-sigusr1.js";
 import { writeSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { errorText } from "../linux/libc.js";

@@ -12,7 +12,8 @@ export class Subscription {
   readonly #onOverflow: () => void;
   /** Called when nothing more comes. */
   readonly end: () => void;
-  readonly #id: string;
+  /** Only events of this container; "" for all. */
+  readonly id: string;
   #backlog: Event[];
   #replaying: number;
   #blocked = false;
@@ -24,7 +25,7 @@ export class Subscription {
    * @param end called when nothing more comes since the daemon stops
    */
   constructor(id: string, replay: Event[], sink: EventSink, onOverflow: () => void, end: () => void) {
-    this.#id = id;
+    this.id = id;
     this.#sink = sink;
     this.#onOverflow = onOverflow;
     this.end = end;
@@ -52,13 +53,18 @@ export class Subscription {
     this.#replaying = Math.max(0, this.#replaying - taken);
   }
 
+  /** Events that the sink has not taken yet. */
+  get waiting(): number {
+    return this.#backlog.length;
+  }
+
   /** True when everything has been handed over. */
   get empty(): boolean {
     return this.#backlog.length === 0;
   }
 
   #wants(event: Event): boolean {
-    return this.#id === "" || event.id === this.#id;
+    return this.id === "" || event.id === this.id;
   }
 }
 
@@ -68,6 +74,11 @@ export class Subscribers {
 
   get size(): number {
     return this.#subscriptions.size;
+  }
+
+  /** Each subscriber's container ("" for all) and the number of events that it has not taken yet. */
+  backlogs(): { id: string; waiting: number }[] {
+    return [...this.#subscriptions].map(({ id, waiting }) => ({ id, waiting }));
   }
 
   add(subscription: Subscription): void {

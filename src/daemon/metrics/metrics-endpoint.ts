@@ -1,0 +1,25 @@
+import type { Supervisor } from "../../supervisor/supervisor.js";
+import { answer, type HttpHandler } from "../http/http-listener.js";
+
+/**
+ * What Prometheus scrapes: `/metrics`.
+ * @param perContainer what each container uses, too
+ */
+export async function metricsEndpoint(supervisor: Supervisor, perContainer: boolean): Promise<HttpHandler> {
+  // Loaded here, so that a daemon without Prometheus starts without it.
+  const { prometheusRegistry } = await import("./prometheus.js");
+  const registry = prometheusRegistry(supervisor);
+  const sampleContainers = perContainer
+    ? (await import("./container-metrics.js")).addContainerMetrics(registry, supervisor)
+    : async () => {};
+  return async (request, response) => {
+    if (new URL(request.url ?? "/", "http://localhost").pathname !== "/metrics") {
+      answer(response, 404, "metrics are at /metrics\n");
+      return;
+    }
+    await sampleContainers();
+    const text = await registry.metrics();
+    response.setHeader("content-type", registry.contentType);
+    response.end(text);
+  };
+}
