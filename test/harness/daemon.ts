@@ -162,7 +162,20 @@ export class TestDaemon implements AsyncDisposable {
     }).catch((error) => {
       throw new Error(`${error.message}; the daemon's log:\n${this.log}`);
     });
-    if (!ended) await this.api.getServerVersion();
+    // A child that the last daemon was just starting when it was killed has its listener for another moment: that one may have accepted.
+    await eventually(
+      async () => {
+        if (ended) return true;
+        try {
+          await this.api.getServerVersion();
+          return true;
+        } catch (error) {
+          this.#disconnect();
+          throw error;
+        }
+      },
+      { timeout: 20_000 },
+    );
     if (ended) throw new Error(`the daemon ended with ${ended.code ?? ended.signal}; its log:\n${this.log}`);
   }
 
