@@ -59,7 +59,8 @@ export class Container {
   readonly processes = new Map<string, Process>();
   /** The order of operations on this container. */
   readonly turns = new Turns();
-  paused = false;
+  /** Undefined after a take-over, when only the cgroup knows: what the last daemon asked for may still be under way. */
+  paused: boolean | undefined = false;
   readonly #epoll: Epoll;
   readonly #stdio: Stdio;
   #cgroup: Cgroup | undefined;
@@ -142,7 +143,7 @@ export class Container {
 
   get status(): "running" | "paused" | "stopped" {
     if (this.#exited.signal.aborted || this.init === undefined) return "stopped";
-    return this.paused ? "paused" : "running";
+    return (this.paused ?? this.cgroup?.frozen()) ? "paused" : "running";
   }
 
   /** Aborted once the init has exited: what still waits for this container gives up. */

@@ -59,7 +59,7 @@ async function restoreContainer(supervisor: Supervisor, id: string): Promise<voi
     void endUnfinishedStart(supervisor, container);
     return;
   }
-  container.paused = container.cgroup?.frozen() ?? false;
+  container.paused = undefined;
   supervisor.containers.set(id, container);
   for (const process of container.processes.values()) {
     announce(supervisor, container, process);
