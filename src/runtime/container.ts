@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -76,6 +77,8 @@ export class Container {
     this.shim = options.shim;
     this.noPivotRoot = options.noPivotRoot;
     this.#stdio = options.stdio;
+    // Every operation on the container listens to it; many at once are no leak.
+    setMaxListeners(0, this.#exited.signal);
   }
 
   /**
