@@ -44,8 +44,8 @@ export interface OomWatchOptions {
 export interface OomWatch {
   readonly fd: number;
   /**
-   * To be called when `fd` is readable: drains it and tells what happened since the last call. "removed": the cgroup is gone, and
-   * nothing more will come; an OOM of another cgroup with the same name is never reported here.
+   * To be called when `fd` is readable: drains it and tells what happened since the last call. "removed": the cgroup is gone; an OOM that
+   * it had right before may still be told by a later call, one of another cgroup with the same name never is.
    *
    * cgroup v2 (kernel 6.18) does not make `fd` readable on removal; v1 does.
    */

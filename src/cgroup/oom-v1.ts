@@ -19,7 +19,8 @@ class EventfdWatch implements OomWatch {
   readonly fd: number;
   /** memory.oom_control: an open file belongs to this cgroup for good, whatever gets its name later. */
   readonly #oomControl: number;
-  #removalReported = false;
+  /** Signals since the cgroup was removed: one of them is the removal's own, which may come late. */
+  #sinceRemoval = 0n;
 
   constructor(directory: string, { ignorePast = false }: OomWatchOptions) {
     this.#oomControl = openSync(`${directory}/memory.oom_control`, "r");
@@ -47,14 +48,12 @@ class EventfdWatch implements OomWatch {
   read(): "oom" | "removed" | "nothing" {
     const signals = drainEventFd(this.fd);
     if (this.#kills() !== GONE) return signals > 0n ? "oom" : "nothing";
-    // One of the signals may be the removal's. With more there was an OOM before it: that first, and "removed" at the next call.
-    if (signals > 1n && !this.#removalReported) {
-      this.#removalReported = true;
-      signalEventFd(this.fd);
-      return "oom";
-    }
-    this.#removalReported = true;
-    return "removed";
+    // The cgroup may be gone before the kernel says so: the first signal is taken for that one, and if another follows, one of the two
+    // was an OOM.
+    this.#sinceRemoval += signals;
+    if (this.#sinceRemoval <= 1n) return "removed";
+    this.#sinceRemoval = 1n;
+    return "oom";
   }
 
   close(): void {

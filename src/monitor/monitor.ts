@@ -31,25 +31,31 @@ export class Monitor {
     this.#epoll.remove(fd);
   }
 
-  /**
-   * Calls `onOom` at each OOM kill until the watch is ended.
-   * @returns ends the watch
-   */
-  oom(watch: OomWatch, onOom: () => void): () => void {
+  /** Calls `onOom` at each OOM kill until the watch is ended. */
+  oom(watch: OomWatch, onOom: () => void): OomSubscription {
     let ended = false;
-    const end = () => {
-      if (ended) return;
-      ended = true;
-      this.#epoll.remove(watch.fd);
-      watch.close();
+    const read = () => {
+      if (!ended && watch.read() === "oom") onOom();
     };
-    this.#epoll.add(watch.fd, EPOLLIN, () => {
-      const event = watch.read();
-      if (event === "oom") onOom();
-      else if (event === "removed") end();
-    });
-    return end;
+    this.#epoll.add(watch.fd, EPOLLIN, read);
+    return {
+      read,
+      end: () => {
+        if (ended) return;
+        ended = true;
+        this.#epoll.remove(watch.fd);
+        watch.close();
+      },
+    };
   }
+}
+
+/** A watch for OOM kills that goes on. */
+export interface OomSubscription {
+  /** Calls `onOom` now for what has not been told yet. */
+  read(): void;
+  /** Ends the watch. */
+  end(): void;
 }
 
 /** Opens and closes the write end: if nobody else holds it, that makes the reader see the hang-up it came too late for. */

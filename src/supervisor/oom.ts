@@ -1,4 +1,5 @@
 import { errorText } from "../linux/libc.js";
+import type { OomSubscription } from "../monitor/monitor.js";
 import type { Container } from "../runtime/container.js";
 import type { Supervisor } from "./supervisor.js";
 
@@ -6,6 +7,8 @@ import type { Supervisor } from "./supervisor.js";
 export interface ContainerOomWatch {
   /** The container's start is known to all: OOM events that came before are sent now, later ones at once. */
   announce(): void;
+  /** Sends what has not been sent yet: to be called before the container's exit is. */
+  flush(): void;
   /** Ends the watch. */
   end(): void;
 }
@@ -15,11 +18,11 @@ export function watchOom(supervisor: Supervisor, container: Container, ignorePas
   let announced = false;
   let early = 0;
   const send = () => supervisor.emit({ type: "oom", id: container.id });
-  let end = () => {};
+  let subscription: OomSubscription | undefined;
   try {
     const watch = container.cgroup?.watchOom({ ignorePast });
     if (watch !== undefined) {
-      end = supervisor.monitor.oom(watch, () => {
+      subscription = supervisor.monitor.oom(watch, () => {
         supervisor.log.info({ id: container.id }, "containerd: container out of memory");
         if (announced) send();
         else early++;
@@ -33,6 +36,7 @@ export function watchOom(supervisor: Supervisor, container: Container, ignorePas
       announced = true;
       for (; early > 0; early--) send();
     },
-    end: () => end(),
+    flush: () => subscription?.read(),
+    end: () => subscription?.end(),
   };
 }

@@ -61,11 +61,11 @@ async function restoreContainer(supervisor: Supervisor, id: string): Promise<voi
   }
   container.paused = undefined;
   supervisor.containers.set(id, container);
+  const oom = watchOom(supervisor, container, true);
   for (const process of container.processes.values()) {
     announce(supervisor, container, process);
-    follow(supervisor, container, process);
+    follow(supervisor, container, process, process === init ? oom.flush : undefined);
   }
-  const oom = watchOom(supervisor, container, true);
   oom.announce();
   void init.done.finally(oom.end);
   for (const name of underWay) void adoptExec(supervisor, container, name);
@@ -140,9 +140,10 @@ function creationTime(process: Process): bigint {
   return statSync(join(process.directory, "exit"), { bigint: true }).mtimeNs;
 }
 
-function follow(supervisor: Supervisor, container: Container, process: Process): void {
+/** @param beforeExit called when the process has exited, before that is reported */
+function follow(supervisor: Supervisor, container: Container, process: Process, beforeExit = () => {}): void {
   const exited = supervisor.monitor.exit(process.exitFd, join(process.directory, "exit"));
-  process.done = followExit(supervisor, container, process, exited);
+  process.done = followExit(supervisor, container, process, exited.then(beforeExit));
 }
 
 /** An exec that its daemon did not live to see created: its shim goes on with it, so it is waited for, and then it is there or nothing is. */

@@ -1,8 +1,9 @@
 import type { CgroupStats } from "../cgroup/stats.js";
 import { now } from "../linux/clock.js";
 import { type NetworkStats, readNetworkStats } from "../linux/proc-net-dev.js";
+import { readProcStat } from "../linux/proc-stat.js";
 import { runtimeStats } from "../runtime/runtime-stats.js";
-import type { Supervisor } from "./supervisor.js";
+import { containerNotFound, type Supervisor } from "./supervisor.js";
 
 export interface ContainerStats {
   network: NetworkStats[];
@@ -23,8 +24,14 @@ async function readStats(supervisor: Supervisor, id: string, signal: AbortSignal
   const began = performance.now();
   const container = supervisor.container(id);
   const timestamp = now();
-  const network = readNetworkStats(container.init?.systemPid ?? 0);
-  const cgroup = container.cgroup?.stats() ?? (await runtimeStats(container.runtime, id, signal));
-  supervisor.metrics.containerStats.since(began);
-  return { network, cgroup, timestamp };
+  try {
+    const network = readNetworkStats(container.init?.systemPid ?? 0);
+    const cgroup = container.cgroup?.stats() ?? (await runtimeStats(container.runtime, id, signal));
+    supervisor.metrics.containerStats.since(began);
+    return { network, cgroup, timestamp };
+  } catch (error) {
+    // It is just ending: what was to be read is gone, or the runtime knows it no more.
+    if (readProcStat(container.init?.systemPid ?? 0)?.exiting !== false) throw containerNotFound();
+    throw error;
+  }
 }

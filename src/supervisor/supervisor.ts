@@ -84,7 +84,7 @@ export class Supervisor {
   /** The container with this id. Throws OperationError (not-found). */
   container(id: string): Container {
     const container = this.containers.get(id);
-    if (container === undefined) throw new OperationError("not-found", "containerd: container not found");
+    if (container === undefined) throw containerNotFound();
     return container;
   }
 
@@ -120,6 +120,11 @@ export class Supervisor {
     this.epoll.close();
     this.events.close();
   }
+}
+
+/** For an id that no running container has. */
+export function containerNotFound(): OperationError {
+  return new OperationError("not-found", "containerd: container not found");
 }
 
 /** MemTotal in MiB. */

@@ -2,12 +2,15 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Its directory in the hierarchy of a v1 controller. */
+/** Its directory in the hierarchy of a v1 controller, or in v2's beside them (hybrid) when none has it. */
 export function cgroupDirectory(pid: number, controller: string): string {
+  let unified: string | undefined;
   for (const line of readFileSync(`/proc/${pid}/cgroup`, "utf8").split("\n")) {
     const [, controllers, ...path] = line.split(":");
     if (controllers?.split(",").includes(controller)) return join("/sys/fs/cgroup", controller, path.join(":"));
+    if (controllers === "") unified = join("/sys/fs/cgroup/unified", path.join(":"));
   }
+  if (unified !== undefined) return unified;
   throw new Error(`process ${pid} is in no hierarchy of ${controller}`);
 }
 
