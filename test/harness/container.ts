@@ -66,7 +66,13 @@ export async function startContainer(daemon: TestDaemon, options: ContainerOptio
       await eventually(() => stdout.soFar().includes(text), { timeout, interval: 2, what: `"${text}" from ${id}` });
     },
     async exit(timeout) {
-      return (await daemon.events.waitFor({ type: "exit", id, pid: "init" }, timeout)).status;
+      try {
+        return (await daemon.events.waitFor({ type: "exit", id, pid: "init" }, timeout)).status;
+      } catch (error) {
+        // What keeps it from ending is most of the diagnosis.
+        const left = daemon.leftovers().filter((line) => line.includes(id));
+        throw new Error(`${(error as Error).message}; there are:\n  ${left.join("\n  ")}`, { cause: error });
+      }
     },
     async kill(signal = 9, pid = "init") {
       await daemon.api.signal({ id, pid, signal });

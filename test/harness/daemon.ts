@@ -5,7 +5,15 @@ import { connect } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { Api, type EventStream } from "./api.js";
 import { type BundleOptions, makeBundle } from "./bundle.js";
-import { expectNothingLeft, removeLeftovers, type Snapshot, snapshot, type Territory } from "./leftovers.js";
+import {
+  describe,
+  expectNothingLeft,
+  findLeftovers,
+  removeLeftovers,
+  type Snapshot,
+  snapshot,
+  type Territory,
+} from "./leftovers.js";
 import { daemonProgram, findProgram, shimProgram, unpackedProgram } from "./paths.js";
 import { kill } from "./processes.js";
 import { directoryPrefix } from "./run-name.js";
@@ -229,6 +237,11 @@ export class TestDaemon implements AsyncDisposable {
   /** Fails when anything of the containers is left; see leftovers.ts. */
   async expectNothingLeft(options: { before?: Snapshot; timeout?: number } = {}): Promise<void> {
     await expectNothingLeft(this.#territory, options);
+  }
+
+  /** All that there is of the containers now, a line for each thing. */
+  leftovers(): string[] {
+    return describe(findLeftovers(this.#territory));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -122,7 +122,8 @@ export function describe(left: Leftovers): string[] {
     ...left.runtime.map((path) => `container of the runtime: ${path}`),
     ...left.cgroups.map((path) => `cgroup: ${path}`),
     ...left.processes.map(
-      ({ pid, parent, state, command }) => `process ${pid} (${state}, child of ${parent}): ${command}`,
+      ({ pid, parent, state, command, cgroups }) =>
+        `process ${pid} (${state}, child of ${parent}): ${command} [${cgroups[0] ?? ""}]`,
     ),
     ...left.state.map((name) => `in the state directory: ${name}`),
     ...left.mounts.map((path) => `mount: ${path}`),
