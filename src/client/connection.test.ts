@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { status } from "@grpc/grpc-js";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, expect, test } from "vitest";
 import { connect } from "./connect.js";
 import { FakeDaemon } from "./fake-daemon.js";
 
@@ -11,6 +11,8 @@ const dir = mkdtempSync(join(tmpdir(), "connection-"));
 afterEach(() => {
   rmSync(join(dir, "s"), { force: true });
 });
+
+afterAll(() => rmSync(dir, { recursive: true }));
 
 async function failure(promise: Promise<unknown>) {
   try {
@@ -69,19 +71,24 @@ test("the daemon's words, code and container id", async () => {
 });
 
 test("a timeout and an abort end a call, on the daemon's side too", async () => {
+  let came = 0;
   let cancelled = 0;
   await using daemon = await new FakeDaemon({
     stats: (call) => {
+      came++;
       call.on("cancelled", () => cancelled++);
     },
   }).start();
   await using client = connect(daemon.address);
-  const late = await failure(client.api.stats({ id: "web" }, { timeout: 50 }));
-  expect(late).toMatchObject({ code: "DEADLINE_EXCEEDED", message: "no answer from containerd within 50 ms" });
+  await client.containers.list();
+  const late = await failure(client.api.stats({ id: "web" }, { timeout: 200 }));
+  expect(late).toMatchObject({ code: "DEADLINE_EXCEEDED", message: "no answer from containerd within 200 ms" });
   const reason = new Error("no longer wanted");
   const controller = new AbortController();
-  setTimeout(() => controller.abort(reason), 20);
-  expect(await failure(client.api.stats({ id: "web" }, { signal: controller.signal }))).toBe(reason);
+  const aborted = failure(client.api.stats({ id: "web" }, { signal: controller.signal }));
+  await expect.poll(() => came).toBe(2);
+  controller.abort(reason);
+  expect(await aborted).toBe(reason);
   expect(await failure(client.api.stats({ id: "web" }, { signal: controller.signal }))).toBe(reason);
   await expect.poll(() => cancelled).toBe(2);
 });
