@@ -1,4 +1,4 @@
-import { Metadata, type ServerWritableStream, status } from "@grpc/grpc-js";
+import { Metadata, type ServerWritableStream, type ServiceError, status } from "@grpc/grpc-js";
 import type { Event as EventMessage, EventsRequest } from "../proto/containerd.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Event } from "../supervisor/event.js";
@@ -24,13 +24,14 @@ export async function events(
     if (timestamp !== undefined) since = timestampValue(timestamp);
     await ready;
   } catch (error) {
-    call.destroy(serviceError(error));
+    fail(call, serviceError(error));
     return;
   }
   if (call.cancelled) return;
   const overflow = () => {
     const details = "too slow: events wait unread; resume from the last timestamp seen";
-    call.destroy(
+    fail(
+      call,
       Object.assign(new Error(details), { code: status.RESOURCE_EXHAUSTED, details, metadata: new Metadata() }),
     );
   };
@@ -58,6 +59,11 @@ export async function events(
   call.sendMetadata(new Metadata());
   subscription.resume();
   endIfDone();
+}
+
+/** Ends the stream with this status, after what has been written. `destroy` would end it without one. */
+function fail(call: ServerWritableStream<EventsRequest, EventMessage>, error: ServiceError): void {
+  call.emit("error", error);
 }
 
 function eventMessage({ type, id, status, pid, timestamp }: Event): EventMessage {

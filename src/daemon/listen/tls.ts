@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext, type TlsOptions } from "node:tls";
 import { errorText } from "../../linux/libc.js";
@@ -33,15 +34,15 @@ export function tlsOptions(files: TlsFiles): TlsOptions {
     }
   };
   const options = { cert: read("cert"), key: read("key"), ca: read("ca"), minVersion: "TLSv1.2" as const };
-  for (const [flags, part] of [
-    ["--tls-ca", { ca: options.ca }],
-    ["--tls-cert, --tls-key", { cert: options.cert, key: options.key }],
-  ] as const) {
+  const check = (flags: string, use: () => void) => {
     try {
-      createSecureContext(part);
+      use();
     } catch (error) {
       throw new Error(`${flags}: ${errorText(error)}`);
     }
-  }
+  };
+  // createSecureContext would pass over an authority that is no certificate.
+  check("--tls-ca", () => new X509Certificate(options.ca));
+  check("--tls-cert, --tls-key", () => createSecureContext(options));
   return { ...options, requestCert: true, rejectUnauthorized: true, ALPNProtocols: ["h2"] };
 }
