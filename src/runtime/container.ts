@@ -6,6 +6,7 @@ import { type Cgroup, cgroupOf } from "../cgroup/cgroup.js";
 import type { Epoll } from "../linux/epoll.js";
 import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
 import { stringifyJson } from "./json.js";
+import { concealEnvironment } from "./log-text.js";
 import { OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
@@ -198,6 +199,7 @@ export class Container {
       }
       await this.#launch(process, bundle, signal);
     } catch (error) {
+      concealEnvironment(error, process.state.env);
       await this.abandonInit(process, patienceAfter(error));
       throw error;
     }
@@ -223,6 +225,7 @@ export class Container {
     try {
       await this.#launch(process, this.bundle, signal);
     } catch (error) {
+      concealEnvironment(error, process.state.env);
       await this.#abandonExec(process, patienceAfter(error));
       this.removeProcess(process);
       throw error;

@@ -1,5 +1,5 @@
-import { errorText } from "../linux/libc.js";
 import { checkIdentifier } from "../runtime/identifier.js";
+import { logText } from "../runtime/log-text.js";
 import { OperationError } from "../runtime/operation-error.js";
 import { INIT, type Process, type Stdio } from "../runtime/process.js";
 import type { OciProcess } from "../runtime/spec.js";
@@ -75,7 +75,7 @@ async function runExec(
           process.done = followExit(supervisor, container, process, supervisor.monitor.exit(process.exitFd));
           return process;
         } catch (error) {
-          supervisor.log.error({ id: container.id, pid: request.pid, error: errorText(error) }, "containerd: exec");
+          supervisor.log.error({ id: container.id, pid: request.pid, error: logText(error) }, "containerd: exec");
           throw error;
         }
       },

@@ -119,9 +119,10 @@ async function exitContainer(
   if (event !== undefined) supervisor.subscribers.publish(event);
 }
 
-/** `duration`: how long the process has run, in ms. */
-function exitFields({ id }: Container, { id: pid, systemPid, startTime }: Process, status: number) {
-  return { id, pid, systemPid, status, duration: processAge(startTime) };
+/** `duration`: how long the process has run, in ms; one of ours without a start time was gone before it could be looked at. */
+function exitFields({ id }: Container, { id: pid, systemPid, startTime, shim }: Process, status: number) {
+  const duration = processAge(startTime) ?? (shim === undefined ? undefined : 0);
+  return { id, pid, systemPid, status, duration };
 }
 
 /** Waits until all execs have been reported: their exits come before the container's. */

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { errorText } from "../linux/libc.js";
+import { logText } from "../runtime/log-text.js";
 
 export const operationKinds = [
   "start",
@@ -92,7 +92,7 @@ export class Operations {
     this.#running.delete(operation);
     this.totals[operation.kind].failed++;
     if (!this.#log.isLevelEnabled("debug")) return;
-    this.#log.debug({ ...fields(operation), error: errorText(error) }, "containerd: operation failed");
+    this.#log.debug({ ...fields(operation), error: logText(error) }, "containerd: operation failed");
   }
 }
 

@@ -1,7 +1,7 @@
-import { errorText } from "../linux/libc.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
 import { Container, patienceAfter } from "../runtime/container.js";
 import { checkIdentifier } from "../runtime/identifier.js";
+import { concealEnvironment, logText } from "../runtime/log-text.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Stdio } from "../runtime/process.js";
 import { withDeadline } from "./deadline.js";
@@ -71,7 +71,7 @@ async function runStart(
       ),
     );
   } catch (error) {
-    supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: start container");
+    supervisor.log.error({ id: container.id, error: logText(error) }, "containerd: start container");
     container.removeDirectory();
     throw error;
   }
@@ -96,6 +96,7 @@ async function startContainer(
   try {
     if (checkpoint === "") await process.shim!.start(signal);
   } catch (error) {
+    concealEnvironment(error, process.state.env);
     oom.end();
     supervisor.monitor.forgetExit(process.exitFd);
     await container.abandonInit(process, patienceAfter(error));

@@ -1,0 +1,212 @@
+/** Profiles over HTTP, and SIGUSR1. */
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { startContainer } from "../harness/container.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { wrapRuntime } from "../harness/runtime-wrapper.js";
+import { eventually, sleep } from "../harness/wait.js";
+import { get, portOf } from "./http-get.js";
+
+interface ProfileNode {
+  id: number;
+  callFrame: { functionName: string; scriptId: string; url: string; lineNumber: number; columnNumber: number };
+  hitCount?: number;
+  children?: number[];
+}
+
+interface Profile {
+  nodes: ProfileNode[];
+  startTime: number;
+  endTime: number;
+  samples: number[];
+  timeDeltas: number[];
+}
+
+/** What DevTools and speedscope rely on when they open a .cpuprofile: a tree, and samples that point into it, each with a time. */
+function checkProfile({ nodes, startTime, endTime, samples, timeDeltas }: Profile): void {
+  const byId = new Map(nodes.map((node) => [node.id, node]));
+  expect(byId.size).toBe(nodes.length);
+  const parents = new Map<number, number>();
+  for (const { id, children = [] } of nodes) {
+    for (const child of children) {
+      expect(byId.has(child)).toBe(true);
+      expect(parents.has(child)).toBe(false);
+      parents.set(child, id);
+    }
+  }
+  const roots = nodes.filter(({ id }) => !parents.has(id));
+  expect(roots.map(({ callFrame }) => callFrame.functionName)).toEqual(["(root)"]);
+  for (const { callFrame } of nodes) {
+    expect(typeof callFrame.functionName).toBe("string");
+    expect(typeof callFrame.url).toBe("string");
+    expect(Number.isInteger(callFrame.lineNumber) && Number.isInteger(callFrame.columnNumber)).toBe(true);
+  }
+  expect(samples.length).toBeGreaterThan(0);
+  expect(timeDeltas.length).toBe(samples.length);
+  expect(samples.every((id) => byId.has(id))).toBe(true);
+  expect(timeDeltas.every(Number.isInteger)).toBe(true);
+  // Microseconds, from the start to the last sample.
+  const covered = timeDeltas.reduce((sum, delta) => sum + delta, 0);
+  expect(endTime).toBeGreaterThan(startTime);
+  expect(covered).toBeLessThanOrEqual((endTime - startTime) * 1.01);
+  expect(covered).toBeGreaterThan((endTime - startTime) * 0.8);
+}
+
+/** Keeps a daemon busy with calls until the returned function is called. */
+function busy(daemon: TestDaemon): () => Promise<void> {
+  let stop = false;
+  const work = Promise.all(
+    Array.from({ length: 8 }, async () => {
+      while (!stop) await daemon.api.state();
+    }),
+  );
+  return async () => {
+    stop = true;
+    await work;
+  };
+}
+
+test("a CPU profile taken under load is what DevTools and speedscope open, and shows the work", async () => {
+  await using daemon = await startDaemon({ flags: ["--pprof-address", "127.0.0.1:0"] });
+  const port = await portOf(daemon, "--pprof-address");
+  using container = await startContainer(daemon, { name: "one", args: ["sleep", "1000"] });
+  void container;
+  const rest = busy(daemon);
+  const { status, headers, body } = await get(port, "/debug/pprof/profile?seconds=2");
+  await rest();
+  expect(status).toBe(200);
+  expect(headers["content-type"]).toBe("application/json");
+  expect(headers["content-disposition"]).toMatch(/^attachment; filename="containerd-\d+\.cpuprofile"$/);
+  const profile = JSON.parse(body) as Profile;
+  checkProfile(profile);
+  const lasted = (profile.endTime - profile.startTime) / 1e6;
+  expect(lasted).toBeGreaterThan(1.9);
+  expect(lasted).toBeLessThan(10);
+  const functions = new Set(profile.nodes.map(({ callFrame }) => callFrame.functionName));
+  expect(functions.has("readState")).toBe(true);
+  const idle = profile.nodes.find(({ callFrame }) => callFrame.functionName === "(idle)");
+  const samplesIdle = profile.samples.filter((id) => id === idle?.id).length;
+  expect(samplesIdle / profile.samples.length).toBeLessThan(0.9);
+});
+
+test("one profile at a time; one that nobody waits for any more ends", async () => {
+  await using daemon = await startDaemon({ flags: ["--pprof-address", "127.0.0.1:0"] });
+  const port = await portOf(daemon, "--pprof-address");
+  const long = get(port, "/debug/pprof/profile?seconds=600", { timeout: 1000 });
+  long.catch(() => {});
+  await sleep(300);
+  expect((await get(port, "/debug/pprof/profile?seconds=1")).status).toBe(409);
+  await expect(long).rejects.toThrow("no answer");
+  await eventually(async () => (await get(port, "/debug/pprof/profile?seconds=0.1")).status === 200);
+});
+
+test.each(["0", "-1", "soon", "601"])("seconds=%s is refused", async (seconds) => {
+  await using daemon = await startDaemon({ flags: ["--pprof-address", "127.0.0.1:0"] });
+  const port = await portOf(daemon, "--pprof-address");
+  for (const path of ["profile", "event-loop"])
+    expect((await get(port, `/debug/pprof/${path}?seconds=${seconds}`)).status).toBe(400);
+});
+
+test("a heap snapshot through a unix socket; over TCP it is refused, since it holds secrets", async () => {
+  await using elsewhere = await startDaemon({ flags: ["--pprof-address", "127.0.0.1:0"] });
+  const socket = join(elsewhere.dir, "p");
+  await using daemon = await startDaemon({ flags: ["--pprof-address", `unix://${socket}`] });
+  const { headers, body } = await get(socket, "/debug/pprof/heap");
+  expect(headers["content-disposition"]).toContain(".heapsnapshot");
+  const snapshot = JSON.parse(body);
+  const { meta, node_count, edge_count } = snapshot.snapshot;
+  expect(snapshot.nodes.length).toBe(node_count * meta.node_fields.length);
+  expect(snapshot.edges.length).toBe(edge_count * meta.edge_fields.length);
+  expect(snapshot.strings).toContain("Supervisor");
+  expect((await daemon.api.getServerVersion()).major).toBe(0);
+  const refused = await get(await portOf(elsewhere, "--pprof-address"), "/debug/pprof/heap");
+  expect(refused.status).toBe(403);
+  expect(refused.body).toContain("unix://");
+});
+
+test("statistics of the event loop, and an index", async () => {
+  await using daemon = await startDaemon({ flags: ["--pprof-address", "127.0.0.1:0"] });
+  const port = await portOf(daemon, "--pprof-address");
+  const idle = JSON.parse((await get(port, "/debug/pprof/event-loop?seconds=0.5")).body);
+  const rest = busy(daemon);
+  const loaded = JSON.parse((await get(port, "/debug/pprof/event-loop?seconds=0.5")).body);
+  await rest();
+  expect(idle).toMatchObject({ duration: 500, resources: { TCPServerWrap: 1 } });
+  expect(idle.delay.samples).toBeGreaterThan(5);
+  expect(loaded.utilization).toBeGreaterThan(idle.utilization);
+  expect(loaded.utilization).toBeLessThanOrEqual(1);
+  const { body } = await get(port, "/debug/pprof/");
+  for (const name of ["profile", "heap", "event-loop"]) expect(body).toContain(`/debug/pprof/${name}`);
+  expect((await get(port, "/debug/pprof/goroutine")).status).toBe(404);
+});
+
+/** Ports of 127.0.0.1 and everywhere that a process listens on, from its own network namespace. */
+function listeningPorts(): Set<number> {
+  const ports = new Set<number>();
+  for (const file of ["/proc/net/tcp", "/proc/net/tcp6"]) {
+    for (const line of readFileSync(file, "utf8").split("\n").slice(1)) {
+      const [, local, , state] = line.trim().split(/\s+/);
+      if (state === "0A") ports.add(Number.parseInt(local!.split(":")[1]!, 16));
+    }
+  }
+  return ports;
+}
+
+const INSPECTOR_PORT = 9229;
+
+test("SIGUSR1 opens no inspector, however early it comes", async () => {
+  await using daemon = await startDaemon();
+  const open = listeningPorts().has(INSPECTOR_PORT);
+  for (let n = 0; n < 20; n++) {
+    process.kill(daemon.pid, "SIGUSR1");
+    await sleep(10);
+  }
+  await eventually(() => daemon.log.split('msg="containerd: state"').length > 2);
+  await sleep(300);
+  expect(listeningPorts().has(INSPECTOR_PORT)).toBe(open);
+  expect(daemon.log).not.toMatch(/Debugger listening|inspector/i);
+  // While it is still starting: the state directory is made first of all.
+  await daemon.stop();
+  rmSync(daemon.stateDir, { recursive: true });
+  daemon.spawn();
+  await eventually(() => existsSync(daemon.stateDir), { interval: 1 });
+  process.kill(daemon.pid, "SIGUSR1");
+  await sleep(500);
+  expect(daemon.log).not.toMatch(/Debugger listening|inspector/i);
+  expect(listeningPorts().has(INSPECTOR_PORT)).toBe(open);
+});
+
+test("SIGUSR1 tells what every container, operation and wait is doing", async () => {
+  await using daemon = await startDaemon({ flags: ["--start-workers", "1"] });
+  using container = await startContainer(daemon, { name: "calm", args: ["sleep", "1000"] });
+  const wrapper = wrapRuntime(daemon.dir, "hanging", "create", { kind: "hang" });
+  wrapper.on();
+  const left = new AbortController();
+  const stuck = startContainer(daemon, {
+    name: "stuck",
+    args: ["true"],
+    request: { runtime: wrapper.path },
+    call: { signal: left.signal },
+  });
+  stuck.catch(() => {});
+  await sleep(100);
+  const waiting = startContainer(daemon, { name: "queued", args: ["true"], call: { signal: left.signal } });
+  waiting.catch(() => {});
+  await sleep(200);
+  process.kill(daemon.pid, "SIGUSR1");
+  const dump = await eventually(() => (daemon.log.includes("state of event subscriber") ? daemon.log : undefined));
+  const line = (...parts: string[]) =>
+    expect(
+      dump.split("\n").find((text) => parts.every((part) => text.includes(part))),
+      parts.join(" "),
+    ).toBeDefined();
+  line('"containerd: state"', "containers=1", "operations=2", "queuedStarts=1");
+  line("state of container", `id=${container.id}`, "status=running", "processes=1");
+  line("state of process", `id=${container.id}`, "pid=init", "systemPid=", "waitsFor=");
+  line("state of operation", "kind=start", `id=${daemon.id("stuck")}`, 'doing="runtime create"', "duration=");
+  line("state of operation", "kind=start", `id=${daemon.id("queued")}`, 'doing="waiting for a start worker"');
+  line("state of event subscriber", 'id=""', "waiting=0");
+  left.abort();
+  await Promise.allSettled([stuck, waiting]);
+});
