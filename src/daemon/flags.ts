@@ -1,4 +1,4 @@
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { goArgv } from "../flags/go-argv.js";
 import { parseGoDuration } from "../flags/go-duration.js";
 import { version } from "./version.js";
@@ -50,7 +50,20 @@ export class FlagsExit extends Error {
  * @throws FlagsExit after --help, --version or an error; any other Error has the text to show
  */
 export function parseFlags(argv: readonly string[]): Flags {
-  const program = new Command("containerd")
+  const program = daemonCommand();
+  try {
+    program.parse(goArgv(argv, program), { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) throw new FlagsExit(0);
+    throw new Error(error.message.replace(/^error: /, ""));
+  }
+  return program.opts<Flags>();
+}
+
+/** The flags and their descriptions: for parsing, and for the man page. */
+export function daemonCommand(): Command {
+  return new Command("containerd")
     .description("Container supervisor: runs OCI containers and outlives its own restarts")
     .usage("[flags]")
     .helpOption("-h, --help", "show this help")
@@ -59,11 +72,10 @@ export function parseFlags(argv: readonly string[]): Flags {
     .option("--log-level <level>", `log from this level on: ${logLevels.join(", ")}`, oneOf(logLevels), "info")
     .option("--log-format <format>", `write log lines as ${logFormats.join(" or ")}`, oneOf(logFormats), "text")
     .option("--state-dir <directory>", "where the state of running containers is kept", "/run/containerd")
-    .option(
-      "--metrics-interval <duration>",
-      "how often all metrics are written to the log; 0 for never",
-      duration,
-      300_000,
+    .addOption(
+      new Option("--metrics-interval <duration>", "how often all metrics are written to the log; 0 for never")
+        .argParser(duration)
+        .default(300_000, "5m"),
     )
     .option(
       "-l, --listen <address>",
@@ -87,7 +99,11 @@ export function parseFlags(argv: readonly string[]): Flags {
       "serve profiles over HTTP on host:port (this machine's only) or unix:///path",
       "",
     )
-    .option("--start-timeout <duration>", "how long a container may take to start", duration, 30_000)
+    .addOption(
+      new Option("--start-timeout <duration>", "how long a container may take to start")
+        .argParser(duration)
+        .default(30_000, "30s"),
+    )
     .option("--retain-count <number>", "how many past events are kept", count, 500)
     .option("--start-workers <number>", "how many containers are started at a time", atLeastOne, 10)
     .option("--graphite-address <address>", "host:port of the Graphite server that metrics are sent to", "")
@@ -97,14 +113,6 @@ export function parseFlags(argv: readonly string[]): Flags {
     .allowExcessArguments(false)
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
-  try {
-    program.parse(goArgv(argv, program), { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) throw new FlagsExit(0);
-    throw new Error(error.message.replace(/^error: /, ""));
-  }
-  return program.opts<Flags>();
 }
 
 function oneOf<T extends string>(values: readonly T[]) {
