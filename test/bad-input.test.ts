@@ -132,7 +132,7 @@ describe("CreateContainer", () => {
   });
 
   test("an id that exists", async () => {
-    using first = await startContainer(daemon, { name: "twice", args: ["sleep", "1000"] });
+    await using first = await startContainer(daemon, { name: "twice", args: ["sleep", "1000"] });
     await refused(
       () => daemon.api.createContainer({ id: first.id, bundlePath: first.bundle }),
       `mkdir ${daemon.stateDir}/${first.id}: file exists`,
@@ -340,7 +340,7 @@ describe("Signal", () => {
   });
 
   test("an unknown process, an unknown signal: the container goes on", async () => {
-    using container = await startContainer(daemon, { name: "signal", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "signal", args: ["sleep", "1000"] });
     const { id } = container;
     await refused(
       () => daemon.api.signal({ id, pid: "nobody", signal: 9 }),
@@ -355,7 +355,7 @@ describe("Signal", () => {
   });
 
   test("a container that is gone", async () => {
-    using container = await startContainer(daemon, { name: "gone", args: ["true"] });
+    await using container = await startContainer(daemon, { name: "gone", args: ["true"] });
     await container.exit();
     await refused(() => container.kill(9), /container not found|no such process/);
   });
@@ -407,7 +407,7 @@ describe("other calls", () => {
   });
 
   test("what the original died of: AddProcess without user, CreateCheckpoint without checkpoint", async () => {
-    using container = await startContainer(daemon, { name: "nil", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "nil", args: ["sleep", "1000"] });
     const { id } = container;
     const { systemPid } = await daemon.api.addProcess({
       id,
@@ -427,7 +427,7 @@ describe("other calls", () => {
   });
 
   test.each(["..", "../x", "a/b", ".", "a\0b", "init"])("AddProcess with the pid %j", async (pid) => {
-    using container = await startContainer(daemon, { name: "pids", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "pids", args: ["sleep", "1000"] });
     const { id } = container;
     await refused(() => daemon.api.addProcess({ id, pid, args: ["true"], cwd: "/", env: ["PATH=/bin"] }), /./);
     expect(readdirSync(join(daemon.stateDir, id)).sort()).toEqual(["init", "state.json"]);
@@ -437,7 +437,7 @@ describe("other calls", () => {
   });
 
   test("UpdateContainer with another status", async () => {
-    using container = await startContainer(daemon, { name: "status", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "status", args: ["sleep", "1000"] });
     await refused(
       () => daemon.api.updateContainer({ id: container.id, status: "dancing" }),
       "containerd: unknown container status ",

@@ -9,7 +9,7 @@ import { eventually } from "./harness/wait.js";
 test("100 containers by 100 callers: all run, all stop, nothing is left", { timeout: 120_000 }, async () => {
   await using daemon = await startDaemon();
   // What is opened once and kept: connections, the first start's files.
-  using first = await startContainer(daemon, { name: "first", args: ["true"] });
+  await using first = await startContainer(daemon, { name: "first", args: ["true"] });
   await first.exit();
   await daemon.expectNothingLeft();
   const before = daemon.snapshot();
@@ -53,7 +53,7 @@ test("100 containers that end at once, started while others end", { timeout: 120
   void daemon.events;
   const statuses = await Promise.all(
     Array.from({ length: 100 }, async (_, n) => {
-      using container = await startContainer(daemon, { name: `s${n}`, args: ["sh", "-c", `exit ${n}`] });
+      await using container = await startContainer(daemon, { name: `s${n}`, args: ["sh", "-c", `exit ${n}`] });
       return container.exit(60_000);
     }),
   );
@@ -86,7 +86,7 @@ test("State answers in its usual time, and completely, while containers come and
     for (let round = 0; round < 5; round++)
       await Promise.all(
         Array.from({ length: 10 }, async (_, n) => {
-          using container = await startContainer(daemon, { name: `brief-${round}-${n}`, args: ["true"] });
+          await using container = await startContainer(daemon, { name: `brief-${round}-${n}`, args: ["true"] });
           await container.exit();
         }),
       );
@@ -111,9 +111,9 @@ test("State answers in its usual time, and completely, while containers come and
 
 test("a container whose runtime hangs holds up nobody else", { timeout: 60_000 }, async () => {
   await using daemon = await startDaemon({ flags: ["--start-timeout", "20s"] });
-  using running = await startContainer(daemon, { name: "running", args: ["sleep", "1000"] });
+  await using running = await startContainer(daemon, { name: "running", args: ["sleep", "1000"] });
   const hanging = wrapRuntime(daemon.dir, "hanging", ["create", "exec", "pause"], { kind: "hang" });
-  using stuck = await startContainer(daemon, {
+  await using stuck = await startContainer(daemon, {
     name: "stuck",
     args: ["sleep", "1000"],
     request: { runtime: hanging.path },
@@ -138,7 +138,7 @@ test("a container whose runtime hangs holds up nobody else", { timeout: 60_000 }
   await daemon.api.updateContainer({ id: running.id, status: "paused" });
   await daemon.api.updateContainer({ id: running.id, status: "running" });
   await daemon.api.stats({ id: running.id });
-  using other = await startContainer(daemon, { name: "other", args: ["true"] });
+  await using other = await startContainer(daemon, { name: "other", args: ["true"] });
   expect(await other.exit()).toBe(0);
   expect(performance.now() - begin).toBeLessThan(3_000);
   abort.abort();

@@ -121,7 +121,7 @@ describe("command line", () => {
       flags: ["--start-timeout", "2m", "--runtime", "runc", "--runtime-args", "--debug", "--debug"],
     });
     await daemon.start();
-    using container = await startContainer(daemon, { name: "docker", args: ["true"] });
+    await using container = await startContainer(daemon, { name: "docker", args: ["true"] });
     expect(await container.exit()).toBe(0);
   });
 
@@ -131,7 +131,7 @@ describe("command line", () => {
     await using configured = await startDaemon({
       flags: ["-r", path, "--runtime-args", "--root", "--runtime-args", join(daemon.dir, "root")],
     });
-    using container = await startContainer(configured, { name: "runtime", args: ["sleep", "1000"] });
+    await using container = await startContainer(configured, { name: "runtime", args: ["sleep", "1000"] });
     expect(container.response.container?.runtime).toBe(path);
     await container.kill();
     await container.exit();
@@ -286,7 +286,7 @@ describe("API", () => {
 describe("log", () => {
   test("text by default: time, level, msg", async () => {
     await using daemon = await startDaemon();
-    using container = await startContainer(daemon, { name: "log", args: ["true"] });
+    await using container = await startContainer(daemon, { name: "log", args: ["true"] });
     await container.exit();
     await daemon.stop();
     const lines = daemon.log.trim().split("\n");
@@ -310,7 +310,7 @@ describe("log", () => {
     const logs = [];
     for (const flags of [["--debug"], [], ["--log-level", "error"]]) {
       await using daemon = await startDaemon({ flags });
-      using container = await startContainer(daemon, { name: "level", args: ["true"] });
+      await using container = await startContainer(daemon, { name: "level", args: ["true"] });
       await container.exit();
       await daemon.stop();
       logs.push(daemon.log);
@@ -323,7 +323,7 @@ describe("log", () => {
 
   test("SIGUSR1: what is going on goes to the log, and the daemon goes on", async () => {
     await using daemon = await startDaemon();
-    using container = await startContainer(daemon, { name: "dump", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "dump", args: ["sleep", "1000"] });
     const before = daemon.log.length;
     process.kill(daemon.pid, "SIGUSR1");
     await eventually(() => daemon.log.slice(before).includes(container.id), { what: "the container in the dump" });
@@ -339,7 +339,7 @@ describe("end", () => {
     ["SIGINT", "interrupt"],
   ] as const)("%s ends the daemon with code 0 and a line in the log, its container goes on", async (signal, word) => {
     await using daemon = await startDaemon();
-    using container = await startContainer(daemon, { name: "goes-on", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "goes-on", args: ["sleep", "1000"] });
     const pid = container.response.container!.processes[0]!.systemPid;
     expect(await daemon.stop(signal)).toEqual({ code: 0, signal: null });
     expect(daemon.log).toMatch(new RegExp(`stopping containerd after receiving ${word}`));
@@ -388,7 +388,7 @@ describe("end", () => {
 
   test("an exit while the daemon is down arrives after the restart", async () => {
     await using daemon = await startDaemon();
-    using container = await startContainer(daemon, { name: "down", args: ["sh", "-c", "sleep 0.5; exit 11"] });
+    await using container = await startContainer(daemon, { name: "down", args: ["sh", "-c", "sleep 0.5; exit 11"] });
     await daemon.kill();
     await sleep(800);
     await daemon.start();

@@ -33,7 +33,7 @@ describe.each(environments)("$name", ({ lacking, options }) => {
   test.skipIf(lacking)(title("a container runs, is listed with its pids, and leaves nothing"), async () => {
     await using daemon = await startDaemon(options);
     const before = daemon.snapshot();
-    using container = await startContainer(daemon, {
+    await using container = await startContainer(daemon, {
       name: "env",
       args: ["sh", "-c", "echo up; sleep 1000 & wait"],
       stdio: true,
@@ -52,7 +52,7 @@ describe.each(environments)("$name", ({ lacking, options }) => {
 
   test.skipIf(lacking)(title("exec, exit codes, errors in the runtime's words"), async () => {
     await using daemon = await startDaemon(options);
-    using container = await startContainer(daemon, { name: "env", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "env", args: ["sleep", "1000"] });
     await daemon.api.addProcess({
       id: container.id,
       pid: "p",
@@ -71,7 +71,7 @@ describe.each(environments)("$name", ({ lacking, options }) => {
 
   test.skipIf(lacking)(title("a container goes on over a restart of the daemon"), async () => {
     await using daemon = await startDaemon(options);
-    using container = await startContainer(daemon, { name: "env", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "env", args: ["sleep", "1000"] });
     await daemon.restart({ kill: true });
     expect((await daemon.api.state({ id: container.id })).containers[0]?.status).toBe("running");
     await container.kill();
@@ -86,7 +86,7 @@ describe("CRIU", () => {
 
   test.skipIf(!criu)(`checkpoint and restore: ${title}`, async () => {
     await using daemon = await startDaemon();
-    using container = await startContainer(daemon, {
+    await using container = await startContainer(daemon, {
       name: "criu",
       args: ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"],
       stdio: true,

@@ -31,14 +31,14 @@ async function stored(
 }
 
 async function run(on: TestDaemon, name: string, status = 0): Promise<string> {
-  using container = await startContainer(on, { name, args: ["sh", "-c", `exit ${status}`] });
+  await using container = await startContainer(on, { name, args: ["sh", "-c", `exit ${status}`] });
   await container.exit();
   return container.id;
 }
 
 describe("one container", () => {
   test("start-container, then exit with pid and status; only exit and start-process have a pid", async () => {
-    using container = await startContainer(daemon, { name: "types", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "types", args: ["sleep", "1000"] });
     const { id } = container;
     await daemon.api.addProcess({ id, pid: "extra", args: ["sh", "-c", "exit 4"], cwd: "/", env: ["PATH=/bin"] });
     await daemon.events.waitFor({ id, type: "exit", pid: "extra" });
@@ -57,7 +57,7 @@ describe("one container", () => {
   });
 
   test("execs exit before their container", async () => {
-    using container = await startContainer(daemon, { name: "order", args: ["sleep", "1000"] });
+    await using container = await startContainer(daemon, { name: "order", args: ["sleep", "1000"] });
     const { id } = container;
     const pids = ["a", "b", "c"];
     await Promise.all(
@@ -201,7 +201,7 @@ describe("events.log", () => {
     await using own = await startDaemon();
     await run(own, "seen");
     const last = own.events.events.at(-1)!;
-    using container = await startContainer(own, { name: "unseen", args: ["sleep", "1000"] });
+    await using container = await startContainer(own, { name: "unseen", args: ["sleep", "1000"] });
     await own.restart({ kill: true });
     await container.kill();
     await container.exit();

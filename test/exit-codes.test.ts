@@ -18,7 +18,10 @@ const hostPids = (spec: Spec) => {
 };
 
 test.each([0, 1, 7, 126, 255])("exit status %i", async (status) => {
-  using container = await startContainer(daemon, { name: `exit-${status}`, args: ["sh", "-c", `exit ${status}`] });
+  await using container = await startContainer(daemon, {
+    name: `exit-${status}`,
+    args: ["sh", "-c", `exit ${status}`],
+  });
   expect(await container.exit()).toBe(status);
   await daemon.expectNothingLeft();
 });
@@ -29,24 +32,28 @@ test.each([
   [2, 130],
   [6, 134],
 ])("death by signal %i is status %i", async (signal, status) => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: `signal-${signal}`,
-    args: ["sleep", "1000"],
+    // Once it has said something it is what it is to be: at the answer to CreateContainer it may still be the runtime's init, just
+    // before its execve, and a signal can get lost in one.
+    args: ["sh", "-c", "echo up; exec sleep 1000"],
     spec: hostPids,
+    stdio: true,
   });
+  await container.printed("up\n");
   await container.kill(signal);
   expect(await container.exit()).toBe(status);
   await daemon.expectNothingLeft();
 });
 
 test("SIGKILL reaches init of a pid namespace", async () => {
-  using container = await startContainer(daemon, { name: "kill", args: ["sleep", "1000"] });
+  await using container = await startContainer(daemon, { name: "kill", args: ["sleep", "1000"] });
   await container.kill(9);
   expect(await container.exit()).toBe(137);
 });
 
 test("a handled signal: the status is what the handler makes of it", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "trap",
     args: ["sh", "-c", "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.05; done"],
     stdio: true,
@@ -58,7 +65,7 @@ test("a handled signal: the status is what the handler makes of it", async () =>
 });
 
 test("signal 0 only asks whether the process is there", async () => {
-  using container = await startContainer(daemon, { name: "probe", args: ["sleep", "1000"] });
+  await using container = await startContainer(daemon, { name: "probe", args: ["sleep", "1000"] });
   await container.kill(0);
   expect((await daemon.api.state({ id: container.id })).containers[0]?.status).toBe("running");
   await container.kill(9);

@@ -17,7 +17,7 @@ afterAll(async () => {
 const mask = ((1n << 5n) | (1n << 10n) | (1n << 29n)).toString(16).padStart(16, "0");
 
 test("capabilities as a list become those of the process", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "old",
     args: ["grep", "Cap", "/proc/self/status"],
     oldFormat: true,
@@ -36,7 +36,7 @@ test("capabilities as a list become those of the process", async () => {
 
 test("the bundle's own file stays as it is, State shows the list", async () => {
   const before = daemon.snapshot();
-  using container = await startContainer(daemon, { name: "same", args: ["sleep", "1000"], oldFormat: true });
+  await using container = await startContainer(daemon, { name: "same", args: ["sleep", "1000"], oldFormat: true });
   const config = readFileSync(join(container.bundle, "config.json"), "utf8");
   expect(JSON.parse(config).process.capabilities).toEqual(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
   const state = await daemon.api.state({ id: container.id });
@@ -52,7 +52,7 @@ test("the bundle's own file stays as it is, State shows the list", async () => {
 });
 
 test("a relative root path is still the bundle's", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "relative",
     args: ["sh", "-c", "echo written >/file; cat /file"],
     oldFormat: true,
@@ -65,7 +65,7 @@ test("a relative root path is still the bundle's", async () => {
 });
 
 test("an old bundle's process goes on over a restart of the daemon", async () => {
-  using container = await startContainer(daemon, { name: "restart", args: ["sleep", "1000"], oldFormat: true });
+  await using container = await startContainer(daemon, { name: "restart", args: ["sleep", "1000"], oldFormat: true });
   await daemon.restart();
   expect((await daemon.api.state({ id: container.id })).containers[0]?.status).toBe("running");
   await container.kill();

@@ -27,7 +27,7 @@ function startTime(pid: number): string {
 
 test("a container says hello and leaves nothing", async () => {
   const before = daemon.snapshot();
-  using container = await startContainer(daemon, { name: "hello", args: ["echo", "hello"], stdio: true });
+  await using container = await startContainer(daemon, { name: "hello", args: ["echo", "hello"], stdio: true });
   const { stdout, stderr } = await container.output();
   expect(stdout.toString()).toBe("hello\n");
   expect(stderr.toString()).toBe("");
@@ -37,7 +37,7 @@ test("a container says hello and leaves nothing", async () => {
 });
 
 test("the answer to CreateContainer tells the pid of init, and no pids", async () => {
-  using container = await startContainer(daemon, { name: "answer", args: ["sleep", "1000"] });
+  await using container = await startContainer(daemon, { name: "answer", args: ["sleep", "1000"] });
   const { container: answer } = container.response;
   expect(answer).toMatchObject({
     id: container.id,
@@ -49,13 +49,14 @@ test("the answer to CreateContainer tells the pid of init, and no pids", async (
   expect(answer?.processes).toHaveLength(1);
   const init = answer!.processes[0]!;
   expect(init).toMatchObject({ pid: "init", args: ["sleep", "1000"], cwd: "/", terminal: false });
-  expect(readFileSync(`/proc/${init.systemPid}/cmdline`, "utf8")).toBe("sleep\x001000\x00");
+  // It may still be the runtime's init, just before its execve.
+  await eventually(() => readFileSync(`/proc/${init.systemPid}/cmdline`, "utf8") === "sleep\x001000\x00");
   await container.kill();
   await container.exit();
 });
 
 test("State shows the container, its processes and the machine", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "state",
     args: ["sh", "-c", "sleep 1000 & sleep 1001 & wait"],
     env: ["COLOR=blue"],
@@ -94,8 +95,8 @@ test("State shows the container, its processes and the machine", async () => {
 });
 
 test("State without an id shows all containers", async () => {
-  using first = await startContainer(daemon, { name: "all-1", args: ["sleep", "1000"] });
-  using second = await startContainer(daemon, { name: "all-2", args: ["sleep", "1000"] });
+  await using first = await startContainer(daemon, { name: "all-1", args: ["sleep", "1000"] });
+  await using second = await startContainer(daemon, { name: "all-2", args: ["sleep", "1000"] });
   const { containers } = await daemon.api.state();
   expect(containers.map(({ id }) => id).sort()).toEqual([first.id, second.id]);
   await Promise.all([first.kill(), second.kill()]);
@@ -103,7 +104,7 @@ test("State without an id shows all containers", async () => {
 });
 
 test("the state directory has the original's files", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "files",
     args: ["sleep", "1000"],
     stdio: true,
@@ -144,7 +145,7 @@ test("the state directory has the original's files", async () => {
 });
 
 test("the shim runs in the process directory, in a session of its own", async () => {
-  using container = await startContainer(daemon, { name: "shim", args: ["sleep", "1000"] });
+  await using container = await startContainer(daemon, { name: "shim", args: ["sleep", "1000"] });
   const shim = processes().find(({ directory }) => directory === join(daemon.stateDir, container.id, "init"));
   expect(shim?.command).toContain(` ${container.id} ${container.bundle} runc`);
   const fields = readFileSync(`/proc/${shim!.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
@@ -154,7 +155,7 @@ test("the shim runs in the process directory, in a session of its own", async ()
 });
 
 test("environment, working directory and host name come from the bundle", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "spec",
     args: ["sh", "-c", "echo $GREETING; pwd; hostname; echo $$"],
     env: ["GREETING=good morning"],
@@ -189,7 +190,7 @@ test("a container that ends at once: start-container, then exit, each once", asy
 });
 
 test("what init leaves running ends with it", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "orphans",
     args: ["sh", "-c", "(sleep 1000 &) ; (setsid sleep 1001 &) ; exit 3"],
     stdio: true,
@@ -199,7 +200,7 @@ test("what init leaves running ends with it", async () => {
 });
 
 test("what init leaves running ends with it, also without a pid namespace", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "host-pids",
     args: ["sh", "-c", "(sleep 1000 &) ; (setsid sleep 1001 &) ; exit 4"],
     spec: (spec) => {
@@ -213,7 +214,7 @@ test("what init leaves running ends with it, also without a pid namespace", asyn
 
 test("a request's runtime and runtimeArgs are used for every call of the runtime", async () => {
   const { path } = wrapRuntime(daemon.dir, "own-runtime", "state", { kind: "fail" });
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "own",
     args: ["sleep", "1000"],
     request: { runtime: path, runtimeArgs: ["--root", join(daemon.dir, "own-root")], noPivotRoot: true },

@@ -19,7 +19,7 @@ afterAll(async () => {
 const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
 
 test("10 MB through stdout arrive whole", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "10mb",
     args: [
       "sh",
@@ -35,7 +35,7 @@ test("10 MB through stdout arrive whole", async () => {
 });
 
 test("10 MB go in through stdin and come out of stdout whole", async () => {
-  using container = await startContainer(daemon, { name: "cat", args: ["cat"], stdio: true });
+  await using container = await startContainer(daemon, { name: "cat", args: ["cat"], stdio: true });
   const data = Buffer.alloc(10 * 2 ** 20, "all work and no play makes jack a dull boy\n");
   container.stdio.stdin.write(data, () => {
     container.stdio.stdin.destroy();
@@ -48,7 +48,7 @@ test("10 MB go in through stdin and come out of stdout whole", async () => {
 });
 
 test("stdout and stderr are kept apart", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "both",
     args: ["sh", "-c", "echo out; echo err >&2; echo out2; echo err2 >&2"],
     stdio: true,
@@ -61,7 +61,7 @@ test("stdout and stderr are kept apart", async () => {
 
 test("everything has arrived and the FIFOs are closed before the exit event", async () => {
   for (let round = 0; round < 5; round++) {
-    using container = await startContainer(daemon, {
+    await using container = await startContainer(daemon, {
       name: `whole-${round}`,
       args: ["sh", "-c", "dd if=/dev/zero bs=64k count=16 2>/dev/null; exit 5"],
       stdio: true,
@@ -79,7 +79,7 @@ test("everything has arrived and the FIFOs are closed before the exit event", as
 });
 
 test("stdin does not end when its writer goes, only by closeStdin", async () => {
-  using container = await startContainer(daemon, { name: "stdin", args: ["cat"], stdio: true });
+  await using container = await startContainer(daemon, { name: "stdin", args: ["cat"], stdio: true });
   container.stdio.stdin.write("one\n");
   await container.printed("one\n");
   container.stdio.stdin.destroy();
@@ -91,7 +91,7 @@ test("stdin does not end when its writer goes, only by closeStdin", async () => 
 });
 
 test("closeStdin with a writer that is still there: what was written arrives before the end", async () => {
-  using container = await startContainer(daemon, { name: "close", args: ["cat"], stdio: true });
+  await using container = await startContainer(daemon, { name: "close", args: ["cat"], stdio: true });
   await new Promise((resolve) => container.stdio.stdin.write("last words\n", resolve));
   await daemon.api.updateProcess({ id: container.id, pid: "init", closeStdin: true });
   container.stdio.stdin.destroy();
@@ -100,7 +100,7 @@ test("closeStdin with a writer that is still there: what was written arrives bef
 });
 
 test("an empty path is /dev/null", async () => {
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "null",
     args: ["sh", "-c", 'read line; test -z "$line" || exit 1; echo out; echo err >&2; exit 6'],
   });
@@ -112,7 +112,7 @@ test("a path may be a regular file: output is appended", async () => {
   const stderr = join(daemon.dir, "file.err");
   writeFileSync(stdout, "before\n");
   writeFileSync(stderr, "");
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "file",
     args: ["sh", "-c", "echo out; echo err >&2"],
     request: { stdout, stderr },
@@ -126,7 +126,7 @@ test("a reader may leave and another one come: the container lives on and nothin
   const stdout = join(daemon.dir, "reader.out");
   makeFifos(stdout);
   const first = openReader(stdout);
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "reader",
     args: ["sh", "-c", "echo one; i=0; while [ $i -lt 20 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 8"],
     request: { stdout },
@@ -145,7 +145,7 @@ test("with nobody reading the container waits once the FIFO is full, and goes on
   makeFifos(stdout);
   const reader = openReader(stdout);
   reader.pause();
-  using container = await startContainer(daemon, {
+  await using container = await startContainer(daemon, {
     name: "full",
     args: ["sh", "-c", "dd if=/dev/zero bs=64k count=64 2>/dev/null; exit 3"],
     request: { stdout },
@@ -170,7 +170,7 @@ test("a FIFO that nobody opens fails the start after 15 s, and holds up nobody e
   const begin = performance.now();
   const start = startContainer(daemon, { name: "unopened", args: ["true"], request: { stdout } });
   start.catch(() => {});
-  using other = await startContainer(daemon, { name: "unopened-other", args: ["true"] });
+  await using other = await startContainer(daemon, { name: "unopened-other", args: ["true"] });
   expect(await other.exit()).toBe(0);
   expect(performance.now() - begin).toBeLessThan(10_000);
   await expect(start).rejects.toMatchObject({

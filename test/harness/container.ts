@@ -15,7 +15,8 @@ export interface ContainerOptions extends BundleOptions {
   call?: CallOptions;
 }
 
-export interface TestContainer extends Disposable {
+/** `await using` ends it, also when the test fails; `using` only lets go of its stdio. */
+export interface TestContainer extends Disposable, AsyncDisposable {
   readonly id: string;
   readonly bundle: string;
   readonly response: wire.CreateContainerResponse;
@@ -79,6 +80,16 @@ export async function startContainer(daemon: TestDaemon, options: ContainerOptio
     },
     [Symbol.dispose]() {
       stdio?.[Symbol.dispose]();
+    },
+    async [Symbol.asyncDispose]() {
+      stdio?.[Symbol.dispose]();
+      if (!daemon.running || daemon.events.all({ type: "exit", id, pid: "init" }).length > 0) return;
+      try {
+        await daemon.api.signal({ id, pid: "init", signal: 9 }, { timeout: 5_000 });
+        await daemon.events.waitFor({ type: "exit", id, pid: "init" }, 5_000);
+      } catch {
+        // It has ended meanwhile. What else is left, the daemon's end removes.
+      }
     },
   };
 }

@@ -74,6 +74,10 @@ export class TestDaemon implements AsyncDisposable {
     return this.listen.replace(/^unix:\/\//, "unix:").replace(/^tcp:\/\//, "");
   }
 
+  get running(): boolean {
+    return this.#child !== undefined;
+  }
+
   get pid(): number {
     if (this.#child?.pid === undefined) throw new Error("the daemon does not run");
     return this.#child.pid;
