@@ -6,11 +6,17 @@ import {
   listCheckpoints,
 } from "../runtime/checkpoint.js";
 import { OperationError } from "../runtime/operation-error.js";
+import { withGrace } from "./deadline.js";
 import type { Supervisor } from "./supervisor.js";
+
+/** In ms: what a checkpoint gets to end by itself once nobody waits for it any more. */
+const PATIENCE = 30_000;
 
 /**
  * Saves a container; with `checkpoint.exit` it ends.
  * @param directory "" is the bundle's own
+ * @param signal nobody waits any more: a checkpoint that has not begun does not. One that has is let end: killed in the middle, CRIU would
+ * leave the processes stopped, with its own code in them
  * @throws OperationError; the container runs on then
  */
 export async function checkpointContainer(
@@ -24,15 +30,19 @@ export async function checkpointContainer(
     const container = supervisor.container(id);
     operation.doing = "waiting for its turn";
     await container.turns.exclusive(async () => {
+      signal.throwIfAborted();
+      container.exited.throwIfAborted();
       const began = performance.now();
       operation.doing = "runtime checkpoint";
-      await createCheckpoint(
-        container.runtime,
-        id,
-        checkpointsDirectory(container.bundle, directory),
-        checkpoint,
-        signal,
+      const path = checkpointsDirectory(container.bundle, directory);
+      await withGrace([signal, container.exited], PATIENCE, (limited) =>
+        createCheckpoint(container.runtime, id, path, checkpoint, limited),
       );
+      if (signal.aborted && !checkpoint.exit) {
+        // The caller does not know of it; with `exit` it is all that there is of the container.
+        deleteCheckpoint(path, checkpoint.name);
+        signal.throwIfAborted();
+      }
       supervisor.log.info(
         { id, checkpoint: checkpoint.name, duration: Math.round(performance.now() - began) },
         "containerd: container checkpointed",

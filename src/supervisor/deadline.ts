@@ -25,3 +25,26 @@ export async function withDeadline<T>(
     for (const signal of signals) signal.removeEventListener("abort", abort);
   }
 }
+
+/**
+ * Runs an operation with a signal that is aborted some time after one of `signals` is: it may end by itself until then.
+ * @param grace in ms
+ */
+export async function withGrace<T>(
+  signals: AbortSignal[],
+  grace: number,
+  operation: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const abort = (event: Event) => {
+    timer ??= setTimeout(() => controller.abort((event.target as AbortSignal).reason), grace);
+  };
+  for (const signal of signals) signal.addEventListener("abort", abort);
+  try {
+    return await operation(controller.signal);
+  } finally {
+    clearTimeout(timer);
+    for (const signal of signals) signal.removeEventListener("abort", abort);
+  }
+}

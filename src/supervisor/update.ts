@@ -50,6 +50,8 @@ async function runUpdate(
             { id: container.id, duration: Math.round(performance.now() - began) },
             `containerd: container ${what}`,
           );
+        // Until its runtime call has ended well, only the cgroup knows.
+        if (status !== "" && container.cgroup !== undefined) container.paused = undefined;
         if (status === "paused") {
           await container.runtime.pause(container.id, { signal: limited });
           container.paused = true;
