@@ -25,7 +25,15 @@ function newest(paths) {
   return time;
 }
 
-const sources = ["src", "proto", "package-lock.json", "scripts/build.mjs", "tsconfig.json", "tsconfig.client.json"];
+const sources = [
+  "src",
+  "proto",
+  "packaging",
+  "package-lock.json",
+  "scripts/build.mjs",
+  "tsconfig.json",
+  "tsconfig.client.json",
+];
 const built = statSync(stamp, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 if (process.argv.includes("--if-stale") && newest(sources) < built) process.exit(0);
 
@@ -121,5 +129,8 @@ os.exit(main())
   writeFileSync("dist/bin/.containerd-shim", program, { mode: 0o755 });
   renameSync("dist/bin/.containerd-shim", "dist/bin/containerd-shim");
 }
+
+// The man pages tell what the programs themselves say of their options.
+execFileSync(process.execPath, ["scripts/run-typescript.mjs", "packaging/man/generate.ts"], { stdio: "inherit" });
 
 writeFileSync(stamp, "");
