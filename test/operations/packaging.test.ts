@@ -1,0 +1,130 @@
+/** What a user installs: the npm package, its man pages and its systemd units. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startDaemon } from "../harness/daemon.js";
+import { findProgram, repository } from "../harness/paths.js";
+
+const dir = mkdtempSync(join(tmpdir(), "ctd-package-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const { version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8")) as { version: string };
+
+describe("npm pack, npm install --global", () => {
+  const prefix = join(dir, "prefix");
+  const program = (name: string) => join(prefix, "bin", name);
+
+  beforeAll(() => {
+    const npm = (...args: string[]) =>
+      execFileSync("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], {
+        cwd: repository,
+        encoding: "utf8",
+      });
+    const packed = npm("pack", "--ignore-scripts", "--json", "--pack-destination", dir);
+    const [{ filename }] = JSON.parse(packed) as [{ filename: string }];
+    npm("install", "--global", "--prefix", prefix, "--prefer-offline", join(dir, filename));
+  }, 300_000);
+
+  test("the three commands are there, and say who they are", () => {
+    const output = (name: string, ...args: string[]) => execFileSync(program(name), args, { encoding: "utf8" });
+    expect(output("containerd", "--version")).toBe(`containerd version ${version}\n`);
+    expect(output("ctr", "--version")).toBe(`ctr version ${version}\n`);
+    const shim = spawnSync(program("containerd-shim"), [], { encoding: "utf8", cwd: dir });
+    expect(shim.error).toBeUndefined();
+    expect(shim.status).not.toBe(127);
+  });
+
+  test("a container runs with nothing but what was installed", async () => {
+    await using daemon = await startDaemon({
+      program: program("containerd"),
+      flags: ["--shim", program("containerd-shim")],
+    });
+    const bundle = daemon.bundle("hello", { args: ["echo", "hello from the package"] });
+    const ctr = spawnSync(
+      program("ctr"),
+      ["--address", daemon.listen, "containers", "start", "--attach", daemon.id("hello"), bundle],
+      { encoding: "utf8", timeout: 30_000 },
+    );
+    expect(ctr).toMatchObject({ status: 0, stdout: "hello from the package\n", stderr: "" });
+    await daemon.expectNothingLeft();
+  });
+
+  test("man pages, units and nothing of the tests", () => {
+    for (const page of ["man8/containerd.8", "man8/containerd-shim.8", "man1/ctr.1"])
+      expect(existsSync(join(prefix, "share/man", page)), page).toBe(true);
+    const root = join(prefix, "lib/node_modules/containerd-ts");
+    expect(existsSync(join(root, "packaging/systemd/containerd.service"))).toBe(true);
+    for (const name of ["test", "src", "bench", "dist/run"]) expect(existsSync(join(root, name)), name).toBe(false);
+  });
+});
+
+describe.skipIf(!findProgram("man"))("man pages", () => {
+  const pages: [string, string[]][] = [
+    [
+      "containerd.8",
+      ["NAME", "SYNOPSIS", "OPTIONS", "--listen", "--metrics-address", "--graphite-address", "SIGUSR1", "default: 5m"],
+    ],
+    ["containerd-shim.8", ["NAME", "SYNOPSIS", "<id> <bundle> <runtime>", "exitStatus"]],
+    ["ctr.1", ["NAME", "SYNOPSIS", "--address", "ctr containers start", "--attach", "ctr events"]],
+  ];
+  test.each(pages)("man -l %s shows it, without a warning", (page, texts) => {
+    const { status, stdout, stderr } = spawnSync("man", ["--warnings", "-l", join(repository, "dist/man", page)], {
+      encoding: "utf8",
+      env: { PATH: process.env.PATH, MANWIDTH: "120", MAN_KEEP_FORMATTING: "", LC_ALL: "C.UTF-8" },
+    });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    for (const text of texts) expect(stdout.replace(/\s+/g, " ")).toContain(text);
+  });
+});
+
+describe.skipIf(!findProgram("systemd-analyze"))("systemd units", () => {
+  const system = "/usr/lib/systemd/system";
+
+  /** A root directory with systemd's own units and ours, as after an installation. */
+  function install(name: string, ...files: string[]): string {
+    const root = join(dir, name);
+    cpSync(system, join(root, system), { recursive: true, verbatimSymlinks: true });
+    for (const file of files)
+      cpSync(join(repository, "packaging/systemd", file), join(root, "etc/systemd/system", file), { recursive: true });
+    mkdirSync(join(root, "usr/local/bin"), { recursive: true });
+    writeFileSync(join(root, "usr/local/bin/containerd"), "#!/bin/sh\n", { mode: 0o755 });
+    return root;
+  }
+
+  function verify(root: string, ...units: string[]) {
+    const { status, stdout, stderr } = spawnSync(
+      "systemd-analyze",
+      ["verify", "--man=no", `--root=${root}`, ...units],
+      {
+        encoding: "utf8",
+      },
+    );
+    return { status, output: stdout + stderr };
+  }
+
+  const silent = { status: 0, output: "" };
+
+  test("the service: nothing to complain about", () => {
+    expect(verify(install("service", "containerd.service"), "containerd.service")).toEqual(silent);
+  });
+
+  test("with socket activation: nothing to complain about", () => {
+    const root = install("socket", "containerd.service", "containerd.socket", "containerd.service.d");
+    expect(verify(root, "containerd.service", "containerd.socket")).toEqual(silent);
+  });
+
+  test("systemd-analyze does look at them", () => {
+    const root = install("broken", "containerd.service", "containerd.socket", "containerd.service.d");
+    const dropIn = join(root, "etc/systemd/system/containerd.service.d/socket-activation.conf");
+    writeFileSync(dropIn, readFileSync(dropIn, "utf8").replace("ExecStart=\n", ""));
+    expect(verify(root, "containerd.service").output).toContain("more than one ExecStart");
+  });
+
+  test("stopping the service stops the daemon only", () => {
+    const unit = readFileSync(join(repository, "packaging/systemd/containerd.service"), "utf8");
+    for (const line of ["Type=notify", "Delegate=yes", "KillMode=process", "OOMScoreAdjust=-999", "Restart=always"])
+      expect(unit.split("\n")).toContain(line);
+  });
+});
