@@ -12,6 +12,8 @@ export { Containers, type StartOptions } from "./containers.js";
 export { Events, type EventsOptions } from "./events.js";
 export type { ExitStatus } from "./exit-watch.js";
 export { MessageStream } from "./message-stream.js";
+export { Remote, type RemoteChange, type RemoteOptions } from "./remote.js";
+export type { DaemonOptions } from "./remote-daemon.js";
 export { type SignalName, signalNumber } from "./signals.js";
 export type { StdioKind } from "./start-process.js";
 export { createStdio, Stdio, type StdioOptions } from "./stdio.js";

@@ -1,0 +1,155 @@
+import { type ChildProcess, type StdioOptions as ChildStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** How a {@link Remote} starts its daemon. */
+export interface DaemonOptions {
+  /** Holds the pid file, the socket, the time of the last event, and the daemon's own state directory. Is made if need be. */
+  stateDir: string;
+  /** Path of the socket. Default: `docker-containerd.sock` in the state directory. */
+  socket?: string;
+  /** The command. Default: `containerd`. */
+  program?: readonly string[];
+  /** Name or path of the shim. Default: the daemon's own. */
+  shim?: string;
+  /** Name or path of the runtime. Default: the daemon's own (runc). */
+  runtime?: string;
+  runtimeArgs?: readonly string[];
+  debug?: boolean;
+  /** How long a container may take to start, as the daemon's flag takes it. Default: "2m". */
+  startTimeout?: string;
+  /** More of the daemon's flags. */
+  args?: readonly string[];
+  /** Written to the daemon's oom_score_adj (-1000 – 1000). Default: what this process has. */
+  oomScoreAdj?: number;
+  /** Where the daemon's stdout and stderr go: this process's, nowhere, or a descriptor. Default: "inherit". */
+  output?: "inherit" | "ignore" | number;
+}
+
+/** In ms, between looks at a process that is not our child. */
+const LIVENESS_INTERVAL = 20;
+
+/** The daemon's process: started by us, or found running. */
+export class RemoteDaemon {
+  readonly pid: number;
+  /** It was running already. */
+  readonly adopted: boolean;
+  /** Resolves when it has ended. Never rejects. */
+  readonly ended: Promise<void>;
+  #running = true;
+
+  constructor(pid: number, adopted: boolean, ended: Promise<unknown>) {
+    this.pid = pid;
+    this.adopted = adopted;
+    this.ended = ended.then(() => {
+      this.#running = false;
+    });
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    if (!this.#running) return;
+    try {
+      process.kill(this.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+}
+
+export const socketPath = ({ stateDir, socket }: DaemonOptions): string =>
+  socket ?? join(stateDir, "docker-containerd.sock");
+
+export const pidFile = ({ stateDir }: DaemonOptions): string => join(stateDir, "docker-containerd.pid");
+
+/**
+ * The daemon that the pid file names, if it lives, or else a new one.
+ *
+ * A new one gets a session of its own and is killed (SIGKILL) when this process ends, however it ends: the containers go on, and the next daemon
+ * finds them. Node can't set that "parent death signal" for a child, so `setpriv` (util-linux) does, which then becomes the daemon. The
+ * kernel sends it at the end of the *thread* that has started the child: don't start it from a worker thread that ends before.
+ * @throws a system error; with the oom score that may not be set, the daemon is killed again.
+ */
+export async function startOrAdopt(options: DaemonOptions): Promise<RemoteDaemon> {
+  mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+  const file = openSync(pidFile(options), "a+", 0o600);
+  try {
+    const pid = Number(readFileSync(file, "utf8").trim());
+    if (isOurs(pid, options)) return new RemoteDaemon(pid, true, gone(pid, options));
+    ftruncateSync(file);
+    const child = await start(options);
+    try {
+      if (options.oomScoreAdj !== undefined)
+        writeFileSync(`/proc/${child.pid}/oom_score_adj`, `${options.oomScoreAdj}`);
+      writeSync(file, `${child.pid}`);
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
+    return new RemoteDaemon(child.pid!, false, once(child, "exit"));
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Removes what a daemon that was killed has left. */
+export function removeTraces(options: DaemonOptions): void {
+  rmSync(pidFile(options), { force: true });
+  rmSync(socketPath(options), { force: true });
+}
+
+async function start(options: DaemonOptions): Promise<ChildProcess> {
+  const { program = ["containerd"], shim, runtime, runtimeArgs = [], debug, args = [], output = "inherit" } = options;
+  const command = [
+    ...program,
+    "-l",
+    `unix://${socketPath(options)}`,
+    "--metrics-interval=0",
+    "--start-timeout",
+    options.startTimeout ?? "2m",
+    "--state-dir",
+    join(options.stateDir, "containerd"),
+    ...(shim === undefined ? [] : ["--shim", shim]),
+    ...(runtime === undefined ? [] : ["--runtime", runtime]),
+    ...(debug ? ["--debug"] : []),
+    ...runtimeArgs.flatMap((argument) => ["--runtime-args", argument]),
+    ...args,
+  ];
+  // Readiness of this process is not the daemon's to tell.
+  const { NOTIFY_SOCKET: _, ...env } = process.env;
+  const stdio: ChildStdio = ["ignore", output, output];
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...command], { detached: true, env, stdio });
+  try {
+    await once(child, "spawn");
+  } catch (cause) {
+    throw new Error("setpriv (util-linux) is needed to start containerd", { cause });
+  }
+  // Only stop() and kill() decide about its end: it must not keep this process alive.
+  child.unref();
+  return child;
+}
+
+/** Whether a process is a daemon on our socket, and not another one that has got its pid since. */
+function isOurs(pid: number, options: DaemonOptions): boolean {
+  if (!Number.isInteger(pid) || pid < 1) return false;
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const state = stat.slice(stat.lastIndexOf(")") + 2)[0];
+    if (state === "Z" || state === "X") return false;
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
+      .split("\0")
+      .includes(`unix://${socketPath(options)}`);
+  } catch {
+    return false;
+  }
+}
+
+/** Resolves when a process that is not our child has ended. */
+async function gone(pid: number, options: DaemonOptions): Promise<void> {
+  while (isOurs(pid, options)) await sleep(LIVENESS_INTERVAL, undefined, { ref: false });
+}
