@@ -24,6 +24,8 @@ export interface Copier {
   pending: string | undefined;
   /** Whether splice(2) can be used between the two. */
   splices: boolean;
+  /** How many bytes have been spliced while the pipes have their first capacity. */
+  spliced: number;
   /** Nobody is left who could write more into the source. */
   hungUp: boolean;
   /** The target has no reader. */
@@ -36,6 +38,10 @@ export interface Copier {
 
 const spliceLength = 1 << 20;
 const spliceFrom = 16384;
+// A process that has written this much gets roomier pipes: fewer switches between it, us and the client, at the price of
+// some kernel memory, which the many that write little shall not cost.
+const growthAfter = 1 << 20;
+const grownCapacity = 1 << 18;
 const bufferLength = 65536;
 const pageLength = 4096;
 // After so many steps the others get their turn.
@@ -51,6 +57,7 @@ export function startCopier(source: number, target: number, keeper: number, isSt
     keeper,
     pending: undefined,
     splices: sys.isPipe(source) && sys.isPipe(target),
+    spliced: 0,
     hungUp: false,
     deserted: false,
     ended: false,
@@ -101,7 +108,10 @@ function flush(copier: Copier): number {
 function move(copier: Copier): number {
   if (copier.splices && sys.readable(copier.source) >= spliceFrom) {
     const count = sys.splice(copier.source, copier.target, spliceLength);
-    if (count >= 0) return count;
+    if (count >= 0) {
+      if (copier.spliced < growthAfter) noteSpliced(copier, count);
+      return count;
+    }
     // Old kernels cannot splice everything.
     if (count === -sys.EINVAL || count === -sys.ENOSYS) copier.splices = false;
     else return targetFailed(copier, count);
@@ -121,6 +131,13 @@ function move(copier: Copier): number {
   // What has passed through is not worth keeping memory for.
   if (count > pageLength) sys.discard(buffer, bufferLength);
   return result;
+}
+
+function noteSpliced(copier: Copier, count: number): void {
+  copier.spliced += count;
+  if (copier.spliced < growthAfter) return;
+  sys.setPipeCapacity(copier.source, grownCapacity);
+  sys.setPipeCapacity(copier.target, grownCapacity);
 }
 
 /** What a failed write means for the pump. */

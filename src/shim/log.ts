@@ -1,15 +1,14 @@
 /** shim-log.json: what the daemon tells its caller when a start fails, and what an operator reads afterwards. */
 import * as sys from "./syscalls";
 
-let path = "shim-log.json";
+let log = -1;
 
 /**
- * Creates the log. An empty one says that the shim had no error of its own: the Go daemon goes on to the runtime's
- * log only when it can read this one.
+ * Creates the log, and keeps it open: running out of descriptors is one of the things to be told. An empty one says that
+ * the shim had no error of its own: the Go daemon goes on to the runtime's log only when it can read this one.
  */
-export function openLog(directory: string): void {
-  path = `${directory}/shim-log.json`;
-  append("");
+export function openLog(): void {
+  log = sys.open("shim-log.json", sys.O_WRONLY + sys.O_CREAT + sys.O_APPEND, 0o644);
 }
 
 /** The first error is the reason that the daemon gives for a failed start. */
@@ -23,10 +22,7 @@ export function logWarning(message: string): void {
 }
 
 function append(text: string): void {
-  const fd = sys.open(path, sys.O_WRONLY + sys.O_CREAT + sys.O_APPEND, 0o644);
-  if (fd < 0) return;
-  sys.write(fd, text, text.length);
-  sys.close(fd);
+  sys.write(log, text, text.length);
 }
 
 function entry(level: string, message: string): string {

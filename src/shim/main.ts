@@ -29,12 +29,10 @@ const defaultFifoLimit = 15_000;
 const strangersLimit = 10_000;
 
 /** Makes the process a shim: named, in its own session, deaf to signals, heir of its descendants' orphans. */
-function becomeShim(channelDescriptor: number | undefined): void {
+function becomeShim(): void {
   sys.setName("containerd-shim");
   sys.leadOwnSession();
   sys.blockSignals();
-  sys.closeInherited(channelDescriptor ?? 2);
-  sys.occupyStandardDescriptors();
   const result = sys.becomeSubreaper();
   if (result < 0) error(`subreaper: ${sys.errorText(result)}`, 0);
 }
@@ -47,8 +45,11 @@ function openExitFifo(): void {
 
 function prepare(id: string, bundle: string, runtime: string): Assignment {
   const channelDescriptor = takeChannelDescriptor();
+  sys.closeInherited(channelDescriptor ?? 2);
+  sys.occupyStandardDescriptors();
+  openLog();
   const fifoLimit = tonumber(sys.takeEnvironment("CONTAINERD_SHIM_FIFO_TIMEOUT")) ?? defaultFifoLimit;
-  becomeShim(channelDescriptor);
+  becomeShim();
   openLoop();
   const channel = channelDescriptor === undefined ? undefined : openStartChannel(channelDescriptor);
   startReaper();
@@ -100,7 +101,6 @@ export function main(): number {
     io.stderr.write("usage: containerd-shim <id> <bundle> <runtime>\n");
     return 2;
   }
-  openLog(sys.getcwd());
   const [ok, problem] = pcall(serve, id, bundle, runtime);
   if (ok) return 0;
   const message = `${problem}`;

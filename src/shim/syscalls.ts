@@ -53,6 +53,7 @@ const F_DUPFD_CLOEXEC = 1030;
 const F_GETFL = 3;
 const F_SETFD = 2;
 const F_SETFL = 4;
+const F_SETPIPE_SZ = 1031;
 const F_GETPIPE_SZ = 1032;
 const FD_CLOEXEC = 1;
 const PR_SET_PDEATHSIG = 1;
@@ -345,6 +346,11 @@ export function isPipe(fd: number): boolean {
   return libc.fcntl(fd, F_GETPIPE_SZ, 0) > 0;
 }
 
+/** Asks for a pipe of that capacity; one that is refused stays as it is. */
+export function setPipeCapacity(fd: number, bytes: number): void {
+  libc.fcntl(fd, F_SETPIPE_SZ, bytes);
+}
+
 export function setWindowSize(fd: number, columns: number, rows: number): number {
   return outcome(libc.ioctl(fd, TIOCSWINSZ, ffi.new("struct winsize", rows, columns)));
 }
@@ -387,6 +393,8 @@ export function becomeSubreaper(): number {
 
 /** Blocks every signal: none may end a shim, and SIGCHLD is read from a descriptor. */
 export function blockSignals(): void {
+  // Inherited as ignored it would have the kernel reap our children before we see their status.
+  libc.signal(SIGCHLD, undefined);
   libc.sigprocmask(SIG_SETMASK, ffi.new("long[16]", -1), undefined);
 }
 
@@ -582,7 +590,8 @@ export function releaseMemory(): void {
   libc.malloc_trim(0);
   const maps = readFile("/proc/self/maps");
   if (typeof maps === "string") {
-    for (const [from, to] of string.gmatch(maps, "(%x+)-(%x+) r%-xp %x+ %x+:%x+ [1-9]")) {
+    // The first line is never text; anonymous text (inode 0) could not come back.
+    for (const [from, to] of string.gmatch(maps, "\n(%x+)-(%x+) r%-xp %x+ %x+:%x+ [1-9]")) {
       const start = tonumber(from, 16)!;
       libc.madvise(ffi.cast("void *", start), tonumber(to, 16)! - start, MADV_DONTNEED);
     }

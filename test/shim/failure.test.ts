@@ -1,6 +1,6 @@
 /** Starts that fail, daemons that die, runtimes that misbehave: what is told, and that nothing is left. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -364,6 +364,85 @@ describe("while it runs", () => {
     shim.control(`rubbish\n1 80\n9 9 9\n${"x".repeat(3000)}\n\n0 0 0`);
     await shim.end();
     expect(shim.exitStatus).toBe("0");
+  });
+});
+
+test("a process that the runtime left to somebody else: its end is seen, its status is not", async () => {
+  const id = sandbox.id();
+  const stranger = sandbox.client("sleep", "600");
+  const runtime = join(sandbox.path, "odd-runtime.sh");
+  writeFileSync(runtime, `#!/bin/sh\nwhile [ "$1" != --pid-file ]; do shift; done; printf ${stranger.pid} > "$2"\n`);
+  chmodSync(runtime, 0o755);
+  const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), { exec: true }, { runtime });
+  expect(await shim.channel!.receive()).toBe(`created ${stranger.pid}`);
+  await sleep(100);
+  expect(shim.hungUp).toBe(false);
+  stranger.kill();
+  expect(await shim.end()).toBe(0);
+  expect(shim.exitStatus).toBe("255");
+});
+
+test("too few descriptors are an error of the shim", async () => {
+  const id = sandbox.id();
+  const stdio = { stdin: sandbox.fifo("stdin"), stdout: sandbox.fifo("stdout"), stderr: sandbox.fifo("stderr") };
+  const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), stdio);
+  execFileSync("prlimit", ["--pid", `${shim.pid}`, "--nofile=12:12"]);
+  sandbox.reader(stdio.stdout);
+  sandbox.reader(stdio.stderr);
+  expect(await shim.end()).toBe(1);
+  expect(shim.errors).toHaveLength(1);
+  expect(shim.errors[0]).toMatch(/too many open files$/);
+});
+
+describe("a restore", () => {
+  /** A runtime that only writes down how it was called. */
+  async function restoreCall(config: object, terminal: boolean): Promise<string[]> {
+    const id = sandbox.id();
+    const record = join(sandbox.path, "arguments");
+    const runtime = join(sandbox.path, "recorder.sh");
+    writeFileSync(runtime, `#!/bin/sh\n[ -e ${record} ] || printf '%s\\n' "$@" > ${record}; exit 1\n`);
+    chmodSync(runtime, 0o755);
+    const checkpoint = join(sandbox.path, "checkpoint");
+    mkdirSync(checkpoint);
+    writeFileSync(join(checkpoint, "config.json"), JSON.stringify(config));
+    const bundle = sandbox.bundle(id, ["true"]);
+    const shim = sandbox.shim(id, bundle, { checkpoint, terminal, noPivotRoot: terminal }, { runtime });
+    expect(await shim.end()).toBe(1);
+    expect(existsSync(join(checkpoint, "criu.work"))).toBe(true);
+    const text = readFileSync(record, "utf8");
+    return text
+      .replaceAll(sandbox.path, "")
+      .replaceAll(id, "ID")
+      .replace(/restore-[\dTZ:-]+/, "restore-TIME")
+      .trim()
+      .split("\n");
+  }
+
+  test("passes on what the checkpoint was made with", async () => {
+    const config = { name: "c", tcp: true, unixSockets: true, shell: true, exit: false, emptyNS: ["network"] };
+    expect(await restoreCall(config, true)).toEqual([
+      ...["--log", "/state/ID/init/log.json", "--log-format", "json", "--root", "/runtime"],
+      ...["restore", "-d", "--bundle", "/bundle-ID", "--image-path", "/checkpoint"],
+      ...["--work-path", "/checkpoint/criu.work/restore-TIME", "--shell-job", "--tcp-established", "--ext-unix-sk"],
+      ...["--no-pivot", "--empty-ns", "network", "--console-socket", "/state/ID/init/console.sock"],
+      ...["--pid-file", "/state/ID/init/pid", "ID"],
+    ]);
+  });
+
+  test("passes on nothing else", async () => {
+    expect(await restoreCall({ name: "c", emptyNS: null }, false)).toEqual([
+      ...["--log", "/state/ID/init/log.json", "--log-format", "json", "--root", "/runtime"],
+      ...["restore", "-d", "--bundle", "/bundle-ID", "--image-path", "/checkpoint"],
+      ...["--work-path", "/checkpoint/criu.work/restore-TIME", "--pid-file", "/state/ID/init/pid", "ID"],
+    ]);
+  });
+
+  test("from a checkpoint that is not there", async () => {
+    const id = sandbox.id();
+    const checkpoint = join(sandbox.path, "nowhere");
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), { checkpoint });
+    expect(await shim.end()).toBe(1);
+    expect(shim.errors).toEqual([`open ${checkpoint}/config.json: no such file or directory`]);
   });
 });
 

@@ -100,6 +100,7 @@ export interface ProcessOptions {
   args?: string[];
   rootUID?: number;
   rootGID?: number;
+  checkpoint?: string;
 }
 
 interface IdMapping {
@@ -247,7 +248,7 @@ export class Sandbox {
   readonly #children: ChildProcess[] = [];
   #count = 0;
 
-  constructor(readonly runtime = "runc") {
+  constructor(readonly runtime = process.env.SHIMTEST_RUNTIME ?? "runc") {
     // Users of a user namespace must find the way to the root file system.
     chmodSync(this.path, 0o755);
     for (const folder of ["bin", "dev", "proc", "sys", "tmp"])
@@ -327,7 +328,7 @@ export class Sandbox {
           containerdStderr: process.stderr ?? "",
           runtimeArgs: this.runtimeArgs,
           noPivotRoot: process.noPivotRoot ?? false,
-          checkpoint: "",
+          checkpoint: process.checkpoint ?? "",
           rootUID: process.rootUID ?? 0,
           rootGID: process.rootGID ?? 0,
         }),

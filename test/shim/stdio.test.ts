@@ -1,4 +1,6 @@
 /** Output and input of a process: FIFOs, files, /dev/null; clients that come late, go, come back or never come. */
+
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   closeSync,
@@ -9,6 +11,7 @@ import {
   readFileSync,
   readlinkSync,
   readSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -171,6 +174,61 @@ describe("output", () => {
     await until("exit status", () => shim.exitStatus === "137");
     expect(await shim.end(8_000)).toBe(0);
     expect(sandbox.containers).toEqual([]);
+  });
+
+  test("stdout and stderr may be one FIFO", async () => {
+    const id = sandbox.id();
+    const both = sandbox.fifo("both");
+    const bundle = sandbox.bundle(id, ["sh", "-c", "echo out; sleep 0.1; echo err >&2"]);
+    const shim = sandbox.shim(id, bundle, { stdout: both, stderr: both });
+    const reader = sandbox.reader(both);
+    await shim.start();
+    await shim.end();
+    expect((await reader.text).toString()).toBe("out\nerr\n");
+  });
+
+  test("a stdout that nobody reads does not hold up stderr and stdin", async () => {
+    const id = sandbox.id();
+    const [stdin, stdout, stderr] = [sandbox.fifo("stdin"), sandbox.fifo("stdout"), sandbox.fifo("stderr")];
+    const command = "cat /dev/zero & while read line; do echo got $line >&2; done; kill -9 $!";
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdin, stdout, stderr });
+    const stuck = new SlowReader(stdout);
+    const reader = sandbox.reader(stderr);
+    await shim.start();
+    await sleep(200);
+    let seen = "";
+    reader.child.stdout!.on("data", (chunk: Buffer) => {
+      seen += chunk.toString();
+    });
+    for (const word of ["one", "two", "three"]) {
+      writeFileSync(stdin, `${word}\n`);
+      await until(word, () => seen.endsWith(`got ${word}\n`));
+    }
+    shim.control("0 0 0");
+    await until("exit status", () => shim.exitStatus !== undefined);
+    await stuck.readToEnd();
+    stuck.close();
+    await shim.end();
+  });
+
+  test("a full disk loses output, but does not stop the process", async () => {
+    const id = sandbox.id();
+    const disk = join(sandbox.path, "small");
+    execFileSync("mkdir", [disk]);
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]);
+    try {
+      const stdout = join(disk, "log");
+      writeFileSync(stdout, "");
+      const shim = sandbox.shim(id, sandbox.bundle(id, ["seq", "100000"]), { stdout });
+      await shim.start();
+      await shim.end();
+      expect(shim.exitStatus).toBe("0");
+      expect(statSync(stdout).size).toBe(65536);
+      expect(shim.file("shim-log.json")).toContain("output is lost: no space left on device");
+      expect(shim.errors).toEqual([]);
+    } finally {
+      execFileSync("umount", ["-l", disk]);
+    }
   });
 
   test("a regular file is appended to", async () => {
