@@ -6,11 +6,12 @@ import {
   listCheckpoints,
 } from "../runtime/checkpoint.js";
 import { OperationError } from "../runtime/operation-error.js";
-import { withGrace } from "./deadline.js";
+import { type Grace, withGrace } from "./deadline.js";
 import type { Supervisor } from "./supervisor.js";
 
-/** In ms: what a checkpoint gets to end by itself once nobody waits for it any more. */
+/** In ms: what a checkpoint gets to end by itself once nobody waits for it any more, and once its container has exited. */
 const PATIENCE = 30_000;
+const PATIENCE_AFTER_EXIT = 10_000;
 
 /**
  * Saves a container; with `checkpoint.exit` it ends.
@@ -35,9 +36,11 @@ export async function checkpointContainer(
       const began = performance.now();
       operation.doing = "runtime checkpoint";
       const path = checkpointsDirectory(container.bundle, directory);
-      await withGrace([signal, container.exited], PATIENCE, (limited) =>
-        createCheckpoint(container.runtime, id, path, checkpoint, limited),
-      );
+      const graces: Grace[] = [
+        [signal, PATIENCE],
+        [container.exited, PATIENCE_AFTER_EXIT],
+      ];
+      await withGrace(graces, (limited) => createCheckpoint(container.runtime, id, path, checkpoint, limited));
       if (signal.aborted && !checkpoint.exit) {
         // The caller does not know of it; with `exit` it is all that there is of the container.
         deleteCheckpoint(path, checkpoint.name);

@@ -26,25 +26,29 @@ export async function withDeadline<T>(
   }
 }
 
-/**
- * Runs an operation with a signal that is aborted some time after one of `signals` is: it may end by itself until then.
- * @param grace in ms
- */
+/** A signal, and how long in ms an operation may go on when it is aborted. */
+export type Grace = readonly [signal: AbortSignal, grace: number];
+
+/** Runs an operation with a signal that is aborted some time after one of `graces` is: it may end by itself until then. */
 export async function withGrace<T>(
-  signals: AbortSignal[],
-  grace: number,
+  graces: readonly Grace[],
   operation: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const abort = (event: Event) => {
-    timer ??= setTimeout(() => controller.abort((event.target as AbortSignal).reason), grace);
-  };
-  for (const signal of signals) signal.addEventListener("abort", abort);
+  const ends = graces.map(([signal, grace]) => {
+    let timer: NodeJS.Timeout | undefined;
+    const abort = () => {
+      timer = setTimeout(() => controller.abort(signal.reason), grace);
+    };
+    signal.addEventListener("abort", abort);
+    return () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+    };
+  });
   try {
     return await operation(controller.signal);
   } finally {
-    clearTimeout(timer);
-    for (const signal of signals) signal.removeEventListener("abort", abort);
+    for (const end of ends) end();
   }
 }
