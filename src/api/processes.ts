@@ -33,8 +33,9 @@ export async function addProcess(
         ...(capabilities.length > 0 ? { capabilities: capabilitySets(capabilities) } : {}),
         ...(rlimits.length > 0 ? { rlimits } : {}),
         noNewPrivileges: request.noNewPrivileges,
-        apparmorProfile: request.apparmorProfile,
-        selinuxLabel: request.selinuxLabel,
+        // Not as empty ones: crun would look for a profile without a name.
+        ...(request.apparmorProfile !== "" ? { apparmorProfile: request.apparmorProfile } : {}),
+        ...(request.selinuxLabel !== "" ? { selinuxLabel: request.selinuxLabel } : {}),
       },
       stdio: { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr },
     },
