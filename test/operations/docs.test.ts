@@ -1,0 +1,122 @@
+/**
+ * Every command line in the documentation is run: the ```sh blocks of a document, one after the other in one shell, as root, with the
+ * three programs on the PATH. /run and the processes are the document's own, so the default socket is free. A block that cannot be run here
+ * says why: "```sh not-run: <reason>".
+ */
+import { spawn, spawnSync } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { expect, test } from "vitest";
+import { daemonEnvironment } from "../harness/daemon.js";
+import { ctrProgram, daemonProgram, repository, shimProgram } from "../harness/paths.js";
+import { within } from "../harness/wait.js";
+import { type Fence, fences, reasonNotToRun } from "./markdown.js";
+
+const documents = [
+  ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map((name) => join(repository, name)),
+  ...readdirSync(join(repository, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => join(repository, "docs", name)),
+].filter(existsSync);
+
+const TIMEOUT = 120_000;
+
+/** What a block with commands begins with, or has at the beginning of a line. */
+const commandLine = /^(\$ |# )?(apt(-get)?|containerd|ctr|curl|git|kill|node|npm|npx|promtool|runc|sudo|systemctl) /m;
+
+/** Runs blocks in a mount and process namespace that ends with everything in it. */
+async function run(blocks: Fence[]): Promise<{ status: number | null; output: string }> {
+  const dir = mkdtempSync(join(tmpdir(), "ctd-docs-"));
+  for (const name of ["bin", "run", "home"]) mkdirSync(join(dir, name));
+  symlinkSync(daemonProgram, join(dir, "bin/containerd"));
+  symlinkSync(ctrProgram, join(dir, "bin/ctr"));
+  symlinkSync(shimProgram, join(dir, "bin/containerd-shim"));
+  const script = [
+    "set -eE -o pipefail",
+    `mount --bind ${dir}/run /run`,
+    "cd",
+    ...blocks.map(
+      ({ line, text }) => `echo "@@ line ${line}"\ntrap 'echo "@@ failed: the block at line ${line}"' ERR\n${text}`,
+    ),
+    "exit 0",
+  ].join("\n");
+  writeFileSync(join(dir, "script"), script);
+  const log = openSync(join(dir, "log"), "w");
+  const child = spawn(
+    "unshare",
+    ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", join(dir, "script")],
+    {
+      env: { ...daemonEnvironment(), PATH: `${dir}/bin:${daemonEnvironment().PATH}`, HOME: join(dir, "home") },
+      stdio: ["ignore", log, log],
+    },
+  );
+  closeSync(log);
+  try {
+    const status = await within(
+      new Promise<number | null>((resolve, reject) => {
+        child.once("error", reject);
+        child.once("exit", resolve);
+      }),
+      TIMEOUT,
+      "the end of the commands",
+    ).catch((error: Error) => {
+      throw new Error(`${error.message}:\n${readFileSync(join(dir, "log"), "utf8")}`);
+    });
+    return { status, output: readFileSync(join(dir, "log"), "utf8") };
+  } finally {
+    child.kill("SIGKILL");
+    // The processes are gone with their namespace; what a failed document has left of its containers are empty cgroups.
+    const left = existsSync(join(dir, "run/runc")) ? readdirSync(join(dir, "run/runc")) : [];
+    for (const id of left)
+      spawnSync("find", ["/sys/fs/cgroup", "-depth", "-type", "d", "-name", id, "-exec", "rmdir", "{}", ";"]);
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+for (const path of documents) {
+  const name = relative(repository, path);
+  const all = fences(readFileSync(path, "utf8"));
+  const commands = all.filter(({ language }) => language === "sh");
+
+  test(`${name}: its commands are marked as such, and those that are not run say why`, () => {
+    for (const { line, language, text } of all) {
+      const where = `${name}:${line}`;
+      expect(language, `${where}: commands are in blocks of the language sh`).not.toMatch(/^(bash|shell|console|zsh)$/);
+      if (language === "" || language === "text")
+        expect(text, `${where}: commands are in blocks of the language sh`).not.toMatch(commandLine);
+    }
+    for (const { line, info } of commands) expect(info, `${name}:${line}`).toMatch(/^$|^not-run: .{10,}$/);
+  });
+
+  const runnable = commands.filter((fence) => reasonNotToRun(fence) === undefined);
+  if (runnable.length === 0) continue;
+  test(
+    `${name}: its commands work`,
+    async () => {
+      const { status, output } = await run(runnable);
+      expect(status, output).toBe(0);
+    },
+    TIMEOUT + 20_000,
+  );
+}
+
+test("a command that fails is found, with its line", async () => {
+  const { status, output } = await run(
+    fences("# x\n\n```sh\necho first\n```\n\n```sh\necho second\nfalse\necho third\n```\n"),
+  );
+  expect(status).toBe(1);
+  expect(output).toContain("@@ failed: the block at line 7");
+  expect(output).not.toContain("third");
+});
