@@ -14,9 +14,13 @@ export class Child {
   readonly exited: Promise<ExitStatus>;
   #pidFd: number | undefined;
 
-  /** Starts it. Throws what {@link spawn} throws, or the system error of its watch; no process is left then. */
-  constructor(epoll: Epoll, path: string, argv: readonly string[], options: SpawnOptions) {
-    this.pid = spawn(path, argv, options);
+  /** Starts one. Rejects with what {@link spawn} throws, or the system error of its watch; no process is left then. */
+  static async start(epoll: Epoll, path: string, argv: readonly string[], options: SpawnOptions): Promise<Child> {
+    return new Child(epoll, await spawn(path, argv, options));
+  }
+
+  private constructor(epoll: Epoll, pid: number) {
+    this.pid = pid;
     let exited: (status: ExitStatus) => void = () => {};
     this.exited = new Promise((resolve) => {
       exited = resolve;
@@ -81,13 +85,14 @@ export async function runCommand(
   let text = "";
   let status: ExitStatus;
   try {
-    const child = new Child(epoll, path, argv, {
+    const child = await Child.start(epoll, path, argv, {
       env: options.env,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       fds: [stdin, output, output],
     });
     const kill = () => child.kill();
     options.signal?.addEventListener("abort", kill);
+    if (options.signal?.aborted) kill();
     status = await child.exited;
     options.signal?.removeEventListener("abort", kill);
   } finally {

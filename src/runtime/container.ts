@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import { readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { removeAbandonedCgroups } from "../cgroup/abandoned.js";
 import { type Cgroup, cgroupOf } from "../cgroup/cgroup.js";
 import type { Epoll } from "../linux/epoll.js";
 import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
@@ -245,7 +246,7 @@ export class Container {
   }
 
   async #launch(process: Process, bundle: string, signal: AbortSignal): Promise<void> {
-    process.shim = launchShim({
+    process.shim = await launchShim({
       epoll: this.#epoll,
       program: this.shim,
       directory: process.directory,
@@ -285,8 +286,9 @@ export class Container {
       if (shim.child.running && this.shim.own) await Promise.race([shim.child.exited, delay(patience)]);
       const killed = shim.child.running;
       shim.child.kill();
-      await shim.child.exited;
-      if (killed || readPidFile(process.directory) !== undefined) await this.deleteFromRuntime();
+      const status = await shim.child.exited;
+      // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
+      if (killed || status > 128 || readPidFile(process.directory) !== undefined) await this.deleteFromRuntime();
     }
     this.processes.delete(process.id);
     process.close();
@@ -302,6 +304,16 @@ export class Container {
       await this.runtime.forceDelete(this.id, { signal });
     } catch {
       // Hanging or gone: there is nothing more to be done here.
+    }
+    await removeAbandonedCgroups(await this.#cgroupsPath());
+  }
+
+  /** Where the runtime puts its cgroups. */
+  async #cgroupsPath(): Promise<string> {
+    try {
+      return (await readSpec(this.bundle)).linux?.cgroupsPath || this.id;
+    } catch {
+      return this.id;
     }
   }
 

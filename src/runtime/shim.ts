@@ -41,15 +41,15 @@ interface LaunchOptions {
 }
 
 /** @throws OperationError (not-found) when the shim is not installed, or a system error */
-export function launchShim(options: LaunchOptions): Shim {
+export async function launchShim(options: LaunchOptions): Promise<Shim> {
   const path = findProgram(options.program.name);
   if (path === undefined) throw new OperationError("not-found", `${options.program.name} not installed on system`);
   const args = [options.containerId, options.bundle, options.runtime.name];
-  if (!options.program.own) return new ForeignShim(options, path, [options.program.name, ...args]);
+  if (!options.program.own) return await ForeignShim.launch(options, path, [options.program.name, ...args]);
   // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
   const interpreter = findProgram(INTERPRETER);
   if (interpreter === undefined) throw new OperationError("not-found", `${INTERPRETER} not installed on system`);
-  return new OwnShim(options, interpreter, [INTERPRETER, path, ...args]);
+  return await OwnShim.launch(options, interpreter, [INTERPRETER, path, ...args]);
 }
 
 /** What runs our own shim. */
@@ -73,24 +73,31 @@ class OwnShim implements Shim {
   readonly #received: string[] = [];
   #wake: () => void = () => {};
 
-  constructor(options: LaunchOptions, path: string, argv: string[]) {
-    this.#directory = options.directory;
-    this.#epoll = options.epoll;
+  static async launch(options: LaunchOptions, path: string, argv: string[]): Promise<OwnShim> {
     const [ours, theirs] = makeSeqPacketPair();
-    this.#channel = ours;
+    let child: Child | undefined;
     try {
-      this.child = new Child(options.epoll, path, argv, {
+      child = await Child.start(options.epoll, path, argv, {
         cwd: options.directory,
         env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3"],
         fds: [devNull, devNull, devNull, theirs],
       });
+      return new OwnShim(options, child, ours);
     } catch (error) {
+      child?.kill();
       closeSync(ours);
       throw error;
     } finally {
       closeSync(theirs);
     }
-    options.epoll.add(ours, EPOLLIN, () => this.#receive(ours));
+  }
+
+  private constructor(options: LaunchOptions, child: Child, channel: number) {
+    this.child = child;
+    this.#directory = options.directory;
+    this.#epoll = options.epoll;
+    this.#channel = channel;
+    options.epoll.add(channel, EPOLLIN, () => this.#receive(channel));
   }
 
   async created(signal: AbortSignal): Promise<number> {
@@ -170,15 +177,17 @@ class ForeignShim implements Shim {
   readonly #containerId: string;
   readonly #runtime: OciRuntime;
 
-  constructor(options: LaunchOptions, path: string, argv: string[]) {
+  static async launch(options: LaunchOptions, path: string, argv: string[]): Promise<ForeignShim> {
+    const stdio = [devNull, devNull, devNull];
+    const { epoll, directory: cwd } = options;
+    return new ForeignShim(options, await Child.start(epoll, path, argv, { cwd, env: childEnvironment, fds: stdio }));
+  }
+
+  private constructor(options: LaunchOptions, child: Child) {
+    this.child = child;
     this.#directory = options.directory;
     this.#containerId = options.containerId;
     this.#runtime = options.runtime;
-    this.child = new Child(options.epoll, path, argv, {
-      cwd: options.directory,
-      env: childEnvironment,
-      fds: [devNull, devNull, devNull],
-    });
   }
 
   async created(signal: AbortSignal): Promise<number> {

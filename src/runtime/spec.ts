@@ -45,6 +45,7 @@ export interface OciSpec {
   root?: { path?: string };
   mounts?: { source?: string; type?: string; options?: string[] }[];
   linux?: {
+    cgroupsPath?: string;
     uidMappings?: OciIdMapping[] | null;
     gidMappings?: OciIdMapping[] | null;
     seccomp?: { syscalls?: { name?: string; names?: string[] }[] };
