@@ -1,5 +1,6 @@
 /** AddProcess, on real runc: what an exec gets, its events, and the order of its exit. */
-import { existsSync, readFileSync, readlinkSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { status } from "./harness/api.js";
@@ -260,6 +261,37 @@ test("Signal to an exec that has ended but is held by its stdio: no such process
   });
   await eventually(() => !existsSync(`/proc/${exec.systemPid}`));
   await expect(exec.kill(9)).rejects.toMatchObject({ code: status.NOT_FOUND, details: "no such process" });
+  expect(await exec.exit()).toBe(0);
+});
+
+test("Signal to an exec whose pid has been given to another process: no such process, and that one is not hit", async ({
+  skip,
+}) => {
+  const last = "/proc/sys/kernel/ns_last_pid";
+  if (!existsSync(last)) skip("this kernel does not let pids be chosen");
+  using exec = await startExec(daemon, container, {
+    pid: "recycled",
+    args: ["sh", "-c", "sleep 5 & exit 0"],
+    stdio: true,
+  });
+  await eventually(() => !existsSync(`/proc/${exec.systemPid}`));
+  // Others on this machine start processes too: as often as it takes.
+  const stranger = await eventually(
+    () => {
+      writeFileSync(last, String(exec.systemPid - 1));
+      const child = spawn("sleep", ["1000"]);
+      if (child.pid === exec.systemPid) return child;
+      child.kill("SIGKILL");
+      return undefined;
+    },
+    { what: "the pid once more" },
+  );
+  try {
+    await expect(exec.kill(9)).rejects.toMatchObject({ code: status.NOT_FOUND, details: "no such process" });
+    expect(isRunning(exec.systemPid)).toBe(true);
+  } finally {
+    stranger.kill("SIGKILL");
+  }
   expect(await exec.exit()).toBe(0);
 });
 
