@@ -271,7 +271,8 @@ test("Signal to an exec whose pid has been given to another process: no such pro
   if (!existsSync(last)) skip("this kernel does not let pids be chosen");
   using exec = await startExec(daemon, container, {
     pid: "recycled",
-    args: ["sh", "-c", "sleep 5 & exit 0"],
+    // In a session of its own: as long as a session has processes, its number is not given out again.
+    args: ["sh", "-c", "setsid sleep 5 & exit 0"],
     stdio: true,
   });
   await eventually(() => !existsSync(`/proc/${exec.systemPid}`));
