@@ -5,6 +5,7 @@ import { Connection, type ConnectionOptions, closedError } from "./connection.js
 import { Containers } from "./containers.js";
 import { Events, type EventsOptions } from "./events.js";
 import { ExitWatch } from "./exit-watch.js";
+import { type RunOptions, type RunResult, runContainer } from "./run.js";
 
 export interface ClientOptions extends ConnectionOptions {
   /**
@@ -38,6 +39,28 @@ export class Client implements AsyncDisposable {
   async version(options?: CallOptions): Promise<{ version: string; revision: string }> {
     const { major, minor, patch, revision } = await this.api.getServerVersion(options);
     return { version: `${major}.${minor}.${patch}`, revision };
+  }
+
+  /**
+   * Runs a command in a container of its own and resolves when it has ended and nothing of it is left: the call for
+   * sandboxes and CI runners. A status other than 0 is a result, no error.
+   *
+   * @throws RunError after `timeout` or too much output, with what was printed; the signal's reason; ContainerdError with
+   *   the runtime's words when the command cannot be run. Nothing of the container is left then either, unless the daemon
+   *   is away for so long (10 s) that the container cannot be killed.
+   * @example
+   * const { stdout, status, oomKilled } = await client.run({
+   *   rootfs: "/srv/rootfs",
+   *   args: ["wc", "-c"],
+   *   input: "hello",
+   *   timeout: 5000,
+   *   limits: { memory: 64 << 20, cpu: 0.5, pids: 20 },
+   * });
+   */
+  run(options: RunOptions & { encoding: "buffer" }): Promise<RunResult<Buffer>>;
+  run(options: RunOptions & { encoding?: "utf8" | undefined }): Promise<RunResult>;
+  run(options: RunOptions): Promise<RunResult | RunResult<Buffer>> {
+    return runContainer(this.containers, options);
   }
 
   /**

@@ -79,6 +79,7 @@ export class Connection {
       this.#calls.add(call);
       const cancel = () => call.cancel();
       signal?.addEventListener("abort", cancel, { once: true });
+      if (signal?.aborted) cancel();
     });
   }
 

@@ -48,7 +48,9 @@ export class ContainerProcess implements Disposable {
 
   /** Only of a process started with `stdio: "pipe"`; `end()` closes its stdin. @throws Error otherwise. */
   get stdin(): Writable {
-    return this.#stdio.stdin;
+    const { stdin, paths } = this.#stdio;
+    if (paths.stdin !== "") return stdin;
+    throw new Error(`process "${this.name}" of container "${this.containerId}" was started without an input`);
   }
 
   /** Read it, or the process stops once 64 KiB are waiting. With a terminal this is all of its output. */
@@ -87,6 +89,16 @@ export class ContainerProcess implements Disposable {
   /** Lets go of its streams; the process goes on. What it prints from then on waits in the FIFOs, then it stops. */
   detach(): void {
     this.#parts.attached?.stdio.close();
+  }
+
+  /**
+   * For a process that has ended: lets go of its streams once what is being read from them has come to its end.
+   *
+   * @param timeout milliseconds for that
+   */
+  async close(timeout = 5000): Promise<void> {
+    await this.#parts.attached?.stdio.drained(timeout);
+    this.detach();
   }
 
   [Symbol.dispose](): void {

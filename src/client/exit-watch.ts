@@ -12,6 +12,8 @@ export interface ExitStatus {
   status: number;
   /** The daemon's clock. */
   exitedAt: Timestamp;
+  /** Whether the kernel has killed a process of the container, not necessarily this one, for lack of memory while it ran. */
+  oomKilled: boolean;
 }
 
 /** Milliseconds between a process's disappearance from the daemon's state and its exit event, at most. */
@@ -27,6 +29,7 @@ class ExpectedExit {
   running: boolean;
   /** An exit seen before the start: of an earlier process with the same name, or the two changed places. */
   early: ExitStatus | undefined;
+  oomKilled = false;
 
   constructor(id: string, pid: string, running: boolean) {
     this.id = id;
@@ -59,8 +62,12 @@ export class ExitWatch {
    * To be called before the process is started, so that no end is too early to be seen. Resolves when the daemon has
    * been asked for its events; call `drop` when the start fails.
    */
-  async expectStart(id: string, pid: string): Promise<{ exited: Promise<ExitStatus>; drop(): void }> {
-    const expected = await this.#expect(id, pid, false);
+  async expectStart(
+    id: string,
+    pid: string,
+    signal?: AbortSignal,
+  ): Promise<{ exited: Promise<ExitStatus>; drop(): void }> {
+    const expected = await this.#expect(id, pid, false, signal);
     return { exited: expected.exited, drop: () => this.#drop(expected) };
   }
 
@@ -70,9 +77,9 @@ export class ExitWatch {
    * @throws ContainerdError NOT_FOUND when it is not there and its exit is not among the stored events.
    */
   async waitFor(id: string, pid: string, since?: Timestamp, signal?: AbortSignal): Promise<ExitStatus> {
-    const expected = await this.#expect(id, pid, true);
+    const expected = await this.#expect(id, pid, true, signal);
     try {
-      if (!(await this.#isThere(expected))) {
+      if (!(await abortable(this.#isThere(expected), signal))) {
         const missed = since && (await this.#storedExit(id, pid, since));
         if (missed) return missed;
         this.#giveUpSoon(expected);
@@ -91,12 +98,12 @@ export class ExitWatch {
     }
   }
 
-  async #expect(id: string, pid: string, running: boolean): Promise<ExpectedExit> {
+  async #expect(id: string, pid: string, running: boolean, signal?: AbortSignal): Promise<ExpectedExit> {
     const expected = new ExpectedExit(id, pid, running);
     this.#expected.add(expected);
     try {
       if (!this.#events) void this.#follow(this.#subscribe());
-      await this.#events!.subscribed();
+      await abortable(this.#events!.subscribed(), signal);
       return expected;
     } catch (error) {
       this.#drop(expected);
@@ -126,11 +133,18 @@ export class ExitWatch {
     for (const expected of this.#expected) {
       if (expected.id !== event.id) continue;
       const isInit = expected.pid === "init";
-      if (event.type === "start-container" ? isInit : event.type === "start-process" && event.pid === expected.pid) {
+      if (event.type === "oom") {
+        expected.oomKilled = true;
+      } else if (
+        event.type === "start-container" ? isInit : event.type === "start-process" && event.pid === expected.pid
+      ) {
         expected.running = true;
+        // What was before is another container's, unless the two changed places.
+        if (isInit && !expected.early) expected.oomKilled = false;
         if (expected.early) void this.#verify(expected);
       } else if (event.type === "exit" && event.pid === expected.pid) {
-        const exit = { status: event.status, exitedAt: event.timestamp ?? { seconds: 0n, nanos: 0 } };
+        const { oomKilled } = expected;
+        const exit = { status: event.status, exitedAt: event.timestamp ?? { seconds: 0n, nanos: 0 }, oomKilled };
         if (expected.running) this.#resolve(expected, exit);
         else expected.early = exit;
       }
@@ -186,9 +200,11 @@ export class ExitWatch {
 
   async #storedExit(id: string, pid: string, since: Timestamp): Promise<ExitStatus | undefined> {
     const stored = await this.#api.events({ timestamp: since, storedOnly: true, id });
+    let oomKilled = false;
     for await (const event of stored) {
+      if (event.type === "oom") oomKilled = true;
       if (event.type === "exit" && event.id === id && event.pid === pid && event.timestamp)
-        return { status: event.status, exitedAt: event.timestamp };
+        return { status: event.status, exitedAt: event.timestamp, oomKilled };
     }
     return undefined;
   }

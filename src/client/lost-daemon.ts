@@ -24,13 +24,13 @@ export class Retries {
 }
 
 /** Makes a call again as long as the daemon is away. Only for calls that may arrive twice. */
-export async function whileLost<T>(call: () => Promise<T>, patience?: number): Promise<T> {
+export async function whileLost<T>(call: () => Promise<T>, patience?: number, signal?: AbortSignal): Promise<T> {
   for (const retries = new Retries(patience); ; ) {
     try {
       return await call();
     } catch (error) {
       if (!(error instanceof ContainerdError && error.code === "UNAVAILABLE")) throw error;
-      await retries.pause(error);
+      await retries.pause(error, signal);
     }
   }
 }

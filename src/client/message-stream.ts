@@ -27,6 +27,7 @@ export class MessageStream<T> implements AsyncIterableIterator<T> {
     });
     this.#messages = source.call[Symbol.asyncIterator]() as AsyncIterator<T>;
     source.signal?.addEventListener("abort", this.#abort, { once: true });
+    if (source.signal?.aborted) this.#abort();
   }
 
   [Symbol.asyncIterator](): this {

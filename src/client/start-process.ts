@@ -1,3 +1,5 @@
+import type * as wire from "../proto/containerd.js";
+import type { CallOptions } from "./call-options.js";
 import type { ContainerParts } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
 import { ContainerdError } from "./containerd-error.js";
@@ -5,41 +7,49 @@ import { whileLost } from "./lost-daemon.js";
 import { createStdio, detachedStdin, type Stdio } from "./stdio.js";
 import { toTimestamp } from "./timestamp.js";
 
-/** "pipe": streams to read and write. "ignore": no input, output is dropped. "detached": an input that never ends, output is dropped. */
-export type StdioKind = "pipe" | "ignore" | "detached";
+/**
+ * "pipe": streams to read and write. "output": streams to read, no input. "ignore": no input, output is dropped.
+ * "detached": an input that never ends, output is dropped.
+ */
+export type StdioKind = "pipe" | "output" | "ignore" | "detached";
 
-export interface StartRequest {
+export interface StartRequest extends CallOptions {
   containerId: string;
   name: string;
   terminal: boolean;
   stdio: StdioKind;
   stdioDir: string | undefined;
+  /** Tells a container that this start has made from another one with the same id; where its streams do not tell already. */
+  bundle?: string | undefined;
   /** Asks the daemon; resolves with the system pid. */
   start(paths: Stdio["paths"]): Promise<number>;
 }
 
 const noPaths = { stdin: "", stdout: "", stderr: "" };
 
+/** Milliseconds for the end of a process whose start may have succeeded after all. */
+const retraction = 5000;
+
 /** Starts a process with its streams, watched from before it runs. A start that fails leaves nothing. */
 export async function startProcess(parts: ContainerParts, request: StartRequest): Promise<ContainerProcess> {
-  const { containerId, name, terminal, start } = request;
-  if (request.stdio !== "pipe") {
-    const stdin = request.stdio === "detached" ? detachedStdin(request.stdioDir) : undefined;
+  const { containerId, name, terminal, stdio: kind } = request;
+  if (kind !== "pipe" && kind !== "output") {
+    const stdin = kind === "detached" ? detachedStdin(request.stdioDir) : undefined;
     try {
       const since = toTimestamp(Date.now());
-      const systemPid = await start({ ...noPaths, stdin: stdin?.path ?? "" });
+      const systemPid = await start(parts, request, { ...noPaths, stdin: stdin?.path ?? "" });
       return new ContainerProcess({ ...parts, containerId, name, systemPid, since });
     } finally {
       stdin?.remove();
     }
   }
   const closeStdin = () => closeStdinOf(parts, containerId, name);
-  const stdio = createStdio({ dir: request.stdioDir, terminal, closeStdin });
+  const stdio = createStdio({ dir: request.stdioDir, terminal, input: kind === "pipe", closeStdin });
   let drop: (() => void) | undefined;
   try {
-    const expected = await parts.exits.expectStart(containerId, name);
+    const expected = await parts.exits.expectStart(containerId, name, request.signal);
     drop = expected.drop;
-    const systemPid = await start(stdio.paths);
+    const systemPid = await start(parts, request, stdio.paths);
     return new ContainerProcess({
       ...parts,
       containerId,
@@ -52,6 +62,42 @@ export async function startProcess(parts: ContainerParts, request: StartRequest)
     stdio.close();
     throw error;
   }
+}
+
+/** A start whose answer did not come may have succeeded all the same: then the process is ended. */
+async function start(parts: ContainerParts, request: StartRequest, paths: Stdio["paths"]): Promise<number> {
+  try {
+    return await request.start(paths);
+  } catch (error) {
+    const unanswered =
+      request.signal?.aborted ||
+      (error instanceof ContainerdError && (error.code === "DEADLINE_EXCEEDED" || error.code === "UNAVAILABLE"));
+    // That it cannot be retracted is not what went wrong first.
+    if (unanswered) await retract(parts, request, paths).catch(() => {});
+    throw error;
+  }
+}
+
+async function retract(parts: ContainerParts, request: StartRequest, paths: Stdio["paths"]): Promise<void> {
+  const { containerId: id, name, bundle } = request;
+  const deadline = Date.now() + retraction;
+  const options = () => ({ timeout: Math.max(1, deadline - Date.now()) });
+  const patience = Math.min(parts.patience ?? retraction, retraction);
+  const { containers } = await whileLost(() => parts.api.state({ id }, options()), patience);
+  const ours = (container: wire.Container, process: wire.Process) =>
+    (paths.stdin !== "" && process.stdin === paths.stdin) ||
+    (paths.stdout !== "" && process.stdout === paths.stdout) ||
+    (bundle !== undefined && container.bundlePath === bundle);
+  const found = containers.some(
+    (container) =>
+      container.id === id && container.processes.some((process) => process.pid === name && ours(container, process)),
+  );
+  if (!found) return;
+  const exit = AbortSignal.timeout(retraction);
+  const exited = parts.exits.waitFor(id, name, toTimestamp(Date.now()), exit);
+  exited.catch(() => {});
+  await whileLost(() => parts.api.signal({ id, pid: name, signal: 9 }, options()), patience);
+  await exited;
 }
 
 async function closeStdinOf({ api, patience }: ContainerParts, id: string, pid: string): Promise<void> {

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Readable, Writable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { hangUpFifo, makeFifo, readFifo, writeFifo } from "./fifo.js";
 
 export interface StdioOptions {
@@ -10,6 +11,8 @@ export interface StdioOptions {
   dir?: string | undefined;
   /** The process gets a terminal: there is one output, and no stderr. */
   terminal?: boolean | undefined;
+  /** Without an input the process reads nothing, and `stdin` takes nothing. Default: true. */
+  input?: boolean | undefined;
   /** Called when `stdin` has been ended and all of it is in the FIFO: the moment to tell the daemon. */
   closeStdin?: (() => Promise<void>) | undefined;
 }
@@ -28,7 +31,7 @@ export function createStdio(options: StdioOptions = {}): Stdio {
 }
 
 export class Stdio implements Disposable {
-  /** What the daemon is told. `stderr` is empty with a terminal. */
+  /** What the daemon is told. `stderr` is empty with a terminal, `stdin` without an input. */
   readonly paths: { readonly stdin: string; readonly stdout: string; readonly stderr: string };
   /** `end()` closes the process's stdin once everything written has been handed over. */
   readonly stdin: Writable;
@@ -38,13 +41,17 @@ export class Stdio implements Disposable {
   readonly stderr: Readable;
   readonly #dir: string;
 
-  constructor({ dir = tmpdir(), terminal = false, closeStdin }: StdioOptions = {}) {
+  constructor({ dir = tmpdir(), terminal = false, input = true, closeStdin }: StdioOptions = {}) {
     this.#dir = mkdtempSync(join(dir, "ctr-"));
     const path = (name: string) => join(this.#dir, name);
-    this.paths = { stdin: path("stdin"), stdout: path("stdout"), stderr: terminal ? "" : path("stderr") };
+    this.paths = {
+      stdin: input ? path("stdin") : "",
+      stdout: path("stdout"),
+      stderr: terminal ? "" : path("stderr"),
+    };
     try {
-      for (const name of ["stdin", "stdout", "stderr"]) makeFifo(path(name));
-      this.stdin = new FifoWritable(writeFifo(path("stdin")), closeStdin);
+      for (const name of [...(input ? ["stdin"] : []), "stdout", "stderr"]) makeFifo(path(name));
+      this.stdin = input ? new FifoWritable(writeFifo(path("stdin")), closeStdin) : noInput();
       this.stdout = readFifo(path("stdout"));
       this.stderr = readFifo(path("stderr"));
     } catch (error) {
@@ -60,6 +67,19 @@ export class Stdio implements Disposable {
     hangUpFifo(join(this.#dir, "stderr"));
     this.stdin.destroy();
     this.remove();
+  }
+
+  /** Resolves when what somebody is reading has come to its end, at the latest after so many milliseconds. */
+  async drained(timeout: number): Promise<void> {
+    const read = [this.stdout, this.stderr].filter(
+      (stream) => !stream.destroyed && !stream.readableEnded && isRead(stream),
+    );
+    if (read.length === 0) return;
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), timeout);
+    // An error is the reader's matter.
+    await Promise.allSettled(read.map((stream) => finished(stream, { signal: late.signal })));
+    clearTimeout(timer);
   }
 
   /** Removes the folder. Streams that are open go on working. */
@@ -80,6 +100,10 @@ export class Stdio implements Disposable {
   }
 }
 
+function isRead(stream: Readable): boolean {
+  return stream.readableFlowing === true || stream.listenerCount("readable") > 0 || stream.listenerCount("data") > 0;
+}
+
 /**
  * A stdin for a process that nobody is attached to: it stays open, empty, for as long as the process runs (a shell goes on
  * waiting, where /dev/null would end it). Remove it once the process has started.
@@ -95,6 +119,11 @@ export function detachedStdin(dir = tmpdir()): { path: string; remove(): void } 
     remove();
     throw error;
   }
+}
+
+/** What is written to it is an error: it has ended. */
+function noInput(): Writable {
+  return new Writable().end();
 }
 
 /** Writes into a FIFO; its end is the caller's `closeStdin`, then the FIFO's. */

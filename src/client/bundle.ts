@@ -1,0 +1,53 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildSpec, type Spec, type SpecOptions } from "./spec.js";
+
+export interface BundleOptions extends SpecOptions {
+  /** Where the bundle's folder is made; the daemon must see it at the same path. Default: the system's temporary folder. */
+  bundleDir?: string | undefined;
+}
+
+/** A folder with config.json, made by {@link createBundle}. The root file system stays where it is. */
+export class Bundle implements AsyncDisposable {
+  /** Absolute. */
+  readonly path: string;
+  readonly spec: Spec;
+
+  constructor(path: string, spec: Spec) {
+    this.path = path;
+    this.spec = spec;
+  }
+
+  /** Removes the folder. A container must have ended before. */
+  async remove(): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.remove();
+  }
+}
+
+/**
+ * Builds a bundle in a folder that only this user can read. {@link Containers.start} does it by itself for a `rootfs`; this
+ * is for a bundle that several containers use, or that outlives this program.
+ *
+ * @throws TypeError or RangeError for options that make no sense; the system's error when the folder cannot be made.
+ * @example
+ * await using bundle = await createBundle({ rootfs: "/srv/rootfs", args: ["sleep", "10"] });
+ * const container = await client.containers.start({ bundle: bundle.path });
+ * await container.wait();
+ */
+export async function createBundle(options: BundleOptions): Promise<Bundle> {
+  // First: what is wrong with the options leaves no folder.
+  const spec = buildSpec(options);
+  const path = await mkdtemp(join(options.bundleDir ?? tmpdir(), "ctr-bundle-"));
+  try {
+    await writeFile(join(path, "config.json"), JSON.stringify(spec));
+  } catch (error) {
+    await rm(path, { recursive: true, force: true });
+    throw error;
+  }
+  return new Bundle(path, spec);
+}

@@ -1,0 +1,211 @@
+import { isAbsolute, resolve } from "node:path";
+import { type Environment, environmentList } from "./environment.js";
+import { type ResourceLimits, toLinuxResources } from "./limits.js";
+
+/** A file or folder of the host, or a new file system in memory, that the container sees at `destination`. */
+export type Mount =
+  | {
+      type?: "bind" | undefined;
+      /** On the host. A relative path is taken from this process's working directory. */
+      source: string;
+      /** Absolute, in the container. */
+      destination: string;
+      /** Default: false. */
+      readOnly?: boolean | undefined;
+    }
+  | {
+      type: "tmpfs";
+      destination: string;
+      /** Bytes it may grow to; they count as the container's memory. Default: half of the machine's memory. */
+      size?: number | undefined;
+    };
+
+/** Where the container's network is: nowhere but loopback, the host's, or a network namespace that is there already. */
+export type Network = "none" | "host" | { path: string };
+
+export interface User {
+  /** Default: 0. */
+  uid?: number | undefined;
+  /** Default: 0. */
+  gid?: number | undefined;
+  additionalGids?: number[] | undefined;
+}
+
+/** A container in a few words; {@link buildSpec} makes an OCI runtime specification of it. */
+export interface SpecOptions {
+  /** The folder that becomes the container's root. A relative path is taken from this process's working directory. */
+  rootfs: string;
+  /** The command. It is looked up on the PATH of `env`. */
+  args: readonly string[];
+  /** Default: a usual PATH, and with a terminal TERM=xterm; they are added where they are missing. */
+  env?: Environment | undefined;
+  /** Its working directory. Default: "/". */
+  cwd?: string | undefined;
+  user?: User | undefined;
+  /** Beside /proc, /dev, /dev/pts, /dev/shm, /dev/mqueue, /sys (read-only) and an empty /tmp. */
+  mounts?: readonly Mount[] | undefined;
+  limits?: ResourceLimits | undefined;
+  /** Default: the container's id. */
+  hostname?: string | undefined;
+  /** Default: "none". */
+  network?: Network | undefined;
+  /** Whether the root is read-only. Default: true, so that many containers can share one. */
+  readOnly?: boolean | undefined;
+  /** Gives the process a terminal: there is no stderr then. */
+  terminal?: boolean | undefined;
+  /** With or without "CAP_". Default: AUDIT_WRITE, KILL and NET_BIND_SERVICE, as runc has it. */
+  capabilities?: readonly string[] | undefined;
+  /** Whether set-user-id programs give no more rights. Default: true. */
+  noNewPrivileges?: boolean | undefined;
+  /** Has the last word on the specification: for everything that these options do not cover. */
+  customize?: ((spec: Spec) => void) | undefined;
+}
+
+/** As much of the OCI runtime specification as the builder sets; what else it has can be added by `customize`. */
+export interface Spec {
+  ociVersion: string;
+  process: {
+    terminal: boolean;
+    user: { uid: number; gid: number; additionalGids?: number[] };
+    args: string[];
+    env: string[];
+    cwd: string;
+    capabilities: Record<"bounding" | "effective" | "permitted", string[]>;
+    noNewPrivileges: boolean;
+    [field: string]: unknown;
+  };
+  root: { path: string; readonly: boolean };
+  hostname?: string;
+  mounts: { destination: string; type?: string; source?: string; options?: string[] }[];
+  linux: {
+    namespaces: { type: string; path?: string }[];
+    resources: Record<string, unknown>;
+    maskedPaths: string[];
+    readonlyPaths: string[];
+    [field: string]: unknown;
+  };
+  [field: string]: unknown;
+}
+
+/** What nearly every program expects, as `runc spec` has it. */
+const systemMounts: Spec["mounts"] = [
+  { destination: "/proc", type: "proc", source: "proc" },
+  {
+    destination: "/dev",
+    type: "tmpfs",
+    source: "tmpfs",
+    options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+  },
+  {
+    destination: "/dev/pts",
+    type: "devpts",
+    source: "devpts",
+    options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+  },
+  {
+    destination: "/dev/shm",
+    type: "tmpfs",
+    source: "shm",
+    options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+  },
+  { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"] },
+  { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
+  { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "mode=1777"] },
+];
+
+/**
+ * An OCI runtime specification, 1.0: namespaces of its own, no devices but the usual ones, few capabilities.
+ *
+ * @throws TypeError or RangeError, with the option's name and value, for what makes no sense.
+ * @example
+ * const spec = buildSpec({ rootfs: "/srv/rootfs", args: ["sh", "-c", "echo hi"], limits: { memory: 64 << 20 } });
+ */
+export function buildSpec(options: SpecOptions): Spec {
+  const { rootfs, args, cwd = "/", user = {}, terminal = false, network = "none" } = options;
+  if (rootfs === "") throw new TypeError("rootfs cannot be empty");
+  if (args.length === 0 || args[0] === "") throw new TypeError("args must name a command");
+  requireAbsolute("cwd", cwd);
+  const capabilities = (options.capabilities ?? ["AUDIT_WRITE", "KILL", "NET_BIND_SERVICE"]).map(capability);
+  const spec: Spec = {
+    ociVersion: "1.0.2",
+    process: {
+      terminal,
+      user: {
+        uid: id("uid", user.uid),
+        gid: id("gid", user.gid),
+        ...(user.additionalGids && { additionalGids: user.additionalGids.map((gid) => id("additionalGids", gid)) }),
+      },
+      args: [...args],
+      env: environmentList(options.env, terminal),
+      cwd,
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      noNewPrivileges: options.noNewPrivileges ?? true,
+    },
+    root: { path: resolve(rootfs), readonly: options.readOnly ?? true },
+    ...(options.hostname !== undefined && { hostname: options.hostname }),
+    mounts: [...systemMounts.map((mount) => ({ ...mount })), ...(options.mounts ?? []).map(toOciMount)],
+    linux: {
+      namespaces: [
+        ...["pid", "ipc", "uts", "mount"].map((type) => ({ type })),
+        ...(network === "host" ? [] : [networkNamespace(network)]),
+      ],
+      resources: { devices: [{ allow: false, access: "rwm" }], ...toLinuxResources(options.limits ?? {}) },
+      maskedPaths: [
+        "/proc/acpi",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/sys/firmware",
+      ],
+      readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+    },
+  };
+  options.customize?.(spec);
+  return spec;
+}
+
+function networkNamespace(network: Exclude<Network, "host">): { type: string; path?: string } {
+  if (network === "none") return { type: "network" };
+  if (typeof network !== "object")
+    throw new TypeError(`network must be "none", "host" or { path }, not ${JSON.stringify(network)}`);
+  requireAbsolute("network.path", network.path);
+  return { type: "network", path: network.path };
+}
+
+function toOciMount(mount: Mount): Spec["mounts"][number] {
+  const { destination } = mount;
+  requireAbsolute("a mount's destination", destination);
+  if (mount.type === "tmpfs") {
+    const { size } = mount;
+    if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
+      throw new RangeError(`size of the mount ${destination} must be a positive number of bytes, not ${size}`);
+    const options = ["nosuid", "nodev", "mode=1777", ...(size === undefined ? [] : [`size=${size}`])];
+    return { destination, type: "tmpfs", source: "tmpfs", options };
+  }
+  if (!mount.source) throw new TypeError(`the mount ${destination} has no source`);
+  return {
+    destination,
+    type: "bind",
+    source: resolve(mount.source),
+    options: ["rbind", "nosuid", "nodev", mount.readOnly ? "ro" : "rw"],
+  };
+}
+
+function capability(name: string): string {
+  const full = name.toUpperCase().replace(/^(?:CAP_)?/, "CAP_");
+  if (!/^CAP_[A-Z_]+$/.test(full)) throw new TypeError(`"${name}" is no name of a capability`);
+  return full;
+}
+
+function id(name: string, value = 0): number {
+  if (Number.isInteger(value) && value >= 0 && value <= 0xffffffff) return value;
+  throw new RangeError(`user.${name} must be a user or group id, not ${value}`);
+}
+
+function requireAbsolute(name: string, path: string): void {
+  if (!isAbsolute(path)) throw new TypeError(`${name} must be an absolute path, not "${path}"`);
+}
