@@ -1,0 +1,45 @@
+// 50 untrusted programs, 10 at a time, each with limits and a timeout: `node scripts/run-typescript.mjs examples/sandboxes.ts ROOTFS`.
+import { connect, RunError } from "containerd-ts";
+
+const rootfs = process.argv[2] ?? "/srv/rootfs";
+
+/** What people upload to a service that runs their code. */
+const programs = [
+  "echo $((6 * 7))",
+  "echo broken >&2; exit 3",
+  "sleep 1000",
+  "x=0123456789abcdef; while :; do x=$x$x$x$x; done",
+  "wc -c",
+];
+
+await using client = connect();
+
+async function judge(program: string): Promise<string> {
+  try {
+    const { stdout, stderr, status, oomKilled } = await client.run({
+      rootfs,
+      args: ["sh", "-c", program],
+      input: "some input\n",
+      timeout: 3000,
+      limits: { memory: 16 << 20, cpu: 0.5, pids: 16 },
+      user: { uid: 65534, gid: 65534 },
+      capabilities: [],
+    });
+    return oomKilled ? "out of memory" : `status ${status}: ${(stdout + stderr).trim()}`;
+  } catch (error) {
+    if (error instanceof RunError) return error.reason === "timeout" ? "timed out" : "printed too much";
+    throw error;
+  }
+}
+
+const waiting = Array.from({ length: 50 }, (_, index) => index);
+const verdicts = new Map<string, number>();
+const worker = async () => {
+  for (let index = waiting.shift(); index !== undefined; index = waiting.shift()) {
+    const program = programs[index % programs.length]!;
+    const line = `${program}\n  ${await judge(program)}`;
+    verdicts.set(line, (verdicts.get(line) ?? 0) + 1);
+  }
+};
+await Promise.all(Array.from({ length: 10 }, worker));
+for (const [line, count] of verdicts) console.log(`${count} × ${line}`);

@@ -1,0 +1,125 @@
+/** The programs in examples/, each run to its end. */
+import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startContainer } from "../harness/container.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { repository, unpackedProgram } from "../harness/paths.js";
+import { sharedRootfs } from "../harness/rootfs.js";
+import { runProgram, startProgram } from "./typescript-program.js";
+
+let daemon: TestDaemon;
+beforeAll(async () => {
+  daemon = await startDaemon();
+});
+afterAll(async () => {
+  await daemon[Symbol.asyncDispose]();
+});
+
+/** Neither the daemon nor the private directory, where programs have their temporary files, has anything of it. */
+async function expectClean(): Promise<void> {
+  await daemon.expectNothingLeft();
+  expect(readdirSync(daemon.dir).filter((name) => /^(ctr-|checkpoints-)/.test(name))).toEqual([]);
+}
+
+test("every example has a test here", () => {
+  const examples = readdirSync(join(repository, "examples"));
+  expect(examples.sort()).toEqual(["checkpoint.ts", "events.ts", "hello.ts", "sandboxes.ts", "shell.ts", "stats.ts"]);
+});
+
+test("hello", async () => {
+  const output = await runProgram(daemon, { file: "examples/hello.ts" }, [sharedRootfs()]);
+  expect(output).toBe("Hello from my-first-container\nexit status 0\n");
+  await expectClean();
+});
+
+test("shell: a terminal of its own, and the exit status", async () => {
+  using program = await startProgram(daemon, { file: "examples/shell.ts" }, [sharedRootfs()]);
+  await program.printed("# ");
+  program.child.stdin!.write("tty; echo $((6*7))\r");
+  await program.printed("/dev/pts/0\r\n42\r\n");
+  program.child.stdin!.write("exit 5\r");
+  expect((await program.result).status).toBe(5);
+  await expectClean();
+});
+
+test("shell on a real terminal has its size", async () => {
+  // script(1) gives it a terminal.
+  const script = spawn(
+    "script",
+    [
+      "-qec",
+      `stty cols 91 rows 17; ${process.execPath} scripts/run-typescript.mjs examples/shell.ts ${sharedRootfs()}`,
+      "/dev/null",
+    ],
+    {
+      cwd: repository,
+      env: { PATH: process.env.PATH, TMPDIR: daemon.dir, CONTAINERD_ADDRESS: daemon.listen, TERM: "xterm" },
+      stdio: "pipe",
+    },
+  );
+  try {
+    let output = "";
+    script.stdout.on("data", (chunk) => {
+      output += chunk;
+    });
+    const ended = new Promise((resolve) => script.once("close", resolve));
+    await expect.poll(() => output, { timeout: 30_000 }).toContain("# ");
+    script.stdin.write("stty size; exit 4\r");
+    await expect.poll(() => output, { timeout: 10_000 }).toContain("17 91");
+    expect(await ended).toBe(4);
+  } finally {
+    script.kill("SIGKILL");
+  }
+  await expectClean();
+});
+
+test("50 sandboxes with limits and timeouts", { timeout: 120_000 }, async () => {
+  const output = await runProgram(daemon, { file: "examples/sandboxes.ts" }, [sharedRootfs()]);
+  expect(output.match(/^10 × .*\n {2}.*$/gm)?.map((entry) => entry.split("\n  ")[1])).toEqual(
+    expect.arrayContaining(["status 0: 42", "status 3: broken", "timed out", "out of memory", "status 0: 11"]),
+  );
+  expect(output.match(/^10 × /gm)).toHaveLength(5);
+  await expectClean();
+});
+
+test("follow events, across a restart of the daemon", async () => {
+  using program = await startProgram(daemon, { file: "examples/events.ts" }, [daemon.id("seen")]);
+  using first = await startContainer(daemon, { name: "seen", args: ["sh", "-c", "exit 3"] });
+  await program.printed(`${first.id} init: exit with status 3`);
+  await daemon.restart({ kill: true });
+  using second = await startContainer(daemon, { name: "seen", args: ["sh", "-c", "exit 4"] });
+  await program.printed(`${second.id} init: exit with status 4`);
+  program.child.kill("SIGTERM");
+  const { status, stdout } = await program.result;
+  expect(status).toBe(0);
+  const events = stdout.split("\n").filter((line) => line.includes(first.id));
+  expect(events.map((line) => line.split(": ").at(-1))).toEqual([
+    "start-container",
+    "exit with status 3",
+    "start-container",
+    "exit with status 4",
+  ]);
+  await expectClean();
+});
+
+test("stats chart", async () => {
+  const output = await runProgram(daemon, { file: "examples/stats.ts" }, [sharedRootfs(), "3"]);
+  const lines = output.trim().split("\n");
+  expect(lines.length).toBeGreaterThan(4);
+  for (const line of lines)
+    expect(line).toMatch(/^cpu [█·]{20} +\d+ % {2}memory [█·]{20} +\d+\.\d MiB {2}processes \d+$/);
+  expect(Math.max(...lines.map((line) => Number(/(\d+) %/.exec(line)?.[1])))).toBeGreaterThan(10);
+  await expectClean();
+});
+
+const criu = unpackedProgram("criu");
+
+test.skipIf(!criu)(`checkpoint and restore${criu ? "" : " (skipped: no criu)"}`, async () => {
+  const output = await runProgram(daemon, { file: "examples/checkpoint.ts" }, [sharedRootfs()]);
+  const [, before, after] = /^counted to (\d+)\nsaved, and ended\nrestored, counted on to (\d+)\n$/.exec(output) ?? [];
+  expect(Number(before)).toBe(10);
+  expect(Number(after)).toBeGreaterThanOrEqual(20);
+  await expectClean();
+});
