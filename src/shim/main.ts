@@ -2,32 +2,22 @@
  * containerd-shim <id> <bundle> <runtime>: holds one process of a container. Runs in the process directory; see
  * docs/shim.md.
  */
-import {
-  type Assignment,
-  alreadyLogged,
-  create,
-  deleteContainer,
-  endsItsNamespace,
-  isAbandoned,
-  killAll,
-  start,
-} from "./container";
+
 import { openControl } from "./control";
-import { reserveExitStatus, writeExitStatus } from "./exit-status";
+import { type Assignment, abandon, alreadyLogged, create, isAbandoned, start } from "./creation";
+import { endsItsNamespace, finish } from "./exit";
+import { reserveExitStatus } from "./exit-status";
 import { logError, openLog } from "./log";
 import { openLoop, runUntil } from "./loop";
 import { readProcessState } from "./process-state";
 import { startReaper } from "./reaper";
 import { findRuntime } from "./runtime";
 import { openStartChannel, takeChannelDescriptor } from "./start-channel";
-import { closeStdin, closeStdio, drain, openStdio, resize, type Stdio } from "./stdio";
+import { closeStdin, openStdio, resize, type Stdio } from "./stdio";
 import * as sys from "./syscalls";
 
 /** How long the reader of an output FIFO may take, in ms. */
 const defaultFifoLimit = 15_000;
-/** How long strangers may keep the output of a container open after it has been killed, in ms. */
-const strangersLimit = 10_000;
-
 /** Makes the process a shim: named, in its own session, deaf to signals, heir of its descendants' orphans. */
 function becomeShim(): void {
   sys.setName("containerd-shim");
@@ -75,21 +65,17 @@ function prepare(id: string, bundle: string, runtime: string): Assignment {
 
 function serve(id: string, bundle: string, runtime: string): void {
   const assignment = prepare(id, bundle, runtime);
-  const { state, stdio, channel } = assignment;
   const child = create(assignment);
   // A daemon without a channel runs `start` itself, perhaps still does when the process has ended: kill there in any
   // case, as its own shim would, so that the container is not deleted under its hands.
-  const endsAlone = channel !== undefined && endsItsNamespace(child.pid);
-  const runs = start(assignment, child);
-  if (runs) {
+  const endsAlone = assignment.channel !== undefined && endsItsNamespace(child.pid);
+  if (start(assignment, child)) {
     sys.releaseMemory();
     runUntil(() => child.status !== undefined);
+    finish(assignment, child, endsAlone);
+  } else {
+    abandon(assignment, child);
   }
-  if (child.status !== undefined) writeExitStatus(child.status);
-  if (runs && !state.exec && !endsAlone) killAll(id);
-  drain(stdio, state.exec ? undefined : strangersLimit);
-  if (runs && !state.exec) deleteContainer(id);
-  closeStdio(stdio);
 }
 
 /** The whole program; its exit code. Whoever loads this file calls it, so that what only loading needed can go. */

@@ -5,6 +5,9 @@ import type { ProcessState } from "./process-state";
 import { type Child, expect } from "./reaper";
 import * as sys from "./syscalls";
 
+/** How long a call that cleans up may take, in ms: a hanging runtime must not hold an exit for ever. */
+export const cleanUpLimit = 30_000;
+
 /** What a finished call left: its status and what it printed. */
 export interface CallResult {
   readonly status: number;

@@ -334,6 +334,62 @@ describe("input", () => {
     expect(shim.exitStatus).toBe("0");
   });
 
+  test("pieces of any size, at any pace, arrive whole and in order", async () => {
+    const stdin = sandbox.fifo("stdin");
+    const stdout = sandbox.fifo("stdout");
+    const id = sandbox.id();
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["cat"]), { stdin, stdout });
+    const reader = new SlowReader(stdout);
+    await shim.start();
+    const seed = Number(process.env.SHIMTEST_SEED ?? Date.now() % 1e9);
+    console.log(`seed ${seed}`);
+    let state = seed;
+    const random = (limit: number) => {
+      state = (state * 1103515245 + 12345) % 2 ** 31;
+      return Math.floor((state / 2 ** 31) * limit);
+    };
+    const writer = openSync(stdin, constants.O_WRONLY | constants.O_NONBLOCK);
+    const sent = createHash("sha256");
+    const received = createHash("sha256");
+    let [sentLength, receivedLength, rest] = [0, 0, Buffer.alloc(0)];
+    const deadline = Date.now() + 15_000;
+    const write = () => {
+      if (rest.length === 0)
+        rest = Buffer.alloc(1 + random([10, 1000, 20_000, 200_000][random(4)]!), `${random(1e9)} `);
+      try {
+        const count = writeSync(writer, rest);
+        sent.update(rest.subarray(0, count));
+        sentLength += count;
+        rest = rest.subarray(count);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      }
+    };
+    const read = () => {
+      const chunk = reader.read();
+      if (!chunk) return;
+      received.update(chunk);
+      receivedLength += chunk.length;
+    };
+    while (Date.now() < deadline - 10_000) {
+      const [writes, reads] = [random(20), random(20)];
+      for (let i = 0; i < writes; i++) write();
+      for (let i = 0; i < reads; i++) read();
+      if (random(50) === 0) await sleep(random(20));
+    }
+    closeSync(writer);
+    shim.control("0 0 0");
+    while (receivedLength < sentLength && Date.now() < deadline) {
+      read();
+      await sleep(0);
+    }
+    expect(receivedLength).toBe(sentLength);
+    expect(received.digest("hex")).toBe(sent.digest("hex"));
+    expect(sentLength).toBeGreaterThan(1 << 20);
+    reader.close();
+    await shim.end();
+  });
+
   test("more input than any pipe holds", async () => {
     const stdin = sandbox.fifo("stdin");
     const { shim, output } = await cat({ stdin, stdout: sandbox.fifo("stdout") });

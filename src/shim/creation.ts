@@ -1,11 +1,12 @@
-/** The container or exec that this shim is for, and what the runtime is asked to do with it. */
+/** From process.json to a running process: creating it, starting it when the daemon says so, and undoing that. */
+import { writeExitStatus } from "./exit-status";
 import { logError, logWarning } from "./log";
 import { runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
 import { adopt, type Child, isOurs, killChildren } from "./reaper";
-import { type CallResult, call, creationArgs, startCreation } from "./runtime";
+import { call, cleanUpLimit, creationArgs, startCreation } from "./runtime";
 import { closeStartChannel, type StartChannel, send } from "./start-channel";
-import { attachConsole, closeChildEnds, type Stdio } from "./stdio";
+import { attachConsole, closeChildEnds, closeStdio, drain, type Stdio } from "./stdio";
 import * as sys from "./syscalls";
 
 /** What the shim was started for. */
@@ -23,8 +24,6 @@ export const alreadyLogged = "";
 
 /** How long what nobody waits for any more may still take, in ms. */
 const abandonedLimit = 3_000;
-/** How long a call that cleans up may take, in ms: a hanging runtime must not hold an exit for ever. */
-const cleanUpLimit = 30_000;
 
 /**
  * Whether nobody waits for the process any more: the daemon has called its start off; or it is dead, and nobody will ever say `start`.
@@ -102,6 +101,13 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
   killChildren();
 }
 
+/** Ends the work for a process whose start was undone. A daemon that took the directory over meanwhile sees an exit. */
+export function abandon(assignment: Assignment, child: Child): void {
+  if (child.status !== undefined) writeExitStatus(child.status);
+  drain(assignment.stdio, abandonedLimit);
+  closeStdio(assignment.stdio);
+}
+
 /**
  * Tells the daemon and starts the process when it says so.
  *
@@ -126,7 +132,7 @@ export function start(assignment: Assignment, child: Child): boolean {
     lastName = nameOf(child);
   };
   runUntil(() => channel.startRequested || isAbandoned(state, channel));
-  if (!channel.startRequested) {
+  if (!channel.startRequested || channel.cancelled) {
     undo(assignment, child);
     return false;
   }
@@ -161,32 +167,4 @@ function quote(text: string): string {
     return string.format("\\x%02x", string.byte(char));
   });
   return `"${quoted}"`;
-}
-
-/**
- * Whether the end of this process is the end of its pid namespace: then the kernel has killed all the others. It must
- * be the first process of a namespace below ours.
- */
-export function endsItsNamespace(pid: number): boolean {
-  const status = sys.readFile(`/proc/${pid}/status`);
-  if (typeof status === "number") return false;
-  const [pids] = string.match(status, "\nNSpid:([^\n]*)");
-  if (pids === undefined) return false;
-  const [inner] = string.match(pids, "%d+%s+(%d+)%s*$");
-  return inner === "1";
-}
-
-/** Kills what is left of the container after its init. */
-export function killAll(id: string): void {
-  complain("kill", call(["kill", "--all", id, "SIGKILL"], cleanUpLimit));
-}
-
-/** Has the runtime forget the container. After a checkpoint it has done so already, which the second call accepts. */
-export function deleteContainer(id: string): void {
-  if (call(["delete", id], cleanUpLimit).status === 0) return;
-  complain("delete", call(["delete", "--force", id], cleanUpLimit));
-}
-
-function complain(what: string, result: CallResult): void {
-  if (result.status !== 0) logWarning(`${what}: exit status ${result.status}: ${result.output}`);
 }
