@@ -11,7 +11,8 @@ import { serverVersion } from "./version.js";
 
 /** A gRPC server with the API and the health service, bound to nothing yet. */
 export function createServer(context: ApiContext, version: string): Server {
-  const server = new Server({ interceptors: [plainStatusMessages] });
+  // channelz keeps books on every call for an introspection service that is not served here.
+  const server = new Server({ interceptors: [plainStatusMessages], "grpc.enable_channelz": 0 });
   const api: APIServer = {
     getServerVersion: (_call, respond) => respond(null, serverVersion(version)),
     createContainer: unary(context, createContainer),
