@@ -42,6 +42,11 @@ describe("flags", () => {
     });
   });
 
+  test("a duration that no timer can wait for is the longest that one can", () => {
+    const flags = parseFlags(["--start-timeout", "10000h", "--metrics-interval", "2562047h"]);
+    expect(flags).toMatchObject({ startTimeout: 2_147_483_647, metricsInterval: 2_147_483_647 });
+  });
+
   test("several addresses, instead of the default one", () => {
     expect(parseFlags(["-l", "unix:///a.sock", "--listen=fd://", "-l", "tcp://:1"]).listen).toEqual([
       "unix:///a.sock",

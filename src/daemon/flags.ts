@@ -6,6 +6,9 @@ import { version } from "./version.js";
 const logLevels = ["debug", "info", "warn", "error", "fatal", "panic"] as const;
 const logFormats = ["text", "json"] as const;
 
+/** In ms, 24 days: a longer timer of Node ends at once. */
+const LONGEST = 2 ** 31 - 1;
+
 const defaultListen = ["unix:///run/containerd/containerd.sock"];
 
 /** What the daemon was told on its command line. Durations in ms. */
@@ -126,7 +129,7 @@ function oneOf<T extends string>(values: readonly T[]) {
 function duration(text: string): number {
   const milliseconds = parseGoDuration(text);
   if (milliseconds < 0) throw new InvalidArgumentError("A duration can't be negative.");
-  return milliseconds;
+  return Math.min(milliseconds, LONGEST);
 }
 
 function count(text: string): number {

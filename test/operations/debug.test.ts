@@ -86,8 +86,8 @@ test("a CPU profile taken under load is what DevTools and speedscope open, and s
   const functions = new Set(profile.nodes.map(({ callFrame }) => callFrame.functionName));
   expect(functions.has("readState")).toBe(true);
   const idle = profile.nodes.find(({ callFrame }) => callFrame.functionName === "(idle)");
-  const samplesIdle = profile.samples.filter((id) => id === idle?.id).length;
-  expect(samplesIdle / profile.samples.length).toBeLessThan(0.9);
+  // How many there are depends on what else the machine is at.
+  expect(profile.samples.filter((id) => id !== idle?.id).length).toBeGreaterThan(20);
 });
 
 test("one profile at a time; one that nobody waits for any more ends", async () => {
@@ -175,6 +175,28 @@ test("SIGUSR1 opens no inspector, however early it comes", async () => {
   await sleep(500);
   expect(daemon.log).not.toMatch(/Debugger listening|inspector/i);
   expect(listeningPorts().has(INSPECTOR_PORT)).toBe(open);
+});
+
+/** SIGUSR1 in the SigCgt mask of /proc/<pid>/status: bit 9 of the last three hexadecimal digits. */
+function catchesSigusr1(pid: number): boolean {
+  const digits = /^SigCgt:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
+  return (Number.parseInt(digits.slice(-3), 16) & 0x200) !== 0;
+}
+
+test("an inspector that SIGUSR1 has opened before the daemon's own code ran is closed", async () => {
+  await using daemon = await startDaemon();
+  const open = listeningPorts().has(INSPECTOR_PORT);
+  for (let round = 0; round < 3; round++) {
+    await daemon.stop();
+    daemon.spawn();
+    // Node has its handler now, the daemon not yet.
+    await eventually(() => catchesSigusr1(daemon.pid), { interval: 1 });
+    process.kill(daemon.pid, "SIGUSR1");
+    await eventually(() => daemon.api.getServerVersion({}, { timeout: 1000 }), { timeout: 20_000 });
+    await eventually(() => listeningPorts().has(INSPECTOR_PORT) === open);
+    await sleep(200);
+    expect(listeningPorts().has(INSPECTOR_PORT)).toBe(open);
+  }
 });
 
 test("SIGUSR1 tells what every container, operation and wait is doing", async () => {
