@@ -33,6 +33,7 @@ import {
   PADDED,
   PING,
   PRIORITY,
+  preface,
   requestBlock,
   SETTINGS,
   WireClient,
@@ -251,6 +252,20 @@ describe("how a connection is served", () => {
     result.socket.destroy();
     return result;
   }
+
+  test("not at all when it stays silent, or stops in the middle of the preface; one that has begun may take its time", async () => {
+    const path = join(directory, "silent");
+    server = createServer((socket) => openConnection(socket, () => {}, 200)).listen(path);
+    using silent = new WireClient(path);
+    using stuck = new WireClient(path);
+    using begun = new WireClient(path);
+    stuck.send(preface.subarray(0, 10));
+    begun.send(greeting);
+    await eventually(() => silent.closed && stuck.closed, { timeout: 3000 });
+    await sleep(300);
+    expect(begun.closed).toBe(false);
+    server.close();
+  });
 
   test("by the socket itself when its authority is legal", async () => {
     const { socket, connection } = await served("localhost");

@@ -50,6 +50,7 @@ describe("starting", () => {
     expect(remote.adopted).toBe(false);
     expect(pidInFile()).toBe(remote.pid);
     expect(statSync(pidPath()).mode & 0o777).toBe(0o600);
+    expect(statSync(stateDir).mode & 0o777).toBe(0o700);
     const command = procFile(remote.pid, "cmdline").split("\0").slice(2, -1);
     expect(command).toEqual([
       "-l",

@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import { Opening } from "./opening.js";
 import { PatchedSocket } from "./patched-socket.js";
 
-/** In ms: a client that has not even begun to speak HTTP/2 by then is disconnected. */
+/** In ms. */
 const OPENING_TIMEOUT = 30_000;
 
 /** An empty SETTINGS frame (RFC 9113, 6.5). */
@@ -17,10 +17,15 @@ const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
  * nghttp2 sends its own later, which is allowed at any time (RFC 9113, 6.5), and the acknowledgement of ours is kept from it: it would take
  * that for an error.
  * @param serve is called once, unless the client leaves first
+ * @param timeout in ms: a client that is silent for so long before it has begun to speak HTTP/2 is disconnected
  */
-export function openConnection(socket: Socket, serve: (connection: Duplex) => void): void {
+export function openConnection(
+  socket: Socket,
+  serve: (connection: Duplex) => void,
+  timeout: number = OPENING_TIMEOUT,
+): void {
   const opening = new Opening();
-  socket.setTimeout(OPENING_TIMEOUT, () => socket.destroy());
+  socket.setTimeout(timeout, () => socket.destroy());
   const onData = (chunk: Buffer) => {
     const verdict = opening.write(chunk);
     if (verdict === "wait") return;
