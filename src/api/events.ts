@@ -29,6 +29,7 @@ export async function events(
   }
   if (call.cancelled) return;
   const overflow = () => {
+    supervisor.log.warn({ id }, "containerd: event subscriber too slow; it has to resume");
     const details = "too slow: events wait unread; resume from the last timestamp seen";
     fail(
       call,
@@ -36,6 +37,7 @@ export async function events(
     );
   };
   const replay = since === undefined ? [] : supervisor.events.since(since);
+  supervisor.log.debug({ id, storedOnly, replay: replay.length }, "containerd: events subscribed");
   const subscription = new Subscription(
     id,
     replay,

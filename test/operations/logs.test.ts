@@ -49,6 +49,9 @@ test("at debug: every operation, with its duration, and with the error when it f
   await container.kill();
   await container.exit();
   await eventually(() => lines(daemon).some(({ kind }) => kind === "exit"));
+  expect(lines(daemon)).toContainEqual(
+    expect.objectContaining({ level: "debug", msg: "containerd: events subscribed", id: "", storedOnly: false }),
+  );
   const operations = lines(daemon).filter(({ msg }) => msg.startsWith("containerd: operation"));
   for (const [kind, about] of [
     ["start", id],
