@@ -16,6 +16,7 @@ import {
 } from "../../src/proto/containerd.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { openDescriptors } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { eventually, sleep, within } from "../harness/wait.js";
 import { AUTHORITY, FIRST_DYNAMIC, indexed, literal, METHOD_POST, PATH, SCHEME_HTTP } from "./hpack.js";
@@ -222,9 +223,28 @@ test("events flow for as long as the client wants, after an empty DATA frame has
   expect(client.frames.some(({ type, flags }) => type === HEADERS && flags & END_STREAM)).toBe(false);
 });
 
-test("200 connections at once, half of them with a path", async () => {
+test("200 connections at once, half of them with a path, and none is left of them", async () => {
+  await daemon.api.getServerVersion();
+  const before = openDescriptors(daemon.pid).size;
   const answers = await Promise.all(Array.from({ length: 200 }, (_, index) => call(index % 2 ? DOCKER : "localhost")));
   expect(answers).toHaveLength(200);
+  await eventually(() => openDescriptors(daemon.pid).size <= before, { what: "the end of all connections" });
+});
+
+test("a patched connection that vanishes with a stream of events open leaves nothing", async () => {
+  await daemon.api.getServerVersion();
+  const before = openDescriptors(daemon.pid).size;
+  for (const end of ["destroy", "end"] as const) {
+    using client = new WireClient(socketPath);
+    client.send(
+      greeting,
+      frame(HEADERS, END_HEADERS, 1, requestBlock(DOCKER, "/types.API/Events")),
+      frame(DATA, END_STREAM, 1, message()),
+    );
+    await client.waitFor("response headers", ({ type, streamId }) => type === HEADERS && streamId === 1);
+    client.socket[end]();
+    await eventually(() => openDescriptors(daemon.pid).size <= before, { what: `the end after ${end}` });
+  }
 });
 
 describe("how a connection is served", () => {
