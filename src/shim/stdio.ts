@@ -104,10 +104,14 @@ export function openStdio(state: ProcessState, fifoLimit: number, abandoned: () 
     stdinSource = mustOpen(state.stdin, sys.O_RDONLY + sys.O_NONBLOCK);
     if (sys.isPipe(stdinSource)) stdinKeeper = mustOpen(state.stdin, sys.O_WRONLY + sys.O_NONBLOCK);
   }
-  const paths = state.terminal ? [state.stdout] : [state.stdout, state.stderr];
   const targets: OutputTarget[] = [];
-  for (const path of paths) {
-    if (!isNull(path)) targets[targets.length] = { path, fd: -1, keeper: -1 };
+  if (state.terminal) {
+    // Also when nobody wants it: a terminal that is not read stops who writes to it.
+    targets[0] = { path: isNull(state.stdout) ? "/dev/null" : state.stdout, fd: -1, keeper: -1 };
+  } else {
+    for (const path of [state.stdout, state.stderr]) {
+      if (!isNull(path)) targets[targets.length] = { path, fd: -1, keeper: -1 };
+    }
   }
   openTargets(targets, fifoLimit, abandoned);
 
