@@ -32,5 +32,6 @@ export async function run({
     ...(tls && { tls }),
   });
   // The overloads of Client.run are those of this function.
-  return client.run(options as RunOptions & { encoding?: "utf8" });
+  // Awaited here, while the client is open.
+  return await client.run(options as RunOptions & { encoding?: "utf8" });
 }

@@ -1,0 +1,189 @@
+/** `run()`: from the options to the result, with nothing left however it ends. */
+import { readdirSync } from "node:fs";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Client, ContainerdError, connect, RunError, run } from "../../src/client/index.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { sharedRootfs } from "../harness/rootfs.js";
+import { eventually, sleep } from "../harness/wait.js";
+import { runLoad } from "./run-load.js";
+
+let daemon: TestDaemon;
+let client: Client;
+beforeAll(async () => {
+  daemon = await startDaemon();
+  client = connect(daemon.listen);
+});
+afterAll(async () => {
+  client.close();
+  await daemon[Symbol.asyncDispose]();
+});
+
+let count = 0;
+const options = () => ({
+  rootfs: sharedRootfs(),
+  bundleDir: daemon.dir,
+  stdioDir: daemon.dir,
+  id: daemon.id(`run-${count++}`),
+});
+const files = () => readdirSync(daemon.dir).filter((name) => name.startsWith("ctr-"));
+
+async function expectClean(): Promise<void> {
+  expect(files()).toEqual([]);
+  await daemon.expectNothingLeft();
+}
+
+async function failure<T>(promise: Promise<unknown>): Promise<T> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as T;
+  }
+  throw new Error("did not fail");
+}
+
+test("output, status, stats", async () => {
+  const result = await client.run({ ...options(), args: ["sh", "-c", "echo out; echo err >&2; sleep 0.3; exit 7"] });
+  expect(result).toMatchObject({ stdout: "out\n", stderr: "err\n", status: 7, oomKilled: false });
+  expect(result.stats.duration).toBeGreaterThan(250);
+  expect(result.stats.cpuTime).toBeGreaterThan(0);
+  expect(result.stats.memoryPeak).toBeGreaterThan(0);
+  expect(result.stats.last?.pids.current).toBeGreaterThan(0);
+  await expectClean();
+});
+
+test("input: text, bytes, a stream; more than its reader takes", async () => {
+  const bytes = Buffer.alloc(1_000_000, "abc\n");
+  const outputs = await Promise.all([
+    client.run({ ...options(), args: ["cat"], input: "text" }),
+    client.run({ ...options(), args: ["cat"], input: bytes, encoding: "buffer" }),
+    client.run({ ...options(), args: ["wc", "-c"], input: Readable.from([bytes, bytes]) }),
+    client.run({ ...options(), args: ["head", "-c", "3"], input: bytes }),
+    client.run({ ...options(), args: ["cat"] }),
+  ]);
+  const [text, binary, stream, head, none] = outputs;
+  expect(text.stdout).toBe("text");
+  expect(binary.stdout.equals(bytes)).toBe(true);
+  expect(stream.stdout.trim()).toBe("2000000");
+  expect(head).toMatchObject({ stdout: "abc", status: 0 });
+  expect(none.stdout).toBe("");
+  await expectClean();
+});
+
+test("an input that fails fails the run", async () => {
+  const broken = new Error("the disk is on fire");
+  async function* input() {
+    yield "some";
+    throw broken;
+  }
+  expect(await failure(client.run({ ...options(), args: ["cat"], input: input() }))).toBe(broken);
+  await expectClean();
+});
+
+test("timeout: what was printed is kept", async () => {
+  const error = await failure<RunError>(
+    client.run({ ...options(), args: ["sh", "-c", "echo begun; trap '' TERM; sleep 1000"], timeout: 1000 }),
+  );
+  expect(error).toBeInstanceOf(RunError);
+  expect(error).toMatchObject({ reason: "timeout", code: "DEADLINE_EXCEEDED", stdout: "begun\n", stderr: "" });
+  expect(error.message).toBe("the container was killed after its 1000 ms");
+  expect(error.containerId).toMatch(/run-/);
+  await expectClean();
+});
+
+test("abort: at once, during the start, and while it runs", async () => {
+  const reason = new Error("enough");
+  expect(await failure(client.run({ ...options(), args: ["sleep", "1000"], signal: AbortSignal.abort(reason) }))).toBe(
+    reason,
+  );
+  for (const delay of [0, 5, 30, 60, 120, 500]) {
+    const controller = new AbortController();
+    const running = client.run({ ...options(), args: ["sleep", "1000"], signal: controller.signal });
+    running.catch(() => {});
+    await sleep(delay);
+    controller.abort(reason);
+    expect(await failure(running)).toBe(reason);
+    await expectClean();
+  }
+});
+
+test("limits: out of memory is told; too much output ends it", async () => {
+  const args = ["sh", "-c", "x=0123456789abcdef; while :; do x=$x$x$x$x; done"];
+  const greedy = await client.run({ ...options(), args, limits: { memory: 16 << 20, cpu: 0.9, pids: 10 } });
+  expect(greedy).toMatchObject({ oomKilled: true });
+  expect(greedy.status).not.toBe(0);
+  const error = await failure<RunError>(client.run({ ...options(), args: ["yes"], maxOutput: 5000 }));
+  expect(error).toMatchObject({ reason: "output", code: "RESOURCE_EXHAUSTED" });
+  expect(error.stdout).toHaveLength(5000);
+  await expectClean();
+});
+
+test("a command that cannot be run: the runtime's words, code and container", async () => {
+  const own = options();
+  const error = await failure<ContainerdError>(client.run({ ...own, args: ["no-such-command"] }));
+  expect(error).toBeInstanceOf(ContainerdError);
+  expect(error.message).toContain("executable file not found in $PATH");
+  expect(error.containerId).toBe(own.id);
+  expect(await failure(client.run({ ...options(), args: [] }))).toBeInstanceOf(TypeError);
+  await expectClean();
+});
+
+test("what the options say is what the command finds", async () => {
+  const script =
+    "hostname; id -u; id -g; pwd; echo $GREETING; touch /x 2>&1; cat /data/*; cat /proc/self/status | grep CapEff; ls /sys/class/net | tr '\\n' ' '";
+  const { stdout } = await client.run({
+    ...options(),
+    args: ["sh", "-c", script],
+    hostname: "me",
+    user: { uid: 1000, gid: 1001 },
+    cwd: "/tmp",
+    env: { GREETING: "hi", NOTHING: undefined },
+    mounts: [
+      { type: "tmpfs", destination: "/data", size: 1 << 20 },
+      { source: import.meta.filename, destination: "/data/this", readOnly: true },
+    ],
+    capabilities: [],
+  });
+  const lines = stdout.split("\n");
+  expect(lines.slice(0, 6)).toEqual(["me", "1000", "1001", "/tmp", "hi", "touch: /x: Read-only file system"]);
+  expect(stdout).toContain("what the options say is what the command finds");
+  expect(stdout).toMatch(/CapEff:\s+0{16}\n/);
+  expect(lines.at(-1)).toContain("lo");
+  const host = await client.run({ ...options(), args: ["ls", "/sys/class/net"], network: "host" });
+  expect(host.status).toBe(0);
+  const joined = await client.run({
+    ...options(),
+    args: ["readlink", "/proc/self/ns/net"],
+    network: { path: "/proc/self/ns/net" },
+    customize: (spec) => {
+      // The daemon's "self" is the runtime; the namespace of this process is meant.
+      const namespace = spec.linux.namespaces.find(({ type }) => type === "network");
+      namespace!.path = `/proc/${process.pid}/ns/net`;
+    },
+  });
+  expect(joined.status).toBe(0);
+  await expectClean();
+});
+
+test("without a client: a connection for one run", async () => {
+  const { stdout } = await run({ ...options(), address: daemon.listen, args: ["echo", "alone"] });
+  expect(stdout).toBe("alone\n");
+});
+
+test("the daemon is killed and started again meanwhile", async () => {
+  const running = client.run({ ...options(), args: ["sh", "-c", "echo before; cat; exit 6"], input: slow() });
+  async function* slow() {
+    yield "first\n";
+    await eventually(async () => (await client.containers.list()).length === 1);
+    await daemon.restart({ kill: true });
+    yield "last\n";
+  }
+  expect(await running).toMatchObject({ stdout: "before\nfirst\nlast\n", status: 6 });
+  await expectClean();
+});
+
+test("100 runs, 20 at a time, with random aborts and timeouts", { timeout: 120_000 }, async () => {
+  const { wrong, outcomes } = await runLoad(daemon, { runs: 100, parallel: 20, seed: Date.now() % 1e6 });
+  expect(wrong).toEqual([]);
+  expect(Object.values(outcomes).reduce((sum, part) => sum + part, 0)).toBe(100);
+});
