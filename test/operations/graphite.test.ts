@@ -1,9 +1,13 @@
 /** Graphite: every byte that it gets is of its plaintext protocol, and nothing it does can hold up the daemon. */
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon } from "../harness/daemon.js";
+import { findProgram } from "../harness/paths.js";
 import { openDescriptors } from "../harness/processes.js";
 import { eventually, sleep } from "../harness/wait.js";
 
@@ -64,6 +68,17 @@ class Graphite {
   last(path: string): number | undefined {
     return this.samples.at(-1)?.find((line) => line.path === path)?.value;
   }
+}
+
+/** A port of 127.0.0.1 that nobody listens on just now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 let servers: Graphite[] = [];
@@ -169,6 +184,55 @@ test("a server that never reads costs one connection at a time, and no call wait
   expect(slowest).toBeLessThan(500);
   expect(toServer()).toBeLessThanOrEqual(before + 1);
   expect((await daemon.stop()).code).toBe(0);
+});
+
+test.skipIf(!findProgram("carbon-cache"))("a real carbon stores every series", async () => {
+  await using daemon = await startDaemon();
+  const dir = join(daemon.dir, "carbon");
+  for (const name of ["conf", "log", "storage/whisper"]) mkdirSync(join(dir, name), { recursive: true });
+  const ports = await Promise.all([0, 1, 2].map(freePort));
+  writeFileSync(
+    join(dir, "conf/carbon.conf"),
+    `[cache]
+STORAGE_DIR = ${dir}/storage/
+LOCAL_DATA_DIR = ${dir}/storage/whisper/
+CONF_DIR = ${dir}/conf/
+LOG_DIR = ${dir}/log/
+PID_DIR = ${dir}/
+USER =
+MAX_CREATES_PER_MINUTE = inf
+ENABLE_TAGS = False
+LINE_RECEIVER_INTERFACE = 127.0.0.1
+LINE_RECEIVER_PORT = ${ports[0]}
+PICKLE_RECEIVER_INTERFACE = 127.0.0.1
+PICKLE_RECEIVER_PORT = ${ports[1]}
+CACHE_QUERY_INTERFACE = 127.0.0.1
+CACHE_QUERY_PORT = ${ports[2]}
+`,
+  );
+  writeFileSync(join(dir, "conf/storage-schemas.conf"), "[all]\npattern = .*\nretentions = 1s:1h\n");
+  const options = [`--config=${dir}/conf/carbon.conf`, `--logdir=${dir}/log/`, `--pidfile=${dir}/pid`, "--nodaemon"];
+  const carbon = spawn("carbon-cache", [...options, "start"], { stdio: "ignore" });
+  try {
+    await using sender = await startDaemon({
+      flags: ["--graphite-address", `127.0.0.1:${ports[0]}`, "--metrics-interval", "1s"],
+    });
+    const series = join(dir, "storage/whisper/metrics");
+    const fetched = (path: string) =>
+      spawnSync("whisper-fetch", [`--from=${Math.floor(Date.now() / 1000) - 30}`, "--drop=nulls", join(series, path)], {
+        encoding: "utf8",
+      }).stdout;
+    await sender.api.state();
+    await eventually(() => / 1\.0+$|\t1\.0+$/m.test(fetched("tasks/count.wsp")), { timeout: 30_000, interval: 200 });
+    expect(fetched("memory-used/value.wsp")).toMatch(/\t[1-9]\d{7,}\.0/);
+    await eventually(
+      () =>
+        readdirSync(series, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".wsp")).length ===
+        70,
+    );
+  } finally {
+    carbon.kill("SIGKILL");
+  }
 });
 
 test.each(["nonsense", "host", "host:0", "host:99999", ":2003"])("address %j is refused", async (address) => {
