@@ -39,6 +39,9 @@ const PATIENCE = 10_000;
 /** In ms: how often an exec that was called off is looked at while its runtime call ends. */
 const ABANDON_INTERVAL = 20;
 
+/** In ms: a shim that has closed its end of the start channel is about to end, or else it never will. */
+const DEAF_PATIENCE = 200;
+
 export interface ContainerOptions {
   id: string;
   bundle: string;
@@ -283,10 +286,15 @@ export class Container {
     const { shim } = process;
     if (shim !== undefined) {
       shim.cancel();
-      if (shim.child.running && this.shim.own) await Promise.race([shim.child.exited, delay(patience)]);
+      if (shim.child.running && this.shim.own) {
+        // One that was ready at the same moment goes on with the container and never hears of it.
+        const missed = shim.deaf.then(() => delay(Math.min(patience, DEAF_PATIENCE)));
+        await Promise.race([shim.child.exited, missed, delay(patience)]);
+      }
       const killed = shim.child.running;
       shim.child.kill();
       const status = await shim.child.exited;
+      shim.release();
       // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
       if (killed || status > 128 || readPidFile(process.directory) !== undefined) await this.deleteFromRuntime();
     }
@@ -306,6 +314,12 @@ export class Container {
       // Hanging or gone: there is nothing more to be done here.
     }
     await removeAbandonedCgroups(await this.#cgroupsPath());
+  }
+
+  /** As {@link deleteFromRuntime}, for a container whose shim has most likely done so. */
+  async deleteRestFromRuntime(): Promise<void> {
+    const state = await this.runtime.state(this.id, { signal: AbortSignal.timeout(DELETE_TIMEOUT) });
+    if (state !== undefined) await this.deleteFromRuntime();
   }
 
   /** Where the runtime puts its cgroups. */

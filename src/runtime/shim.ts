@@ -28,6 +28,8 @@ export interface Shim {
   cancel(): void;
   /** The start is over: what was needed only for it is closed. The shim goes on. */
   release(): void;
+  /** Resolves when the shim has closed its end: for it the start is over, and no {@link cancel} reaches it any more. */
+  readonly deaf: Promise<void>;
 }
 
 interface LaunchOptions {
@@ -72,6 +74,8 @@ class OwnShim implements Shim {
   #channel: number | undefined;
   readonly #received: string[] = [];
   #wake: () => void = () => {};
+  readonly deaf: Promise<void>;
+  #hungUp: () => void = () => {};
 
   static async launch(options: LaunchOptions, path: string, argv: string[]): Promise<OwnShim> {
     const [ours, theirs] = makeSeqPacketPair();
@@ -97,6 +101,9 @@ class OwnShim implements Shim {
     this.#directory = options.directory;
     this.#epoll = options.epoll;
     this.#channel = channel;
+    this.deaf = new Promise((resolve) => {
+      this.#hungUp = resolve;
+    });
     options.epoll.add(channel, EPOLLIN, () => this.#receive(channel));
   }
 
@@ -120,7 +127,6 @@ class OwnShim implements Shim {
 
   cancel(): void {
     this.#send("cancel");
-    this.release();
   }
 
   #send(message: string): void {
@@ -146,6 +152,7 @@ class OwnShim implements Shim {
       if (message === undefined) break;
       if (message === "") {
         this.release();
+        this.#hungUp();
         break;
       }
       this.#received.push(message);
@@ -173,6 +180,7 @@ const PID_FILE_INTERVAL = 2;
 /** A shim that knows the process directory only, such as the Go one. */
 class ForeignShim implements Shim {
   readonly child: Child;
+  readonly deaf = Promise.resolve();
   readonly #directory: string;
   readonly #containerId: string;
   readonly #runtime: OciRuntime;

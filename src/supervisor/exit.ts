@@ -36,6 +36,9 @@ export async function followExit(
       if (status === undefined) {
         operation.doing = "ending the process of a dead shim";
         status = await outliveShim(supervisor, container, process);
+      } else if (process.id === INIT && !(await cleanedUp(process))) {
+        operation.doing = "cleaning up for a dead shim";
+        await container.deleteRestFromRuntime();
       }
       if (process.id === INIT) await exitContainer(supervisor, container, process, status, operation);
       else exitExec(supervisor, container, process, status);
@@ -44,6 +47,11 @@ export async function followExit(
   } catch (error) {
     supervisor.log.error({ id: container.id, pid: process.id, error: errorText(error) }, "containerd: process exit");
   }
+}
+
+/** Whether the shim has come to its end, where the runtime has forgotten the container. Nobody can tell that of one that is not our child. */
+async function cleanedUp(process: Process): Promise<boolean> {
+  return (await process.shim?.child.exited) === 0;
 }
 
 /** The shim has died before its process did: nobody would ever see that process's end, so it is ended here. */

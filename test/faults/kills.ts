@@ -38,6 +38,8 @@ export interface KillReport {
 
 /** In ms: the daemon is killed within this time after the load has begun. */
 const LONGEST_LOAD = 300;
+/** In ms: a recovery that takes longer is shown with the daemon's log. */
+const SLOW = 5_000;
 /** How often it is killed again while it restores. */
 const SECOND_KILL = 0.15;
 
@@ -54,7 +56,14 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     const ids = texts.flatMap((text) => text.match(new RegExp(`${daemon.id("p")}\\d+`, "g")) ?? []);
     const lines = daemon.log.split("\n");
     const about = lines.filter((line) => ids.some((id) => line.includes(`id=${id} `)));
-    options.progress?.(["the daemon's log:", ...about.slice(-40), "…", ...lines.slice(-40)].join("\n"));
+    options.progress?.(
+      [
+        "the daemon's log:",
+        ...about.slice(-40),
+        "…",
+        ...lines.filter((line) => !line.includes("containerd: connection")).slice(-60),
+      ].join("\n"),
+    );
   };
   const random = new Random(seed);
   const ledger = new Ledger(violation);
@@ -75,7 +84,8 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     setMaxListeners(0, enough.signal);
     const working = load.run(enough.signal);
     const begin = performance.now();
-    await sleep(random.next() * LONGEST_LOAD);
+    // Shims have to be there before they can be killed.
+    await sleep(random.next() * LONGEST_LOAD * (victim === "shims" ? 3 : 1));
     let began = performance.now();
     if (victim === "daemon") {
       await daemon.kill();
@@ -100,12 +110,14 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
       }
       await followAgain();
     } else {
-      report.kills += killShims(daemon, ledger, random);
+      report.kills += killShims(daemon, ledger, random, options.progress);
       enough.abort();
       await working;
     }
     const found = await check(daemon, ledger);
-    report.recoveries.push(performance.now() - began);
+    const recovery = performance.now() - began;
+    report.recoveries.push(recovery);
+    if (recovery > SLOW && found.length === 0) showLog();
     for (const text of found) violation(text);
     if (found.length > 0) {
       // What is wrong stays wrong: begin again with nothing, so that the next kills are judged by themselves.
@@ -160,7 +172,7 @@ async function clear(daemon: TestDaemon): Promise<void> {
 }
 
 /** Kills one or two shims of those that are there. */
-function killShims(daemon: TestDaemon, ledger: Ledger, random: Random): number {
+function killShims(daemon: TestDaemon, ledger: Ledger, random: Random, progress: KillOptions["progress"]): number {
   const shims = processes().filter(
     ({ directory, command }) => directory.startsWith(`${daemon.stateDir}/`) && command.includes("containerd-shim"),
   );
@@ -172,6 +184,7 @@ function killShims(daemon: TestDaemon, ledger: Ledger, random: Random): number {
     const target = pid === "init" ? life : life?.execs.get(pid);
     if (target !== undefined) target.shimKilled = true;
     kill(shim!.pid);
+    progress?.(`${new Date().toISOString()}: shim ${shim!.pid} (child of ${shim!.parent}) of ${id} ${pid} killed`);
     killed++;
   }
   return killed;
