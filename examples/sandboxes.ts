@@ -8,7 +8,7 @@ const programs = [
   "echo $((6 * 7))",
   "echo broken >&2; exit 3",
   "sleep 1000",
-  "x=0123456789abcdef; while :; do x=$x$x$x$x; done",
+  "sh -c 'x=0123456789abcdef; while :; do x=$x$x$x$x; done'; sleep 0.5; echo survived",
   "wc -c",
 ];
 

@@ -28,6 +28,7 @@ export type Fields<T> = T extends bigint
 export class Api {
   readonly #connection: Connection;
 
+  /** @internal */
   constructor(connection: Connection) {
     this.#connection = connection;
   }

@@ -31,6 +31,7 @@ export class ContainerProcess implements Disposable {
   readonly #parts: ProcessParts;
   #exited: Promise<ExitStatus> | undefined;
 
+  /** @internal */
   constructor(parts: ProcessParts) {
     this.#parts = parts;
     this.containerId = parts.containerId;

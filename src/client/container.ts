@@ -61,6 +61,7 @@ export class Container {
   readonly init: ContainerProcess;
   readonly #parts: ContainerParts;
 
+  /** @internal */
   constructor(parts: ContainerParts, id: string, init: ContainerProcess) {
     this.#parts = parts;
     this.id = id;

@@ -47,6 +47,7 @@ export type StartOptions = StartBundleOptions | StartBuiltOptions;
 export class Containers {
   readonly #parts: ContainerParts;
 
+  /** @internal */
   constructor(parts: ContainerParts) {
     this.#parts = parts;
   }

@@ -54,6 +54,7 @@ export class Events implements AsyncIterableIterator<Event> {
   #loss: Retries | undefined;
   #resumedAt = 0;
 
+  /** @internal */
   constructor(api: Api, options: SubscriptionOptions) {
     this.#api = api;
     this.#options = options;

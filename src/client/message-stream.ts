@@ -19,6 +19,7 @@ export class MessageStream<T> implements AsyncIterableIterator<T> {
   readonly #abort = () => this.#source.call.cancel();
   #failure: unknown;
 
+  /** @internal */
   constructor(source: StreamingCall<T>) {
     this.#source = source;
     // Errors that arrive while nobody is reading wait for the next read.

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type * as wire from "../proto/containerd.js";
 import type { CallOptions } from "./call-options.js";
 import type { ContainerParts } from "./container.js";
@@ -29,6 +30,12 @@ const noPaths = { stdin: "", stdout: "", stderr: "" };
 
 /** Milliseconds for the end of a process whose start may have succeeded after all. */
 const retraction = 5000;
+
+/**
+ * Milliseconds before each look for it. HTTP/2 sends a cancellation at its leisure, behind calls that were made after it: until
+ * it has come to the daemon, the start can still succeed.
+ */
+const retractionPauses = [0, 20, 100];
 
 /** Starts a process with its streams, watched from before it runs. A start that fails leaves nothing. */
 export async function startProcess(parts: ContainerParts, request: StartRequest): Promise<ContainerProcess> {
@@ -83,21 +90,39 @@ async function retract(parts: ContainerParts, request: StartRequest, paths: Stdi
   const deadline = Date.now() + retraction;
   const options = () => ({ timeout: Math.max(1, deadline - Date.now()) });
   const patience = Math.min(parts.patience ?? retraction, retraction);
-  const { containers } = await whileLost(() => parts.api.state({ id }, options()), patience);
   const ours = (container: wire.Container, process: wire.Process) =>
     (paths.stdin !== "" && process.stdin === paths.stdin) ||
     (paths.stdout !== "" && process.stdout === paths.stdout) ||
     (bundle !== undefined && container.bundlePath === bundle);
-  const found = containers.some(
-    (container) =>
-      container.id === id && container.processes.some((process) => process.pid === name && ours(container, process)),
-  );
+  const isThere = async () => {
+    const { containers } = await whileLost(() => findContainers(parts, id, options()), patience);
+    return containers.some(
+      (container) =>
+        container.id === id && container.processes.some((process) => process.pid === name && ours(container, process)),
+    );
+  };
+  let found = false;
+  for (const pause of retractionPauses) {
+    await sleep(pause);
+    found = await isThere();
+    if (found) break;
+  }
   if (!found) return;
   const exit = AbortSignal.timeout(retraction);
   const exited = parts.exits.waitFor(id, name, toTimestamp(Date.now()), exit);
   exited.catch(() => {});
   await whileLost(() => parts.api.signal({ id, pid: name, signal: 9 }, options()), patience);
   await exited;
+}
+
+/** None when there is none. */
+async function findContainers({ api }: ContainerParts, id: string, options: CallOptions): Promise<wire.StateResponse> {
+  try {
+    return await api.state({ id }, options);
+  } catch (error) {
+    if (error instanceof ContainerdError && error.isNotFound) return { containers: [], machine: undefined };
+    throw error;
+  }
 }
 
 async function closeStdinOf({ api, patience }: ContainerParts, id: string, pid: string): Promise<void> {

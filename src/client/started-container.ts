@@ -14,6 +14,7 @@ export class StartedContainer extends Container implements AsyncDisposable {
   readonly #bundleRemoved: Promise<void> | undefined;
   #ended = false;
 
+  /** @internal */
   constructor(parts: ContainerParts, id: string, init: ContainerProcess, bundle?: Bundle) {
     super(parts, id, init);
     this.#parts = parts;

@@ -131,15 +131,18 @@ const tooMuch: Kind = async (client, options) => {
   throw new Wrong("it was not ended");
 };
 
-/** Needs more memory than it may have. */
+/**
+ * Needs more memory than it may have. Its parent outlives it by a moment: with cgroup v1 the daemon cannot tell an OOM kill from the
+ * removal of the cgroup when it comes to look only after both, and one such container in ten is that quick on a busy machine.
+ */
 const greedy: Kind = async (client, options) => {
   const result = await client.run({
     ...options,
-    args: ["sh", "-c", "x=0123456789abcdef; while :; do x=$x$x$x$x; done"],
+    args: ["sh", "-c", "sh -c 'x=0123456789abcdef; while :; do x=$x$x$x$x; done'; sleep 0.5; exit 9"],
     limits: { memory: 16 << 20 },
   });
-  check(result.oomKilled, "it was not out of memory");
-  check(result.status !== 0, "status 0");
+  check(result.oomKilled, `it was not out of memory: ${JSON.stringify({ ...result, stats: undefined })}`);
+  check(result.status === 9, `status ${result.status}`);
   return "out of memory";
 };
 

@@ -18,6 +18,13 @@ try {
   for (const [program, [before, after]] of Object.entries(descriptors))
     console.log(`descriptors of the ${program}: ${before} before, ${after} after`);
   for (const line of wrong) console.log(`wrong: ${line}`);
+  if (wrong.length > 0)
+    console.log(
+      daemon.log
+        .split("\n")
+        .filter((line) => /"level":"?(warn|40)/.test(line))
+        .join("\n"),
+    );
   console.log(wrong.length === 0 ? "all right, nothing left" : `${wrong.length} wrong`);
   process.exitCode = wrong.length === 0 ? 0 : 1;
 } finally {
