@@ -1,0 +1,175 @@
+/** Containers and processes by their handles, with a real daemon. */
+import { readdirSync } from "node:fs";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Client, ContainerdError, connect, type StartBuiltOptions } from "../../src/client/index.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { openDescriptors } from "../harness/processes.js";
+import { sharedRootfs } from "../harness/rootfs.js";
+import { eventually, sleep } from "../harness/wait.js";
+
+let daemon: TestDaemon;
+let client: Client;
+beforeAll(async () => {
+  daemon = await startDaemon();
+  client = connect(daemon.listen);
+});
+afterAll(async () => {
+  client.close();
+  await daemon[Symbol.asyncDispose]();
+});
+
+let count = 0;
+const start = (args: string[], options: Partial<StartBuiltOptions> = {}) =>
+  client.containers.start({
+    rootfs: sharedRootfs(),
+    bundleDir: daemon.dir,
+    stdioDir: daemon.dir,
+    id: daemon.id(`c${count++}`),
+    args,
+    ...options,
+  });
+
+async function expectClean(): Promise<void> {
+  await daemon.expectNothingLeft();
+  expect(readdirSync(daemon.dir).filter((name) => name.startsWith("ctr-"))).toEqual([]);
+}
+
+test("await using: killed and gone at the end of the block, also when it is paused, has ended, or is detached", async () => {
+  for (const stdio of ["pipe", "ignore", "detached"] as const) {
+    {
+      await using container = await start(["sleep", "1000"], { stdio });
+      expect((await client.containers.list()).map(({ id }) => id)).toEqual([container.id]);
+    }
+    expect(await client.containers.list()).toEqual([]);
+    await expectClean();
+  }
+  {
+    await using container = await start(["sleep", "1000"]);
+    await container.pause();
+  }
+  {
+    await using container = await start(["true"]);
+    await container.wait();
+  }
+  await expectClean();
+});
+
+test("the end of the output is not lost at the end of the block", async () => {
+  let output = "";
+  {
+    await using container = await start(["sh", "-c", "seq 20000"]);
+    container.init.stdout.setEncoding("utf8").on("data", (chunk) => {
+      output += chunk;
+    });
+    await container.wait();
+  }
+  expect(output.length).toBe(108_894);
+  await expectClean();
+});
+
+test("limits, update, stats once and again and again", async () => {
+  await using container = await start(["sh", "-c", "while :; do :; done"], {
+    limits: { memory: 32 << 20, cpu: 0.5, pids: 5 },
+  });
+  const stats = await container.stats();
+  expect(stats.memory.limit).toBe(32 << 20);
+  expect(stats.pids).toEqual({ current: 1, limit: 5 });
+  await container.update({ memory: 64 << 20, pids: 9 });
+  expect(await container.stats()).toMatchObject({ memory: { limit: 64 << 20 }, pids: { limit: 9 } });
+  const samples: number[] = [];
+  for await (const { cpu } of container.watchStats({ interval: 200 })) {
+    if (cpu.share !== undefined) samples.push(cpu.share);
+    if (samples.length === 5) await container.kill("KILL");
+  }
+  // Half of a processor at most, on a machine that others use as well.
+  expect(Math.max(...samples)).toBeGreaterThan(0.02);
+  expect(Math.max(...samples)).toBeLessThan(1);
+  await expect(container.stats()).rejects.toMatchObject({ isNotFound: true, containerId: container.id });
+});
+
+test("exec: streams, status, a terminal's size, kill", async () => {
+  await using container = await start(["sleep", "1000"]);
+  const cat = await container.exec(["sh", "-c", "cat; echo $A >&2; exit 5"], { env: { A: "b" }, stdioDir: daemon.dir });
+  cat.stdin.end("through");
+  expect(await Promise.all([text(cat.stdout), text(cat.stderr)])).toEqual(["through", "b\n"]);
+  expect((await cat.wait()).status).toBe(5);
+  const shell = await container.exec(["sh"], { terminal: true, stdioDir: daemon.dir });
+  await shell.resize(100, 20);
+  shell.stdin.write("stty size; exit\r");
+  expect(await text(shell.stdout)).toContain("20 100");
+  const sleeper = await container.exec(["sleep", "1000"], { stdio: "ignore" });
+  await sleeper.kill("KILL");
+  expect((await sleeper.wait()).status).toBe(137);
+  await expect(container.exec(["no-such-command"])).rejects.toBeInstanceOf(ContainerdError);
+});
+
+test("back-pressure: a reader that waits holds the container, not memory", async () => {
+  await using container = await start(["sh", "-c", "yes | head -c 50000000; echo end >&2"]);
+  let ended = false;
+  container.init.stderr.on("data", () => {
+    ended = true;
+  });
+  await sleep(500);
+  expect(ended).toBe(false);
+  expect(container.init.stdout.readableLength).toBeLessThan(1 << 20);
+  let size = 0;
+  for await (const chunk of container.init.stdout) size += (chunk as Buffer).length;
+  expect(size).toBe(50_000_000);
+  await container.wait();
+});
+
+test("handles go on working across a daemon that is killed and started again", async () => {
+  await using container = await start(["cat"]);
+  const child = await container.exec(["sh", "-c", "read line; echo got $line; exit 8"], { stdioDir: daemon.dir });
+  const waits = [container.wait(), child.wait()] as const;
+  const seen: string[] = [];
+  const following = (async () => {
+    for await (const event of client.events({ id: container.id })) {
+      seen.push(`${event.type} ${event.pid}`);
+      if (event.type === "exit" && event.pid === "init") return;
+    }
+  })();
+  const stats = container.watchStats({ interval: 50 });
+  await stats.next();
+
+  await daemon.kill();
+  const sample = stats.next();
+  await expect(container.state()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  // Streams do not need the daemon.
+  child.stdin.end("a line\n");
+  expect(await text(child.stdout)).toBe("got a line\n");
+  await daemon.start();
+
+  expect((await waits[1]).status).toBe(8);
+  expect((await sample).done).toBe(false);
+  const again = await container.exec(["echo", "again"], { stdioDir: daemon.dir });
+  expect(await text(again.stdout)).toBe("again\n");
+  container.init.stdin.end("last words");
+  expect(await text(container.init.stdout)).toBe("last words");
+  expect((await waits[0]).status).toBe(0);
+  await following;
+  // The exec that ended meanwhile, the one after, and the container: each once.
+  expect(seen.filter((event) => event.startsWith("exit"))).toEqual([
+    `exit ${child.name}`,
+    `exit ${again.name}`,
+    "exit init",
+  ]);
+});
+
+test("a start that is aborted at any moment leaves nothing", { timeout: 120_000 }, async () => {
+  await daemon.expectNothingLeft();
+  const before = openDescriptors(process.pid).size;
+  for (let delay = 0; delay < 200; delay += 8) {
+    const controller = new AbortController();
+    const starting = start(["sleep", "1000"], { signal: controller.signal });
+    setTimeout(() => controller.abort(new Error("enough")), delay);
+    try {
+      await (await starting).remove();
+    } catch (error) {
+      expect((error as Error).message).toBe("enough");
+    }
+  }
+  await expectClean();
+  await eventually(() => openDescriptors(process.pid).size <= before, { what: "as few descriptors as before" });
+});
