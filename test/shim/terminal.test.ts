@@ -113,6 +113,15 @@ test("a state directory whose path is too long for a socket", async () => {
   expect(await terminal.everything).toMatch(/^\/dev\/(pts|console)/);
 });
 
+test("a terminal that nobody looks at does not stop its process", async () => {
+  const id = sandbox.id();
+  const bundle = sandbox.bundle(id, ["sh", "-c", "seq 30000; exit 5"], withTerminal);
+  const shim = sandbox.shim(id, bundle, { terminal: true });
+  await shim.start();
+  await shim.end();
+  expect(shim.exitStatus).toBe("5");
+});
+
 test("much output and a slow start arrive whole", async () => {
   const id = sandbox.id();
   const terminal = new Terminal();
