@@ -67,6 +67,8 @@ export class Container {
   readonly turns = new Turns();
   /** Undefined after a take-over, when only the cgroup knows: what the last daemon asked for may still be under way. */
   paused: boolean | undefined = false;
+  /** The daemon has ended its init, and with it whatever else ran in it. */
+  killed = false;
   readonly #epoll: Epoll;
   readonly #stdio: Stdio;
   #cgroup: Cgroup | undefined;
@@ -335,7 +337,7 @@ export class Container {
   removeProcess(process: Process): void {
     this.processes.delete(process.id);
     process.close();
-    rmSync(process.directory, { recursive: true, force: true });
+    process.removeDirectory();
   }
 
   /** Forgets everything on disk: the id is free again. */

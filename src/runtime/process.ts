@@ -190,6 +190,13 @@ export class Process {
     writeSync(this.#controlFd, `${type} ${width} ${height}\n`);
   }
 
+  /** Removes the process directory. */
+  removeDirectory(): void {
+    // First, so that what a kill in the middle leaves is no process any more: without its exitStatus it would be reported once more.
+    rmSync(join(this.directory, "pid"), { force: true });
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
   /** Closes the descriptors; whoever watches exitFd stops before. */
   close(): void {
     if (this.#closed) return;

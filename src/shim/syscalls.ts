@@ -6,15 +6,11 @@
 import type { CData, CIntArray } from "ffi";
 import * as ffi from "ffi";
 
-export const EPERM = 1;
 export const ENOENT = 2;
 export const EINTR = 4;
 export const EIO = 5;
 export const ENXIO = 6;
 export const EAGAIN = 11;
-export const EACCES = 13;
-export const EEXIST = 17;
-export const ENOTDIR = 20;
 export const EINVAL = 22;
 export const EPIPE = 32;
 export const ENOSYS = 38;
@@ -30,7 +26,6 @@ export const O_CLOEXEC = 0x80000;
 
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
-export const EPOLLERR = 0x8;
 export const EPOLLHUP = 0x10;
 /** Reports changes only, so that one registration serves for as long as the descriptor lives. */
 export const EPOLLET = 0x80000000;

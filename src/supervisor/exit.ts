@@ -57,14 +57,16 @@ async function cleanedUp(process: Process): Promise<boolean> {
 /** The shim has died before its process did: nobody would ever see that process's end, so it is ended here. */
 async function outliveShim(supervisor: Supervisor, container: Container, process: Process): Promise<number> {
   supervisor.log.warn({ id: container.id, pid: process.id }, "containerd: shim died; killing its process");
-  const killed = process.alive();
-  if (killed) {
+  const alive = process.alive();
+  if (alive) {
     await thaw(container);
     const ended = processEnd(supervisor.epoll, process.systemPid);
+    if (process.id === INIT) container.killed = true;
     process.kill();
     await ended;
   }
-  const status = killed ? KILLED_STATUS : UNKNOWN_STATUS;
+  // An exec may be gone already because its init was killed here.
+  const status = alive || container.killed ? KILLED_STATUS : UNKNOWN_STATUS;
   process.recordExitStatus(status);
   if (process.id === INIT) {
     await container.deleteFromRuntime();

@@ -56,7 +56,10 @@ async function restoreContainer(supervisor: Supervisor, id: string): Promise<voi
   }
   const { init } = container;
   if (init === undefined || !(await wasStarted(supervisor, container, init))) {
-    void endUnfinishedStart(supervisor, container);
+    void supervisor.operations.run({ kind: "restore", id, pid: INIT }, (operation) => {
+      operation.doing = "removing what was never started";
+      return endUnfinishedStart(supervisor, container);
+    });
     return;
   }
   container.paused = undefined;
@@ -68,7 +71,12 @@ async function restoreContainer(supervisor: Supervisor, id: string): Promise<voi
   }
   oom.announce();
   void init.done.finally(oom.end);
-  for (const name of underWay) void adoptExec(supervisor, container, name);
+  for (const name of underWay) {
+    void supervisor.operations.run({ kind: "restore", id, pid: name }, (operation) => {
+      operation.doing = "waiting for an exec of an earlier daemon";
+      return adoptExec(supervisor, container, name);
+    });
+  }
 }
 
 /** The container of a directory; undefined when there is none, and the directory is removed. */

@@ -152,11 +152,13 @@ export class Load {
   }
 }
 
+/** State of one container; without it when it has just ended. */
 async function callState(api: Api, id: string, signal: AbortSignal) {
   try {
     return await api.state({ id }, { signal });
   } catch (error) {
     if (isGone(error)) throw new DaemonGone();
+    if (!(error as ServiceError).details.includes("container not found")) throw error;
     return { containers: [] };
   }
 }

@@ -126,6 +126,9 @@ export class Api {
   }
 }
 
+/** How many of the events seen are told when another one does not come. */
+const SEEN = 50;
+
 type Match = Partial<Pick<wire.Event, "type" | "id" | "pid" | "status">>;
 
 const matches = (event: wire.Event, match: Match) =>
@@ -172,9 +175,9 @@ export class EventStream implements Disposable, AsyncIterable<wire.Event> {
       if (found) return found;
       const left = end - performance.now();
       if (this.#over || left <= 0) {
-        const seen = this.events.map(({ type, id, pid, status }) => ({ type, id, pid, status }));
+        const seen = this.events.slice(-SEEN).map(({ type, id, pid, status }) => ({ type, id, pid, status }));
         throw new Error(
-          `no event ${JSON.stringify(match)} ${this.#over ? "before the stream ended" : `in ${timeout} ms`}; seen: ${JSON.stringify(seen)}`,
+          `no event ${JSON.stringify(match)} ${this.#over ? "before the stream ended" : `in ${timeout} ms`}; the last of ${this.events.length} seen: ${JSON.stringify(seen)}`,
         );
       }
       const timer = new AbortController();

@@ -1,0 +1,200 @@
+/** Runtimes that fail, hang, crash or answer garbage at each step: a clear error, nothing left, everything else goes on. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { startContainer } from "../harness/container.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { startExec } from "../harness/exec.js";
+import { describe as describeLeftovers, findLeftovers } from "../harness/leftovers.js";
+import { type Fault, type RuntimeWrapper, type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
+
+let daemon: TestDaemon;
+let bystander: { id: string };
+let wrappers = 0;
+beforeAll(async () => {
+  daemon = await startDaemon({ flags: ["--start-timeout", "2s"] });
+  bystander = await startContainer(daemon, { name: "bystander", args: ["sleep", "100000"] });
+});
+afterAll(async () => {
+  await daemon.api.signal({ id: bystander.id, pid: "init", signal: 9 });
+  await daemon.events.waitFor({ type: "exit", id: bystander.id, pid: "init", status: 137 });
+  await daemon.expectNothingLeft();
+  await daemon[Symbol.asyncDispose]();
+});
+afterEach(async () => {
+  // Whatever happened, somebody else's container is as it was and can be used.
+  const { containers } = await daemon.api.state();
+  expect(containers.map(({ id, status }) => [id, status])).toEqual([[bystander.id, "running"]]);
+  using exec = await startExec(daemon, bystander, { pid: `after-${wrappers++}`, args: ["true"] });
+  expect(await exec.exit()).toBe(0);
+});
+
+const faults: [string, Fault][] = [
+  ["fails", { kind: "fail", message: "made to fail" }],
+  ["hangs", { kind: "hang" }],
+  ["crashes", { kind: "crash" }],
+  ["answers garbage", { kind: "garbage" }],
+  ["does it and fails afterwards", { kind: "fail-afterwards" }],
+];
+
+function faulty(at: Subcommand, fault: Fault): { name: string; wrapper: RuntimeWrapper } {
+  const name = `f${wrappers++}`;
+  return { name, wrapper: wrapRuntime(daemon.dir, `${name}-runtime`, at, fault) };
+}
+
+/** Nothing is there but the bystander. */
+async function nothingLeft(name: string): Promise<void> {
+  const isStranger = (...texts: string[]) => !texts.some((text) => text.includes(bystander.id));
+  const strangers = () => {
+    const left = findLeftovers({ dir: daemon.dir, stateDir: daemon.stateDir, pid: daemon.pid });
+    const processes = left.processes.filter(({ cgroups, command, directory }) =>
+      isStranger(...cgroups, command, directory),
+    );
+    return describeLeftovers({
+      runtime: left.runtime.filter((path) => isStranger(path)),
+      cgroups: left.cgroups.filter((path) => isStranger(path)),
+      state: left.state.filter((path) => isStranger(path)),
+      mounts: left.mounts,
+      processes,
+    });
+  };
+  await expect.poll(strangers, { timeout: 15_000, interval: 50 }).toEqual([]);
+  expect(existsSync(join(daemon.stateDir, daemon.id(name)))).toBe(false);
+}
+
+describe.each(faults)("a runtime that %s", (_, fault) => {
+  test.each<Subcommand>(["create", "start"])(
+    "at %s: the start fails, nothing is left, the id is usable",
+    async (at) => {
+      const { name, wrapper } = faulty(at, fault);
+      wrapper.on();
+      const start = startContainer(daemon, { name, args: ["sleep", "1000"], request: { runtime: wrapper.path } });
+      if (at === "start" && fault.kind === "garbage") {
+        // It said that it had done so: nobody can know better. The container waits for ever, and can be killed.
+        using container = await start;
+        wrapper.off();
+        await container.kill();
+        expect(await container.exit()).toBe(137);
+      } else {
+        await expect(start).rejects.toThrow(
+          /oci runtime error|shim error|exit status|not started|start before the specified/,
+        );
+      }
+      await nothingLeft(name);
+      wrapper.off();
+      using again = await startContainer(daemon, {
+        name,
+        args: ["sh", "-c", "exit 3"],
+        request: { runtime: wrapper.path },
+      });
+      expect(again.id).toBe(daemon.id(name));
+      await daemon.events.waitFor({ type: "exit", id: again.id, pid: "init", status: 3 });
+      await nothingLeft(name);
+    },
+  );
+
+  test("at exec: the exec fails, the container goes on", async () => {
+    const { name, wrapper } = faulty("exec", fault);
+    using container = await startContainer(daemon, {
+      name,
+      args: ["sleep", "1000"],
+      request: { runtime: wrapper.path },
+    });
+    wrapper.on();
+    await expect(startExec(daemon, container, { pid: "e", args: ["sleep", "1000"] })).rejects.toThrow();
+    wrapper.off();
+    const { containers } = await daemon.api.state({ id: container.id });
+    expect(containers[0]!.processes).toHaveLength(1);
+    await expect
+      .poll(async () => (await daemon.api.state({ id: container.id })).containers[0]!.pids, { timeout: 10_000 })
+      .toHaveLength(1);
+    using exec = await startExec(daemon, container, { pid: "e", args: ["sh", "-c", "exit 4"] });
+    expect(await exec.exit()).toBe(4);
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    await nothingLeft(name);
+  });
+
+  test.each<[Subcommand, "paused" | "running"]>([
+    ["pause", "paused"],
+    ["resume", "running"],
+  ])("at %s: the call fails, the container can be ended", async (at, status) => {
+    const { name, wrapper } = faulty(at, fault);
+    using container = await startContainer(daemon, {
+      name,
+      args: ["sleep", "1000"],
+      request: { runtime: wrapper.path },
+    });
+    if (at === "resume") await daemon.api.updateContainer({ id: container.id, status: "paused" });
+    wrapper.on();
+    const change = daemon.api.updateContainer({ id: container.id, status });
+    if (fault.kind === "garbage") await change;
+    else await expect(change).rejects.toThrow();
+    wrapper.off();
+    // A runtime that failed may have paused it all the same.
+    await daemon.api.updateContainer({ id: container.id, status: "running" }).catch(() => {});
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    await nothingLeft(name);
+  });
+
+  test.each<Subcommand>(["delete", "kill"])(
+    "at %s: the exit is told all the same",
+    async (at) => {
+      // The shim's own patience with a hanging runtime is 30 s.
+      const { name, wrapper } = faulty(at, fault);
+      using container = await startContainer(daemon, {
+        name,
+        args: ["sleep", "1000"],
+        request: { runtime: wrapper.path },
+      });
+      wrapper.on();
+      await container.kill();
+      expect(await container.exit(100_000)).toBe(137);
+      expect(existsSync(join(daemon.stateDir, container.id))).toBe(false);
+      wrapper.off();
+      // What a runtime does not delete, nobody can: the next start of the id says so, or cleans it away.
+      spawnSync("runc", ["delete", "--force", container.id]);
+      await nothingLeft(name);
+    },
+    120_000,
+  );
+
+  test.each<Subcommand>(["state", "ps"])("at %s, which is not needed: nothing is noticed", async (at) => {
+    const { name, wrapper } = faulty(at, fault);
+    wrapper.on();
+    using container = await startContainer(daemon, {
+      name,
+      args: ["sleep", "1000"],
+      request: { runtime: wrapper.path },
+    });
+    const { containers } = await daemon.api.state({ id: container.id });
+    expect(containers[0]!.pids).toHaveLength(1);
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    await nothingLeft(name);
+  });
+});
+
+describe("a restart while the runtime is broken", () => {
+  test.each(faults)(
+    "it %s at state: running containers are not dropped",
+    async (_, fault) => {
+      const { name, wrapper } = faulty("state", fault);
+      using container = await startContainer(daemon, {
+        name,
+        args: ["sleep", "1000"],
+        request: { runtime: wrapper.path },
+      });
+      wrapper.on();
+      await daemon.restart({ kill: true });
+      expect((await daemon.api.state({ id: container.id })).containers).toMatchObject([{ status: "running" }]);
+      await container.kill();
+      expect(await container.exit(60_000)).toBe(137);
+      wrapper.off();
+      await nothingLeft(name);
+    },
+    120_000,
+  );
+});
