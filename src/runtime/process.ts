@@ -125,7 +125,16 @@ export class Process {
   /** Its start is in the event log: a daemon that takes over need not report it, nor ask the runtime whether there was one. */
   markAnnounced(): void {
     this.announced = true;
-    writeFileSync(join(this.directory, "started"), "");
+    try {
+      writeFileSync(join(this.directory, "started"), "");
+    } catch {
+      // A full disk: that daemon asks then.
+    }
+  }
+
+  /** Its shim has undone its start: it has never run. */
+  get abandoned(): boolean {
+    return existsSync(join(this.directory, "abandoned"));
   }
 
   /** What the shim has recorded; undefined when the process has not exited, or nobody could tell how. */
@@ -134,7 +143,7 @@ export class Process {
     return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
   }
 
-  /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. */
+  /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. Throws a system error. */
   recordExitStatus(status: number): void {
     writeAtomically(join(this.directory, "exitStatus"), String(status));
   }

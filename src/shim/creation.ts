@@ -53,7 +53,10 @@ export function create(assignment: Assignment): Child {
   }
   if (creation.status !== 0) {
     logWarning(`the runtime failed with exit status ${creation.status}`);
-    if (!state.exec) deleteHalfCreated(id, startedAt);
+    if (!state.exec) {
+      markAbandoned();
+      deleteHalfCreated(id, startedAt);
+    }
     killChildren();
     return error(alreadyLogged, 0);
   }
@@ -94,6 +97,7 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
   if (state.exec) {
     if (child?.status === undefined && child !== undefined && isOurs(child.pid)) sys.kill(child.pid, sys.SIGKILL);
   } else {
+    markAbandoned();
     const { status, output } = call(["delete", "--force", id], cleanUpLimit);
     if (status !== 0) logError(`delete: ${output}`);
   }
@@ -101,9 +105,19 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
   killChildren();
 }
 
-/** Ends the work for a process whose start was undone. A daemon that took the directory over meanwhile sees an exit. */
+/**
+ * Leaves word that the container has never run. Before it is deleted: from then on a daemon that takes the directory over could not tell
+ * it from one that has run and ended.
+ */
+function markAbandoned(): void {
+  const fd = sys.open("abandoned", sys.O_WRONLY + sys.O_CREAT, 0o644);
+  if (fd < 0) logWarning(`abandoned: ${sys.errorText(fd)}`);
+  else sys.close(fd);
+}
+
+/** Ends the work for a process whose start was undone. A daemon that took an exec over meanwhile sees its exit. */
 export function abandon(assignment: Assignment, child: Child): void {
-  if (child.status !== undefined) writeExitStatus(child.status);
+  if (assignment.state.exec && child.status !== undefined) writeExitStatus(child.status);
   drain(assignment.stdio, abandonedLimit);
   closeStdio(assignment.stdio);
 }

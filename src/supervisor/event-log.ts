@@ -1,7 +1,8 @@
-import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { now } from "../linux/clock.js";
 import { hasCode } from "../linux/libc.js";
 import { INIT } from "../runtime/process.js";
+import { writeAtomically } from "../runtime/write-atomically.js";
 import type { Event, EventType } from "./event.js";
 import { formatTimestamp, parseTimestamp } from "./timestamp.js";
 
@@ -27,6 +28,8 @@ export class EventLog {
   #fd: number;
   /** Lines in the file: it is rewritten when it holds twice what is to be kept. */
   #lines: number;
+  /** The file lacks events, or ends with a part of a line: it is written anew as soon as that is possible. */
+  #incomplete = false;
   #last: bigint;
 
   /**
@@ -58,18 +61,26 @@ export class EventLog {
     this.#events.push(stored);
     if (this.#events.length > 2 * this.#keep) this.#events = this.#events.slice(-this.#keep);
     try {
-      if (this.#lines >= 2 * this.#keep) {
+      if (this.#incomplete || this.#lines >= 2 * this.#keep) {
         const previous = this.#fd;
         this.#fd = this.#rewrite();
         closeSync(previous);
+        this.#incomplete = false;
       } else {
-        writeSync(this.#fd, eventLine(stored));
-        this.#lines++;
+        this.#write(eventLine(stored));
       }
     } catch (error) {
+      this.#incomplete = true;
       onError(error);
     }
     return stored;
+  }
+
+  #write(line: string): void {
+    const bytes = Buffer.from(line);
+    // A disk that is just full takes a part of it.
+    if (writeSync(this.#fd, bytes) < bytes.length) throw new Error("no space left on device");
+    this.#lines++;
   }
 
   /** Stored events strictly later than `since`, oldest first. */
@@ -102,9 +113,7 @@ export class EventLog {
   /** Replaces the file by one with just the events to keep; returns a descriptor to append to it. */
   #rewrite(): number {
     const kept = this.#events.slice(-this.#keep);
-    const temporary = `${this.#path}.tmp`;
-    writeFileSync(temporary, kept.map(eventLine).join(""), { mode: 0o644 });
-    renameSync(temporary, this.#path);
+    writeAtomically(this.#path, kept.map(eventLine).join(""));
     this.#lines = kept.length;
     return openSync(this.#path, "a", 0o644);
   }

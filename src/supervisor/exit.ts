@@ -67,7 +67,14 @@ async function outliveShim(supervisor: Supervisor, container: Container, process
   }
   // An exec may be gone already because its init was killed here.
   const status = alive || container.killed ? KILLED_STATUS : UNKNOWN_STATUS;
-  process.recordExitStatus(status);
+  try {
+    process.recordExitStatus(status);
+  } catch (error) {
+    supervisor.log.error(
+      { id: container.id, pid: process.id, error: errorText(error) },
+      "containerd: record exit status",
+    );
+  }
   if (process.id === INIT) {
     await container.deleteFromRuntime();
   }

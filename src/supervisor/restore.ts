@@ -127,7 +127,8 @@ async function wasStarted(supervisor: Supervisor, container: Container, init: Pr
   if (init.announced || init.exitStatus() !== undefined) return true;
   if (supervisor.events.hasStart(container.id, INIT, creationTime(init))) return true;
   const state = await container.runtime.state(container.id, { signal: AbortSignal.timeout(supervisor.startTimeout) });
-  return state?.status !== "created";
+  // In this order: its shim says so before it deletes it.
+  return state?.status !== "created" && !init.abandoned;
 }
 
 /** Reports a start that its daemon did not live to report. */

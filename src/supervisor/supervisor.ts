@@ -53,8 +53,8 @@ export class Supervisor {
   readonly startTimeout: number;
   readonly log: Logger;
   readonly machine: Machine;
-  readonly epoll = new Epoll();
-  readonly monitor = new Monitor(this.epoll);
+  readonly epoll: Epoll;
+  readonly monitor: Monitor;
   readonly events: EventLog;
   readonly subscribers = new Subscribers();
   readonly startWorkers: StartWorkers;
@@ -79,6 +79,9 @@ export class Supervisor {
     this.machine = { cpus: availableParallelism(), memory: memoryTotal() };
     mkdirSync(this.stateDir, { recursive: true, mode: 0o755 });
     this.events = new EventLog(join(this.stateDir, "events.log"), options.retainCount);
+    // Last: its thread keeps a daemon that can't start from ending.
+    this.epoll = new Epoll();
+    this.monitor = new Monitor(this.epoll);
   }
 
   /** The container with this id. Throws OperationError (not-found). */

@@ -110,6 +110,13 @@ function runtimeList(dir: string, ledger: Ledger): string[] {
   return found;
 }
 
+/** Events that are stored, but have not arrived yet: they may be about more than State shows now. */
+async function unseen(daemon: TestDaemon, ledger: Ledger): Promise<string[]> {
+  const stored = daemon.api.events({ timestamp: ledger.resumeFrom, storedOnly: true });
+  await stored.ended;
+  return stored.events.map(({ type, id, pid }) => `event ${type} ${id} ${pid}: has not arrived`);
+}
+
 /** In ms: how long the daemon may take until everything fits together. */
 const PATIENCE = 15_000;
 
@@ -127,6 +134,7 @@ export async function check(daemon: TestDaemon, ledger: Ledger): Promise<string[
       found = [`State: ${(error as Error).message}`];
     }
     if (found.length === 0) found = runtimeList(daemon.dir, ledger);
+    if (found.length === 0) found = await unseen(daemon, ledger);
     if (found.length === 0) break;
     if (performance.now() > end) return found;
     await sleep(15);

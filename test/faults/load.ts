@@ -158,7 +158,7 @@ async function callState(api: Api, id: string, signal: AbortSignal) {
     return await api.state({ id }, { signal });
   } catch (error) {
     if (isGone(error)) throw new DaemonGone();
-    if (!(error as ServiceError).details.includes("container not found")) throw error;
+    if (!(error as Error).message.includes("container not found")) throw error;
     return { containers: [] };
   }
 }
@@ -167,8 +167,8 @@ async function callState(api: Api, id: string, signal: AbortSignal) {
 class DaemonGone extends Error {}
 
 function isGone(error: unknown): boolean {
-  const { code } = error as ServiceError;
-  return code === status.UNAVAILABLE || code === status.CANCELLED;
+  const { code, message } = error as ServiceError;
+  return code === status.UNAVAILABLE || code === status.CANCELLED || message === "Channel has been shut down";
 }
 
 /** The error message of a call, undefined when it was answered. Throws DaemonGone. */
