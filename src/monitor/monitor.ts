@@ -35,7 +35,10 @@ export class Monitor {
   oom(watch: OomWatch, onOom: () => void): OomSubscription {
     let ended = false;
     const read = () => {
-      if (!ended && watch.read() === "oom") onOom();
+      if (ended) return "nothing";
+      const news = watch.read();
+      if (news === "oom") onOom();
+      return news;
     };
     this.#epoll.add(watch.fd, EPOLLIN, read);
     return {
@@ -52,8 +55,8 @@ export class Monitor {
 
 /** A watch for OOM kills that goes on. */
 export interface OomSubscription {
-  /** Calls `onOom` now for what has not been told yet. */
-  read(): void;
+  /** Calls `onOom` now for what has not been told yet; answers as {@link OomWatch.read}. */
+  read(): ReturnType<OomWatch["read"]>;
   /** Ends the watch. */
   end(): void;
 }

@@ -57,6 +57,8 @@ export class Process {
   shim: Shim | undefined;
   /** Its start is in the event log. */
   announced = false;
+  /** This daemon has sent it SIGKILL. */
+  killed = false;
   /** Settled once its exit has been reported; set by the supervisor. */
   done: Promise<void> = Promise.resolve();
   #closed = false;
@@ -166,6 +168,7 @@ export class Process {
         // The descriptor holds one process; if that has the start time of ours, it is ours.
         if (startTimeOf(this.systemPid) !== this.startTime) throw noSuchProcess();
         signalPidFd(fd, signal);
+        if (signal === SIGKILL) this.killed = true;
       } finally {
         closeSync(fd);
       }

@@ -1,14 +1,20 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../linux/libc.js";
 import type { OomSubscription } from "../monitor/monitor.js";
 import type { Container } from "../runtime/container.js";
+import type { Process } from "../runtime/process.js";
 import type { Supervisor } from "./supervisor.js";
+
+const KILLED_STATUS = 128 + 9;
+/** In ms: how long after a cgroup's removal the kernel may take to say so. */
+const REMOVAL_NOTICE = 50;
 
 /** A container's OOM watch. */
 export interface ContainerOomWatch {
   /** The container's start is known to all: OOM events that came before are sent now, later ones at once. */
   announce(): void;
-  /** Sends what has not been sent yet: to be called before the container's exit is. */
-  flush(): void;
+  /** Sends what has not been sent yet: to be awaited before the exit of the container's init is told. */
+  flush(init: Process): Promise<void>;
   /** Ends the watch. */
   end(): void;
 }
@@ -36,7 +42,13 @@ export function watchOom(supervisor: Supervisor, container: Container, ignorePas
       announced = true;
       for (; early > 0; early--) send();
     },
-    flush: () => subscription?.read(),
+    async flush(init) {
+      const killed = init.exitStatus() === KILLED_STATUS && !init.killed;
+      if (subscription?.read() !== "removed" || !killed) return;
+      // The last signal of v1's eventfd may have been an OOM or the removal; a second one decides that.
+      await delay(REMOVAL_NOTICE);
+      subscription.read();
+    },
     end: () => subscription?.end(),
   };
 }

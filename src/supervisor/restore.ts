@@ -67,7 +67,7 @@ async function restoreContainer(supervisor: Supervisor, id: string): Promise<voi
   const oom = watchOom(supervisor, container, true);
   for (const process of container.processes.values()) {
     announce(supervisor, container, process);
-    follow(supervisor, container, process, process === init ? oom.flush : undefined);
+    follow(supervisor, container, process, process === init ? () => oom.flush(init) : undefined);
   }
   oom.announce();
   void init.done.finally(oom.end);
@@ -150,7 +150,7 @@ function creationTime(process: Process): bigint {
 }
 
 /** @param beforeExit called when the process has exited, before that is reported */
-function follow(supervisor: Supervisor, container: Container, process: Process, beforeExit = () => {}): void {
+function follow(supervisor: Supervisor, container: Container, process: Process, beforeExit = async () => {}): void {
   const exited = supervisor.monitor.exit(process.exitFd, join(process.directory, "exit"));
   process.done = followExit(supervisor, container, process, exited.then(beforeExit));
 }

@@ -117,5 +117,10 @@ async function startContainer(
   supervisor.emit({ type: "start-container", id: container.id });
   process.markAnnounced();
   oom.announce();
-  process.done = followExit(supervisor, container, process, exited.then(oom.flush)).finally(oom.end);
+  process.done = followExit(
+    supervisor,
+    container,
+    process,
+    exited.then(() => oom.flush(process)),
+  ).finally(oom.end);
 }
