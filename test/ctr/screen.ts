@@ -8,16 +8,26 @@ import { ctrCommand, ctrEnvironment } from "./ctr.js";
 /** What the shell in the terminal asks with. */
 const prompt = "host>";
 
+export interface ScreenOptions {
+  columns?: number;
+  rows?: number;
+  /** The command line of the shell: bash or zsh. */
+  shell?: string[];
+}
+
 /** A shell in a terminal; `ctr` in it is the built one on the daemon's address. */
 export class Screen implements Disposable {
   readonly #socket: string;
 
-  constructor(daemon: TestDaemon, { columns = 100, rows = 30 } = {}) {
+  constructor(
+    daemon: TestDaemon,
+    { columns = 100, rows = 30, shell = ["bash", "--norc", "--noprofile"] }: ScreenOptions = {},
+  ) {
     this.#socket = join(daemon.dir, "tmux");
     this.#tmux(
       ...["-f", "/dev/null", "new-session", "-d", "-s", "test", "-x", String(columns), "-y", String(rows)],
       ...["env", "-i", ...Object.entries(ctrEnvironment(daemon)).map(([name, value]) => `${name}=${value}`)],
-      ...["bash", "--norc", "--noprofile"],
+      ...shell,
     );
     const command = ctrCommand(daemon).join(" ");
     this.line(
@@ -32,8 +42,13 @@ export class Screen implements Disposable {
 
   /** Types a line. */
   line(text: string): void {
-    this.#tmux("send-keys", "-t", "test", "-l", text);
+    this.type(text);
     this.keys("Enter");
+  }
+
+  /** Types, without the key at the end of a line. */
+  type(text: string): void {
+    this.#tmux("send-keys", "-t", "test", "-l", "--", text);
   }
 
   /** Presses keys by tmux' names: Enter, C-c, Escape, or a character. */
