@@ -12,7 +12,7 @@ export function checkpointsCommand(): Command {
     command.addCommand(subcommand);
   command.action(async (id: string | undefined) => {
     if (command.args.length > 1) throw new Error(`unknown command "${id}" for "ctr checkpoints"`);
-    await listCheckpoints(command, id, "");
+    await listCheckpoints(command, id);
   });
   command.allowExcessArguments(true);
   return addExamples(command, "ctr checkpoints web", "ctr checkpoints create web before-upgrade");

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { required } from "./arguments.js";
+import { required, wholePath } from "./arguments.js";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
 
@@ -8,7 +8,7 @@ interface CreateFlags {
   tcp?: boolean;
   unixSockets?: boolean;
   shell?: boolean;
-  checkpointDir: string;
+  checkpointDir?: string;
   emptyNs?: string[];
 }
 
@@ -22,7 +22,7 @@ export function checkpointsCreateCommand(): Command {
     .option("--tcp", "allow open TCP connections")
     .option("--unix-sockets", "allow unix sockets that are connected to the outside")
     .option("--shell", "allow a session that has its terminal from outside")
-    .option("--checkpoint-dir <directory>", "where to save it (default: the bundle's folder checkpoints)", "")
+    .option("--checkpoint-dir <directory>", "where to save it (default: the bundle's folder checkpoints)")
     .option("--empty-ns <namespace...>", "make this namespace, but do not save what is in it; repeatable");
   command.action(async (id: string | undefined, name: string | undefined, flags: CreateFlags) => {
     const container = required(id, "container id");
@@ -35,7 +35,7 @@ export function checkpointsCreateCommand(): Command {
       emptyNS: flags.emptyNs ?? [],
     };
     const client = await openClient(command);
-    await client.api.createCheckpoint({ id: container, checkpoint, checkpointDir: flags.checkpointDir });
+    await client.api.createCheckpoint({ id: container, checkpoint, checkpointDir: wholePath(flags.checkpointDir) });
   });
   return addExamples(command, "ctr checkpoints create --exit web before-upgrade");
 }

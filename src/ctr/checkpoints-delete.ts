@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { required } from "./arguments.js";
+import { required, wholePath } from "./arguments.js";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
 
@@ -9,13 +9,13 @@ export function checkpointsDeleteCommand(): Command {
     .usage("[flags] ID NAME")
     .argument("[id]", "the container")
     .argument("[name]", "the checkpoint")
-    .option("--checkpoint-dir <directory>", "where it is (default: the bundle's folder checkpoints)", "");
+    .option("--checkpoint-dir <directory>", "where it is (default: the bundle's folder checkpoints)");
   command.action(
-    async (id: string | undefined, name: string | undefined, { checkpointDir }: { checkpointDir: string }) => {
+    async (id: string | undefined, name: string | undefined, { checkpointDir }: { checkpointDir?: string }) => {
       const request = {
         id: required(id, "container id"),
         name: required(name, "checkpoint name"),
-        checkpointDir,
+        checkpointDir: wholePath(checkpointDir),
       };
       const client = await openClient(command);
       await client.api.deleteCheckpoint(request);

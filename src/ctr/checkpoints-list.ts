@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { required } from "./arguments.js";
+import { required, wholePath } from "./arguments.js";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
 import { print } from "./print.js";
@@ -10,18 +10,18 @@ export function checkpointsListCommand(): Command {
     .description("list a container's checkpoints")
     .usage("[flags] ID")
     .argument("[id]", "the container")
-    .option("--checkpoint-dir <directory>", "where they are (default: the bundle's folder checkpoints)", "");
-  command.action((id: string | undefined, { checkpointDir }: { checkpointDir: string }) =>
+    .option("--checkpoint-dir <directory>", "where they are (default: the bundle's folder checkpoints)");
+  command.action((id: string | undefined, { checkpointDir }: { checkpointDir?: string }) =>
     listCheckpoints(command, id, checkpointDir),
   );
   return addExamples(command, "ctr checkpoints list web");
 }
 
 /** Also what `ctr checkpoints ID` does. */
-export async function listCheckpoints(command: Command, id: string | undefined, checkpointDir: string): Promise<void> {
+export async function listCheckpoints(command: Command, id: string | undefined, checkpointDir?: string): Promise<void> {
   const container = required(id, "container id");
   const client = await openClient(command);
-  const { checkpoints } = await client.api.listCheckpoint({ id: container, checkpointDir });
+  const { checkpoints } = await client.api.listCheckpoint({ id: container, checkpointDir: wholePath(checkpointDir) });
   const rows = checkpoints.map(({ name, tcp, unixSockets, shell }) => [name, `${tcp}`, `${unixSockets}`, `${shell}`]);
   await print(tabwriter([["NAME", "TCP", "UNIX SOCKETS", "SHELL"], ...rows], listLayout));
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { Command } from "commander";
-import { required } from "./arguments.js";
+import { required, wholePath } from "./arguments.js";
 import { endingWell } from "./ending.js";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
@@ -28,18 +28,19 @@ export function containersStartCommand(): Command {
     .option("-l, --label <label...>", "a label for the container; repeatable")
     .option("--no-pivot", "do not use pivot_root (for bundles on a ramdisk)")
     .option("-r, --runtime <name>", "name or path of the OCI runtime (default: the daemon's)")
-    .option("--runtime-args <argument...>", "an argument for the runtime given with --runtime; repeatable");
+    .option("--runtime-args <argument...>", "an argument for the runtime (without --runtime: for runc); repeatable");
   command.action(async (id: string | undefined, bundle: string | undefined, flags: StartFlags) => {
-    const path = resolve(required(bundle, "bundle path"));
+    const path = wholePath(required(bundle, "bundle path"));
     const options = {
       id: required(id, "container id"),
       bundle: path,
       labels: flags.label ?? [],
       noPivotRoot: !flags.pivot,
-      runtime: flags.runtime ?? "",
+      // The daemon takes arguments only together with a runtime; in the original --runtime has this default.
+      runtime: flags.runtime ?? (flags.runtimeArgs ? "runc" : ""),
       runtimeArgs: flags.runtimeArgs ?? [],
       checkpoint: flags.checkpoint ?? "",
-      checkpointDir: flags.checkpointDir ?? "",
+      checkpointDir: wholePath(flags.checkpointDir),
     };
     const client = await openClient(command);
     if (!flags.attach) {

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { startDaemon } from "../harness/daemon.js";
+import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 import { ctr, ctrError, runCtr, startCtr } from "./ctr.js";
 
@@ -40,6 +42,25 @@ test("start, list and state, with labels", async () => {
   });
   expect(machine).toEqual({ cpus: expect.any(Number), memory: expect.any(Number) });
   expect(JSON.parse(await ctr(daemon, "containers", "state", b)).containers).toHaveLength(1);
+});
+
+test("--runtime-args reach the runtime: the one of --runtime, or else runc as in the original", async () => {
+  await using daemon = await startDaemon();
+  const { path } = wrapRuntime(daemon.dir, "noting", "state", { kind: "fail" });
+  const bundle = daemon.bundle("x", { args: ["sleep", "1000"] });
+  const log = join(daemon.dir, "runtime.log");
+  await ctr(
+    daemon,
+    ...["containers", "start", "--runtime", path, "--runtime-args", "--debug", "--runtime-args", `--log=${log}`],
+    ...[daemon.id("a"), bundle],
+  );
+  expect(readFileSync(`${path}.calls`, "utf8")).toMatch(new RegExp(` --debug --log=${log} create `));
+  await ctr(daemon, "containers", "start", "--runtime-args=--debug", daemon.id("b"), bundle);
+  const { containers } = JSON.parse(await ctr(daemon, "containers", "state", daemon.id("b")));
+  expect(containers[0].runtime).toBe("runc");
+  expect(JSON.parse(readFileSync(join(daemon.stateDir, daemon.id("b"), "state.json"), "utf8"))).toMatchObject({
+    runtimeArgs: ["--debug"],
+  });
 });
 
 test("kill takes names and numbers, and processes", async () => {

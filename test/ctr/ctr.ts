@@ -31,8 +31,12 @@ export function ctrCommand(daemon: TestDaemon, ...args: string[]): string[] {
 
 /** Starts ctr; its stdin stays open until `child.stdin` is ended. */
 export function startCtr(daemon: TestDaemon, ...args: string[]): RunningCtr {
+  return startCtrIn(process.cwd(), daemon, args);
+}
+
+function startCtrIn(cwd: string, daemon: TestDaemon, args: string[]): RunningCtr {
   const [program, ...words] = ctrCommand(daemon, ...args);
-  const child = spawn(program!, words, { env: ctrEnvironment(daemon), stdio: "pipe" });
+  const child = spawn(program!, words, { cwd, env: ctrEnvironment(daemon), stdio: "pipe" });
   child.stdin!.on("error", () => {});
   const [stdout, stderr]: Buffer[][] = [[], []];
   child.stdout!.on("data", (chunk: Buffer) => stdout!.push(chunk));
@@ -51,9 +55,14 @@ export function startCtr(daemon: TestDaemon, ...args: string[]): RunningCtr {
   };
 }
 
-/** Runs ctr to its end with this on its stdin. */
-export function runCtr(daemon: TestDaemon, args: string[], input: string | Buffer = ""): Promise<CtrResult> {
-  const running = startCtr(daemon, ...args);
+/** Runs ctr to its end with this on its stdin, in this working directory. */
+export function runCtr(
+  daemon: TestDaemon,
+  args: string[],
+  input: string | Buffer = "",
+  { cwd = process.cwd() } = {},
+): Promise<CtrResult> {
+  const running = startCtrIn(cwd, daemon, args);
   running.child.stdin!.end(input);
   return running.result;
 }
