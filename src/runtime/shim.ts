@@ -4,7 +4,7 @@ import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
-import { childEnvironment, type OciRuntime } from "./oci-runtime.js";
+import type { OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
 import { runtimeLogError, shimLogError } from "./start-logs.js";
@@ -83,7 +83,7 @@ class OwnShim implements Shim {
     try {
       child = await Child.start(options.epoll, path, argv, {
         cwd: options.directory,
-        env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3"],
+        env: [...options.runtime.environment, "CONTAINERD_SHIM_CHANNEL=3"],
         fds: [devNull, devNull, devNull, theirs],
       });
       return new OwnShim(options, child, ours);
@@ -187,8 +187,9 @@ class ForeignShim implements Shim {
 
   static async launch(options: LaunchOptions, path: string, argv: string[]): Promise<ForeignShim> {
     const stdio = [devNull, devNull, devNull];
-    const { epoll, directory: cwd } = options;
-    return new ForeignShim(options, await Child.start(epoll, path, argv, { cwd, env: childEnvironment, fds: stdio }));
+    const { epoll, directory: cwd, runtime } = options;
+    const { environment: env } = runtime;
+    return new ForeignShim(options, await Child.start(epoll, path, argv, { cwd, env, fds: stdio }));
   }
 
   private constructor(options: LaunchOptions, child: Child) {
