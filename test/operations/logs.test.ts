@@ -1,8 +1,11 @@
 /** What the daemon logs: each step of a container's life once, and never an environment. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 
 type Line = Record<string, unknown> & { level: string; msg: string };
@@ -104,5 +107,83 @@ test("the environment of containers, execs and the daemon is never logged, whate
   await daemon.stop();
   expect(daemon.log).toContain("invalid environment variable");
   expect(daemon.log).not.toContain(secret);
+  expect(daemon.log).not.toContain("PASSWORD");
+});
+
+const SECRET = "hunter2-4711";
+
+/** Entries that a runtime refuses, quoting them in its error: [what is special, entry]. */
+const refused: [string, string][] = [
+  ["plain", `NO-VARIABLE ${SECRET}`],
+  ["without a name", `=${SECRET}`],
+  ["with quotes and backslashes", `NO-VARIABLE "${SECRET}" \\${SECRET}\\ '${SECRET}' <${SECRET}>`],
+  ["with control characters", `NO-VARIABLE ${SECRET}\n\t${SECRET}\u0001\u007f${SECRET}`],
+  ["with a NUL", `NAME=${SECRET}\0${SECRET}`],
+  ["beyond ASCII", `NO-VARIABLE größe ${SECRET} \u{1f600} ${SECRET}`],
+  // Cut off by whoever passes the message on, it could no longer be told for what it is.
+  ["of 100 kB", `NO-VARIABLE ${`${SECRET} `.repeat(8000)}`],
+];
+
+test.each(["text", "json"])(
+  "an environment that a runtime quotes is left out of the %s log, however it is quoted",
+  async (format) => {
+    await using daemon = await startDaemon({ flags: ["--debug", "--log-format", format] });
+    using host = await startContainer(daemon, { name: "host", args: ["sleep", "1000"] });
+    let quoted = 0;
+    for (const [index, [what, entry]] of refused.entries()) {
+      const attempts = [
+        () => startContainer(daemon, { name: `c${index}`, args: ["true"], env: [entry] }),
+        () => startExec(daemon, host, { pid: `e${index}`, args: ["true"], request: { env: ["PATH=/bin", entry] } }),
+      ];
+      for (const attempt of attempts) {
+        const error = await attempt().then(
+          () => undefined,
+          (reason: Error) => reason,
+        );
+        expect(error, what).toBeDefined();
+        // The caller, whose environment it is, is told; that is what makes this a test.
+        if (error?.message.includes(SECRET)) quoted++;
+        expect(daemon.log.includes(SECRET), `the log after an entry ${what}`).toBe(false);
+      }
+    }
+    expect(quoted).toBe(2 * refused.length);
+    expect(daemon.log.split("<environment>").length).toBeGreaterThan(2 * refused.length);
+  },
+);
+
+test("nor is it logged when config.json is no JSON, a start outlives its daemon, or process.json is half-written", async () => {
+  await using daemon = await startDaemon({ flags: ["--debug"] });
+  const env = [`PASSWORD=${SECRET}`];
+  const broken = daemon.bundle("broken", { args: ["true"], env });
+  const whole = readFileSync(join(broken, "config.json"), "utf8");
+  // In the middle of the entry, right before it, right behind it.
+  for (const wrong of [
+    whole.slice(0, whole.indexOf(SECRET) + 3),
+    whole.replace(`"PASSWORD=${SECRET}"`, `PASSWORD=${SECRET}`),
+    whole.replace(`"PASSWORD=${SECRET}"`, `"PASSWORD=${SECRET}" "${SECRET}"`),
+    whole.replace(`"PASSWORD=${SECRET}"`, `"PASSWORD=\\q${SECRET}"`),
+  ]) {
+    writeFileSync(join(broken, "config.json"), wrong);
+    await expect(daemon.api.createContainer({ id: daemon.id("broken"), bundlePath: broken })).rejects.toThrow(
+      /config\.json:\d+:\d+/,
+    );
+  }
+
+  using container = await startContainer(daemon, { name: "one", args: ["sleep", "1000"], env });
+  const wrapper = wrapRuntime(daemon.dir, "slow", "create", { kind: "sleep", seconds: 1 });
+  wrapper.on();
+  const unfinished = startContainer(daemon, { name: "slow", args: ["true"], env, request: { runtime: wrapper.path } });
+  unfinished.catch(() => {});
+  await eventually(() => existsSync(`${wrapper.path}.calls`));
+  await daemon.kill();
+  await expect(unfinished).rejects.toThrow();
+  const state = join(daemon.stateDir, container.id, "init/process.json");
+  const text = readFileSync(state, "utf8");
+  writeFileSync(state, text.slice(0, text.indexOf(SECRET) + 5));
+  await daemon.start();
+  await container.kill();
+  await eventually(async () => (await daemon.api.state()).containers.length === 0);
+  await eventually(() => daemon.log.includes("container was not started"));
+  expect(daemon.log).not.toContain(SECRET.slice(0, 5));
   expect(daemon.log).not.toContain("PASSWORD");
 });
