@@ -118,6 +118,27 @@ test("a heap snapshot through a unix socket; over TCP it is refused, since it ho
   const { meta, node_count, edge_count } = snapshot.snapshot;
   expect(snapshot.nodes.length).toBe(node_count * meta.node_fields.length);
   expect(snapshot.edges.length).toBe(edge_count * meta.edge_fields.length);
+  // Every node's name is a string of the file, every edge leads to the beginning of a node, and the nodes' edges are all of them.
+  const every = (numbers: number[], width: number, field: number, holds: (value: number) => boolean) => {
+    for (let at = field; at < numbers.length; at += width) if (!holds(numbers[at]!)) return false;
+    return true;
+  };
+  const [nodeWidth, edgeWidth] = [meta.node_fields.length, meta.edge_fields.length];
+  expect(every(snapshot.nodes, nodeWidth, meta.node_fields.indexOf("name"), (n) => n < snapshot.strings.length)).toBe(
+    true,
+  );
+  expect(
+    every(
+      snapshot.edges,
+      edgeWidth,
+      meta.edge_fields.indexOf("to_node"),
+      (n) => n % nodeWidth === 0 && n < snapshot.nodes.length,
+    ),
+  ).toBe(true);
+  let edges = 0;
+  for (let at = meta.node_fields.indexOf("edge_count"); at < snapshot.nodes.length; at += nodeWidth)
+    edges += snapshot.nodes[at];
+  expect(edges).toBe(edge_count);
   expect(snapshot.strings).toContain("Supervisor");
   expect((await daemon.api.getServerVersion()).major).toBe(0);
   const refused = await get(await portOf(elsewhere, "--pprof-address"), "/debug/pprof/heap");

@@ -22,14 +22,11 @@ import { expect, test } from "vitest";
 import { daemonEnvironment } from "../harness/daemon.js";
 import { ctrProgram, daemonProgram, repository, shimProgram } from "../harness/paths.js";
 import { within } from "../harness/wait.js";
-import { type Fence, fences, reasonNotToRun } from "./markdown.js";
+import { documents, type Fence, fences, reasonNotToRun } from "./markdown.js";
 
-const documents = [
-  ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map((name) => join(repository, name)),
-  ...readdirSync(join(repository, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".md"))
-    .map((name) => join(repository, "docs", name)),
-].filter(existsSync);
+const { scripts } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8")) as {
+  scripts: Record<string, string>;
+};
 
 const TIMEOUT = 120_000;
 
@@ -85,7 +82,7 @@ async function run(blocks: Fence[]): Promise<{ status: number | null; output: st
   }
 }
 
-for (const path of documents) {
+for (const path of documents()) {
   const name = relative(repository, path);
   const all = fences(readFileSync(path, "utf8"));
   const commands = all.filter(({ language }) => language === "sh");
@@ -111,6 +108,32 @@ for (const path of documents) {
     TIMEOUT + 20_000,
   );
 }
+
+test(
+  "README.md: the tour that it offers works",
+  () => {
+    expect(scripts.demo).toBe("node scripts/demo.mjs");
+    const { status, stdout, stderr } = spawnSync("node", [join(repository, "scripts/demo.mjs")], {
+      encoding: "utf8",
+      env: daemonEnvironment(),
+      timeout: TIMEOUT,
+    });
+    expect(status, `${stdout}${stderr}`).toBe(0);
+    expect(stdout).toContain("nothing is left");
+  },
+  TIMEOUT + 20_000,
+);
+
+test("README.md: npm start is the daemon, and both programs list their flags", () => {
+  expect(scripts.start).toBe("node dist/bin/containerd.js");
+  for (const program of ["containerd.js", "ctr.js"]) {
+    const { status, stdout } = spawnSync("node", [join(repository, "dist/bin", program), "--help"], {
+      encoding: "utf8",
+    });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/Usage: /);
+  }
+});
 
 test("a command that fails is found, with its line", async () => {
   const { status, output } = await run(

@@ -1,4 +1,17 @@
-/** Fenced blocks of a Markdown file. */
+/** The project's documents, and what is in them: fenced blocks, code in the text, links. */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { repository } from "../harness/paths.js";
+
+/** Paths of all documents for users and contributors. */
+export function documents(): string[] {
+  return [
+    ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map((name) => join(repository, name)),
+    ...readdirSync(join(repository, "docs"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".md"))
+      .map((name) => join(repository, "docs", name)),
+  ].filter(existsSync);
+}
 
 export interface Fence {
   /** The line of its opening, counted from 1. */
@@ -27,4 +40,20 @@ export function fences(markdown: string): Fence[] {
 /** Why a block of commands is not run by the tests: "```sh not-run: <reason>"; undefined when it is to be run. */
 export function reasonNotToRun({ info }: Fence): string | undefined {
   return /^not-run: (.+)$/.exec(info)?.[1];
+}
+
+/** What stands in backquotes in the text. */
+export function inlineCode(markdown: string): string[] {
+  return [...withoutFences(markdown).matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
+}
+
+/** Where the links within the project lead, without the part behind `#`. */
+export function links(markdown: string): string[] {
+  return [...withoutFences(markdown).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target]) => target!.replace(/#.*$/, ""))
+    .filter((target) => target !== "" && !/^[a-z]+:/.test(target));
+}
+
+function withoutFences(markdown: string): string {
+  return markdown.replace(/^```.*?^```$/gms, "");
 }

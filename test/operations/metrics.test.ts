@@ -122,6 +122,7 @@ test("scrapes during 100 starts and 100 exits add up", async () => {
     expect(sampleValue(empty, "containerd_containers", { status })).toBe(0);
   expect(sampleValue(empty, "containerd_container_delete_duration_seconds_count")).toBe(all);
   expect(sampleValue(empty, "containerd_operations_total", { kind: "signal", result: "success" })).toBe(all);
+  // At once, without waiting: an init's exit is counted only when its shim is reaped and neither is watched any more.
   expect(sampleValue(empty, "containerd_epoll_descriptors")).toBe(0);
 });
 
