@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { cgroupFile } from "../harness/cgroup-files.js";
 import { startDaemon } from "../harness/daemon.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
@@ -10,7 +11,7 @@ import { ctr, ctrError, runCtr, startCtr } from "./ctr.js";
 test("version", async () => {
   await using daemon = await startDaemon();
   expect(await ctr(daemon, "version")).toMatch(/^daemon version 0\.2\.\d+ commit: .*\n$/);
-  expect(await ctr(daemon, "--version")).toMatch(/^ctr version 0\.2\.\d+\n$/);
+  for (const flag of ["--version", "-v"]) expect(await ctr(daemon, flag)).toMatch(/^ctr version 0\.2\.\d+\n$/);
   // The bare path of a socket is enough.
   expect(await ctr(daemon, "-address", daemon.listen.replace("unix://", ""), "version")).toContain("daemon version");
 });
@@ -40,6 +41,8 @@ test("start, list and state, with labels", async () => {
     runtime: "runc",
     processes: [{ pid: "init", args: ["sleep", "1000"], user: {} }],
   });
+  expect(JSON.parse(readFileSync(join(daemon.stateDir, a, "state.json"), "utf8")).noPivotRoot).toBe(true);
+  expect(JSON.parse(readFileSync(join(daemon.stateDir, b, "state.json"), "utf8")).noPivotRoot).toBe(false);
   expect(machine).toEqual({ cpus: expect.any(Number), memory: expect.any(Number) });
   expect(JSON.parse(await ctr(daemon, "containers", "state", b)).containers).toHaveLength(1);
 });
@@ -104,6 +107,52 @@ test("update changes what is given and nothing else; stats is the original's JSO
   expect(await ctrError(daemon, "containers", "update", "--cpu-shares", "1x", id)).toBe(
     'invalid number "1x" for --cpu-shares',
   );
+});
+
+// On cgroup v2 the files have other names.
+const isV1 = existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+const everyFlag = "update: every flag, read back from the cgroup, or the reason why not";
+test.skipIf(!isV1)(isV1 ? everyFlag : `${everyFlag} (skipped: no cgroup v1)`, async () => {
+  await using daemon = await startDaemon();
+  const id = daemon.id("a");
+  const bundle = daemon.bundle("a", { args: ["sleep", "1000"], memoryLimit: 512 * 1024 * 1024 });
+  await ctr(daemon, "containers", "start", id, bundle);
+  const pid = JSON.parse(await ctr(daemon, "containers", "state", id)).containers[0].processes[0].systemPid;
+  const cases: [flag: string, value: string, controller: string, file: string, text?: string][] = [
+    ["memory-limit", "0x10000000", "memory", "memory.limit_in_bytes", String(256 * 1024 * 1024)],
+    ["memory-reservation", "67108864", "memory", "memory.soft_limit_in_bytes"],
+    ["memory-swap", "402653184", "memory", "memory.memsw.limit_in_bytes"],
+    ["kernel-limit", "104857600", "memory", "memory.kmem.limit_in_bytes"],
+    ["kernel-tcp-limit", "33554432", "memory", "memory.kmem.tcp.limit_in_bytes"],
+    ["cpu-period", "50000", "cpu", "cpu.cfs_period_us"],
+    ["cpu-quota", "20000", "cpu", "cpu.cfs_quota_us"],
+    ["cpu-shares", "333", "cpu", "cpu.shares"],
+    ["cpuset-cpus", "0", "cpuset", "cpuset.cpus"],
+    ["cpuset-mems", "0", "cpuset", "cpuset.mems"],
+    ["blkio-weight", "450", "blkio", "blkio.bfq.weight"],
+    ["pids-limit", "0o21", "pids", "pids.max", "17"],
+  ];
+  // As many as the command has.
+  expect((await ctr(daemon, "containers", "update", "--help")).match(/^ +--[\w-]+ <(number|list)>/gm)).toHaveLength(
+    cases.length,
+  );
+  for (const [flag, value, controller, file, text = value] of cases) {
+    const { status, stderr } = await runCtr(daemon, ["containers", "update", `--${flag}`, value, id]);
+    if (status !== 0) {
+      expect(stderr, flag).toMatch(/^\[ctr\] (kernel(Tcp)?Memory: this kernel has no such limit|.*blkio.*weight.*)\n$/);
+      continue;
+    }
+    expect(cgroupFile(pid, controller, file), flag).toBe(text);
+  }
+});
+
+test("--debug tells an error's code and where it comes from, without it one line has to do", async () => {
+  await using daemon = await startDaemon();
+  const words = ["containers", "state", "none"];
+  const { status, stderr } = await runCtr(daemon, ["--debug", ...words]);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^\[ctr\] containerd: container not found\ncode: NOT_FOUND\n.*\n +at /);
+  expect(await ctrError(daemon, ...words)).toBe("containerd: container not found");
 });
 
 test("events: stored ones by default and from a time on, then those that come", async () => {
