@@ -5,6 +5,8 @@ import type { TestDaemon } from "../harness/daemon.js";
 import { eventually } from "../harness/wait.js";
 import { ctrCommand, ctrEnvironment } from "./ctr.js";
 
+let screens = 0;
+
 /** What the shell in the terminal asks with. */
 const prompt = "host>";
 
@@ -23,7 +25,8 @@ export class Screen implements Disposable {
     daemon: TestDaemon,
     { columns = 100, rows = 30, shell = ["bash", "--norc", "--noprofile"] }: ScreenOptions = {},
   ) {
-    this.#socket = join(daemon.dir, "tmux");
+    // One for each: the server of the last screen may not have quite ended yet.
+    this.#socket = join(daemon.dir, `tmux-${++screens}`);
     this.#tmux(
       ...["-f", "/dev/null", "new-session", "-d", "-s", "test", "-x", String(columns), "-y", String(rows)],
       ...["env", "-i", ...Object.entries(ctrEnvironment(daemon)).map(([name, value]) => `${name}=${value}`)],
