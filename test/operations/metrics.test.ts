@@ -7,7 +7,7 @@ import { startContainer } from "../harness/container.js";
 import { startDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
 import { findProgram } from "../harness/paths.js";
-import { eventually } from "../harness/wait.js";
+import { eventually, sleep } from "../harness/wait.js";
 import { parseExposition, sampleValue } from "./exposition.js";
 import { get, portOf } from "./http-get.js";
 
@@ -124,6 +124,25 @@ test("scrapes during 100 starts and 100 exits add up", async () => {
   expect(sampleValue(empty, "containerd_operations_total", { kind: "signal", result: "success" })).toBe(all);
   // At once, without waiting: an init's exit is counted only when its shim is reaped and neither is watched any more.
   expect(sampleValue(empty, "containerd_epoll_descriptors")).toBe(0);
+});
+
+test("the event loop's lag: next to nothing when idle, all of it when something holds up the daemon, and forgotten by the next scrape", async () => {
+  await using daemon = await startDaemon({ flags: tcp });
+  const port = await portOf(daemon, "--metrics-address");
+  const lag = async (part: string) =>
+    sampleValue(parseExposition((await get(port, "/metrics")).body), `nodejs_eventloop_lag_${part}_seconds`);
+  await lag("max");
+  await sleep(500);
+  // Not the 20 ms that lie between two measurements.
+  expect(await lag("p50")).toBeLessThan(0.019);
+  // What lies across a scrape counts for neither side.
+  await sleep(100);
+  process.kill(daemon.pid, "SIGSTOP");
+  await sleep(400);
+  process.kill(daemon.pid, "SIGCONT");
+  await sleep(100);
+  expect(await lag("max")).toBeGreaterThan(0.3);
+  await eventually(async () => (await lag("max")) < 0.3, { interval: 100 });
 });
 
 test("container metrics tell containers apart, and forget those that are gone", async () => {

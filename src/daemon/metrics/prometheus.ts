@@ -4,6 +4,7 @@ import type { OperationKind } from "../../supervisor/operations.js";
 import type { Supervisor } from "../../supervisor/supervisor.js";
 import type { Timer } from "../../supervisor/timer.js";
 import { version } from "../version.js";
+import { addEventLoopLag } from "./event-loop-lag.js";
 
 /** In seconds: what a runtime has its part in. A start takes 20 ms to a second, and may take --start-timeout. */
 const runtimeBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -12,8 +13,8 @@ const ownBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 /** In seconds: mostly the daemon's own work, but an init's exit waits for what is under way on its container. */
 const exitBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10];
 
-/** In ms: how often the delay of the event loop is measured. */
-const LAG_INTERVAL = 20;
+/** In ms: prom-client's own measurement of the event loop's lag can't be turned off, but made rare. */
+const NEVER = 3_600_000;
 
 /** Gauges that prom-client calls `_total`, which is a counter's ending; they tell nothing that the rest does not. */
 const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
@@ -130,7 +131,8 @@ export function prometheusRegistry(supervisor: Supervisor): Registry {
   }).set({ version }, 1);
 
   // The process: CPU, memory, descriptors; Node: event-loop lag, garbage collection, heap.
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LAG_INTERVAL });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER });
+  addEventLoopLag(registry);
   for (const name of misnamed) registry.removeSingleMetric(name);
   return registry;
 }
