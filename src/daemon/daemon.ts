@@ -96,7 +96,7 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
     process.exit(1);
   });
 
-  await restore(supervisor);
+  await Promise.all([restore(supervisor), supervisor.prepareStarts()]);
   restored();
   tellServiceManager("READY=1");
   log.debug(

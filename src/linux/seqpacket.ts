@@ -1,4 +1,5 @@
 import { readSync, writeSync } from "node:fs";
+import koffi from "koffi";
 import { hasCode, libc, systemError } from "./libc.js";
 
 const socketpair = libc.func("int socketpair(int domain, int type, int protocol, uint8_t *pair)");
@@ -32,4 +33,40 @@ export function receivePacket(fd: number): string | undefined {
 /** Sends one message. Throws a system error; EPIPE when the other side has closed. */
 export function sendPacket(fd: number, message: string): void {
   writeSync(fd, message);
+}
+
+const iovec = koffi.struct("iovec", { base: "const uint8_t *", length: "size_t" });
+koffi.struct("msghdr", {
+  name: "void *",
+  nameLength: "uint32_t",
+  vectors: koffi.pointer(iovec),
+  vectorCount: "size_t",
+  control: "const uint8_t *",
+  controlLength: "size_t",
+  flags: "int",
+});
+const sendmsg = libc.func("long sendmsg(int fd, const msghdr *message, int flags)");
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_NOSIGNAL = 0x4000;
+
+/** Sends one message with a descriptor, of which the other side gets a copy. Throws a system error; EPIPE when the other side has closed. */
+export function sendPacketWithDescriptor(fd: number, message: string, descriptor: number): void {
+  const data = Buffer.from(message);
+  // A cmsghdr: its length with one descriptor, level, type; padded to 8 bytes.
+  const control = Buffer.alloc(24);
+  control.writeBigUInt64LE(20n, 0);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  control.writeInt32LE(descriptor, 16);
+  const header = {
+    name: null,
+    nameLength: 0,
+    vectors: [{ base: data, length: data.length }],
+    vectorCount: 1,
+    control,
+    controlLength: control.length,
+    flags: 0,
+  };
+  if (Number(sendmsg(fd, header, MSG_NOSIGNAL)) < 0) throw systemError("sendmsg");
 }

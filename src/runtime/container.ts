@@ -288,7 +288,7 @@ export class Container {
     const { shim } = process;
     if (shim !== undefined) {
       shim.cancel();
-      if (shim.child.running && this.shim.own) {
+      if (shim.child.running && this.shim.spawner !== undefined) {
         // One that was ready at the same moment goes on with the container and never hears of it.
         const missed = shim.deaf.then(() => delay(Math.min(patience, DEAF_PATIENCE)));
         await Promise.race([shim.child.exited, missed, delay(patience)]);

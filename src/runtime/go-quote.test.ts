@@ -7,6 +7,7 @@ test.each([
   ["\x1b[0m", '"\\x1b[0m"'],
   ["größe ✓", '"größe ✓"'],
   ["\u200b", '"\\u200b"'],
+  ["a b\u00a0c\u2028d\u3000", '"a b\\u00a0c\\u2028d\\u3000"'],
 ])("%j", (text, quoted) => {
   expect(goQuote(text)).toBe(quoted);
 });

@@ -1,9 +1,9 @@
 /**
  * A string in double quotes with the escapes of Go's `%q`: the original prints a runtime's output so, and clients look for words in it.
- * Printable characters stay as they are.
+ * Printable characters stay as they are; to Go, no space but ASCII's is printable.
  */
 export function goQuote(text: string): string {
-  const quoted = text.replace(/["\\]|[^\P{C}]/gu, (character) => {
+  const quoted = text.replace(/["\\]|[^\P{C}]|(?! )\p{Z}/gu, (character) => {
     const short = shortEscapes[character];
     if (short !== undefined) return short;
     const code = character.codePointAt(0)!;

@@ -22,3 +22,12 @@ test("everything else stays", () => {
   concealEnvironment("no error", ["PATH=/bin"]);
   expect(logText("no error")).toBe("no error");
 });
+
+test.each([{ PASSWORD: "hunter2" }, 5, "PASSWORD=hunter2", [["A=b"], 5, null]])(
+  "%j is no environment, and does no harm",
+  (env) => {
+    const error = new OperationError("internal", "env is no list of strings");
+    concealEnvironment(error, env as unknown as string[]);
+    expect(logText(error)).toBe(error.message);
+  },
+);

@@ -1,8 +1,8 @@
 import { errorText } from "../linux/libc.js";
 import { goQuote } from "./go-quote.js";
 
-/** Environments that must not be logged with an error. */
-const environments = new WeakMap<Error, readonly string[]>();
+/** Environments that must not be logged with an error: whatever a config.json has there. */
+const environments = new WeakMap<Error, unknown>();
 
 /** Environment that is too short to be told from any other text is no secret either. */
 const SHORTEST = 4;
@@ -20,7 +20,7 @@ export function concealEnvironment(error: unknown, environment: readonly string[
 export function logText(error: unknown): string {
   let text = errorText(error);
   const environment = error instanceof Error ? environments.get(error) : undefined;
-  for (const entry of environment ?? []) {
+  for (const entry of Array.isArray(environment) ? environment : []) {
     if (typeof entry !== "string" || entry.length < SHORTEST) continue;
     // As it is, and as it stands in quotes, and in quotes of quotes.
     const quoted = inQuotes(entry);

@@ -6,7 +6,7 @@ import { goQuote } from "./go-quote.js";
 import { OperationError } from "./operation-error.js";
 
 /** What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the container). */
-const childEnvironment: readonly string[] = environmentStrings({
+export const childEnvironment: readonly string[] = environmentStrings({
   ...process.env,
   NOTIFY_SOCKET: undefined,
   LISTEN_FDS: undefined,
@@ -18,8 +18,7 @@ const childEnvironment: readonly string[] = environmentStrings({
  * With one processor for Go's scheduler a call of runc costs a tenth less CPU (docs/performance.md): it is over before more threads are
  * of any use. Not for other runtimes: what they start may live on with it.
  */
-const runcEnvironment: readonly string[] =
-  process.env.GOMAXPROCS === undefined ? [...childEnvironment, "GOMAXPROCS=1"] : childEnvironment;
+const runcEnvironment: readonly string[] = process.env.GOMAXPROCS === undefined ? ["GOMAXPROCS=1"] : [];
 
 /** What `<runtime> state` prints. */
 export interface RuntimeState {
@@ -37,7 +36,7 @@ interface CallOptions {
 export class OciRuntime {
   readonly name: string;
   readonly args: readonly string[];
-  /** What its calls get of our environment. */
+  /** What its calls get besides {@link childEnvironment}. */
   readonly environment: readonly string[];
   readonly #epoll: Epoll;
 
@@ -45,7 +44,7 @@ export class OciRuntime {
     this.#epoll = epoll;
     this.name = name;
     this.args = args;
-    this.environment = /^(docker-)?runc$/.test(basename(name)) ? runcEnvironment : childEnvironment;
+    this.environment = /^(docker-)?runc$/.test(basename(name)) ? runcEnvironment : [];
   }
 
   /** Lets a created container's process run. */
@@ -103,7 +102,7 @@ export class OciRuntime {
     const path = findProgram(this.name);
     if (path === undefined) throw new OperationError("not-found", `${this.name} not installed on system`);
     return await runCommand(this.#epoll, path, [this.name, ...this.args, ...args], {
-      env: this.environment,
+      env: [...childEnvironment, ...this.environment],
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
       signal: options.signal,
     });

@@ -4,22 +4,23 @@ import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
-import type { OciRuntime } from "./oci-runtime.js";
+import { childEnvironment, type OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
+import { INTERPRETER, type ShimChild, type ShimSpawner } from "./shim-spawner.js";
 import { runtimeLogError, shimLogError } from "./start-logs.js";
 
 /** Which shim the daemon starts. */
 export interface ShimProgram {
   /** As it was asked for and as it is kept in state.json. */
   name: string;
-  /** It is this project's: it takes part in the start (docs/shim.md). */
-  own: boolean;
+  /** Forks it when it is this project's, which takes part in the start (docs/shim.md). */
+  spawner: ShimSpawner | undefined;
 }
 
 /** A shim from its launch to the end of the start. Each wait ends with an error when the shim ends or when `signal` is aborted. */
 export interface Shim {
-  readonly child: Child;
+  readonly child: ShimChild;
   /** Resolves with the process's host pid once the runtime has created it. */
   created(signal: AbortSignal): Promise<number>;
   /** Lets a created container's process run. */
@@ -46,16 +47,9 @@ interface LaunchOptions {
 export async function launchShim(options: LaunchOptions): Promise<Shim> {
   const path = findProgram(options.program.name);
   if (path === undefined) throw new OperationError("not-found", `${options.program.name} not installed on system`);
-  const args = [options.containerId, options.bundle, options.runtime.name];
-  if (!options.program.own) return await ForeignShim.launch(options, path, [options.program.name, ...args]);
-  // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
-  const interpreter = findProgram(INTERPRETER);
-  if (interpreter === undefined) throw new OperationError("not-found", `${INTERPRETER} not installed on system`);
-  return await OwnShim.launch(options, interpreter, [INTERPRETER, path, ...args]);
+  const { spawner } = options.program;
+  return spawner === undefined ? await ForeignShim.launch(options, path) : await OwnShim.launch(options, path, spawner);
 }
-
-/** What runs our own shim. */
-const INTERPRETER = "luajit";
 
 /** Why a shim has ended before the start was finished, from its log and the runtime's. */
 async function startFailure(directory: string): Promise<OperationError> {
@@ -68,7 +62,7 @@ async function startFailure(directory: string): Promise<OperationError> {
 
 /** This project's shim, which tells over the start channel how far it is. */
 class OwnShim implements Shim {
-  readonly child: Child;
+  readonly child: ShimChild;
   readonly #directory: string;
   readonly #epoll: Epoll;
   #channel: number | undefined;
@@ -77,15 +71,20 @@ class OwnShim implements Shim {
   readonly deaf: Promise<void>;
   #hungUp: () => void = () => {};
 
-  static async launch(options: LaunchOptions, path: string, argv: string[]): Promise<OwnShim> {
+  static async launch(options: LaunchOptions, path: string, spawner: ShimSpawner): Promise<OwnShim> {
+    const { directory, containerId, bundle, runtime } = options;
     const [ours, theirs] = makeSeqPacketPair();
-    let child: Child | undefined;
+    let child: ShimChild | undefined;
     try {
-      child = await Child.start(options.epoll, path, argv, {
-        cwd: options.directory,
-        env: [...options.runtime.environment, "CONTAINERD_SHIM_CHANNEL=3"],
-        fds: [devNull, devNull, devNull, theirs],
+      child = await spawner.launch({
+        directory,
+        containerId,
+        bundle,
+        runtime: runtime.name,
+        environment: runtime.environment,
+        channel: theirs,
       });
+      child ??= await execute(options, path, theirs);
       return new OwnShim(options, child, ours);
     } catch (error) {
       child?.kill();
@@ -96,7 +95,7 @@ class OwnShim implements Shim {
     }
   }
 
-  private constructor(options: LaunchOptions, child: Child, channel: number) {
+  private constructor(options: LaunchOptions, child: ShimChild, channel: number) {
     this.child = child;
     this.#directory = options.directory;
     this.#epoll = options.epoll;
@@ -174,6 +173,19 @@ class OwnShim implements Shim {
   }
 }
 
+/** Starts our shim as any other program, where the spawner is not to be had. */
+async function execute(options: LaunchOptions, path: string, channel: number): Promise<Child> {
+  // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
+  const interpreter = findProgram(INTERPRETER);
+  if (interpreter === undefined) throw new OperationError("not-found", `${INTERPRETER} not installed on system`);
+  const { epoll, directory, containerId, bundle, runtime } = options;
+  return await Child.start(epoll, interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
+    cwd: directory,
+    env: [...childEnvironment, ...runtime.environment, "CONTAINERD_SHIM_CHANNEL=3"],
+    fds: [devNull, devNull, devNull, channel],
+  });
+}
+
 /** How often the pid file is looked for, in ms; only with a shim that is not ours. */
 const PID_FILE_INTERVAL = 2;
 
@@ -185,11 +197,14 @@ class ForeignShim implements Shim {
   readonly #containerId: string;
   readonly #runtime: OciRuntime;
 
-  static async launch(options: LaunchOptions, path: string, argv: string[]): Promise<ForeignShim> {
-    const stdio = [devNull, devNull, devNull];
-    const { epoll, directory: cwd, runtime } = options;
-    const { environment: env } = runtime;
-    return new ForeignShim(options, await Child.start(epoll, path, argv, { cwd, env, fds: stdio }));
+  static async launch(options: LaunchOptions, path: string): Promise<ForeignShim> {
+    const { epoll, program, directory, containerId, bundle, runtime } = options;
+    const child = await Child.start(epoll, path, [program.name, containerId, bundle, runtime.name], {
+      cwd: directory,
+      env: [...childEnvironment, ...runtime.environment],
+      fds: [devNull, devNull, devNull],
+    });
+    return new ForeignShim(options, child);
   }
 
   private constructor(options: LaunchOptions, child: Child) {

@@ -12,6 +12,7 @@ import { openLoop, runUntil } from "./loop";
 import { readProcessState } from "./process-state";
 import { startReaper } from "./reaper";
 import { findRuntime } from "./runtime";
+import { spawnShims } from "./spawner";
 import { openStartChannel, takeChannelDescriptor } from "./start-channel";
 import { closeStdin, openStdio, resize, type Stdio } from "./stdio";
 import * as sys from "./syscalls";
@@ -33,8 +34,7 @@ function openExitFifo(): void {
   if (fd < 0) error(`open exit: ${sys.errorText(fd)}`, 0);
 }
 
-function prepare(id: string, bundle: string, runtime: string): Assignment {
-  const channelDescriptor = takeChannelDescriptor();
+function prepare(id: string, bundle: string, runtime: string, channelDescriptor: number | undefined): Assignment {
   sys.closeInherited(channelDescriptor ?? 2);
   sys.occupyStandardDescriptors();
   openLog();
@@ -63,8 +63,8 @@ function prepare(id: string, bundle: string, runtime: string): Assignment {
   return { id, bundle, state, stdio, channel };
 }
 
-function serve(id: string, bundle: string, runtime: string): void {
-  const assignment = prepare(id, bundle, runtime);
+function serve(id: string, bundle: string, runtime: string, channelDescriptor: number | undefined): void {
+  const assignment = prepare(id, bundle, runtime, channelDescriptor);
   const child = create(assignment);
   // A daemon without a channel runs `start` itself, perhaps still does when the process has ended: kill there in any
   // case, as its own shim would, so that the container is not deleted under its hands.
@@ -78,18 +78,31 @@ function serve(id: string, bundle: string, runtime: string): void {
   }
 }
 
-/** The whole program; its exit code. Whoever loads this file calls it, so that what only loading needed can go. */
-export function main(): number {
+/** What the command line says, or, in a child of a spawner, what its daemon wants; false when there is nothing left to do. */
+function run(): boolean {
+  const channel = takeChannelDescriptor();
+  if (channel !== undefined && arg[1] === "--spawner") {
+    const launch = spawnShims(channel);
+    if (launch !== undefined) serve(...launch.args, launch.channel);
+    return true;
+  }
   const id = arg[1];
   const bundle = arg[2];
   const runtime = arg[3];
-  if (id === undefined || bundle === undefined || runtime === undefined) {
+  if (id === undefined || bundle === undefined || runtime === undefined) return false;
+  serve(id, bundle, runtime, channel);
+  return true;
+}
+
+/** The whole program; its exit code. Whoever loads this file calls it, so that what only loading needed can go. */
+export function main(): number {
+  const [ok, result] = pcall(run);
+  if (ok) {
+    if (result) return 0;
     io.stderr.write("usage: containerd-shim <id> <bundle> <runtime>\n");
     return 2;
   }
-  const [ok, problem] = pcall(serve, id, bundle, runtime);
-  if (ok) return 0;
-  const message = `${problem}`;
+  const message = `${result}`;
   if (message !== alreadyLogged) logError(message);
   return 1;
 }

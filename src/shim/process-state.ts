@@ -30,7 +30,7 @@ export interface ProcessState {
 type JsonObject = LuaTable<string, unknown>;
 
 /** Loads lua-cjson, and never a file of that name that happens to lie in the working directory. */
-function loadJson(): typeof cjson {
+export function loadJson(): typeof cjson {
   const paths = _G.package;
   paths.path = "";
   [paths.cpath] = string.gsub(paths.cpath, "%./%?%.so;?", "");

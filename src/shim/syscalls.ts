@@ -54,6 +54,9 @@ const FD_CLOEXEC = 1;
 const PR_SET_PDEATHSIG = 1;
 const PR_SET_NAME = 15;
 const PR_SET_CHILD_SUBREAPER = 36;
+const PR_SET_MM = 35;
+const PR_SET_MM_MAP = 14;
+const MEMORY_MAP_SIZE = 104;
 const P_ALL = 0;
 const WNOHANG = 1;
 const WEXITED = 4;
@@ -76,6 +79,11 @@ struct iovec { void *base; size_t length; };
 struct msghdr { void *name; unsigned namelen; struct iovec *iov; size_t iovlen; void *control; size_t controllen; int flags; };
 struct cmsghdr { size_t length; int level; int type; int fd; int unused; };
 struct timespec { long seconds; long nanoseconds; };
+struct memory_map {
+  uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
+  void *auxv;
+  uint32_t auxv_size, exe_fd;
+};
 struct winsize { unsigned short rows, columns, xpixel, ypixel; };
 extern char **environ;
 int open(const char *path, int flags, unsigned mode);
@@ -98,6 +106,7 @@ int access(const char *path, int mode);
 char *getcwd(char *buffer, size_t length);
 char *strerror(int number);
 char *getenv(const char *name);
+int setenv(const char *name, const char *value, int overwrite);
 int unsetenv(const char *name);
 int getpid(void);
 int getppid(void);
@@ -126,6 +135,7 @@ int clock_gettime(int clock, struct timespec *time);
 void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset);
 int madvise(void *address, size_t length, int advice);
 int malloc_trim(size_t keep);
+void *sbrk(long growth);
 int syscall(long number, long a, long b, long c, long d);
 `);
 
@@ -167,6 +177,7 @@ interface Libc {
   getcwd(this: void, buffer: CData, length: number): CData;
   strerror(this: void, number: number): CData;
   getenv(this: void, name: string): CData;
+  setenv(this: void, name: string, value: string, overwrite: number): number;
   unsetenv(this: void, name: string): number;
   getpid(this: void): number;
   getppid(this: void): number;
@@ -177,7 +188,7 @@ interface Libc {
   _exit(this: void, status: number): never;
   kill(this: void, pid: number, signal: number): number;
   waitid(this: void, type: number, id: number, info: CData, options: number): number;
-  prctl(this: void, option: number, a: unknown, b: number, c: number, d: number): number;
+  prctl(this: void, option: number, a: unknown, b: unknown, c: number, d: number): number;
   sigprocmask(this: void, how: number, set: CData, old: undefined): number;
   signal(this: void, number: number, handler: undefined): void;
   signalfd(this: void, fd: number, set: CData, flags: number): number;
@@ -203,6 +214,7 @@ interface Libc {
   ): CData;
   madvise(this: void, address: CData, length: number, advice: number): number;
   malloc_trim(this: void, keep: number): number;
+  sbrk(this: void, growth: number): CData;
   syscall(this: void, number: number, a: number, b: number, c: number, d: number): number;
 }
 const libc = ffi.C as Libc;
@@ -327,6 +339,10 @@ export function setNonBlocking(fd: number): void {
   libc.fcntl(fd, F_SETFL, libc.fcntl(fd, F_GETFL, 0) | O_NONBLOCK);
 }
 
+export function setBlocking(fd: number): void {
+  libc.fcntl(fd, F_SETFL, libc.fcntl(fd, F_GETFL, 0) & ~O_NONBLOCK);
+}
+
 export function setCloseOnExec(fd: number): number {
   return outcome(libc.fcntl(fd, F_SETFD, FD_CLOEXEC));
 }
@@ -365,6 +381,59 @@ export function takeEnvironment(name: string): string | undefined {
 export function environment(name: string): string | undefined {
   const value = libc.getenv(name);
   return value === undefined ? undefined : ffi.string(value);
+}
+
+export function setEnvironment(name: string, value: string): void {
+  libc.setenv(name, value, 1);
+}
+
+export function chdir(directory: string): number {
+  return outcome(libc.chdir(directory));
+}
+
+/** The child's pid, 0 in the child itself, or a negative errno. */
+export function fork(): number {
+  return outcome(libc.fork());
+}
+
+/** The kernel reads our command line from here: the collector must not take it. */
+const commandLine: { memory?: CData } = {};
+
+/**
+ * Sets what /proc/<pid>/cmdline tells of us. With the whole map of the process at once (a kernel with CHECKPOINT_RESTORE): setting the two
+ * addresses alone takes CAP_SYS_RESOURCE, which a confined root may not have.
+ */
+export function setCommandLine(args: readonly string[]): number {
+  const stat = readFile("/proc/self/stat");
+  if (typeof stat === "number") return stat;
+  const fields: number[] = [];
+  for (const [word] of string.gmatch(string.match(stat, "%) (.*)")[0] ?? "", "%S+")) {
+    fields[fields.length] = tonumber(word) ?? 0;
+  }
+  // As proc(5) numbers them.
+  const address = (number: number) => fields[number - 3];
+  const text = `${table.concat(args as string[], "\0")}\0`;
+  const memory = ffi.new("char[?]", text.length, text);
+  const start = ffi.cast("unsigned long", memory) as unknown as number;
+  const map = ffi.new("struct memory_map");
+  const values = map as unknown as Record<string, unknown>;
+  values.start_code = address(26);
+  values.end_code = address(27);
+  values.start_data = address(45);
+  values.end_data = address(46);
+  values.start_brk = address(47);
+  values.brk = ffi.cast("unsigned long", libc.sbrk(0));
+  values.start_stack = address(28);
+  values.arg_start = start;
+  values.arg_end = start + text.length;
+  values.env_start = address(50);
+  values.env_end = address(51);
+  // No other program file.
+  values.exe_fd = 0xffffffff;
+  const pointer = ffi.cast("unsigned long", ffi.cast("void *", map));
+  const result = outcome(libc.prctl(PR_SET_MM, PR_SET_MM_MAP, pointer, MEMORY_MAP_SIZE, 0));
+  if (result >= 0) commandLine.memory = memory;
+  return result;
 }
 
 export function getpid(): number {
@@ -534,19 +603,37 @@ export function accept(fd: number): number {
   return outcome(libc.accept4(fd, undefined, undefined, SOCK_NONBLOCK + SOCK_CLOEXEC));
 }
 
-/** The descriptor that the peer of a unix socket sends, -EPIPE when it hung up without sending one. */
-export function receiveDescriptor(fd: number): number {
-  const size = 4096;
-  const data = ffi.new("char[?]", size);
+/** A message and the descriptor that came with it, -1 when none did; the length is 0 when the peer is gone, or a negative errno. */
+function receiveMessage(fd: number, data: CData, size: number): LuaMultiReturn<[number, number]> {
+  const SOL_SOCKET = 1;
+  const SCM_RIGHTS = 1;
   const vector = ffi.new("struct iovec", data, size);
   const control = ffi.new("struct cmsghdr") as CData & { level: number; type: number; fd: number };
   const message = ffi.new("struct msghdr", undefined, 0, vector, 1, control, 24);
-  const SOL_SOCKET = 1;
-  const SCM_RIGHTS = 1;
   const count = outcome(libc.recvmsg(fd, message, MSG_CMSG_CLOEXEC));
-  if (count < 0) return count;
-  if (control.level === SOL_SOCKET && control.type === SCM_RIGHTS) return control.fd;
+  const hasDescriptor = count >= 0 && control.level === SOL_SOCKET && control.type === SCM_RIGHTS;
+  return $multi(count, hasDescriptor ? control.fd : -1);
+}
+
+/** The descriptor that the peer of a unix socket sends, -EPIPE when it hung up without sending one. */
+export function receiveDescriptor(fd: number): number {
+  const size = 4096;
+  const [count, descriptor] = receiveMessage(fd, ffi.new("char[?]", size), size);
+  if (count < 0 || descriptor >= 0) return count < 0 ? count : descriptor;
   return count === 0 ? -EPIPE : -EAGAIN;
+}
+
+/** Waits for a packet: its text, empty when the peer is gone, and the descriptor that came with it, or -1. */
+export function receivePacket(fd: number): LuaMultiReturn<[string, number]> {
+  const size = 16384;
+  const data = ffi.new("char[?]", size);
+  const [count, descriptor] = receiveMessage(fd, data, size);
+  return $multi(count > 0 ? ffi.string(data, count) : "", descriptor);
+}
+
+/** Sends a packet, and waits until there is room for it. */
+export function sendBlocking(fd: number, packet: string): number {
+  return outcome(libc.send(fd, packet, packet.length, MSG_NOSIGNAL));
 }
 
 /** Sends a packet. */

@@ -10,6 +10,7 @@ import type { Container } from "../runtime/container.js";
 import { OperationError } from "../runtime/operation-error.js";
 import { INIT, type Process } from "../runtime/process.js";
 import type { ShimProgram } from "../runtime/shim.js";
+import { ShimSpawner } from "../runtime/shim-spawner.js";
 import type { Event } from "./event.js";
 import { EventLog } from "./event-log.js";
 import { Metrics } from "./metrics.js";
@@ -64,6 +65,7 @@ export class Supervisor {
   readonly containers = new Map<string, Container>();
   readonly #ownShim: string;
   readonly #shim: string;
+  readonly #spawner: ShimSpawner;
 
   /** Makes the state directory and opens the event log. Throws a system error. */
   constructor(options: SupervisorOptions) {
@@ -82,6 +84,7 @@ export class Supervisor {
     // Last: its thread keeps a daemon that can't start from ending.
     this.epoll = new Epoll();
     this.monitor = new Monitor(this.epoll);
+    this.#spawner = new ShimSpawner(this.epoll, this.#ownShim);
   }
 
   /** The container with this id. Throws OperationError (not-found). */
@@ -102,7 +105,8 @@ export class Supervisor {
   shimProgram(name = ""): ShimProgram {
     const program = name || this.#shim;
     const path = findProgram(program);
-    return { name: program, own: path !== undefined && realpathSync(path) === realpathSync(this.#ownShim) };
+    const isOwn = path !== undefined && realpathSync(path) === realpathSync(this.#ownShim);
+    return { name: program, spawner: isOwn ? this.#spawner : undefined };
   }
 
   /** Stores an event without sending it yet. */
@@ -118,8 +122,14 @@ export class Supervisor {
     this.subscribers.publish(this.record(event));
   }
 
+  /** Does beforehand what the first start would have to wait for. */
+  async prepareStarts(): Promise<void> {
+    await this.shimProgram().spawner?.prepare();
+  }
+
   /** Lets go of everything; containers go on. */
   close(): void {
+    this.#spawner.close();
     this.epoll.close();
     this.events.close();
   }

@@ -74,7 +74,10 @@ function cgroupDirectories({ dir }: Territory): string[] {
   return found;
 }
 
-/** Processes that belong to the territory, the daemon itself excepted: its children (zombies too), shims, runtimes, containers. */
+/** What forks the daemon's shims: it is there for as long as the daemon is. */
+const spawner = "containerd-shim --spawner";
+
+/** Processes that belong to the territory, the daemon itself and its spawner excepted: their children (zombies too), shims, runtimes, containers. */
 function ownProcesses({ dir, pid }: Territory): ProcessInfo[] {
   const all = processes();
   const own = new Set(
@@ -93,7 +96,8 @@ function ownProcesses({ dir, pid }: Territory): ProcessInfo[] {
     before = own.size;
     for (const process of all) if (own.has(process.parent)) own.add(process.pid);
   }
-  return all.filter((info) => own.has(info.pid) && info.pid !== pid && info.pid !== process.pid);
+  const isDaemon = (info: ProcessInfo) => info.pid === pid || (info.parent === pid && info.command === spawner);
+  return all.filter((info) => own.has(info.pid) && !isDaemon(info) && info.pid !== process.pid);
 }
 
 function mountsBelow({ dir }: Territory): string[] {

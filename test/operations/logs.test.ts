@@ -120,6 +120,7 @@ const refused: [string, string][] = [
   ["with control characters", `NO-VARIABLE ${SECRET}\n\t${SECRET}\u0001\u007f${SECRET}`],
   ["with a NUL", `NAME=${SECRET}\0${SECRET}`],
   ["beyond ASCII", `NO-VARIABLE größe ${SECRET} \u{1f600} ${SECRET}`],
+  ["with spaces that Go escapes", `NO-VARIABLE\u00a0${SECRET}\u2028${SECRET}\u3000`],
   // Cut off by whoever passes the message on, it could no longer be told for what it is.
   ["of 100 kB", `NO-VARIABLE ${`${SECRET} `.repeat(8000)}`],
 ];
@@ -186,4 +187,13 @@ test("nor is it logged when config.json is no JSON, a start outlives its daemon,
   await eventually(() => daemon.log.includes("container was not started"));
   expect(daemon.log).not.toContain(SECRET.slice(0, 5));
   expect(daemon.log).not.toContain("PASSWORD");
+});
+
+test.each([{ PASSWORD: SECRET }, 4711])("an env of %j is refused, and leaves nothing", async (env) => {
+  await using daemon = await startDaemon({ flags: ["--debug"] });
+  const spec = (spec: { process: object }) => Object.assign(spec.process, { env });
+  await expect(startContainer(daemon, { name: "one", args: ["true"], spec })).rejects.toThrow(/\benv\b/);
+  expect(daemon.log).toContain("containerd: start container");
+  expect(daemon.log).not.toContain(SECRET);
+  await daemon.expectNothingLeft();
 });

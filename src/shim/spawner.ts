@@ -1,0 +1,100 @@
+/**
+ * Forks shims on behalf of a daemon: one that is forked from a shim that is loaded already costs neither an exec nor the loading, and
+ * shares with all others what it does not change. docs/shim.md has the protocol.
+ */
+import { loadJson } from "./process-state";
+import * as sys from "./syscalls";
+
+/** What a daemon wants a shim for. */
+export interface Launch {
+  /** The process directory. */
+  readonly directory: string;
+  /** The shim's command line: container, bundle, runtime. */
+  readonly args: readonly [string, string, string];
+  /** The start channel. */
+  readonly channel: number;
+}
+
+/** Fields of a packet end with NUL: none of them can hold one. */
+const field = "([^%z]*)%z";
+
+/**
+ * Serves a daemon for as long as it is there.
+ *
+ * @returns in a forked child: what it is to be the shim of; in the spawner itself: undefined, once the daemon has gone
+ */
+export function spawnShims(socket: number): Launch | undefined {
+  sys.setName("shim-spawner");
+  sys.leadOwnSession();
+  sys.blockSignals();
+  sys.setBlocking(socket);
+  // Loaded here, so that no shim has to. One that can't load it says so.
+  pcall(loadJson);
+  // Without its own command line a shim can't be found by a later daemon: then each is better executed.
+  const result = sys.setCommandLine(["containerd-shim", "--spawner"]);
+  if (result < 0) return error(`command line: ${sys.errorText(result)}`, 0);
+  const signals = sys.childSignals();
+  const epoll = sys.createEpoll();
+  if (signals < 0 || epoll < 0) return error("no descriptors", 0);
+  sys.watch(epoll, signals, sys.EPOLLIN);
+  sys.watch(epoll, socket, sys.EPOLLIN);
+  const shims = new LuaSet<number>();
+  collectgarbage();
+  sys.sendBlocking(socket, "ready");
+  while (true) {
+    const count = sys.waitForEvents(epoll, -1);
+    for (const index of $range(0, count - 1)) {
+      const [fd] = sys.eventAt(index);
+      if (fd === signals) {
+        sys.takeChildSignal(signals);
+        reapShims(socket, shims);
+      } else {
+        const [packet, descriptor] = sys.receivePacket(socket);
+        if (packet === "") return undefined;
+        const launch = handle(socket, shims, packet, descriptor);
+        if (launch !== undefined) return launch;
+      }
+    }
+  }
+}
+
+function reapShims(socket: number, shims: LuaSet<number>): void {
+  while (true) {
+    const pid = sys.nextDead();
+    if (pid === 0) return;
+    const status = sys.reap(pid);
+    shims.delete(pid);
+    sys.sendBlocking(socket, `exited ${pid} ${status}`);
+  }
+}
+
+/** One request; answers in the forked child what it is to do. */
+function handle(socket: number, shims: LuaSet<number>, packet: string, descriptor: number): Launch | undefined {
+  const [victim] = string.match(packet, "^kill (%d+)$");
+  if (victim !== undefined) {
+    const pid = tonumber(victim)!;
+    // Not reaped yet, so neither number can have become anybody else's.
+    if (shims.has(pid)) {
+      sys.kill(-pid, sys.SIGKILL);
+      sys.kill(pid, sys.SIGKILL);
+    }
+    return undefined;
+  }
+  const [directory, id, bundle, runtime, environment] = string.match(
+    packet,
+    `^launch%z${field}${field}${field}${field}(.*)$`,
+  );
+  const pid = sys.fork();
+  if (pid !== 0) {
+    sys.close(descriptor);
+    if (pid > 0) shims.add(pid);
+    sys.sendBlocking(socket, pid > 0 ? `launched ${pid}` : `failed ${sys.errorText(pid)}`);
+    return undefined;
+  }
+  sys.leadOwnSession();
+  const result = sys.chdir(directory);
+  if (result < 0) return error(`chdir ${directory}: ${sys.errorText(result)}`, 0);
+  for (const [name, value] of string.gmatch(environment, "([^%z=]+)=([^%z]*)%z")) sys.setEnvironment(name, value);
+  sys.setCommandLine(["containerd-shim", id, bundle, runtime]);
+  return { directory, args: [id, bundle, runtime], channel: descriptor };
+}
