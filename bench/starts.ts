@@ -1,7 +1,11 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { crunForCgroupV2 } from "../test/harness/cgroup-v2.js";
 import { BareRuntime, rate } from "./bare-runtime.js";
 import { Fleet } from "./fleet.js";
 import { median, type Row, row } from "./row.js";
+
+/** In ms. */
+const SETTLE = 3_000;
 
 /** Containers started per second by 100 callers, in rounds that alternate with the bare runtime's. */
 export async function starts(containers: number): Promise<Row[]> {
@@ -32,6 +36,8 @@ async function alternate(fleet: Fleet, runtime: BareRuntime, containers: number,
     } finally {
       await rate(size, 4, (n) => runtime.delete(ids[n]!).catch(() => {}));
     }
+    // The kernel goes on removing their cgroups in the background, for which the others must not pay.
+    await delay(SETTLE);
     ours.push(await fleet.startMany(size, 100, name));
   }
   runtime.close();

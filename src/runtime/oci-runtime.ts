@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { type CommandResult, runCommand } from "../linux/child.js";
 import type { Epoll } from "../linux/epoll.js";
@@ -15,10 +16,11 @@ export const childEnvironment: readonly string[] = environmentStrings({
 });
 
 /**
- * With one processor for Go's scheduler a call of runc costs a tenth less CPU (docs/performance.md): it is over before more threads are
- * of any use. Not for other runtimes: what they start may live on with it.
+ * Added for runc when there are more calls at a time than processors: with one processor for Go's scheduler a call costs a
+ * twentieth less CPU, but takes a millisecond longer when it has the machine for itself (docs/performance.md). Not for other runtimes: what they
+ * start may live on with it.
  */
-const runcEnvironment: readonly string[] = process.env.GOMAXPROCS === undefined ? ["GOMAXPROCS=1"] : [];
+const crowdedEnvironment: readonly string[] = process.env.GOMAXPROCS === undefined ? ["GOMAXPROCS=1"] : [];
 
 /** What `<runtime> state` prints. */
 export interface RuntimeState {
@@ -36,15 +38,20 @@ interface CallOptions {
 export class OciRuntime {
   readonly name: string;
   readonly args: readonly string[];
-  /** What its calls get besides {@link childEnvironment}. */
-  readonly environment: readonly string[];
   readonly #epoll: Epoll;
 
   constructor(epoll: Epoll, name: string, args: readonly string[]) {
     this.#epoll = epoll;
     this.name = name;
     this.args = args;
-    this.environment = /^(docker-)?runc$/.test(basename(name)) ? runcEnvironment : [];
+  }
+
+  /**
+   * What a call gets besides {@link childEnvironment}.
+   * @param calls how many there are at a time
+   */
+  environment(calls: number): readonly string[] {
+    return calls > availableParallelism() && /^(docker-)?runc$/.test(basename(this.name)) ? crowdedEnvironment : [];
   }
 
   /** Lets a created container's process run. */
@@ -102,7 +109,7 @@ export class OciRuntime {
     const path = findProgram(this.name);
     if (path === undefined) throw new OperationError("not-found", `${this.name} not installed on system`);
     return await runCommand(this.#epoll, path, [this.name, ...this.args, ...args], {
-      env: [...childEnvironment, ...this.environment],
+      env: childEnvironment,
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
       signal: options.signal,
     });

@@ -60,6 +60,9 @@ async function startFailure(directory: string): Promise<OperationError> {
   return new OperationError("internal", `oci runtime error: ${runtimeError}`);
 }
 
+/** Shims of our own that the runtime has not started its process for yet. */
+let startsUnderWay = 0;
+
 /** This project's shim, which tells over the start channel how far it is. */
 class OwnShim implements Shim {
   readonly child: ShimChild;
@@ -75,18 +78,20 @@ class OwnShim implements Shim {
     const { directory, containerId, bundle, runtime } = options;
     const [ours, theirs] = makeSeqPacketPair();
     let child: ShimChild | undefined;
+    startsUnderWay++;
     try {
       child = await spawner.launch({
         directory,
         containerId,
         bundle,
         runtime: runtime.name,
-        environment: runtime.environment,
+        environment: runtime.environment(startsUnderWay),
         channel: theirs,
       });
       child ??= await execute(options, path, theirs);
       return new OwnShim(options, child, ours);
     } catch (error) {
+      startsUnderWay--;
       child?.kill();
       closeSync(ours);
       throw error;
@@ -142,6 +147,7 @@ class OwnShim implements Shim {
     this.#epoll.remove(this.#channel);
     closeSync(this.#channel);
     this.#channel = undefined;
+    startsUnderWay--;
     this.#wake();
   }
 
@@ -181,7 +187,7 @@ async function execute(options: LaunchOptions, path: string, channel: number): P
   const { epoll, directory, containerId, bundle, runtime } = options;
   return await Child.start(epoll, interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
     cwd: directory,
-    env: [...childEnvironment, ...runtime.environment, "CONTAINERD_SHIM_CHANNEL=3"],
+    env: [...childEnvironment, ...runtime.environment(startsUnderWay), "CONTAINERD_SHIM_CHANNEL=3"],
     fds: [devNull, devNull, devNull, channel],
   });
 }
@@ -201,7 +207,7 @@ class ForeignShim implements Shim {
     const { epoll, program, directory, containerId, bundle, runtime } = options;
     const child = await Child.start(epoll, path, [program.name, containerId, bundle, runtime.name], {
       cwd: directory,
-      env: [...childEnvironment, ...runtime.environment],
+      env: childEnvironment,
       fds: [devNull, devNull, devNull],
     });
     return new ForeignShim(options, child);
