@@ -1,6 +1,14 @@
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { activityOf, Fleet, memoryOf } from "./fleet.js";
+import { withContainerdShims } from "./containerd.js";
+import { activityOf, Fleet, type Memory, memoryOf } from "./fleet.js";
 import { median, percentile, type Row, row } from "./row.js";
+
+function meanMemory(pids: number[]): Memory {
+  const all = pids.map(memoryOf);
+  const of = (key: keyof Memory) => mean(all.map((memory) => memory[key]));
+  return { rss: of("rss"), pss: of("pss"), private: of("private") };
+}
 
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -12,29 +20,23 @@ export async function fleetRows(containers: number): Promise<Row[]> {
   await fleet.startMany(10, 10);
   const few = memoryOf(daemon.pid).rss;
   await fleet.startMany(containers - fleet.size, 100);
-  const shims = fleet.shims().map(memoryOf);
+  const ours = meanMemory(fleet.shims());
+  const theirs = await withContainerdShims(join(fleet.bundle, "rootfs"), meanMemory);
+  const shim = (name: string, key: keyof Memory, aim: string, limit: number) =>
+    row({
+      name: `shim, ${name}`,
+      unit: "MB",
+      ours: ours[key],
+      ...(theirs === undefined
+        ? {}
+        : { peer: { name: "containerd-shim-runc-v2 of Debian's containerd", value: theirs[key] } }),
+      aim,
+      met: (value) => value <= limit,
+    });
   rows.push(
-    row({
-      name: "shim, private memory",
-      unit: "MB",
-      ours: mean(shims.map((memory) => memory.private)),
-      aim: "<= 0.45 (Go: 1.03)",
-      met: (value) => value <= 0.45,
-    }),
-    row({
-      name: "shim, PSS",
-      unit: "MB",
-      ours: mean(shims.map((memory) => memory.pss)),
-      aim: "<= 0.5 (Go: 1.07)",
-      met: (value) => value <= 0.5,
-    }),
-    row({
-      name: "shim, RSS",
-      unit: "MB",
-      ours: mean(shims.map((memory) => memory.rss)),
-      aim: "<= 3.0 (Go: 4.5)",
-      met: (value) => value <= 3,
-    }),
+    shim("private memory", "private", "<= 0.45 (Go: 1.03)", 0.45),
+    shim("PSS", "pss", "<= 0.5 (Go: 1.07)", 0.5),
+    shim("RSS", "rss", "<= 3.0 (Go: 4.5)", 3),
     ...(await idle(fleet, containers)),
   );
   const rss = memoryOf(daemon.pid).rss;

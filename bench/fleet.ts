@@ -43,7 +43,7 @@ export class Fleet implements AsyncDisposable {
 
   shims(): number[] {
     return processes()
-      .filter((process) => process.directory.startsWith(`${this.daemon.stateDir}/`))
+      .filter(({ directory }) => directory.startsWith(`${this.daemon.stateDir}/`))
       .map((process) => process.pid);
   }
 
@@ -56,8 +56,15 @@ export class Fleet implements AsyncDisposable {
   }
 }
 
-/** Memory of a process in MB (10^6 bytes), from smaps_rollup. */
-export function memoryOf(pid: number): { rss: number; pss: number; private: number } {
+/** In MB (10^6 bytes). */
+export interface Memory {
+  rss: number;
+  pss: number;
+  private: number;
+}
+
+/** Memory of a process, from smaps_rollup. */
+export function memoryOf(pid: number): Memory {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
   const field = (name: string) => (Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024) / 1e6;
   return { rss: field("Rss"), pss: field("Pss"), private: field("Private_Clean") + field("Private_Dirty") };

@@ -7,6 +7,7 @@ import { Command } from "commander";
 import { inCgroupV2, withoutCgroupV2 } from "../test/harness/cgroup-v2.js";
 import { removeSharedRootfs } from "../test/harness/rootfs.js";
 import { calls, ctrVersion } from "./calls.js";
+import { eventLoop } from "./event-loop.js";
 import { fleetRows } from "./fleet-rows.js";
 import { growth } from "./growth.js";
 import { type Row, table } from "./row.js";
@@ -43,6 +44,7 @@ const measurements: Record<string, () => Promise<Row[]>> = {
   stdout: stdoutRate,
   calls,
   ctr: ctrVersion,
+  "event-loop": eventLoop,
 };
 
 /** Runs a measurement in a mount namespace where cgroup v2 is all there is, by another process of this program. */
