@@ -1,5 +1,5 @@
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { sharedRootfs } from "../test/harness/rootfs.js";
 import { withContainerdShims } from "./containerd.js";
 import { activityOf, Fleet, type Memory, memoryOf } from "./fleet.js";
 import { median, percentile, type Row, row } from "./row.js";
@@ -21,7 +21,7 @@ export async function fleetRows(containers: number): Promise<Row[]> {
   const few = memoryOf(daemon.pid).rss;
   await fleet.startMany(containers - fleet.size, 100);
   const ours = meanMemory(fleet.shims());
-  const theirs = await withContainerdShims(join(fleet.bundle, "rootfs"), meanMemory);
+  const theirs = await withContainerdShims(sharedRootfs(), meanMemory);
   const shim = (name: string, key: keyof Memory, aim: string, limit: number) =>
     row({
       name: `shim, ${name}`,

@@ -1,12 +1,13 @@
 /** The client's ends of a container's stdio. Nothing here ever blocks the loop: FIFOs are opened with O_NONBLOCK. */
 import { execFileSync } from "node:child_process";
-import { constants, openSync } from "node:fs";
+import { constants, openSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 
-/** Makes FIFOs, all with one spawn. */
+/** Makes FIFOs, all with one spawn; those that a test's first try has left are replaced. */
 export function makeFifos(...paths: string[]): void {
+  for (const path of paths) rmSync(path, { force: true });
   execFileSync("mkfifo", ["-m", "600", ...paths]);
 }
 
