@@ -4,10 +4,15 @@ import { hasCode } from "../linux/libc.js";
 import type { OomWatch, OomWatchOptions } from "./cgroup.js";
 import { parseFlatKeyed } from "./control-file.js";
 
+/** In ms: when the counter of kills is looked at after a signal; the kernel signals first, and may need a while to find whom to kill. */
+const LOOKS = [5, 25, 100, 400];
+
 /**
  * Has the kernel signal an eventfd for every OOM of a v1 memory cgroup (Documentation/admin-guide/cgroup-v1/memory.rst, section 10).
- * It does so before it kills; also with memory.oom_control's oom_kill_disable, which stops the processes instead; and for an OOM of
- * a cgroup above. It does so once more when the cgroup is removed.
+ * It does so before it kills; once more when a process that is being killed still wants memory; also with memory.oom_control's
+ * oom_kill_disable, which stops the processes instead; for an OOM of a cgroup above; and when the cgroup is removed. So the kills are told
+ * by the counter in memory.oom_control, and the signals only say when to look. Where nothing is killed or counted (before 4.13), each signal
+ * is told.
  *
  * Throws ENOENT when the cgroup is gone.
  */
@@ -19,6 +24,13 @@ class EventfdWatch implements OomWatch {
   readonly fd: number;
   /** memory.oom_control: an open file belongs to this cgroup for good, whatever gets its name later. */
   readonly #oomControl: number;
+  /** Kills that have been told. */
+  #told = 0n;
+  /** After a signal whose kill has not been counted yet: how often the counter has been looked at since, and the next look. */
+  #looks = 0;
+  #nextLook: NodeJS.Timeout | undefined;
+  /** Signals of our own, to be read once more. */
+  #own = 0n;
   /** Signals since the cgroup was removed: one of them is the removal's own, which may come late. */
   #sinceRemoval = 0n;
 
@@ -37,8 +49,12 @@ class EventfdWatch implements OomWatch {
       } finally {
         closeSync(eventControl);
       }
-      // What was over before is in the counter (since 4.13); an OOM under way has been signalled by the registration.
-      if (!ignorePast && this.#kills() > 0n) signalEventFd(this.fd);
+      // What was over before is in the counter; an OOM under way has been signalled by the registration.
+      const past = this.#kills();
+      if (typeof past === "bigint" && past > 0n) {
+        if (ignorePast) this.#told = past;
+        else this.#signal();
+      }
     } catch (error) {
       this.close();
       throw error;
@@ -46,32 +62,71 @@ class EventfdWatch implements OomWatch {
   }
 
   read(): "oom" | "removed" | "nothing" {
-    const signals = drainEventFd(this.fd);
-    if (this.#kills() !== GONE) return signals > 0n ? "oom" : "nothing";
-    // The cgroup may be gone before the kernel says so: the first signal is taken for that one, and if another follows, one of the two
-    // was an OOM.
+    const signals = drainEventFd(this.fd) - this.#own;
+    this.#own = 0n;
+    const kills = this.#kills();
+    if (kills === "gone") return this.#readRemoved(signals);
+    if (kills === "uncounted") return signals > 0n ? "oom" : "nothing";
+    if (kills > this.#told) {
+      this.#told = kills;
+      this.#stopLooking();
+      return "oom";
+    }
+    if (signals > 0n) this.#stopLooking();
+    if (signals > 0n || this.#looks > 0) this.#lookAgain();
+    return "nothing";
+  }
+
+  /** The cgroup may be gone before the kernel says so: the first signal is taken for that one, and if another follows, one of the two was an OOM. */
+  #readRemoved(signals: bigint): "oom" | "removed" {
+    const unresolved = this.#looks > 0 && this.#told === 0n;
+    this.#stopLooking();
     this.#sinceRemoval += signals;
-    if (this.#sinceRemoval <= 1n) return "removed";
-    this.#sinceRemoval = 1n;
+    if (this.#sinceRemoval > 1n) this.#sinceRemoval = 1n;
+    else if (!unresolved) return "removed";
     return "oom";
   }
 
   close(): void {
+    this.#stopLooking();
     closeSync(this.fd);
     closeSync(this.#oomControl);
   }
 
-  /** How many of the cgroup's processes the OOM killer has killed; {@link GONE} once the cgroup is removed. */
-  #kills(): bigint {
+  #signal(): void {
+    this.#own++;
+    signalEventFd(this.fd);
+  }
+
+  #lookAgain(): void {
+    if (this.#nextLook !== undefined) return;
+    const delay = LOOKS[this.#looks++];
+    if (delay === undefined) {
+      this.#stopLooking();
+      return;
+    }
+    this.#nextLook = setTimeout(() => {
+      this.#nextLook = undefined;
+      this.#signal();
+    }, delay).unref();
+  }
+
+  #stopLooking(): void {
+    clearTimeout(this.#nextLook);
+    this.#nextLook = undefined;
+    this.#looks = 0;
+  }
+
+  /** How many of the cgroup's processes the OOM killer has killed. */
+  #kills(): bigint | "uncounted" | "gone" {
     const text = Buffer.alloc(256);
     try {
       const length = readSync(this.#oomControl, text, 0, text.length, 0);
-      return parseFlatKeyed(text.toString("latin1", 0, length)).get("oom_kill") ?? 0n;
+      const control = parseFlatKeyed(text.toString("latin1", 0, length));
+      return control.get("oom_kill_disable") === 1n ? "uncounted" : (control.get("oom_kill") ?? "uncounted");
     } catch (error) {
-      if (hasCode(error, "ENODEV")) return GONE;
+      if (hasCode(error, "ENODEV")) return "gone";
       throw error;
     }
   }
 }
-
-const GONE = -1n;

@@ -24,6 +24,14 @@ async function next(watch: OomWatch): Promise<ReturnType<OomWatch["read"]>> {
   }
 }
 
+/** The first thing that it says but "nothing". */
+async function news(watch: OomWatch): Promise<ReturnType<OomWatch["read"]>> {
+  for (;;) {
+    const said = await next(watch);
+    if (said !== "nothing") return said;
+  }
+}
+
 async function readable(watch: OomWatch, milliseconds: number): Promise<boolean> {
   const epoll = new Epoll();
   try {
@@ -64,13 +72,14 @@ describe.skipIf(!hasHierarchies("memory"))("v1", () => {
     try {
       expect(await readable(watch, 100)).toBe(false);
       for (let i = 0; i < 2; i++) {
-        const said = next(watch);
+        const said = news(watch);
         await outOfMemory(scratch);
         expect(await said).toBe("oom");
-        while (await readable(watch, 100)) watch.read();
+        // The kernel may signal more than once for a kill; it is told once.
+        while (await readable(watch, 600)) expect(watch.read()).toBe("nothing");
       }
       await scratch.remove();
-      expect(await next(watch)).toBe("removed");
+      expect(await news(watch)).toBe("removed");
     } finally {
       watch.close();
     }
@@ -95,7 +104,7 @@ describe.skipIf(!hasHierarchies("memory"))("v1", () => {
     const watch = watchOomV1(scratch.path("memory"));
     const later = watchOomV1(scratch.path("memory"), { ignorePast: true });
     try {
-      expect(await next(watch)).toBe("oom");
+      expect(await news(watch)).toBe("oom");
       expect(watch.read()).toBe("nothing");
       expect(await readable(later, 100)).toBe(false);
     } finally {
@@ -111,7 +120,7 @@ describe.skipIf(!hasHierarchies("memory"))("v1", () => {
       await outOfMemory(scratch);
       await scratch.remove();
       await sleep(500);
-      expect(await next(watch)).toBe("oom");
+      expect(await news(watch)).toBe("oom");
       expect(watch.read()).toBe("removed");
       expect(watch.read()).toBe("removed");
     } finally {
@@ -145,7 +154,7 @@ describe.skipIf(!hasHierarchies("memory"))("v1", () => {
       mkdirSync(scratch.path("memory"));
       limit(scratch);
       await outOfMemory(scratch);
-      expect(await next(watch)).toBe("removed");
+      expect(await news(watch)).toBe("removed");
       await outOfMemory(scratch);
       expect(watch.read()).toBe("removed");
     } finally {
