@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { inCgroupV2, withoutCgroupV2 } from "../test/harness/cgroup-v2.js";
 import { removeSharedRootfs } from "../test/harness/rootfs.js";
 import { calls, ctrVersion } from "./calls.js";
@@ -19,7 +19,7 @@ if (existsSync("/dev/shm")) process.env.TMPDIR = "/dev/shm";
 
 const program = new Command("bench")
   .option("--only <name...>", "only these measurements")
-  .option("--containers <number>", "how many containers the large measurements run", Number, 500)
+  .option("--containers <number>", "how many containers the large measurements run, at least 20", atLeastTwenty, 500)
   .option("--json <file>", "write the rows as JSON as well")
   .option("--growth", "print how cost grows from 10 to 1000 containers instead")
   .parse();
@@ -34,6 +34,12 @@ const {
   json?: string;
   growth?: boolean;
 }>();
+
+function atLeastTwenty(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 20) throw new InvalidArgumentError("It is no whole number from 20.");
+  return number;
+}
 
 const measurements: Record<string, () => Promise<Row[]>> = {
   starts: () => starts(containers),

@@ -1,5 +1,7 @@
 /** The behaviours that crun supports, on crun with cgroup v2 alone (as far as this machine has its controllers: often only hugetlb). */
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { status } from "./harness/api.js";
 import { crunForCgroupV2, inCgroupV2, withoutCgroupV2 } from "./harness/cgroup-v2.js";
@@ -7,6 +9,7 @@ import { startContainer, type TestContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { startExec } from "./harness/exec.js";
 import { processes } from "./harness/processes.js";
+import { wrapRuntime } from "./harness/runtime-wrapper.js";
 import { collect } from "./harness/stdio.js";
 import { eventually, sleep } from "./harness/wait.js";
 
@@ -50,6 +53,20 @@ describe.skipIf(lacking)(lacking ? `crun on cgroup v2 (skipped: ${lacking})` : "
     expect(await exec.exit()).toBe(0);
     return stdout;
   }
+
+  test("a container is started without a second call of crun", async () => {
+    const { path } = wrapRuntime(mkdtempSync(join(daemon.dir, "runtime-")), "crun", "state", { kind: "fail" }, crun!);
+    using saved = await startContainer(daemon, {
+      name: "saved",
+      args: ["sh", "-c", "echo ran; exec sleep 1000"],
+      stdio: true,
+      request: { runtime: path },
+    });
+    await saved.printed("ran");
+    await end(saved);
+    const words = readFileSync(`${path}.calls`, "utf8").split(/\s/);
+    expect(words.filter((word) => word === "create" || word === "start")).toEqual(["create"]);
+  });
 
   test("exec: args, env, cwd; without the last two the init's", async () => {
     expect(await output("own", "echo $TASTE; pwd", { env: ["TASTE=sweet", "PATH=/bin"], cwd: "/etc" })).toBe(

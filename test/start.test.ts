@@ -1,8 +1,9 @@
 /** One container from CreateContainer to its exit, on real runc. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { basename, dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Spec } from "./harness/bundle.js";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { processes } from "./harness/processes.js";
@@ -232,6 +233,55 @@ test("a request's runtime and runtimeArgs are used for every call of the runtime
   }
   expect(calls.find((line) => line.includes(" create "))).toContain("--no-pivot");
   expect(existsSync(join(daemon.dir, "own-root", container.id))).toBe(false);
+});
+
+describe("the second call of the runtime", () => {
+  /** The subcommands that a runtime of this name (a script around runc) was called with for one container. */
+  async function callsOf(name: string, options: { args?: string[]; spec?: (spec: Spec) => void; script?: string }) {
+    const { path } = wrapRuntime(mkdtempSync(join(daemon.dir, "runtime-")), name, "state", { kind: "fail" });
+    if (options.script !== undefined) {
+      const script = readFileSync(path, "utf8").replace('exec "$real"', `exec "$real" ${options.script}`);
+      writeFileSync(path, script);
+    }
+    await using container = await startContainer(daemon, {
+      name: `calls-${basename(dirname(path))}`,
+      args: ["sh", "-c", "echo ran; exec sleep 1000"],
+      stdio: true,
+      request: { runtime: path, runtimeArgs: options.args ?? [] },
+      ...(options.spec === undefined ? {} : { spec: options.spec }),
+    });
+    await container.printed("ran");
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    const words = readFileSync(`${path}.calls`, "utf8").split(/\s/);
+    return words.filter((word) => word === "create" || word === "start");
+  }
+
+  test("is saved for runc, wherever its root directory is", async () => {
+    const own = join(daemon.dir, "saved-root");
+    expect(await callsOf("runc", {})).toEqual(["create"]);
+    expect(await callsOf("docker-runc", { args: ["--root", "/nowhere", "--debug", `--root=${own}`] })).toEqual([
+      "create",
+    ]);
+    expect(await callsOf("runc", { args: ["--root", own] })).toEqual(["create"]);
+  });
+
+  test("is made for a runtime of another name, which may have a part in it", async () => {
+    expect(await callsOf("runc-like", {})).toEqual(["create", "start"]);
+  });
+
+  test("is made when the container waits somewhere else", async () => {
+    expect(await callsOf("runc", { script: `--root ${join(daemon.dir, "other-root")}` })).toEqual(["create", "start"]);
+  });
+
+  test("is made for a container with hooks that come after the start", async () => {
+    const proof = join(daemon.dir, "poststart");
+    const spec = (spec: Spec) => {
+      spec.hooks = { poststart: [{ path: "/bin/touch", args: ["touch", proof] }] };
+    };
+    expect(await callsOf("runc", { spec })).toEqual(["create", "start"]);
+    expect(existsSync(proof)).toBe(true);
+  });
 });
 
 test("only --start-workers containers start at a time, the others wait their turn", async () => {

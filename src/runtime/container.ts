@@ -8,7 +8,7 @@ import type { Epoll } from "../linux/epoll.js";
 import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
 import { stringifyJson } from "./json.js";
 import { concealEnvironment } from "./log-text.js";
-import { OciRuntime } from "./oci-runtime.js";
+import { type ExecFifo, OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
 import { INIT, makeDirectory, Process, type Stdio } from "./process.js";
@@ -203,7 +203,9 @@ export class Container {
         writeAtomically(join(directory, "config.json"), stringifyJson(translated));
         bundle = directory;
       }
-      await this.#launch(process, bundle, signal);
+      // The hooks that come after the start are the runtime's to run.
+      const hasHooks = (spec.hooks?.poststart?.length ?? 0) > 0;
+      await this.#launch(process, bundle, signal, hasHooks ? undefined : this.runtime.execFifo(this.id));
     } catch (error) {
       concealEnvironment(error, process.state.env);
       await this.abandonInit(process, patienceAfter(error));
@@ -250,7 +252,7 @@ export class Container {
     };
   }
 
-  async #launch(process: Process, bundle: string, signal: AbortSignal): Promise<void> {
+  async #launch(process: Process, bundle: string, signal: AbortSignal, execFifo?: ExecFifo): Promise<void> {
     process.shim = await launchShim({
       epoll: this.#epoll,
       program: this.shim,
@@ -258,6 +260,7 @@ export class Container {
       containerId: this.id,
       bundle,
       runtime: this.runtime,
+      execFifo,
     });
     process.setPid(await process.shim.created(signal));
   }

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import { type CommandResult, runCommand } from "../linux/child.js";
 import type { Epoll } from "../linux/epoll.js";
 import { environmentStrings, findProgram } from "../linux/spawn.js";
@@ -29,6 +29,12 @@ export interface RuntimeState {
   bundle?: string;
 }
 
+/** The FIFO that a created container waits at, and what the one who starts it does with it. */
+export interface ExecFifo {
+  access: "read" | "write";
+  path: string;
+}
+
 interface CallOptions {
   stdin?: string;
   signal?: AbortSignal | undefined;
@@ -52,6 +58,18 @@ export class OciRuntime {
    */
   environment(calls: number): readonly string[] {
     return calls > availableParallelism() && /^(docker-)?runc$/.test(basename(this.name)) ? crowdedEnvironment : [];
+  }
+
+  /**
+   * Where a container waits for its start, for the runtimes whose way is known: runc since 1.0-rc2, crun since 0.1 (strace of their `start`
+   * shows it). Undefined for the others, and wrappers of them may have a part in `start`.
+   */
+  execFifo(containerId: string): ExecFifo | undefined {
+    const runtime = /^(?:docker-)?(runc)$|^crun$/.exec(basename(this.name));
+    if (runtime === null || process.geteuid?.() !== 0) return undefined;
+    const isRunc = runtime[1] !== undefined;
+    const root = optionValue(this.args, "root") ?? (isRunc ? "/run/runc" : "/run/crun");
+    return { access: isRunc ? "read" : "write", path: join(root, containerId, "exec.fifo") };
   }
 
   /** Lets a created container's process run. */
@@ -120,6 +138,16 @@ export class OciRuntime {
     if (result.status !== 0) throw runtimeFailure(result);
     return result;
   }
+}
+
+/** The last value of `--name VALUE` or `--name=VALUE`, as both runtimes take it. */
+function optionValue(args: readonly string[], name: string): string | undefined {
+  let value: string | undefined;
+  for (const [index, arg] of args.entries()) {
+    const [, option, own] = /^--?([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (option === name) value = own ?? args[index + 1];
+  }
+  return value;
 }
 
 /** `exit status N: "<its output>"`, `signal: N: …` in the original's words. */

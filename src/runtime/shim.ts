@@ -4,7 +4,7 @@ import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
-import { childEnvironment, type OciRuntime } from "./oci-runtime.js";
+import { childEnvironment, type ExecFifo, type OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
 import { INTERPRETER, type ShimChild, type ShimSpawner } from "./shim-spawner.js";
@@ -41,6 +41,8 @@ interface LaunchOptions {
   containerId: string;
   bundle: string;
   runtime: OciRuntime;
+  /** Where the container waits for its start, if that may happen without the runtime. */
+  execFifo?: ExecFifo | undefined;
 }
 
 /** @throws OperationError (not-found) when the shim is not installed, or a system error */
@@ -68,6 +70,7 @@ class OwnShim implements Shim {
   readonly child: ShimChild;
   readonly #directory: string;
   readonly #epoll: Epoll;
+  readonly #execFifo: ExecFifo | undefined;
   #channel: number | undefined;
   readonly #received: string[] = [];
   #wake: () => void = () => {};
@@ -104,6 +107,7 @@ class OwnShim implements Shim {
     this.child = child;
     this.#directory = options.directory;
     this.#epoll = options.epoll;
+    this.#execFifo = options.execFifo;
     this.#channel = channel;
     this.deaf = new Promise((resolve) => {
       this.#hungUp = resolve;
@@ -122,7 +126,8 @@ class OwnShim implements Shim {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    this.#send("start");
+    const fifo = this.#execFifo;
+    this.#send(fifo === undefined ? "start" : `start ${fifo.access} ${fifo.path}`);
     const message = await this.#next(signal);
     if (message === "started") return;
     if (message?.startsWith("failed ")) throw new OperationError("internal", message.slice("failed ".length));

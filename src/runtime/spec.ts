@@ -44,6 +44,7 @@ export interface OciSpec {
   process?: OciProcess;
   root?: { path?: string };
   mounts?: { source?: string; type?: string; options?: string[] }[];
+  hooks?: { poststart?: unknown[] | null } | null;
   linux?: {
     cgroupsPath?: string;
     uidMappings?: OciIdMapping[] | null;

@@ -1,4 +1,5 @@
 /** From process.json to a running process: creating it, starting it when the daemon says so, and undoing that. */
+import { openExecFifo } from "./exec-fifo";
 import { writeExitStatus } from "./exit-status";
 import { logError, logWarning } from "./log";
 import { runUntil } from "./loop";
@@ -151,7 +152,11 @@ export function start(assignment: Assignment, child: Child): boolean {
     return false;
   }
   const isWaitedFor = () => !channel.gone && !channel.cancelled && child.status === undefined;
-  const { status, output } = call(["start", id], abandonedLimit, isWaitedFor);
+  const { execFifo } = channel;
+  const { status, output } =
+    execFifo !== undefined && openExecFifo(execFifo, isWaitedFor)
+      ? { status: 0, output: "" }
+      : call(["start", id], abandonedLimit, isWaitedFor);
   child.atDeath = undefined;
   // A process that has ended already makes some runtimes' start fail. But it has run: it is not the runtime's any more.
   const hasRun = child.status !== undefined && lastName !== waitingName;

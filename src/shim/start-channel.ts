@@ -1,4 +1,5 @@
 /** The start channel between our daemon and our shim; docs/shim.md has the protocol. */
+import type { ExecFifo } from "./exec-fifo";
 import { close, watch } from "./loop";
 import * as sys from "./syscalls";
 
@@ -7,6 +8,8 @@ export interface StartChannel {
   fd: number;
   /** The daemon has said `start`. */
   startRequested: boolean;
+  /** Named in that word: the way to start without the runtime. */
+  execFifo: ExecFifo | undefined;
   /** The daemon has called the start off. */
   cancelled: boolean;
   /** The daemon has closed its end, or is dead. */
@@ -23,7 +26,7 @@ export function takeChannelDescriptor(): number | undefined {
 
 /** Listens at the channel. Throws a message. */
 export function openStartChannel(fd: number): StartChannel {
-  const channel: StartChannel = { fd, startRequested: false, cancelled: false, gone: false };
+  const channel: StartChannel = { fd, startRequested: false, execFifo: undefined, cancelled: false, gone: false };
   let result = sys.setCloseOnExec(fd);
   if (result >= 0) result = watch(fd, sys.EPOLLIN, () => receive(channel));
   return result < 0 ? error(`${variable}=${fd}: ${sys.errorText(result)}`, 0) : channel;
@@ -32,8 +35,13 @@ export function openStartChannel(fd: number): StartChannel {
 function receive(channel: StartChannel): void {
   const message = sys.receive(channel.fd);
   if (message === "") closeStartChannel(channel);
-  else if (message === "start") channel.startRequested = true;
   else if (message === "cancel") channel.cancelled = true;
+  else if (message !== undefined) {
+    const [word, access, path] = string.match(message, "^(start) ?(%a*) ?(.*)$");
+    if (word === undefined) return;
+    channel.startRequested = true;
+    if (path !== "") channel.execFifo = { access, path };
+  }
 }
 
 /** Sends a message; whether it could be sent. */

@@ -1,0 +1,41 @@
+/**
+ * The FIFO that a created container waits at. `<runtime> start` does little more than opening it, so where the runtime's way with it is known,
+ * that call, a third of what a start costs, is saved.
+ */
+import { close, runUntil, watch } from "./loop";
+import * as sys from "./syscalls";
+
+/** How to let the process go on: runc's waits for somebody who reads what it writes, crun's for something to read. */
+export interface ExecFifo {
+  /** "read" or "write" */
+  readonly access: string;
+  readonly path: string;
+}
+
+/**
+ * Lets the process run as `<runtime> start` does.
+ *
+ * @param isWaitedFor the process is waited for only as long as it says so
+ * @returns false when that is not the way with this container, or nobody waits any more: nothing has changed then
+ */
+export function openExecFifo(fifo: ExecFifo, isWaitedFor: () => boolean): boolean {
+  const isReader = fifo.access === "read";
+  const fd = sys.open(fifo.path, (isReader ? sys.O_RDONLY : sys.O_WRONLY) + sys.O_NONBLOCK);
+  if (fd < 0) return false;
+  let opened = false;
+  if (isReader) {
+    const read = () => {
+      opened = opened || sys.readText(fd, 1) !== "";
+    };
+    watch(fd, sys.EPOLLIN, read);
+    runUntil(() => opened || !isWaitedFor());
+    // One that has ended already may have written before.
+    read();
+  } else {
+    opened = sys.write(fd, "\0", 1) === 1;
+  }
+  close(fd);
+  // For as long as it is there the runtime calls the container "created".
+  if (opened) sys.unlink(fifo.path);
+  return opened;
+}
