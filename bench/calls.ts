@@ -1,6 +1,8 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { ctrProgram, findProgram } from "../test/harness/paths.js";
+import { join } from "node:path";
+import { ctrProgram, findProgram, repository } from "../test/harness/paths.js";
 import { Fleet } from "./fleet.js";
 import { median, type Row, row } from "./row.js";
 
@@ -14,16 +16,29 @@ export async function calls(): Promise<Row[]> {
   const body = fleet.file("empty-message");
   // A gRPC message of no bytes: not compressed, length 0.
   writeFileSync(body, Buffer.alloc(5));
-  const socket = fleet.daemon.listen.replace("unix://", "unix:");
-  const rates: number[] = [];
-  for (let n = 0; n < 4; n++) {
+  const measure = (socket: string) => {
     const output = execFileSync("h2load", [
-      ...["-n", "100000", "-c", "1", "-m", "16", "-d", body, "-B", socket],
+      ...["-n", "100000", "-c", "1", "-m", "16", "-d", body, "-B", `unix:${socket}`],
       ...["-H", "content-type: application/grpc", "-H", "te: trailers"],
       "http://localhost/types.API/GetServerVersion",
     ]).toString();
     if (!/100000 succeeded, 0 failed/.test(output)) throw new Error(`h2load: ${output}`);
-    rates.push(Number(/([\d.]+) req\/s/.exec(output)![1]));
+    return Number(/([\d.]+) req\/s/.exec(output)![1]);
+  };
+  const floorSocket = fleet.file("floor");
+  const floor = spawn(process.execPath, [join(repository, "bench/http2-server.mjs"), floorSocket], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const rates: number[] = [];
+  const floorRates: number[] = [];
+  try {
+    await once(floor.stdout, "data");
+    for (let n = 0; n < 4; n++) {
+      rates.push(measure(fleet.daemon.listen.replace("unix://", "")));
+      floorRates.push(measure(floorSocket));
+    }
+  } finally {
+    floor.kill();
   }
   return [
     row({
@@ -31,6 +46,7 @@ export async function calls(): Promise<Row[]> {
       unit: "1/s",
       // The first round warms the compiler up.
       ours: median(rates.slice(1)),
+      peer: { name: "node:http2 with an empty handler", value: median(floorRates.slice(1)) },
       aim: ">= 27000 (the Go server's)",
       met: (value) => value >= 27_000,
     }),

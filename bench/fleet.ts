@@ -8,6 +8,7 @@ export class Fleet implements AsyncDisposable {
   readonly daemon: TestDaemon;
   readonly bundle: string;
   #started = 0;
+  #ended = 0;
 
   private constructor(daemon: TestDaemon) {
     this.daemon = daemon;
@@ -25,6 +26,14 @@ export class Fleet implements AsyncDisposable {
     return id;
   }
 
+  /** Kills a container and waits for its exit event. */
+  async end(id: string): Promise<void> {
+    const exit = this.daemon.events.waitFor({ type: "exit", id });
+    await this.daemon.api.signal({ id, pid: "init", signal: 9 });
+    await exit;
+    this.#ended++;
+  }
+
   /** Starts so many, by so many callers. Returns containers per second. */
   async startMany(count: number, callers: number, runtime = ""): Promise<number> {
     const began = performance.now();
@@ -37,8 +46,8 @@ export class Fleet implements AsyncDisposable {
     return count / ((performance.now() - began) / 1000);
   }
 
-  get size(): number {
-    return this.#started;
+  get running(): number {
+    return this.#started - this.#ended;
   }
 
   shims(): number[] {

@@ -1,38 +1,78 @@
+import { freemem } from "node:os";
 import { Fleet, memoryOf } from "./fleet.js";
 import { median } from "./row.js";
 
-/** How cost grows with the number of containers: one line for each size, on one daemon. */
+/** In bytes: what a sleeping container takes at most, with its shim and what the kernel keeps for it. */
+const CONTAINER_MEMORY = 3e6;
+
+/** What is measured at each size, with the unit of its growth per container. */
+const columns = [
+  { name: "daemon RSS MB", digits: 1, slope: "kB", factor: 1000 },
+  { name: "daemon fds", digits: 0, slope: "", factor: 1 },
+  { name: "State ms", digits: 1, slope: "us", factor: 1000 },
+  { name: "starts/s", digits: 1 },
+  { name: "one start ms", digits: 1, slope: "us", factor: 1000 },
+  { name: "exit ms", digits: 1, slope: "us", factor: 1000 },
+  { name: "shim private MB", digits: 3, slope: "kB", factor: 1000 },
+];
+
+/**
+ * How cost grows with the number of containers, on one daemon: a line for each size that there is memory for, then the slope, which is what
+ * each container adds between the second size and the last (at the first one the daemon is still being compiled).
+ */
 export async function growth(sizes: number[]): Promise<string> {
   await using fleet = await Fleet.launch();
-  const { daemon } = fleet;
-  const lines: string[][] = [
-    ["containers", "starts/s", "daemon RSS MB", "daemon fds", "State ms", "one start ms", "shim private MB"],
-  ];
+  const measured: { size: number; values: number[] }[] = [];
   for (const size of sizes) {
-    const rate = await fleet.startMany(size - fleet.size, 100);
-    const states: number[] = [];
-    for (let n = 0; n < 5; n++) {
-      const began = performance.now();
-      await daemon.api.state();
-      states.push(performance.now() - began);
+    if ((size - fleet.running) * CONTAINER_MEMORY > freemem()) {
+      console.error(`growth: ${size} containers left out: no memory for them`);
+      continue;
     }
-    const began = performance.now();
-    const id = await fleet.start();
-    const one = performance.now() - began;
-    await daemon.api.signal({ id, pid: "init", signal: 9 });
-    const shims = fleet.shims().map((pid) => memoryOf(pid).private);
-    lines.push(
-      [
-        size,
-        rate.toFixed(1),
-        memoryOf(daemon.pid).rss.toFixed(1),
-        daemon.snapshot().descriptors.size,
-        median(states).toFixed(1),
-        one.toFixed(1),
-        (shims.reduce((sum, value) => sum + value, 0) / shims.length).toFixed(3),
-      ].map(String),
-    );
+    measured.push({ size, values: await measure(fleet, size) });
   }
+  const [from, to] = [measured.at(1), measured.at(-1)];
+  const slope = columns.map(({ slope, factor }, column) => {
+    if (slope === undefined || from === undefined || to === undefined || from === to) return "";
+    return `${(((to.values[column]! - from.values[column]!) * factor) / (to.size - from.size)).toFixed(2)} ${slope}`.trim();
+  });
+  const lines = [
+    ["containers", ...columns.map(({ name }) => name)],
+    ...measured.map(({ size, values }) => [
+      String(size),
+      ...values.map((value, column) => value.toFixed(columns[column]!.digits)),
+    ]),
+    ["each adds", ...slope],
+  ];
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines.map((line) => line.map((cell, column) => cell.padStart(widths[column]!)).join("  ")).join("\n");
+}
+
+/** Brings the fleet to a size and measures each of {@link columns}. */
+async function measure(fleet: Fleet, size: number): Promise<number[]> {
+  const { daemon } = fleet;
+  const rate = await fleet.startMany(size - fleet.running, 100);
+  const states: number[] = [];
+  const ones: number[] = [];
+  const exits: number[] = [];
+  for (let n = 0; n < 10; n++) {
+    let began = performance.now();
+    await daemon.api.state();
+    states.push(performance.now() - began);
+    began = performance.now();
+    const id = await fleet.start();
+    ones.push(performance.now() - began);
+    began = performance.now();
+    await fleet.end(id);
+    exits.push(performance.now() - began);
+  }
+  const shims = fleet.shims().map((pid) => memoryOf(pid).private);
+  return [
+    memoryOf(daemon.pid).rss,
+    daemon.snapshot().descriptors.size,
+    median(states),
+    rate,
+    median(ones),
+    median(exits),
+    shims.reduce((sum, value) => sum + value, 0) / shims.length,
+  ];
 }

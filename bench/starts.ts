@@ -83,8 +83,7 @@ export async function oneStart(): Promise<Row[]> {
     began = performance.now();
     const mine = await fleet.start();
     ours.push(performance.now() - began);
-    await fleet.daemon.api.signal({ id: mine, pid: "init", signal: 9 });
-    await fleet.daemon.events.waitFor({ type: "exit", id: mine });
+    await fleet.end(mine);
   }
   for (const times of [ours, bare]) times.splice(0, WARM_UP);
   runtime.close();

@@ -33,12 +33,7 @@ process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 process.on("uncaughtException", (error) => report(error).then(process.exit));
 
-let status: number;
-try {
-  await run(process.argv.slice(2));
-  status = Number(process.exitCode ?? 0);
-} catch (error) {
-  status = await report(error);
-}
-// What has been printed is out by now. Not waiting for the connection's orderly end saves some milliseconds.
-process.exit(status);
+run(process.argv.slice(2))
+  .then(() => Number(process.exitCode ?? 0), report)
+  // What has been printed is out by now. Not waiting for the connection's orderly end saves some milliseconds.
+  .then(process.exit);

@@ -1,4 +1,15 @@
-import { closeSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { makeFifo, openFifo } from "../linux/fifo.js";
 import { errorText, hasCode } from "../linux/libc.js";
@@ -206,7 +217,7 @@ export class Process {
   removeDirectory(): void {
     // First, so that what a kill in the middle leaves is no process any more: without its exitStatus it would be reported once more.
     rmSync(join(this.directory, "pid"), { force: true });
-    rmSync(this.directory, { recursive: true, force: true });
+    removeTree(this.directory);
   }
 
   /** Closes the descriptors; whoever watches exitFd stops before. */
@@ -216,6 +227,16 @@ export class Process {
     this.shim?.release();
     closeSync(this.exitFd);
     closeSync(this.#controlFd);
+  }
+}
+
+/** As rmSync does it, which takes twice as long for a directory of files only. */
+function removeTree(directory: string): void {
+  try {
+    for (const name of readdirSync(directory)) unlinkSync(join(directory, name));
+    rmdirSync(directory);
+  } catch {
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 

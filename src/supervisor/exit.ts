@@ -161,10 +161,12 @@ async function execExits(supervisor: Supervisor, container: Container): Promise<
 }
 
 /**
- * True when this exit is in the event log already: a daemon was killed between writing it there and removing the directory. The
+ * True when this exit is in the event log already: an earlier daemon was killed between writing it there and removing the directory. The
  * exitStatus file tells this exit from an earlier one of the same id.
  */
 function reportedBefore(supervisor: Supervisor, container: Container, process: Process): boolean {
+  const isOurOwn = process.shim !== undefined;
+  if (isOurOwn) return false;
   const written = statSync(join(process.directory, "exitStatus"), { bigint: true, throwIfNoEntry: false });
   return written !== undefined && supervisor.events.hasExit(container.id, process.id, written.mtimeNs);
 }

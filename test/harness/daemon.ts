@@ -30,9 +30,9 @@ export interface DaemonOptions {
   env?: Record<string, string>;
   /** A command that gets the daemon's command line as its last arguments and must exec it. */
   wrapper?: string[];
-  /** Another Node than the one that runs the tests. */
+  /** The Node to run the program with; else the one that its first lines name. */
   node?: string;
-  /** Another program than dist/bin/containerd.js, run without node. */
+  /** Another program than dist/bin/containerd.js. */
   program?: string;
 }
 
@@ -122,10 +122,10 @@ export class TestDaemon implements AsyncDisposable {
 
   /** The arguments of the command line, the program first. */
   get command(): string[] {
-    const { flags = [], wrapper = [], node = process.execPath, program } = this.#options;
+    const { flags = [], wrapper = [], node, program = daemonProgram } = this.#options;
     return [
       ...wrapper,
-      ...(program ? [program] : [node, daemonProgram]),
+      ...(node === undefined ? [program] : [node, program]),
       "--listen",
       this.listen,
       "--state-dir",

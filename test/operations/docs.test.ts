@@ -125,9 +125,9 @@ test(
 );
 
 test("README.md: npm start is the daemon, and both programs list their flags", () => {
-  expect(scripts.start).toBe("node dist/bin/containerd.js");
-  for (const program of ["containerd.js", "ctr.js"]) {
-    const { status, stdout } = spawnSync("node", [join(repository, "dist/bin", program), "--help"], {
+  expect(scripts.start).toBe("dist/bin/containerd.js");
+  for (const program of ["containerd.js", "ctr.cjs"]) {
+    const { status, stdout } = spawnSync(join(repository, "dist/bin", program), ["--help"], {
       encoding: "utf8",
     });
     expect(status).toBe(0);
