@@ -23,16 +23,16 @@ const say = (text) => console.log(`\n# ${text}`);
 
 /** What a user has: the programs on the PATH; ctr finds this daemon by itself, as it would the one on the default socket. */
 mkdirSync(join(dir, "bin"));
-const program = (name, args = "") =>
+const install = (name, file, args = "") =>
   writeFileSync(
     join(dir, "bin", name),
-    `#!/bin/sh\nexec "${process.execPath}" "${root}dist/bin/${name}.js" ${args} "$@"\n`,
+    `#!/bin/sh\nexec "${process.execPath}" "${root}dist/bin/${file}" ${args} "$@"\n`,
     {
       mode: 0o755,
     },
   );
-program("containerd");
-program("ctr", `--address ${socket}`);
+install("containerd", "containerd.js");
+install("ctr", "ctr.cjs", `--address ${socket}`);
 const shell = `PATH="${dir}/bin:${root}dist/bin:$PATH:/usr/sbin:/sbin"\n`;
 const children = new Set();
 let stopped = false;

@@ -12,7 +12,7 @@ import { type ExecFifo, OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
 import { INIT, makeDirectory, Process, type Stdio } from "./process.js";
-import { launchShim, type ShimProgram } from "./shim.js";
+import { hasBegun, launchShim, type ShimProgram } from "./shim.js";
 import type { OciProcess } from "./spec.js";
 import { Turns } from "./turns.js";
 import { writeAtomically } from "./write-atomically.js";
@@ -268,18 +268,26 @@ export class Container {
   /** Ends what a failed exec has left: its shim, and its process if the runtime got that far. */
   async #abandonExec(process: Process, patience: number): Promise<void> {
     const { shim } = process;
-    if (shim === undefined) return;
+    if (shim === undefined) {
+      this.#killUntold(process);
+      return;
+    }
     shim.cancel();
     const deadline = performance.now() + patience;
     for (;;) {
-      const pid = readPidFile(process.directory);
-      if (pid !== undefined && process.systemPid === 0) process.setPid(pid);
-      process.kill();
+      this.#killUntold(process);
       if (!shim.child.running || performance.now() > deadline) break;
       await Promise.race([shim.child.exited, delay(ABANDON_INTERVAL)]);
     }
     shim.child.kill();
     await shim.child.exited;
+  }
+
+  /** Kills an exec of which there may be a pid file only. */
+  #killUntold(process: Process): void {
+    const pid = readPidFile(process.directory);
+    if (pid !== undefined && process.systemPid === 0) process.setPid(pid);
+    process.kill();
   }
 
   /**
@@ -302,6 +310,8 @@ export class Container {
       shim.release();
       // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
       if (killed || status > 128 || readPidFile(process.directory) !== undefined) await this.deleteFromRuntime();
+    } else if (hasBegun(process.directory)) {
+      await this.deleteFromRuntime();
     }
     this.processes.delete(process.id);
     process.close();

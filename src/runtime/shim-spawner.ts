@@ -1,11 +1,11 @@
 import { closeSync, readlinkSync } from "node:fs";
 import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
-import { type ExitStatus, killProcessGroup, openPidFd, signalPidFd } from "../linux/pidfd.js";
+import { hasCode } from "../linux/libc.js";
+import { type ExitStatus, openPidFd, signalPidFd } from "../linux/pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket, sendPacketWithDescriptor } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
 import { childEnvironment } from "./oci-runtime.js";
-import { findShims } from "./shim-process.js";
 
 /** What runs our own shim. */
 export const INTERPRETER = "luajit";
@@ -32,8 +32,17 @@ export interface ShimLaunch {
   channel: number;
 }
 
+/** The spawner has died while it was at it: a shim may have been forked, its pid never told. */
+export class SpawnerDied extends Error {
+  constructor() {
+    super("the shim spawner has died");
+  }
+}
+
 /** How many launches may be under way at the spawner: what they take must fit into the socket. */
 const MAX_PENDING = 16;
+/** How many spawners a launch tries that die before they hear of it. */
+const MAX_TRIES = 3;
 const UNKNOWN_STATUS = 255;
 const SIGKILL = 9;
 
@@ -59,11 +68,18 @@ export class ShimSpawner {
   }
 
   /**
-   * Forks a shim. Undefined when that is not to be had here (a kernel that does not let a process set its command line): it has to be executed then.
-   * @throws Error when the spawner has died meanwhile; no shim is left then
+   * Forks a shim. Undefined when that is not to be had (a kernel that does not let a process set its command line, spawners that die one after
+   * the other): it has to be executed then.
+   * @throws {@link SpawnerDied}
    */
   async launch(launch: ShimLaunch): Promise<ShimChild | undefined> {
-    return await (await this.#running())?.launch(launch);
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const spawner = await this.#running();
+      if (spawner === undefined) return undefined;
+      const child = await spawner.launch(launch);
+      if (child !== undefined) return child;
+    }
+    return undefined;
   }
 
   #running(): Promise<SpawnerProcess | undefined> {
@@ -87,7 +103,8 @@ export class ShimSpawner {
 
 interface PendingLaunch {
   launch: ShimLaunch;
-  resolve: (child: ShimChild) => void;
+  /** Undefined: the spawner has never heard of it. */
+  resolve: (child: ShimChild | undefined) => void;
   reject: (error: Error) => void;
 }
 
@@ -137,7 +154,8 @@ class SpawnerProcess {
     epoll.add(socket, EPOLLIN, () => this.#receive(socket));
   }
 
-  launch(launch: ShimLaunch): Promise<ShimChild> {
+  /** Undefined when the spawner has died before it was asked. */
+  launch(launch: ShimLaunch): Promise<ShimChild | undefined> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ launch, resolve, reject });
       this.#sendWaiting();
@@ -150,11 +168,19 @@ class SpawnerProcess {
       if (next === undefined) return;
       const { directory, containerId, bundle, runtime, environment, channel } = next.launch;
       const packet = ["launch", directory, containerId, bundle, runtime, ...environment, ""].join("\0");
+      if (this.#socket === undefined) {
+        next.resolve(undefined);
+        continue;
+      }
       try {
-        if (this.#socket === undefined) throw new Error("the shim spawner is gone");
         sendPacketWithDescriptor(this.#socket, packet, channel);
         this.#pending.push(next);
       } catch (error) {
+        if (hasCode(error, "EPIPE") || hasCode(error, "ECONNRESET")) {
+          // It has died, which is about to be read, after its last answers.
+          this.#waiting.unshift(next);
+          return;
+        }
         next.reject(error as Error);
       }
     }
@@ -204,11 +230,7 @@ class SpawnerProcess {
     this.#socket = undefined;
     this.#onGone();
     this.#ready(false);
-    for (const { launch, reject } of this.#pending.splice(0)) {
-      // It may have been forked, its pid never told.
-      for (const { pid } of findShims(launch.directory, launch.containerId)) killProcessGroup(pid);
-      reject(new Error("the shim spawner has died"));
-    }
+    for (const { reject } of this.#pending.splice(0)) reject(new SpawnerDied());
     this.#sendWaiting();
     for (const shim of this.#shims.values()) shim.watch(this.#epoll);
     this.#shims.clear();

@@ -1,13 +1,16 @@
-import { closeSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
+import { killProcessGroup } from "../linux/pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
 import { childEnvironment, type ExecFifo, type OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
-import { INTERPRETER, type ShimChild, type ShimSpawner } from "./shim-spawner.js";
+import { findShims } from "./shim-process.js";
+import { INTERPRETER, type ShimChild, type ShimSpawner, SpawnerDied } from "./shim-spawner.js";
 import { runtimeLogError, shimLogError } from "./start-logs.js";
 
 /** Which shim the daemon starts. */
@@ -62,6 +65,11 @@ async function startFailure(directory: string): Promise<OperationError> {
   return new OperationError("internal", `oci runtime error: ${runtimeError}`);
 }
 
+/** In ms: how often what a shim has done is looked for; only where it does not tell. */
+const INTERVAL = 2;
+/** In ms: how long the end of a shim whose spawner has died may take. */
+const FORKED_PATIENCE = 5_000;
+
 /** Shims of our own that the runtime has not started its process for yet. */
 let startsUnderWay = 0;
 
@@ -78,29 +86,36 @@ class OwnShim implements Shim {
   #hungUp: () => void = () => {};
 
   static async launch(options: LaunchOptions, path: string, spawner: ShimSpawner): Promise<OwnShim> {
-    const { directory, containerId, bundle, runtime } = options;
-    const [ours, theirs] = makeSeqPacketPair();
-    let child: ShimChild | undefined;
     startsUnderWay++;
     try {
-      child = await spawner.launch({
-        directory,
-        containerId,
-        bundle,
-        runtime: runtime.name,
-        environment: runtime.environment(startsUnderWay),
-        channel: theirs,
-      });
-      child ??= await execute(options, path, theirs);
-      return new OwnShim(options, child, ours);
+      const forked = await OwnShim.#launch(options, (channel) => fork(options, spawner, channel));
+      return forked ?? (await OwnShim.#launch(options, (channel) => execute(options, path, channel)))!;
     } catch (error) {
       startsUnderWay--;
-      child?.kill();
-      closeSync(ours);
       throw error;
+    }
+  }
+
+  /** Undefined when there is no such shim. */
+  static async #launch<T extends ShimChild | undefined>(
+    options: LaunchOptions,
+    makeChild: (channel: number) => Promise<T>,
+  ): Promise<OwnShim | undefined> {
+    const [ours, theirs] = makeSeqPacketPair();
+    let error: unknown;
+    try {
+      const child = await makeChild(theirs);
+      if (child !== undefined) return new OwnShim(options, child, ours);
+    } catch (thrown) {
+      error = thrown;
     } finally {
       closeSync(theirs);
     }
+    if (error instanceof SpawnerDied) await endForked(options, ours);
+    closeSync(ours);
+    // What was forked had not begun: then somebody else may.
+    if (error === undefined || (error instanceof SpawnerDied && !hasBegun(options.directory))) return undefined;
+    throw error;
   }
 
   private constructor(options: LaunchOptions, child: ShimChild, channel: number) {
@@ -184,6 +199,27 @@ class OwnShim implements Shim {
   }
 }
 
+/** Undefined when the spawner is not to be had. */
+function fork(options: LaunchOptions, spawner: ShimSpawner, channel: number): Promise<ShimChild | undefined> {
+  const { directory, containerId, bundle, runtime } = options;
+  const environment = runtime.environment(startsUnderWay);
+  return spawner.launch({ directory, containerId, bundle, runtime: runtime.name, environment, channel });
+}
+
+/** Ends the shim that a spawner may have forked right before it died. The channel hangs up when nobody else holds it any more. */
+async function endForked({ directory, containerId }: LaunchOptions, channel: number): Promise<void> {
+  const deadline = performance.now() + FORKED_PATIENCE;
+  while (receivePacket(channel) !== "" && performance.now() < deadline) {
+    for (const { pid } of findShims(directory, containerId)) killProcessGroup(pid);
+    await delay(INTERVAL);
+  }
+}
+
+/** Whether a shim has got as far as to call the runtime, or almost: this is the last thing that it does before. */
+export function hasBegun(directory: string): boolean {
+  return existsSync(join(directory, "exitStatus.reserved"));
+}
+
 /** Starts our shim as any other program, where the spawner is not to be had. */
 async function execute(options: LaunchOptions, path: string, channel: number): Promise<Child> {
   // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
@@ -196,9 +232,6 @@ async function execute(options: LaunchOptions, path: string, channel: number): P
     fds: [devNull, devNull, devNull, channel],
   });
 }
-
-/** How often the pid file is looked for, in ms; only with a shim that is not ours. */
-const PID_FILE_INTERVAL = 2;
 
 /** A shim that knows the process directory only, such as the Go one. */
 class ForeignShim implements Shim {
@@ -233,7 +266,7 @@ class ForeignShim implements Shim {
       if (pid !== undefined) return pid;
       if (!running) throw await startFailure(this.#directory);
       signal.throwIfAborted();
-      await delay(PID_FILE_INTERVAL);
+      await delay(INTERVAL);
     }
   }
 
