@@ -107,7 +107,7 @@ export async function execs(): Promise<Row[]> {
   const ours: number[] = [];
   const bare: number[] = [];
   const size = 100;
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < 9; round++) {
     bare.push(await rate(size, 20, () => runtime.run("exec", "-d", id, "true")));
     const args = ["true"];
     ours.push(await rate(size, 20, (n) => fleet.daemon.api.addProcess({ id, pid: `e${round}-${n}`, args, cwd: "/" })));

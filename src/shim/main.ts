@@ -19,6 +19,9 @@ import * as sys from "./syscalls";
 
 /** How long the reader of an output FIFO may take, in ms. */
 const defaultFifoLimit = 15_000;
+/** When the memory that only the start has needed is given back, in ms. */
+const memoryDelay = 250;
+
 /** Makes the process a shim: named, in its own session, deaf to signals, heir of its descendants' orphans. */
 function becomeShim(): void {
   sys.setName("containerd-shim");
@@ -68,10 +71,12 @@ function serve(id: string, bundle: string, runtime: string, channelDescriptor: n
   const child = create(assignment);
   // A daemon without a channel runs `start` itself, perhaps still does when the process has ended: kill there in any
   // case, as its own shim would, so that the container is not deleted under its hands.
-  const endsAlone = assignment.channel !== undefined && endsItsNamespace(child.pid);
+  const endsAlone = assignment.channel !== undefined && !assignment.state.exec && endsItsNamespace(child.pid);
   if (start(assignment, child)) {
-    sys.releaseMemory();
-    runUntil(() => child.status !== undefined);
+    const ended = () => child.status !== undefined;
+    // Giving memory back and faulting it in again is wasted on a process that ends at once, as most execs do.
+    if (!runUntil(ended, sys.now() + memoryDelay)) sys.releaseMemory();
+    runUntil(ended);
     finish(assignment, child, endsAlone);
   } else {
     abandon(assignment, child);
