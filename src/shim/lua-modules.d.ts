@@ -37,3 +37,6 @@ declare module "ffi" {
 declare module "cjson" {
   export function decode(this: void, text: string): unknown;
 }
+
+/** LuaJIT's: the next collection is due when memory has grown as "setpause" says. Without the -1 it begins at once. */
+declare function collectgarbage(opt: "restart", pause: -1): void;

@@ -19,8 +19,8 @@ import * as sys from "./syscalls";
 
 /** How long the reader of an output FIFO may take, in ms. */
 const defaultFifoLimit = 15_000;
-/** When the memory that only the start has needed is given back, in ms. */
-const memoryDelay = 250;
+/** How long a process must have run before its shim's text is given back, in ms. */
+const releaseDelay = 250;
 
 /** Makes the process a shim: named, in its own session, deaf to signals, heir of its descendants' orphans. */
 function becomeShim(): void {
@@ -67,6 +67,8 @@ function prepare(id: string, bundle: string, runtime: string, channelDescriptor:
 }
 
 function serve(id: string, bundle: string, runtime: string, channelDescriptor: number | undefined): void {
+  // A start makes less garbage than collecting it would touch: a forked shim shares every page that nobody writes to.
+  collectAt(1000);
   const assignment = prepare(id, bundle, runtime, channelDescriptor);
   const child = create(assignment);
   // A daemon without a channel runs `start` itself, perhaps still does when the process has ended: kill there in any
@@ -74,13 +76,20 @@ function serve(id: string, bundle: string, runtime: string, channelDescriptor: n
   const endsAlone = assignment.channel !== undefined && !assignment.state.exec && endsItsNamespace(child.pid);
   if (start(assignment, child)) {
     const ended = () => child.status !== undefined;
-    // Giving memory back and faulting it in again is wasted on a process that ends at once, as most execs do.
-    if (!runUntil(ended, sys.now() + memoryDelay)) sys.releaseMemory();
+    // Giving text back and faulting it in again is wasted on a process that ends at once, as most execs do.
+    if (!runUntil(ended, sys.now() + releaseDelay)) sys.releaseText();
+    collectAt(110);
     runUntil(ended);
     finish(assignment, child, endsAlone);
   } else {
     abandon(assignment, child);
   }
+}
+
+/** Has garbage collected when memory has grown to so many per cent of what it is now. */
+function collectAt(percent: number): void {
+  collectgarbage("setpause", percent);
+  collectgarbage("restart", -1);
 }
 
 /** What the command line says, or, in a child of a spawner, what its daemon wants; false when there is nothing left to do. */

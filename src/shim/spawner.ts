@@ -39,6 +39,7 @@ export function spawnShims(socket: number): Launch | undefined {
   sys.watch(epoll, signals, sys.EPOLLIN);
   sys.watch(epoll, socket, sys.EPOLLIN);
   const shims = new LuaSet<number>();
+  sys.findText();
   collectgarbage();
   sys.sendBlocking(socket, "ready");
   while (true) {

@@ -134,7 +134,6 @@ int recv(int fd, void *data, size_t length, int flags);
 int clock_gettime(int clock, struct timespec *time);
 void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset);
 int madvise(void *address, size_t length, int advice);
-int malloc_trim(size_t keep);
 void *sbrk(long growth);
 int syscall(long number, long a, long b, long c, long d);
 `);
@@ -213,7 +212,6 @@ interface Libc {
     offset: number,
   ): CData;
   madvise(this: void, address: CData, length: number, advice: number): number;
-  malloc_trim(this: void, keep: number): number;
   sbrk(this: void, growth: number): CData;
   syscall(this: void, number: number, a: number, b: number, c: number, d: number): number;
 }
@@ -662,20 +660,29 @@ export function discard(memory: CData, length: number): void {
   libc.madvise(memory, length, MADV_DONTNEED);
 }
 
-/**
- * Gives back what was only needed for a while. Program text goes out of our page table as well: it is shared and comes
- * back by itself, page by page as it is used, but as long as it is mapped it counts as ours when the kernel looks for
- * somebody to kill.
- */
-export function releaseMemory(): void {
-  collectgarbage("collect");
-  libc.malloc_trim(0);
+/** Start and length of every mapping of program text; a forked child has the same. */
+let textMappings: [number, number][] | undefined;
+
+/** Looks up what `releaseText` gives back, so that no forked child has to. */
+export function findText(): [number, number][] {
+  if (textMappings !== undefined) return textMappings;
+  const found: [number, number][] = [];
   const maps = readFile("/proc/self/maps");
   if (typeof maps === "string") {
     // The first line is never text; anonymous text (inode 0) could not come back.
     for (const [from, to] of string.gmatch(maps, "\n(%x+)-(%x+) r%-xp %x+ %x+:%x+ [1-9]")) {
       const start = tonumber(from, 16)!;
-      libc.madvise(ffi.cast("void *", start), tonumber(to, 16)! - start, MADV_DONTNEED);
+      found[found.length] = [start, tonumber(to, 16)! - start];
     }
   }
+  textMappings = found;
+  return found;
+}
+
+/**
+ * Takes program text out of our page table: it is shared and comes back by itself, page by page as it is used, but as long as it is mapped it
+ * counts as ours when the kernel looks for somebody to kill.
+ */
+export function releaseText(): void {
+  for (const [start, length] of findText()) libc.madvise(ffi.cast("void *", start), length, MADV_DONTNEED);
 }
