@@ -1,9 +1,12 @@
 import { freemem } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { Fleet, memoryOf } from "./fleet.js";
 import { median } from "./row.js";
 
 /** In bytes: what a sleeping container takes at most, with its shim and what the kernel keeps for it. */
 const CONTAINER_MEMORY = 3e6;
+/** In ms: what V8 waits before it collects the garbage of a burst. */
+const GARBAGE_DELAY = 20_000;
 
 /** What is measured at each size, with the unit of its growth per container. */
 const columns = [
@@ -65,6 +68,7 @@ async function measure(fleet: Fleet, size: number): Promise<number[]> {
     await fleet.end(id);
     exits.push(performance.now() - began);
   }
+  await delay(GARBAGE_DELAY);
   const shims = fleet.shims().map((pid) => memoryOf(pid).private);
   return [
     memoryOf(daemon.pid).rss,
