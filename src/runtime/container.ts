@@ -311,6 +311,7 @@ export class Container {
       // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
       if (killed || status > 128 || readPidFile(process.directory) !== undefined) await this.deleteFromRuntime();
     } else if (hasBegun(process.directory)) {
+      // A forked one whose spawner died before it told the pid.
       await this.deleteFromRuntime();
     }
     this.processes.delete(process.id);

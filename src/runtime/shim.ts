@@ -102,11 +102,13 @@ class OwnShim implements Shim {
     makeChild: (channel: number) => Promise<T>,
   ): Promise<OwnShim | undefined> {
     const [ours, theirs] = makeSeqPacketPair();
+    let child: T | undefined;
     let error: unknown;
     try {
-      const child = await makeChild(theirs);
+      child = await makeChild(theirs);
       if (child !== undefined) return new OwnShim(options, child, ours);
     } catch (thrown) {
+      child?.kill();
       error = thrown;
     } finally {
       closeSync(theirs);

@@ -153,10 +153,9 @@ export function start(assignment: Assignment, child: Child): boolean {
   }
   const isWaitedFor = () => !channel.gone && !channel.cancelled && child.status === undefined;
   const { execFifo } = channel;
+  const isOpen = execFifo !== undefined && openExecFifo(execFifo, isWaitedFor);
   const { status, output } =
-    execFifo !== undefined && openExecFifo(execFifo, isWaitedFor)
-      ? { status: 0, output: "" }
-      : call(["start", id], abandonedLimit, isWaitedFor);
+    isOpen || channel.cancelled ? { status: 0, output: "" } : call(["start", id], abandonedLimit, isWaitedFor);
   child.atDeath = undefined;
   // A process that has ended already makes some runtimes' start fail. But it has run: it is not the runtime's any more.
   const hasRun = child.status !== undefined && lastName !== waitingName;
