@@ -116,7 +116,8 @@ for (const [kind, open] of kinds) {
     using terminal = await open("control", [
       "sh",
       "-c",
-      "trap 'echo interrupted' INT; echo ready; sleep 100; cat; echo end",
+      // A shell that gets the signal right before it starts a command runs its trap only after that one.
+      "trap 'echo interrupted; over=1' INT; echo ready; while [ -z $over ]; do sleep 0.1; done; cat; echo end",
     ]);
     await terminal.printed("ready");
     terminal.type("\x03");
