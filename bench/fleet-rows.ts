@@ -2,15 +2,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { sharedRootfs } from "../test/harness/rootfs.js";
 import { withContainerdShims } from "./containerd.js";
 import { activityOf, Fleet, type Memory, memoryOf } from "./fleet.js";
-import { median, percentile, type Row, row } from "./row.js";
+import { mean, median, percentile, type Row, row } from "./row.js";
 
 function meanMemory(pids: number[]): Memory {
   const all = pids.map(memoryOf);
   const of = (key: keyof Memory) => mean(all.map((memory) => memory[key]));
   return { rss: of("rss"), pss: of("pss"), private: of("private") };
 }
-
-const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** What so many running containers cost: memory, idle work, State, Stats, the way from death to the exit event, a restart. */
 export async function fleetRows(containers: number): Promise<Row[]> {

@@ -1,7 +1,7 @@
 import { freemem } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { Fleet, memoryOf } from "./fleet.js";
-import { median } from "./row.js";
+import { mean, median } from "./row.js";
 
 /** In bytes: what a sleeping container takes at most, with its shim and what the kernel keeps for it. */
 const CONTAINER_MEMORY = 3e6;
@@ -69,7 +69,6 @@ async function measure(fleet: Fleet, size: number): Promise<number[]> {
     exits.push(performance.now() - began);
   }
   await delay(GARBAGE_DELAY);
-  const shims = fleet.shims().map((pid) => memoryOf(pid).private);
   return [
     memoryOf(daemon.pid).rss,
     daemon.snapshot().descriptors.size,
@@ -77,6 +76,6 @@ async function measure(fleet: Fleet, size: number): Promise<number[]> {
     rate,
     median(ones),
     median(exits),
-    shims.reduce((sum, value) => sum + value, 0) / shims.length,
+    mean(fleet.shims().map((pid) => memoryOf(pid).private)),
   ];
 }

@@ -6,13 +6,14 @@ import { expect, test } from "vitest";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { startExec } from "./harness/exec.js";
+import { spawnerCommand } from "./harness/leftovers.js";
 import { isRunning, kill, processes } from "./harness/processes.js";
 import { directoryPrefix } from "./harness/run-name.js";
 import { wrapRuntime } from "./harness/runtime-wrapper.js";
 import { eventually } from "./harness/wait.js";
 
 const spawnerOf = (daemon: TestDaemon) =>
-  processes().find(({ parent, command }) => parent === daemon.pid && command === "containerd-shim --spawner");
+  processes().find(({ parent, command }) => parent === daemon.pid && command === spawnerCommand);
 
 const shimsOf = (daemon: TestDaemon) =>
   processes().filter(

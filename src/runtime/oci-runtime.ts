@@ -57,7 +57,7 @@ export class OciRuntime {
    * @param calls how many there are at a time
    */
   environment(calls: number): readonly string[] {
-    return calls > availableParallelism() && /^(docker-)?runc$/.test(basename(this.name)) ? crowdedEnvironment : [];
+    return calls > availableParallelism() && this.#kind === "runc" ? crowdedEnvironment : [];
   }
 
   /**
@@ -65,11 +65,16 @@ export class OciRuntime {
    * shows it). Undefined for the others, and wrappers of them may have a part in `start`.
    */
   execFifo(containerId: string): ExecFifo | undefined {
-    const runtime = /^(?:docker-)?(runc)$|^crun$/.exec(basename(this.name));
-    if (runtime === null || process.geteuid?.() !== 0) return undefined;
-    const isRunc = runtime[1] !== undefined;
-    const root = optionValue(this.args, "root") ?? (isRunc ? "/run/runc" : "/run/crun");
-    return { access: isRunc ? "read" : "write", path: join(root, containerId, "exec.fifo") };
+    const kind = this.#kind;
+    if (kind === undefined || process.geteuid?.() !== 0) return undefined;
+    const root = optionValue(this.args, "root") ?? `/run/${kind}`;
+    return { access: kind === "runc" ? "read" : "write", path: join(root, containerId, "exec.fifo") };
+  }
+
+  /** Which of the runtimes whose ways are known it is, by its name. */
+  get #kind(): "runc" | "crun" | undefined {
+    const name = basename(this.name).replace(/^docker-runc$/, "runc");
+    return name === "runc" || name === "crun" ? name : undefined;
   }
 
   /** Lets a created container's process run. */

@@ -75,7 +75,7 @@ function cgroupDirectories({ dir }: Territory): string[] {
 }
 
 /** What forks the daemon's shims: it is there for as long as the daemon is. */
-const spawner = "containerd-shim --spawner";
+export const spawnerCommand = "containerd-shim --spawner";
 
 /** Processes that belong to the territory, the daemon itself and its spawner excepted: their children (zombies too), shims, runtimes, containers. */
 function ownProcesses({ dir, pid }: Territory): ProcessInfo[] {
@@ -96,7 +96,7 @@ function ownProcesses({ dir, pid }: Territory): ProcessInfo[] {
     before = own.size;
     for (const process of all) if (own.has(process.parent)) own.add(process.pid);
   }
-  const isDaemon = (info: ProcessInfo) => info.pid === pid || (info.parent === pid && info.command === spawner);
+  const isDaemon = (info: ProcessInfo) => info.pid === pid || (info.parent === pid && info.command === spawnerCommand);
   return all.filter((info) => own.has(info.pid) && !isDaemon(info) && info.pid !== process.pid);
 }
 
