@@ -54,7 +54,8 @@ test("100 containers that end at once, started while others end", { timeout: 120
   const statuses = await Promise.all(
     Array.from({ length: 100 }, async (_, n) => {
       await using container = await startContainer(daemon, { name: `s${n}`, args: ["sh", "-c", `exit ${n}`] });
-      return container.exit(60_000);
+      // Awaited here: the container is killed when this block ends.
+      return await container.exit(60_000);
     }),
   );
   expect(statuses).toEqual(Array.from({ length: 100 }, (_, n) => n));
