@@ -183,7 +183,7 @@ collectgarbage()
 local main = shim().main
 shim, load_section = nil, nil
 collectgarbage()
-os.exit(main())
+main()
 --[=========[
 `;
   };

@@ -1,6 +1,15 @@
 /** The process that forks the daemon's shims: what happens when it dies, and where it can't be had. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { startContainer } from "./harness/container.js";
@@ -32,6 +41,29 @@ test("shims are its children, and show what they are for", async () => {
   await container.kill();
   expect(await container.exit()).toBe(137);
   await daemon.expectNothingLeft();
+});
+
+test("the runtime begins in a sealed copy of itself, which no shim keeps", async () => {
+  await using daemon = await startDaemon();
+  const report = join(daemon.dir, "report");
+  using container = await startContainer(daemon, {
+    name: "c",
+    args: ["sleep", "1000"],
+    spec: (spec) => {
+      const args = [
+        "sh",
+        "-c",
+        `readlink /proc/$PPID/exe > ${report}; tr '\\0' ' ' < /proc/$PPID/cmdline >> ${report}`,
+      ];
+      spec.hooks = { prestart: [{ path: "/bin/sh", args }] };
+    },
+  });
+  expect(readFileSync(report, "utf8")).toMatch(/^\/memfd:runtime \(deleted\)\nrunc --log /);
+  const [shim] = shimsOf(daemon);
+  const open = readdirSync(`/proc/${shim!.pid}/fd`).map((fd) => readlinkSync(`/proc/${shim!.pid}/fd/${fd}`));
+  expect(open.filter((path) => path.includes("memfd"))).toEqual([]);
+  await container.kill();
+  expect(await container.exit()).toBe(137);
 });
 
 test("it dies: containers and their execs go on, new ones start, all end as they should", async () => {

@@ -1,5 +1,5 @@
 import { closeSync } from "node:fs";
-import { makeEventFd, signalEventFd } from "./eventfd.js";
+import koffi from "koffi";
 import { libc, systemError } from "./libc.js";
 
 const epollCreate1 = libc.func("int epoll_create1(int flags)");
@@ -20,16 +20,15 @@ const MAX_EVENTS = 256;
 type Listener = (events: number) => void;
 
 /**
- * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups), on one
- * thread of libuv's pool. Callbacks run on the main thread, one after the other. Level-triggered: a callback drains its descriptor
- * or removes it.
+ * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups): an epoll set of its own,
+ * which Node's loop waits for as for any descriptor. Callbacks run one after the other. Level-triggered: a callback drains its descriptor or removes it.
  *
  * A descriptor is known by a token of its own: a number that was closed and given out again while an event was under way can't
  * be mistaken for the old one.
  */
 export class Epoll {
   readonly #fd: number;
-  readonly #wake: number;
+  readonly #handle: ReturnType<typeof koffi.node.poll>;
   readonly #events = Buffer.alloc(MAX_EVENTS * EVENT_SIZE);
   readonly #event = Buffer.alloc(EVENT_SIZE);
   readonly #listeners = new Map<number, Listener>();
@@ -40,9 +39,8 @@ export class Epoll {
   constructor() {
     this.#fd = epollCreate1(EPOLL_CLOEXEC);
     if (this.#fd < 0) throw systemError("epoll_create1");
-    this.#wake = makeEventFd();
-    this.#control(EPOLL_CTL_ADD, this.#wake, EPOLLIN, 0);
-    this.#wait();
+    // Not in the callback itself: after that one Node would not run what waits for promises.
+    this.#handle = koffi.node.poll(this.#fd, () => setImmediate(() => this.#dispatch()));
   }
 
   /** How many descriptors are watched. */
@@ -68,11 +66,12 @@ export class Epoll {
     this.#control(EPOLL_CTL_DEL, fd, 0, 0);
   }
 
-  /** Ends the waiting thread. Without it a pending wait would hold up the end of the process. */
+  /** Ends all watches, which would keep the process from ending. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    signalEventFd(this.#wake);
+    this.#handle.close();
+    closeSync(this.#fd);
   }
 
   #control(op: number, fd: number, events: number, token: number): void {
@@ -81,24 +80,14 @@ export class Epoll {
     if (epollCtl(this.#fd, op, fd, this.#event) !== 0) throw systemError("epoll_ctl");
   }
 
-  #wait(): void {
-    // An interrupted wait returns -1: simply wait again.
-    epollWait.async(this.#fd, this.#events, MAX_EVENTS, -1, (error: Error | null, count: number) => {
-      if (error) throw error;
-      try {
-        for (let i = 0; i < count && !this.#closed; i++) {
-          const event = i * EVENT_SIZE;
-          const token = Number(this.#events.readBigUInt64LE(event + DATA_OFFSET));
-          this.#listeners.get(token)?.(this.#events.readUInt32LE(event));
-        }
-      } finally {
-        if (this.#closed) {
-          closeSync(this.#fd);
-          closeSync(this.#wake);
-        } else {
-          this.#wait();
-        }
-      }
-    });
+  #dispatch(): void {
+    if (this.#closed) return;
+    // What does not fit, and what an error here keeps from being told, the next turn of the loop has.
+    const count = epollWait(this.#fd, this.#events, MAX_EVENTS, 0);
+    for (let i = 0; i < count && !this.#closed; i++) {
+      const event = i * EVENT_SIZE;
+      const token = Number(this.#events.readBigUInt64LE(event + DATA_OFFSET));
+      this.#listeners.get(token)?.(this.#events.readUInt32LE(event));
+    }
   }
 }

@@ -50,15 +50,16 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_NOSIGNAL = 0x4000;
 
-/** Sends one message with a descriptor, of which the other side gets a copy. Throws a system error; EPIPE when the other side has closed. */
-export function sendPacketWithDescriptor(fd: number, message: string, descriptor: number): void {
+/** Sends one message with descriptors, of which the other side gets copies. Throws a system error; EPIPE when the other side has closed. */
+export function sendPacketWithDescriptors(fd: number, message: string, descriptors: readonly number[]): void {
   const data = Buffer.from(message);
-  // A cmsghdr: its length with one descriptor, level, type; padded to 8 bytes.
-  const control = Buffer.alloc(24);
-  control.writeBigUInt64LE(20n, 0);
+  // A cmsghdr: its length, level, type, descriptors; padded to 8 bytes.
+  const length = 16 + 4 * descriptors.length;
+  const control = Buffer.alloc(Math.ceil(length / 8) * 8);
+  control.writeBigUInt64LE(BigInt(length), 0);
   control.writeInt32LE(SOL_SOCKET, 8);
   control.writeInt32LE(SCM_RIGHTS, 12);
-  control.writeInt32LE(descriptor, 16);
+  for (const [index, descriptor] of descriptors.entries()) control.writeInt32LE(descriptor, 16 + 4 * index);
   const header = {
     name: null,
     nameLength: 0,

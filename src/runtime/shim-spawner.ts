@@ -3,9 +3,10 @@ import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { hasCode } from "../linux/libc.js";
 import { type ExitStatus, openPidFd, signalPidFd } from "../linux/pidfd.js";
-import { makeSeqPacketPair, receivePacket, sendPacket, sendPacketWithDescriptor } from "../linux/seqpacket.js";
+import { makeSeqPacketPair, receivePacket, sendPacket, sendPacketWithDescriptors } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
 import { childEnvironment } from "./oci-runtime.js";
+import { RuntimeCopies, type RuntimeCopy } from "./runtime-copies.js";
 
 /** What runs our own shim. */
 export const INTERPRETER = "luajit";
@@ -53,6 +54,7 @@ const SIGKILL = 9;
 export class ShimSpawner {
   readonly #epoll: Epoll;
   readonly #program: string;
+  readonly #runtimeCopies = new RuntimeCopies();
   #spawner: Promise<SpawnerProcess | undefined> | undefined;
   /** One that never came up does not come up the next time either. */
   #usable = true;
@@ -62,9 +64,9 @@ export class ShimSpawner {
     this.#program = program;
   }
 
-  /** Starts the process, so that the first launch need not wait for it. */
-  async prepare(): Promise<void> {
-    await this.#running();
+  /** Makes ready what the first launch would have to wait for. */
+  async prepare(runtime: string): Promise<void> {
+    await Promise.all([this.#running(), this.#runtimeCopies.of(runtime)]);
   }
 
   /**
@@ -73,10 +75,11 @@ export class ShimSpawner {
    * @throws {@link SpawnerDied}
    */
   async launch(launch: ShimLaunch): Promise<ShimChild | undefined> {
+    const runtimeCopy = await this.#runtimeCopies.of(launch.runtime);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const spawner = await this.#running();
       if (spawner === undefined) return undefined;
-      const child = await spawner.launch(launch);
+      const child = await spawner.launch(launch, runtimeCopy);
       if (child !== undefined) return child;
     }
     return undefined;
@@ -98,11 +101,13 @@ export class ShimSpawner {
 
   close(): void {
     void this.#spawner?.then((spawner) => spawner?.close());
+    this.#runtimeCopies.close();
   }
 }
 
 interface PendingLaunch {
   launch: ShimLaunch;
+  runtimeCopy: RuntimeCopy;
   /** Undefined: the spawner has never heard of it. */
   resolve: (child: ShimChild | undefined) => void;
   reject: (error: Error) => void;
@@ -136,7 +141,7 @@ class SpawnerProcess {
     try {
       await Child.start(epoll, interpreter, [INTERPRETER, program, "--spawner"], {
         cwd: "/",
-        env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3"],
+        env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3", "LD_BIND_NOW=1"],
         fds: [devNull, devNull, devNull, theirs],
       });
     } catch {
@@ -155,9 +160,9 @@ class SpawnerProcess {
   }
 
   /** Undefined when the spawner has died before it was asked. */
-  launch(launch: ShimLaunch): Promise<ShimChild | undefined> {
+  launch(launch: ShimLaunch, runtimeCopy: RuntimeCopy): Promise<ShimChild | undefined> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ launch, resolve, reject });
+      this.#waiting.push({ launch, runtimeCopy, resolve, reject });
       this.#sendWaiting();
     });
   }
@@ -173,7 +178,8 @@ class SpawnerProcess {
         continue;
       }
       try {
-        sendPacketWithDescriptor(this.#socket, packet, channel);
+        const copy = next.runtimeCopy.descriptor;
+        sendPacketWithDescriptors(this.#socket, packet, copy === undefined ? [channel] : [channel, copy]);
         this.#pending.push(next);
       } catch (error) {
         if (hasCode(error, "EPIPE") || hasCode(error, "ECONNRESET")) {

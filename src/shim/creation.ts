@@ -4,7 +4,7 @@ import { writeExitStatus } from "./exit-status";
 import { logError, logWarning } from "./log";
 import { runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
-import { adopt, type Child, isOurs, killChildren } from "./reaper";
+import { adopt, type Child, killChildren } from "./reaper";
 import { call, cleanUpLimit, creationArgs, startCreation } from "./runtime";
 import { closeStartChannel, type StartChannel, send } from "./start-channel";
 import { attachConsole, closeChildEnds, closeStdio, drain, type Stdio } from "./stdio";
@@ -87,7 +87,7 @@ function deleteHalfCreated(id: string, startedAt: number): void {
     const [pid] = string.match(output, '"pid"%s*:%s*(%d+)');
     const isYoung = created !== undefined && string.sub(created, 1, 19) >= os.date("!%Y-%m-%dT%H:%M:%S", startedAt);
     const number = tonumber(pid) ?? 0;
-    if (!isYoung || (number !== 0 && !isOurs(number))) return;
+    if (!isYoung || (number !== 0 && !sys.isChild(number))) return;
   }
   call(["delete", "--force", id], cleanUpLimit);
 }
@@ -96,7 +96,7 @@ function deleteHalfCreated(id: string, startedAt: number): void {
 export function undo(assignment: Assignment, child: Child | undefined): void {
   const { id, state } = assignment;
   if (state.exec) {
-    if (child?.status === undefined && child !== undefined && isOurs(child.pid)) sys.kill(child.pid, sys.SIGKILL);
+    if (child?.status === undefined && child !== undefined && sys.isChild(child.pid)) sys.kill(child.pid, sys.SIGKILL);
   } else {
     markAbandoned();
     const { status, output } = call(["delete", "--force", id], cleanUpLimit);

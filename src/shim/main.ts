@@ -37,8 +37,14 @@ function openExitFifo(): void {
   if (fd < 0) error(`open exit: ${sys.errorText(fd)}`, 0);
 }
 
-function prepare(id: string, bundle: string, runtime: string, channelDescriptor: number | undefined): Assignment {
-  sys.closeInherited(channelDescriptor ?? 2);
+function prepare(
+  id: string,
+  bundle: string,
+  runtime: string,
+  channelDescriptor: number | undefined,
+  runtimeCopy: number,
+): Assignment {
+  sys.closeInherited(channelDescriptor ?? -1, runtimeCopy);
   sys.occupyStandardDescriptors();
   openLog();
   const fifoLimit = tonumber(sys.takeEnvironment("CONTAINERD_SHIM_FIFO_TIMEOUT")) ?? defaultFifoLimit;
@@ -59,17 +65,23 @@ function prepare(id: string, bundle: string, runtime: string, channelDescriptor:
     },
   });
   const state = readProcessState();
-  findRuntime(runtime, state.runtimeArgs);
+  findRuntime(runtime, state.runtimeArgs, runtimeCopy);
   reserveExitStatus();
   stdio = openStdio(state, fifoLimit, () => isAbandoned(state, channel));
   if (closesStdin) closeStdin(stdio);
   return { id, bundle, state, stdio, channel };
 }
 
-function serve(id: string, bundle: string, runtime: string, channelDescriptor: number | undefined): void {
+function serve(
+  id: string,
+  bundle: string,
+  runtime: string,
+  channelDescriptor: number | undefined,
+  runtimeCopy: number,
+): void {
   // A start makes less garbage than collecting it would touch: a forked shim shares every page that nobody writes to.
   collectAt(1000);
-  const assignment = prepare(id, bundle, runtime, channelDescriptor);
+  const assignment = prepare(id, bundle, runtime, channelDescriptor, runtimeCopy);
   const child = create(assignment);
   // A daemon without a channel runs `start` itself, perhaps still does when the process has ended: kill there in any
   // case, as its own shim would, so that the container is not deleted under its hands.
@@ -97,19 +109,24 @@ function run(): boolean {
   const channel = takeChannelDescriptor();
   if (channel !== undefined && arg[1] === "--spawner") {
     const launch = spawnShims(channel);
-    if (launch !== undefined) serve(...launch.args, launch.channel);
+    if (launch !== undefined) serve(...launch.args, launch.channel, launch.runtimeCopy);
     return true;
   }
   const id = arg[1];
   const bundle = arg[2];
   const runtime = arg[3];
   if (id === undefined || bundle === undefined || runtime === undefined) return false;
-  serve(id, bundle, runtime, channel);
+  serve(id, bundle, runtime, channel, -1);
   return true;
 }
 
-/** The whole program; its exit code. Whoever loads this file calls it, so that what only loading needed can go. */
-export function main(): number {
+/** The whole program. Whoever loads this file calls it, so that what only loading needed can go. */
+export function main(): never {
+  // At once: taking everything down in order would write to pages that are shared.
+  return sys.exit(status());
+}
+
+function status(): number {
   const [ok, result] = pcall(run);
   if (ok) {
     if (result) return 0;

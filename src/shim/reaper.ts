@@ -56,17 +56,9 @@ export function adopt(pid: number): Child {
   const child = expect(pid);
   child.status = orphans?.get(pid);
   orphans = undefined;
-  if (child.status === undefined && !isOurs(pid)) watchForeign(child);
+  if (child.status === undefined && !sys.isChild(pid)) watchForeign(child);
   if (child.status !== undefined) children.delete(pid);
   return child;
-}
-
-/** Whether the process is our child: only then its pid cannot have become another's. */
-export function isOurs(pid: number): boolean {
-  const status = sys.readFile(`/proc/${pid}/status`);
-  if (typeof status === "number") return false;
-  const [parent] = string.match(status, "\nPPid:%s*(%d+)");
-  return tonumber(parent) === sys.getpid();
 }
 
 /** A runtime may leave its process to somebody else. Its end can be seen, but not its status. */

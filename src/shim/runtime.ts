@@ -24,12 +24,19 @@ export interface ChildStdio {
 let runtimeName = "";
 let runtimePath = "";
 let globalArgs: readonly string[] = [];
+/** A descriptor of what makes the process in place of the file at {@link runtimePath}, until it has; -1: none. */
+let runtimeCopy = -1;
 
-/** Looks the runtime up, on the PATH when its name has no slash. Throws when there is none. */
-export function findRuntime(name: string, args: readonly string[]): void {
+/**
+ * Looks the runtime up, on the PATH when its name has no slash. Throws when there is none.
+ *
+ * @param copy a descriptor of a copy of its program, for the call that makes the process; -1: none
+ */
+export function findRuntime(name: string, args: readonly string[], copy: number): void {
   runtimeName = name;
   runtimePath = lookUp(name) ?? error(`${name} not installed on system`, 0);
   globalArgs = args;
+  runtimeCopy = copy;
 }
 
 function lookUp(name: string): string | undefined {
@@ -84,13 +91,16 @@ export function creationArgs(state: ProcessState, id: string, bundle: string, co
  * of the shim.
  */
 export function startCreation(args: string[], bundle: string, stdio: ChildStdio): Child {
-  return start(args, bundle, stdio, logError);
+  const child = start(args, bundle, stdio, logError);
+  if (runtimeCopy >= 0) sys.close(runtimeCopy);
+  runtimeCopy = -1;
+  return child;
 }
 
 function start(args: string[], directory: string, stdio: ChildStdio, failed: (what: string) => void): Child {
   const argv = [runtimeName];
   add(argv, ...args);
-  const pid = sys.spawn(runtimePath, argv, directory, stdio.stdin, stdio.stdout, stdio.stderr, failed);
+  const pid = sys.spawn(runtimePath, runtimeCopy, argv, directory, stdio.stdin, stdio.stdout, stdio.stderr, failed);
   if (pid < 0) return error(`fork/exec ${runtimeName}: ${sys.errorText(pid)}`, 0);
   return expect(pid);
 }

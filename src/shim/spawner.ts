@@ -13,6 +13,8 @@ export interface Launch {
   readonly args: readonly [string, string, string];
   /** The start channel. */
   readonly channel: number;
+  /** A copy of the runtime's program, to be executed in its place; -1: none. */
+  readonly runtimeCopy: number;
 }
 
 /** Fields of a packet end with NUL: none of them can hold one. */
@@ -40,9 +42,14 @@ export function spawnShims(socket: number): Launch | undefined {
   sys.watch(epoll, socket, sys.EPOLLIN);
   const shims = new LuaSet<number>();
   sys.findText();
-  collectgarbage();
+  sys.bindFunctions();
+  // That was for this process.
+  sys.takeEnvironment("LD_BIND_NOW");
+  collectInOneGo();
+  const loaded = collectgarbage("count");
   sys.sendBlocking(socket, "ready");
   while (true) {
+    if (collectgarbage("count") > 2 * loaded) collectInOneGo();
     const count = sys.waitForEvents(epoll, -1);
     for (const index of $range(0, count - 1)) {
       const [fd] = sys.eventAt(index);
@@ -50,13 +57,19 @@ export function spawnShims(socket: number): Launch | undefined {
         sys.takeChildSignal(signals);
         reapShims(socket, shims);
       } else {
-        const [packet, descriptor] = sys.receivePacket(socket);
+        const [packet, channel, runtimeCopy] = sys.receivePacket(socket);
         if (packet === "") return undefined;
-        const launch = handle(socket, shims, packet, descriptor);
+        const launch = handle(socket, shims, packet, channel, runtimeCopy);
         if (launch !== undefined) return launch;
       }
     }
   }
+}
+
+/** And not in small steps before: each would write to pages that the last shim shares, and to them again before the next. */
+function collectInOneGo(): void {
+  collectgarbage();
+  collectgarbage("stop");
 }
 
 function reapShims(socket: number, shims: LuaSet<number>): void {
@@ -70,7 +83,13 @@ function reapShims(socket: number, shims: LuaSet<number>): void {
 }
 
 /** One request; answers in the forked child what it is to do. */
-function handle(socket: number, shims: LuaSet<number>, packet: string, descriptor: number): Launch | undefined {
+function handle(
+  socket: number,
+  shims: LuaSet<number>,
+  packet: string,
+  channel: number,
+  runtimeCopy: number,
+): Launch | undefined {
   const [victim] = string.match(packet, "^kill (%d+)$");
   if (victim !== undefined) {
     const pid = tonumber(victim)!;
@@ -87,7 +106,8 @@ function handle(socket: number, shims: LuaSet<number>, packet: string, descripto
   );
   const pid = sys.fork();
   if (pid !== 0) {
-    sys.close(descriptor);
+    sys.close(channel);
+    if (runtimeCopy >= 0) sys.close(runtimeCopy);
     if (pid > 0) shims.add(pid);
     sys.sendBlocking(socket, pid > 0 ? `launched ${pid}` : `failed ${sys.errorText(pid)}`);
     return undefined;
@@ -97,5 +117,5 @@ function handle(socket: number, shims: LuaSet<number>, packet: string, descripto
   if (result < 0) return error(`chdir ${directory}: ${sys.errorText(result)}`, 0);
   for (const [name, value] of string.gmatch(environment, "([^%z=]+)=([^%z]*)%z")) sys.setEnvironment(name, value);
   sys.setCommandLine(["containerd-shim", id, bundle, runtime]);
-  return { directory, args: [id, bundle, runtime], channel: descriptor };
+  return { directory, args: [id, bundle, runtime], channel, runtimeCopy };
 }

@@ -41,6 +41,8 @@ const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SIG_SETMASK = 2;
 const SIGCHLD = 17;
+/** In a signal set. */
+const SIGCHLD_BIT = 0x10000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLL_CTL_MOD = 3;
@@ -58,6 +60,7 @@ const PR_SET_MM = 35;
 const PR_SET_MM_MAP = 14;
 const MEMORY_MAP_SIZE = 104;
 const P_ALL = 0;
+const P_PID = 1;
 const WNOHANG = 1;
 const WEXITED = 4;
 const WNOWAIT = 0x01000000;
@@ -72,12 +75,12 @@ const MADV_DONTNEED = 4;
 
 // ssize_t results are declared int: they never pass 2 GB here, and LuaJIT boxes 64-bit integers in garbage.
 // The variadic functions are declared with their real arguments: LuaJIT would pass Lua numbers as doubles.
-ffi.cdef(`
+const declarations = `
 struct epoll_event { uint32_t events; int32_t fd; int32_t unused; } ${ffi.arch === "x64" ? "__attribute__((packed))" : "__attribute__((aligned(8)))"};
 struct sockaddr_un { uint16_t family; char path[108]; };
 struct iovec { void *base; size_t length; };
 struct msghdr { void *name; unsigned namelen; struct iovec *iov; size_t iovlen; void *control; size_t controllen; int flags; };
-struct cmsghdr { size_t length; int level; int type; int fd; int unused; };
+struct cmsghdr { size_t length; int level; int type; int first; int second; };
 struct timespec { long seconds; long nanoseconds; };
 struct memory_map {
   uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
@@ -114,6 +117,7 @@ int getsid(int pid);
 int setsid(void);
 int fork(void);
 int execve(const char *path, const char **arguments, char **environment);
+int fexecve(int fd, const char **arguments, char **environment);
 void _exit(int status);
 int kill(int pid, int signal);
 int waitid(int type, int id, int *info, int options);
@@ -136,7 +140,8 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, long
 int madvise(void *address, size_t length, int advice);
 void *sbrk(long growth);
 int syscall(long number, long a, long b, long c, long d);
-`);
+`;
+ffi.cdef(declarations);
 
 interface EpollEvent extends CData {
   events: number;
@@ -144,6 +149,15 @@ interface EpollEvent extends CData {
 }
 interface EpollEvents extends CData {
   [index: number]: EpollEvent;
+}
+
+/** With room for two descriptors. */
+interface ControlMessage extends CData {
+  length: unknown;
+  level: number;
+  type: number;
+  first: number;
+  second: number;
 }
 
 interface Libc {
@@ -184,6 +198,7 @@ interface Libc {
   setsid(this: void): number;
   fork(this: void): number;
   execve(this: void, path: string, args: CData, environment: CData): number;
+  fexecve(this: void, fd: number, args: CData, environment: CData): number;
   _exit(this: void, status: number): never;
   kill(this: void, pid: number, signal: number): number;
   waitid(this: void, type: number, id: number, info: CData, options: number): number;
@@ -216,6 +231,12 @@ interface Libc {
   syscall(this: void, number: number, a: number, b: number, c: number, d: number): number;
 }
 const libc = ffi.C as Libc;
+
+/** Has every function looked up now: a forked child shares what was found. */
+export function bindFunctions(): void {
+  for (const [name] of string.gmatch(declarations, "([%w_]+)%("))
+    pcall(() => (libc as unknown as Record<string, unknown>)[name]);
+}
 
 /** The result of a libc call, or its negative errno. */
 function outcome(result: number): number {
@@ -285,12 +306,16 @@ export function ftruncate(fd: number, length: number): number {
   return outcome(libc.ftruncate(fd, length));
 }
 
-/** Closes what the launcher has left open by mistake, all but 0, 1, 2 and `kept`: we live long, and would hold it. */
-export function closeInherited(kept: number): void {
+/** Closes what the launcher has left open by mistake, all but 0, 1, 2 and these two (-1: none): we live long, and would hold it. */
+export function closeInherited(one: number, other: number): void {
   const SYS_close_range = 436;
   const last = 0x7fffffff;
-  if (kept > 3) libc.syscall(SYS_close_range, 3, kept - 1, 0, 0);
-  libc.syscall(SYS_close_range, math.max(3, kept + 1), last, 0, 0);
+  let first = 3;
+  for (const kept of [math.min(one, other), math.max(one, other)]) {
+    if (kept > first) libc.syscall(SYS_close_range, first, kept - 1, 0, 0);
+    first = math.max(first, kept + 1);
+  }
+  libc.syscall(SYS_close_range, first, last, 0, 0);
 }
 
 /** Makes sure that 0, 1 and 2 are taken, so that no descriptor of ours is mistaken for one of them. */
@@ -389,19 +414,22 @@ export function chdir(directory: string): number {
   return outcome(libc.chdir(directory));
 }
 
+export function exit(status: number): never {
+  return libc._exit(status);
+}
+
 /** The child's pid, 0 in the child itself, or a negative errno. */
 export function fork(): number {
   return outcome(libc.fork());
 }
 
+/** What the kernel is told about this process's memory; a forked child has the same. */
+let memoryMap: CData | undefined;
 /** The kernel reads our command line from here: the collector must not take it. */
-const commandLine: { memory?: CData } = {};
+let commandLine: CData | undefined;
 
-/**
- * Sets what /proc/<pid>/cmdline tells of us. With the whole map of the process at once (a kernel with CHECKPOINT_RESTORE): setting the two
- * addresses alone takes CAP_SYS_RESOURCE, which a confined root may not have.
- */
-export function setCommandLine(args: readonly string[]): number {
+/** A negative errno when it can't be read. */
+function readMemoryMap(): CData | number {
   const stat = readFile("/proc/self/stat");
   if (typeof stat === "number") return stat;
   const fields: number[] = [];
@@ -410,9 +438,6 @@ export function setCommandLine(args: readonly string[]): number {
   }
   // As proc(5) numbers them.
   const address = (number: number) => fields[number - 3];
-  const text = `${table.concat(args as string[], "\0")}\0`;
-  const memory = ffi.new("char[?]", text.length, text);
-  const start = ffi.cast("unsigned long", memory) as unknown as number;
   const map = ffi.new("struct memory_map");
   const values = map as unknown as Record<string, unknown>;
   values.start_code = address(26);
@@ -420,17 +445,32 @@ export function setCommandLine(args: readonly string[]): number {
   values.start_data = address(45);
   values.end_data = address(46);
   values.start_brk = address(47);
-  values.brk = ffi.cast("unsigned long", libc.sbrk(0));
   values.start_stack = address(28);
-  values.arg_start = start;
-  values.arg_end = start + text.length;
   values.env_start = address(50);
   values.env_end = address(51);
   // No other program file.
   values.exe_fd = 0xffffffff;
+  return map;
+}
+
+/**
+ * Sets what /proc/<pid>/cmdline tells of us. With the whole map of the process at once (a kernel with CHECKPOINT_RESTORE): setting the two
+ * addresses alone takes CAP_SYS_RESOURCE, which a confined root may not have.
+ */
+export function setCommandLine(args: readonly string[]): number {
+  const map = memoryMap ?? readMemoryMap();
+  if (typeof map === "number") return map;
+  memoryMap = map;
+  const text = `${table.concat(args as string[], "\0")}\0`;
+  const memory = ffi.new("char[?]", text.length, text);
+  const start = ffi.cast("unsigned long", memory) as unknown as number;
+  const values = map as unknown as Record<string, unknown>;
+  values.brk = ffi.cast("unsigned long", libc.sbrk(0));
+  values.arg_start = start;
+  values.arg_end = start + text.length;
   const pointer = ffi.cast("unsigned long", ffi.cast("void *", map));
   const result = outcome(libc.prctl(PR_SET_MM, PR_SET_MM_MAP, pointer, MEMORY_MAP_SIZE, 0));
-  if (result >= 0) commandLine.memory = memory;
+  if (result >= 0) commandLine = memory;
   return result;
 }
 
@@ -463,7 +503,7 @@ export function blockSignals(): void {
 /** A descriptor that becomes readable when a child has ended. */
 export function childSignals(): number {
   const set = ffi.new("long[16]") as CIntArray;
-  set[0] = 2 ** (SIGCHLD - 1);
+  set[0] = SIGCHLD_BIT;
   return outcome(libc.signalfd(-1, set, O_CLOEXEC + O_NONBLOCK));
 }
 
@@ -476,6 +516,11 @@ export function kill(pid: number, signal: number): number {
   return outcome(libc.kill(pid, signal));
 }
 
+/** Whether the process is a child of ours, alive or dead. Then its pid can't have become another's. */
+export function isChild(pid: number): boolean {
+  return libc.waitid(P_PID, pid, intCell, WEXITED + WNOHANG + WNOWAIT) >= 0;
+}
+
 /** A dead child that still waits to be reaped, or 0. */
 export function nextDead(): number {
   intCell[4] = 0;
@@ -485,7 +530,6 @@ export function nextDead(): number {
 
 /** Reaps that child. Its exit status: the exit code, or 128 and the number of the signal that killed it. */
 export function reap(pid: number): number {
-  const P_PID = 1;
   intCell[4] = 0;
   if (libc.waitid(P_PID, pid, intCell, WEXITED + WNOHANG) < 0 || intCell[4] !== pid) return 255;
   return intCell[2] === CLD_EXITED ? intCell[6] : 128 + intCell[6];
@@ -501,10 +545,12 @@ export function openPidfd(pid: number): number {
  * Forks and executes. The child dies with us, has every signal as it is by default, and `directory` as its working
  * directory. What goes wrong in the child is handed to `failed`, in the child, which then ends with 127.
  *
+ * @param copy a descriptor of the program to execute in place of the file at `path`, where the kernel lets it; -1: none
  * @returns the child's pid, or a negative errno
  */
 export function spawn(
   path: string,
+  copy: number,
   args: string[],
   directory: string,
   stdin: number,
@@ -529,6 +575,7 @@ export function spawn(
   if (result < 0) {
     failed(`chdir ${directory}: ${errorText(result)}`);
   } else {
+    if (copy >= 0) libc.fexecve(copy, argv, libc.environ);
     result = outcome(libc.execve(path, argv, libc.environ));
     failed(`fork/exec ${path}: ${errorText(result)}`);
   }
@@ -601,16 +648,17 @@ export function accept(fd: number): number {
   return outcome(libc.accept4(fd, undefined, undefined, SOCK_NONBLOCK + SOCK_CLOEXEC));
 }
 
-/** A message and the descriptor that came with it, -1 when none did; the length is 0 when the peer is gone, or a negative errno. */
-function receiveMessage(fd: number, data: CData, size: number): LuaMultiReturn<[number, number]> {
+/** A message and up to two descriptors that came with it, -1 for one that did not; the length is 0 when the peer is gone, or a negative errno. */
+function receiveMessage(fd: number, data: CData, size: number): LuaMultiReturn<[number, number, number]> {
   const SOL_SOCKET = 1;
   const SCM_RIGHTS = 1;
   const vector = ffi.new("struct iovec", data, size);
-  const control = ffi.new("struct cmsghdr") as CData & { level: number; type: number; fd: number };
+  const control = ffi.new("struct cmsghdr") as ControlMessage;
   const message = ffi.new("struct msghdr", undefined, 0, vector, 1, control, 24);
   const count = outcome(libc.recvmsg(fd, message, MSG_CMSG_CLOEXEC));
-  const hasDescriptor = count >= 0 && control.level === SOL_SOCKET && control.type === SCM_RIGHTS;
-  return $multi(count, hasDescriptor ? control.fd : -1);
+  const hasDescriptors = count >= 0 && control.level === SOL_SOCKET && control.type === SCM_RIGHTS;
+  if (!hasDescriptors) return $multi(count, -1, -1);
+  return $multi(count, control.first, tonumber(control.length) === 24 ? control.second : -1);
 }
 
 /** The descriptor that the peer of a unix socket sends, -EPIPE when it hung up without sending one. */
@@ -621,12 +669,15 @@ export function receiveDescriptor(fd: number): number {
   return count === 0 ? -EPIPE : -EAGAIN;
 }
 
-/** Waits for a packet: its text, empty when the peer is gone, and the descriptor that came with it, or -1. */
-export function receivePacket(fd: number): LuaMultiReturn<[string, number]> {
+let packetBuffer: CData | undefined;
+
+/** Waits for a packet: its text, empty when the peer is gone, and up to two descriptors that came with it, -1 for one that did not. */
+export function receivePacket(fd: number): LuaMultiReturn<[string, number, number]> {
   const size = 16384;
-  const data = ffi.new("char[?]", size);
-  const [count, descriptor] = receiveMessage(fd, data, size);
-  return $multi(count > 0 ? ffi.string(data, count) : "", descriptor);
+  packetBuffer ??= ffi.new("char[?]", size);
+  const data = packetBuffer;
+  const [count, first, second] = receiveMessage(fd, data, size);
+  return $multi(count > 0 ? ffi.string(data, count) : "", first, second);
 }
 
 /** Sends a packet, and waits until there is room for it. */

@@ -105,7 +105,7 @@ export class Supervisor {
   shimProgram(name = ""): ShimProgram {
     const program = name || this.#shim;
     const path = findProgram(program);
-    const isOwn = path !== undefined && realpathSync(path) === realpathSync(this.#ownShim);
+    const isOwn = path !== undefined && (path === this.#ownShim || realpathSync(path) === realpathSync(this.#ownShim));
     return { name: program, spawner: isOwn ? this.#spawner : undefined };
   }
 
@@ -124,7 +124,7 @@ export class Supervisor {
 
   /** Does beforehand what the first start would have to wait for. */
   async prepareStarts(): Promise<void> {
-    await this.shimProgram().spawner?.prepare();
+    await this.shimProgram().spawner?.prepare(this.runtime);
   }
 
   /** Lets go of everything; containers go on. */

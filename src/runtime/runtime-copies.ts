@@ -1,0 +1,118 @@
+import { closeSync, statSync, write } from "node:fs";
+import { open } from "node:fs/promises";
+import { promisify } from "node:util";
+import { makeMemFd, sealMemFd } from "../linux/memfd.js";
+import { findProgram } from "../linux/spawn.js";
+
+/**
+ * What a runtime calls the copy of itself that it makes to enter a container in, each time (CVE-2019-5736: its file must not be what the container
+ * finds at /proc/self/exe). One that goes on in a sealed copy can as well begin in one, and makes no other then.
+ */
+const COPIES_ITSELF = "_cloned:/proc/self/exe";
+const ELF = "\x7fELF";
+/** In bytes: more than any runtime has. */
+const LARGEST = 64 * 1024 * 1024;
+/** How many runtimes may have one. */
+const MAX_COPIES = 4;
+
+const writeAt = promisify(write);
+
+/** A program in memory that nobody can write to any more. */
+export interface RuntimeCopy {
+  /** Undefined when there is none (any more). Not to be kept across an await. */
+  readonly descriptor: number | undefined;
+}
+
+class Copy implements RuntimeCopy {
+  /** Which file it is of, and which state of it. */
+  readonly source: string;
+  readonly made: Promise<void>;
+  descriptor: number | undefined;
+  #closed = false;
+
+  constructor(path: string, source: string) {
+    this.source = source;
+    this.made = this.#make(path).catch(() => {
+      // The file itself is there to be executed.
+    });
+  }
+
+  async #make(path: string): Promise<void> {
+    const program = await readProgram(path);
+    if (program === undefined) return;
+    const descriptor = makeMemFd("runtime");
+    try {
+      for (let done = 0; done < program.length; ) {
+        const { bytesWritten } = await writeAt(descriptor, program, done, program.length - done, done);
+        done += bytesWritten;
+      }
+      sealMemFd(descriptor);
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
+    this.descriptor = descriptor;
+    if (this.#closed) this.close();
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.descriptor !== undefined) closeSync(this.descriptor);
+    this.descriptor = undefined;
+  }
+}
+
+/** A whole program of those that copy themselves; undefined: it is none of them. */
+async function readProgram(path: string): Promise<Buffer | undefined> {
+  await using file = await open(path);
+  const { size } = await file.stat();
+  const { buffer: start } = await file.read(Buffer.alloc(ELF.length), 0, ELF.length, 0);
+  if (size > LARGEST || start.toString("latin1") !== ELF) return undefined;
+  const program = await file.readFile();
+  return program.includes(COPIES_ITSELF) ? program : undefined;
+}
+
+/**
+ * Copies of the runtimes that would copy themselves in each `create` and `exec`: runc up to 1.1, crun. Begun in one they save 1 – 2 ms of such a call
+ * (docs/performance.md).
+ */
+export class RuntimeCopies {
+  /** By path. */
+  readonly #copies = new Map<string, Copy>();
+
+  /** The copy of what the runtime's file is now. Its descriptor is undefined where there is to be none; never rejects. */
+  async of(runtime: string): Promise<RuntimeCopy> {
+    const path = findProgram(runtime);
+    const source = process.env.NO_COPY ? undefined : path && stateOf(path);
+    if (path === undefined || source === undefined) return { descriptor: undefined };
+    let copy = this.#copies.get(path);
+    if (copy?.source !== source) {
+      this.#drop(path);
+      const [oldest] = this.#copies.keys();
+      if (this.#copies.size >= MAX_COPIES) this.#drop(oldest!);
+      copy = new Copy(path, source);
+      this.#copies.set(path, copy);
+    }
+    await copy.made;
+    return copy;
+  }
+
+  #drop(path: string): void {
+    this.#copies.get(path)?.close();
+    this.#copies.delete(path);
+  }
+
+  close(): void {
+    for (const path of [...this.#copies.keys()]) this.#drop(path);
+  }
+}
+
+/** What changes when somebody installs another program there; undefined when there is none. */
+function stateOf(path: string): string | undefined {
+  try {
+    const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
+    return [dev, ino, size, mtimeMs, ctimeMs].join();
+  } catch {
+    return undefined;
+  }
+}
