@@ -426,7 +426,7 @@ export function fork(): number {
 /** What the kernel is told about this process's memory; a forked child has the same. */
 let memoryMap: CData | undefined;
 /** The kernel reads our command line from here: the collector must not take it. */
-let commandLine: CData | undefined;
+const held: { commandLine?: CData } = {};
 
 /** A negative errno when it can't be read. */
 function readMemoryMap(): CData | number {
@@ -470,7 +470,7 @@ export function setCommandLine(args: readonly string[]): number {
   values.arg_end = start + text.length;
   const pointer = ffi.cast("unsigned long", ffi.cast("void *", map));
   const result = outcome(libc.prctl(PR_SET_MM, PR_SET_MM_MAP, pointer, MEMORY_MAP_SIZE, 0));
-  if (result >= 0) commandLine = memory;
+  if (result >= 0) held.commandLine = memory;
   return result;
 }
 
