@@ -1,4 +1,4 @@
-import { closeSync, statSync, write } from "node:fs";
+import { closeSync, existsSync, statSync, write } from "node:fs";
 import { open } from "node:fs/promises";
 import { promisify } from "node:util";
 import { makeMemFd, sealMemFd } from "../linux/memfd.js";
@@ -14,6 +14,9 @@ const ELF = "\x7fELF";
 const LARGEST = 64 * 1024 * 1024;
 /** How many runtimes may have one. */
 const MAX_COPIES = 4;
+
+/** Under SELinux the label of the runtime's file decides what the runtime may do, and a copy does not have it. */
+const filesAreLabelled = existsSync("/sys/fs/selinux/enforce");
 
 const writeAt = promisify(write);
 
@@ -82,8 +85,8 @@ export class RuntimeCopies {
 
   /** The copy of what the runtime's file is now. Its descriptor is undefined where there is to be none; never rejects. */
   async of(runtime: string): Promise<RuntimeCopy> {
-    const path = findProgram(runtime);
-    const source = process.env.NO_COPY ? undefined : path && stateOf(path);
+    const path = filesAreLabelled ? undefined : findProgram(runtime);
+    const source = path && stateOf(path);
     if (path === undefined || source === undefined) return { descriptor: undefined };
     let copy = this.#copies.get(path);
     if (copy?.source !== source) {
