@@ -19,6 +19,7 @@ import { spawnerCommand } from "./harness/leftovers.js";
 import { isRunning, kill, processes } from "./harness/processes.js";
 import { directoryPrefix } from "./harness/run-name.js";
 import { wrapRuntime } from "./harness/runtime-wrapper.js";
+import { whyNotCopied } from "./harness/self-copying.js";
 import { eventually } from "./harness/wait.js";
 
 const spawnerOf = (daemon: TestDaemon) =>
@@ -43,7 +44,9 @@ test("shims are its children, and show what they are for", async () => {
   await daemon.expectNothingLeft();
 });
 
-test("the runtime begins in a sealed copy of itself, which no shim keeps", async () => {
+test("the runtime begins in a sealed copy of itself, which no shim keeps", async ({ skip }) => {
+  const reason = whyNotCopied("runc");
+  if (reason !== undefined) skip(reason);
   await using daemon = await startDaemon();
   const report = join(daemon.dir, "report");
   using container = await startContainer(daemon, {

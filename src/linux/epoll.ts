@@ -57,10 +57,10 @@ export class Epoll {
     this.#listeners.set(token, listener);
   }
 
-  /** Ends the watch; call it before the descriptor is closed. Does nothing for a descriptor that is not watched. */
+  /** Ends the watch; call it before the descriptor is closed. Does nothing for a descriptor that is not watched, or after {@link close}. */
   remove(fd: number): void {
     const token = this.#tokens.get(fd);
-    if (token === undefined) return;
+    if (token === undefined || this.#closed) return;
     this.#tokens.delete(fd);
     this.#listeners.delete(token);
     this.#control(EPOLL_CTL_DEL, fd, 0, 0);

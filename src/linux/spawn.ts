@@ -82,7 +82,7 @@ export async function spawn(path: string, argv: readonly string[], options: Spaw
   }
 }
 
-/** In ms: how long a program counts as being where it was found. Looking it up takes a twentieth of a millisecond, several times in each start. */
+/** In ms: how long no other file of a program's name is looked for, which takes a twentieth of a millisecond, several times in each start. */
 const FOUND_FOR = 1_000;
 const found = new Map<string, { file: string; at: number }>();
 /** Clients may name any program, in many ways. */
@@ -90,13 +90,13 @@ const MAX_FOUND = 64;
 
 /**
  * The file that a shell would run for this name: the name itself if it has a slash, else the first match on the PATH; undefined if there is none.
- * What was found less than a second ago is not looked for again.
+ * What was found less than a second ago, and is still there, is not looked for again.
  */
 export function findProgram(name: string, path: string = process.env.PATH ?? ""): string | undefined {
   const key = `${name}\0${path}`;
   const now = performance.now();
   const known = found.get(key);
-  if (known !== undefined && now - known.at < FOUND_FOR) return known.file;
+  if (known !== undefined && now - known.at < FOUND_FOR && isProgram(known.file)) return known.file;
   if (found.size >= MAX_FOUND) found.clear();
   const files = name.includes("/") ? [name] : path.split(delimiter).map((directory) => join(directory || ".", name));
   const file = files.find(isProgram);

@@ -41,9 +41,12 @@ function install(name: string, program = "true"): string {
 const isCopyOf = (fd: number | undefined, path: string) =>
   fd !== undefined && readFileSync(`/proc/self/fd/${fd}`).equals(readFileSync(path));
 
-test.each(["runc", "crun"])("%s has one, whole and not to be written to", async (runtime) => {
+test.for(["runc", "crun"])("%s has one, whole and not to be written to", async (runtime, { skip }) => {
+  const path = findProgram(runtime);
+  if (path === undefined || !readFileSync(path).includes("_cloned:/proc/self/exe"))
+    skip(`there is no ${runtime} that copies itself (runc since 1.2 does it in another way)`);
   const { descriptor } = await copies.of(runtime);
-  expect(isCopyOf(descriptor, findProgram(runtime)!)).toBe(true);
+  expect(isCopyOf(descriptor, path!)).toBe(true);
   expect(() => writeFileSync(`/proc/self/fd/${descriptor}`, "x")).toThrow("EPERM");
   expect(execFileSync(`/proc/self/fd/${descriptor}`, ["--version"]).toString()).toContain(`${runtime} version`);
   expect(await copies.of(runtime)).toMatchObject({ descriptor });
@@ -83,13 +86,14 @@ test("none of a script, of a program that does not copy itself, of nothing, of a
     expect(await copies.of(runtime)).toMatchObject({ descriptor: undefined });
 });
 
-test("not more than four at a time", async () => {
-  const first = await copies.of(install("r0"));
-  const others = await Promise.all([1, 2, 3].map((n) => copies.of(install(`r${n}`))));
-  expect(first.descriptor).toBeDefined();
+test("not more than four at a time: the one that was not used for longest goes", async () => {
+  const used = install("r0");
+  const first = await copies.of(used);
+  const [second, ...others] = await Promise.all([1, 2, 3].map((n) => copies.of(install(`r${n}`))));
+  expect(await copies.of(used)).toBe(first);
   const last = await copies.of(install("r4"));
-  expect(first.descriptor).toBeUndefined();
-  for (const copy of [...others, last]) expect(copy.descriptor).toBeDefined();
+  expect(second!.descriptor).toBeUndefined();
+  for (const copy of [first, ...others, last]) expect(copy.descriptor).toBeDefined();
 });
 
 test("one that is made while all are closed is closed too", async () => {

@@ -12,7 +12,7 @@ const COPIES_ITSELF = "_cloned:/proc/self/exe";
 const ELF = "\x7fELF";
 /** In bytes: more than any runtime has. */
 const LARGEST = 64 * 1024 * 1024;
-/** How many runtimes may have one. */
+/** How many files are remembered, with a copy or without. */
 const MAX_COPIES = 4;
 
 /** Under SELinux the label of the runtime's file decides what the runtime may do, and a copy does not have it. */
@@ -29,15 +29,18 @@ export interface RuntimeCopy {
 class Copy implements RuntimeCopy {
   /** Which file it is of, and which state of it. */
   readonly source: string;
-  readonly made: Promise<void>;
+  /** Resolves, once there is what there is to be, with whether that could be found out. */
+  readonly made: Promise<boolean>;
   descriptor: number | undefined;
   #closed = false;
 
   constructor(path: string, source: string) {
     this.source = source;
-    this.made = this.#make(path).catch(() => {
-      // The file itself is there to be executed.
-    });
+    this.made = this.#make(path).then(
+      () => true,
+      // No memory, no descriptors: the file itself is executed, and the next start tries again.
+      () => false,
+    );
   }
 
   async #make(path: string): Promise<void> {
@@ -89,14 +92,16 @@ export class RuntimeCopies {
     const source = path && stateOf(path);
     if (path === undefined || source === undefined) return { descriptor: undefined };
     let copy = this.#copies.get(path);
-    if (copy?.source !== source) {
+    if (copy?.source === source) {
+      this.#copies.delete(path);
+    } else {
       this.#drop(path);
-      const [oldest] = this.#copies.keys();
-      if (this.#copies.size >= MAX_COPIES) this.#drop(oldest!);
+      const [longestUnused] = this.#copies.keys();
+      if (this.#copies.size >= MAX_COPIES) this.#drop(longestUnused!);
       copy = new Copy(path, source);
-      this.#copies.set(path, copy);
     }
-    await copy.made;
+    this.#copies.set(path, copy);
+    if (!(await copy.made) && this.#copies.get(path) === copy) this.#drop(path);
     return copy;
   }
 

@@ -66,7 +66,7 @@ export class ShimSpawner {
 
   /** Makes ready what the first launch would have to wait for. */
   async prepare(runtime: string): Promise<void> {
-    await Promise.all([this.#running(), this.#runtimeCopies.of(runtime)]);
+    if ((await this.#running()) !== undefined) await this.#runtimeCopies.of(runtime);
   }
 
   /**
@@ -75,11 +75,10 @@ export class ShimSpawner {
    * @throws {@link SpawnerDied}
    */
   async launch(launch: ShimLaunch): Promise<ShimChild | undefined> {
-    const runtimeCopy = await this.#runtimeCopies.of(launch.runtime);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const spawner = await this.#running();
       if (spawner === undefined) return undefined;
-      const child = await spawner.launch(launch, runtimeCopy);
+      const child = await spawner.launch(launch, await this.#runtimeCopies.of(launch.runtime));
       if (child !== undefined) return child;
     }
     return undefined;

@@ -81,7 +81,7 @@ export class Supervisor {
     this.machine = { cpus: availableParallelism(), memory: memoryTotal() };
     mkdirSync(this.stateDir, { recursive: true, mode: 0o755 });
     this.events = new EventLog(join(this.stateDir, "events.log"), options.retainCount);
-    // Last: its thread keeps a daemon that can't start from ending.
+    // Last: it keeps a daemon that can't start from ending.
     this.epoll = new Epoll();
     this.monitor = new Monitor(this.epoll);
     this.#spawner = new ShimSpawner(this.epoll, this.#ownShim);
@@ -105,7 +105,7 @@ export class Supervisor {
   shimProgram(name = ""): ShimProgram {
     const program = name || this.#shim;
     const path = findProgram(program);
-    const isOwn = path !== undefined && (path === this.#ownShim || realpathSync(path) === realpathSync(this.#ownShim));
+    const isOwn = path !== undefined && isSameFile(path, this.#ownShim);
     return { name: program, spawner: isOwn ? this.#spawner : undefined };
   }
 
@@ -132,6 +132,15 @@ export class Supervisor {
     this.#spawner.close();
     this.epoll.close();
     this.events.close();
+  }
+}
+
+function isSameFile(path: string, other: string): boolean {
+  try {
+    return path === other || realpathSync(path) === realpathSync(other);
+  } catch {
+    // Just taken away.
+    return false;
   }
 }
 
