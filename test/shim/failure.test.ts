@@ -271,6 +271,8 @@ describe("while it runs", () => {
     const id = sandbox.id();
     const shim = sandbox.shim(id, sandbox.bundle(id, ["sleep", "600"]));
     const pid = await shim.start();
+    // Started is what the runtime's process has been told; it gets there in its own time.
+    await until("the program", () => readFileSync(`/proc/${pid}/comm`, "utf8") === "sleep\n");
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     expect(/^SigBlk:\s+0+$/m.test(status)).toBe(true);
     expect(/^SigIgn:\s+0+$/m.test(status)).toBe(true);
