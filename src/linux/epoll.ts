@@ -82,7 +82,7 @@ export class Epoll {
 
   #dispatch(): void {
     if (this.#closed) return;
-    // What does not fit, and what an error here keeps from being told, the next turn of the loop has.
+    // What does not fit, or is not told because a callback throws, is reported again in the loop's next turn.
     const count = epollWait(this.#fd, this.#events, MAX_EVENTS, 0);
     for (let i = 0; i < count && !this.#closed; i++) {
       const event = i * EVENT_SIZE;

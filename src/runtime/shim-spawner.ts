@@ -138,6 +138,7 @@ class SpawnerProcess {
       spawner.#ready = resolve;
     });
     try {
+      // LD_BIND_NOW: what is bound before it forks its shims share.
       await Child.start(epoll, interpreter, [INTERPRETER, program, "--spawner"], {
         cwd: "/",
         env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3", "LD_BIND_NOW=1"],
