@@ -10,11 +10,10 @@ import type {
   UpdateContainerRequest,
   UpdateContainerResponse,
 } from "../proto/containerd.js";
-import type { Container } from "../runtime/container.js";
 import type { Process } from "../runtime/process.js";
 import { effectiveCapabilities } from "../runtime/spec.js";
 import { start } from "../supervisor/start.js";
-import { state } from "../supervisor/state.js";
+import { type ContainerSnapshot, snapshot, state } from "../supervisor/state.js";
 import { stats } from "../supervisor/stats.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
 import { update } from "../supervisor/update.js";
@@ -32,11 +31,11 @@ export async function createContainer(
     { id, bundle, checkpoint, checkpointDir, stdio, labels, noPivotRoot, runtime, runtimeArgs },
     signal,
   );
-  return { container: containerMessage(container, []) };
+  return { container: containerMessage(snapshot(container, [])) };
 }
 
 export async function getState(supervisor: Supervisor, { id }: StateRequest): Promise<StateResponse> {
-  const containers = (await state(supervisor, id)).map(({ container, pids }) => containerMessage(container, pids));
+  const containers = (await state(supervisor, id)).map(containerMessage);
   const { cpus, memory } = supervisor.machine;
   return { containers, machine: { cpus, memory: BigInt(memory) } };
 }
@@ -59,12 +58,12 @@ export async function getStats(
   return { network_stats: network, cgroup_stats: cgroup, timestamp: timestampMessage(timestamp) };
 }
 
-function containerMessage(container: Container, pids: number[]): ContainerMessage {
+function containerMessage({ container, status, processes, pids }: ContainerSnapshot): ContainerMessage {
   return {
     id: container.id,
     bundlePath: container.bundle,
-    processes: [...container.processes.values()].map(processMessage),
-    status: container.status,
+    processes: processes.map(processMessage),
+    status,
     labels: container.labels,
     pids,
     runtime: container.runtime.name,

@@ -52,15 +52,14 @@ export async function events(
     subscription.resume(true);
     endIfDone();
   });
-  if (!storedOnly) {
-    // In the same turn as the replay was taken: no event can come between.
-    supervisor.subscribers.add(subscription);
-    call.once("cancelled", () => supervisor.subscribers.remove(subscription));
-    call.once("close", () => supervisor.subscribers.remove(subscription));
-  }
   call.sendMetadata(new Metadata());
   subscription.resume();
   endIfDone();
+  if (storedOnly) return;
+  // In the same turn as the replay was taken: no event can come between.
+  supervisor.subscribers.add(subscription);
+  call.once("cancelled", () => supervisor.subscribers.remove(subscription));
+  call.once("close", () => supervisor.subscribers.remove(subscription));
 }
 
 /** Ends the stream with this status, after what has been written. `destroy` would end it without one. */

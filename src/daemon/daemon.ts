@@ -96,8 +96,7 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
     process.exit(1);
   });
 
-  await Promise.all([restore(supervisor), supervisor.prepareStarts()]);
-  restored();
+  await Promise.all([restore(supervisor).then(restored), supervisor.prepareStarts()]);
   tellServiceManager("READY=1");
   log.debug(
     {

@@ -1,12 +1,16 @@
 import { setImmediate } from "node:timers/promises";
 import type { Container } from "../runtime/container.js";
+import type { Process } from "../runtime/process.js";
 import type { Supervisor } from "./supervisor.js";
 
 /** In ms: after this long on the main thread others get their turn. */
 const SLICE = 4;
 
+/** What a container is at one moment: it may end while those of others are taken. */
 export interface ContainerSnapshot {
   container: Container;
+  status: Container["status"];
+  processes: readonly Process[];
   /** Host pids of every process in it. */
   pids: number[];
 }
@@ -29,19 +33,26 @@ async function readState(supervisor: Supervisor, id: string): Promise<ContainerS
       sliceEnd = performance.now() + SLICE;
     }
     // It may have gone meanwhile.
-    if (supervisor.containers.get(container.id) === container) snapshots.push(await snapshot(container));
+    const isThere = () => supervisor.containers.get(container.id) === container;
+    const pids = isThere() ? await pidsOf(container) : [];
+    if (isThere()) snapshots.push(snapshot(container, pids));
   }
   return snapshots;
 }
 
-async function snapshot(container: Container): Promise<ContainerSnapshot> {
+/** The container as it is now. */
+export function snapshot(container: Container, pids: number[]): ContainerSnapshot {
+  return { container, status: container.status, processes: [...container.processes.values()], pids };
+}
+
+async function pidsOf(container: Container): Promise<number[]> {
   const { cgroup } = container;
-  if (cgroup !== undefined) return { container, pids: cgroup.pids() };
+  if (cgroup !== undefined) return cgroup.pids();
   // No cgroup on this host: only the runtime knows. One that is ending must not fail the whole answer.
   try {
-    return { container, pids: await container.runtime.ps(container.id, { signal: AbortSignal.timeout(PS_TIMEOUT) }) };
+    return await container.runtime.ps(container.id, { signal: AbortSignal.timeout(PS_TIMEOUT) });
   } catch {
-    return { container, pids: [] };
+    return [];
   }
 }
 

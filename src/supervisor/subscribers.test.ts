@@ -52,3 +52,26 @@ test("one that never reads has to go, and the others notice nothing", () => {
   for (let n = 0; n < 5000; n++) subscribers.publish(event(n));
   expect([overflown, seen, subscribers.size]).toEqual([1, 5000, 1]);
 });
+
+test("one that comes while the daemon stops is ended, as those were that had come before", () => {
+  const subscribers = new Subscribers();
+  const ended: string[] = [];
+  const subscribe = (name: string) =>
+    subscribers.add(
+      new Subscription(
+        "",
+        [],
+        () => true,
+        nothing,
+        () => {
+          ended.push(name);
+        },
+      ),
+    );
+  subscribe("before");
+  subscribers.close();
+  expect(ended).toEqual(["before"]);
+  subscribe("after");
+  expect(ended).toEqual(["before", "after"]);
+  expect(subscribers.size).toBe(0);
+});

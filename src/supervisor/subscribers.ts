@@ -71,6 +71,7 @@ export class Subscription {
 /** All who follow the events. */
 export class Subscribers {
   readonly #subscriptions = new Set<Subscription>();
+  #closed = false;
 
   get size(): number {
     return this.#subscriptions.size;
@@ -81,12 +82,15 @@ export class Subscribers {
     return [...this.#subscriptions].map(({ id, waiting }) => ({ id, waiting }));
   }
 
+  /** Follows what happens from now on; when the daemon is stopping already, that is nothing. */
   add(subscription: Subscription): void {
-    this.#subscriptions.add(subscription);
+    if (this.#closed) subscription.end();
+    else this.#subscriptions.add(subscription);
   }
 
   /** The daemon stops: tells all subscribers that nothing more comes. */
   close(): void {
+    this.#closed = true;
     for (const subscription of this.#subscriptions) subscription.end();
     this.#subscriptions.clear();
   }

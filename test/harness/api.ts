@@ -32,6 +32,11 @@ type CallbackMethod = (
   callback: (error: ServiceError | null, response: unknown) => void,
 ) => { cancel: () => void };
 
+/** What the running test has asked for through any {@link Api}, begun or not; see failed-test.ts. */
+export const started: { api: Api; id: string; pid: string }[] = [];
+
+const starting = new Set(["createContainer", "addProcess"]);
+
 export class Api {
   readonly #client: wire.APIClient;
   readonly #health: HealthClient;
@@ -51,6 +56,8 @@ export class Api {
     return (request = {} as Partially<Request>, { signal, timeout = 30_000 } = {}) =>
       new Promise((resolve, reject) => {
         const method = (this.#client as unknown as Record<string, CallbackMethod>)[name]!.bind(this.#client);
+        const { id = "", pid = "init" } = request as { id?: string; pid?: string };
+        if (process.env.VITEST !== undefined && starting.has(name)) started.push({ api: this, id, pid });
         const cancel = () => call.cancel();
         const call = method(
           message.fromPartial(request as never),

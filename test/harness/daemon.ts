@@ -19,6 +19,9 @@ import { kill } from "./processes.js";
 import { directoryPrefix } from "./run-name.js";
 import { eventually, sleep, within } from "./wait.js";
 
+// Benches and soaks have no tests that fail.
+if (process.env.VITEST !== undefined) await import("./failed-test.js");
+
 export interface DaemonOptions {
   /** After the harness' own (socket, state directory, shim, no metrics), so that they win. */
   flags?: string[];
