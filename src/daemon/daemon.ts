@@ -96,7 +96,8 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
     process.exit(1);
   });
 
-  await Promise.all([restore(supervisor).then(restored), supervisor.prepareStarts()]);
+  await Promise.all([restore(supervisor), supervisor.prepareStarts()]);
+  restored();
   tellServiceManager("READY=1");
   log.debug(
     {
