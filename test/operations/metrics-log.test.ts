@@ -11,9 +11,14 @@ test("at each interval: one line with all numbers, and one for each timer", asyn
   using container = await startContainer(daemon, { name: "one", args: ["sleep", "1000"] });
   void container;
   await eventually(() => /containers=1 .*tasks=\d+ /.test(daemon.log));
-  const numbers = lines(daemon.log).findLast((line) => line.includes("containers=1"))!;
   for (const name of ["event-subscribers", "tasks", "epoll-fds", "fds", "memory-used"])
-    expect(Number(new RegExp(` ${name}=(\\d+)`).exec(numbers)?.[1]), name).toBeGreaterThan(0);
+    await eventually(
+      () => {
+        const numbers = lines(daemon.log).findLast((line) => line.includes("containers=1"))!;
+        return Number(new RegExp(` ${name}=(\\d+)`).exec(numbers)?.[1]) > 0;
+      },
+      { what: name },
+    );
   for (const timer of [
     "container-create",
     "container-delete",
@@ -22,7 +27,7 @@ test("at each interval: one line with all numbers, and one for each timer", asyn
     "exec-process",
     "exit-process",
   ])
-    expect(lines(daemon.log).filter((line) => line.includes(`metric=${timer}-time `)).length).toBeGreaterThan(0);
+    await eventually(() => daemon.log.includes(` metric=${timer}-time `), { what: timer });
   await eventually(() => /metric=container-start-time count=1 min=\d+\.?\d* .*99-percentile=\d/.test(daemon.log));
   const before = lines(daemon.log).length;
   await eventually(() => lines(daemon.log).length >= before + 3 * 7);
