@@ -137,8 +137,8 @@ describe.runIf(isV1)("a container that has computed, written and used memory", (
     expect(Object.keys(all).sort()).toEqual(Object.keys(lines).sort());
     expect(all.hierarchical_memory_limit).toBe(BigInt(200 * MB));
     near(cache, lines.cache!);
-    // Of 8 MB that were written: the kernel adds up what its processors have counted only now and then.
-    expect(cache).toBeGreaterThan(BigInt(4 * MB));
+    // Of 8 MB that were written; once the kernel told just 7.
+    expect(cache).toBeGreaterThanOrEqual(BigInt(7 * MB));
     expect(cache).toBe(all.cache);
   });
 

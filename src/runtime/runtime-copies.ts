@@ -1,4 +1,4 @@
-import { closeSync, existsSync, statSync, write } from "node:fs";
+import { closeSync, existsSync, statSync, writeFile } from "node:fs";
 import { open } from "node:fs/promises";
 import { promisify } from "node:util";
 import { makeMemFd, sealMemFd } from "../linux/memfd.js";
@@ -18,7 +18,7 @@ const MAX_COPIES = 4;
 /** Under SELinux the label of the runtime's file decides what the runtime may do, and a copy does not have it. */
 const filesAreLabelled = existsSync("/sys/fs/selinux/enforce");
 
-const writeAt = promisify(write);
+const writeWhole = promisify(writeFile);
 
 /** A program in memory that nobody can write to any more. */
 export interface RuntimeCopy {
@@ -48,10 +48,7 @@ class Copy implements RuntimeCopy {
     if (program === undefined) return;
     const descriptor = makeMemFd("runtime");
     try {
-      for (let done = 0; done < program.length; ) {
-        const { bytesWritten } = await writeAt(descriptor, program, done, program.length - done, done);
-        done += bytesWritten;
-      }
+      await writeWhole(descriptor, program);
       sealMemFd(descriptor);
     } catch (error) {
       closeSync(descriptor);

@@ -32,9 +32,10 @@ async function readState(supervisor: Supervisor, id: string): Promise<ContainerS
       await setImmediate();
       sliceEnd = performance.now() + SLICE;
     }
-    // It may have gone meanwhile.
+    // It may go at each wait.
     const isThere = () => supervisor.containers.get(container.id) === container;
-    const pids = isThere() ? await pidsOf(container) : [];
+    if (!isThere()) continue;
+    const pids = await pidsOf(container);
     if (isThere()) snapshots.push(snapshot(container, pids));
   }
   return snapshots;
