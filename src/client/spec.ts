@@ -57,6 +57,8 @@ export interface SpecOptions {
   capabilities?: readonly string[] | undefined;
   /** Whether set-user-id programs give no more rights. Default: true. */
   noNewPrivileges?: boolean | undefined;
+  /** What is added when the kernel looks for a process to kill for lack of memory, −1000 (never this one) to 1000. Default: 0. */
+  oomScoreAdj?: number | undefined;
   /** Has the last word on the specification: for everything that these options do not cover. */
   customize?: ((spec: Spec) => void) | undefined;
 }
@@ -72,6 +74,7 @@ export interface Spec {
     cwd: string;
     capabilities: Record<"bounding" | "effective" | "permitted", string[]>;
     noNewPrivileges: boolean;
+    oomScoreAdj?: number;
     [field: string]: unknown;
   };
   root: { path: string; readonly: boolean };
@@ -140,6 +143,8 @@ export function buildSpec(options: SpecOptions): Spec {
       cwd,
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
       noNewPrivileges: options.noNewPrivileges ?? true,
+      // Without it the daemon sees to the 0: asked for here, it would fail where a process may not lower its own.
+      ...(options.oomScoreAdj !== undefined && { oomScoreAdj: oomScoreAdj(options.oomScoreAdj) }),
     },
     root: { path: resolve(rootfs), readonly: options.readOnly ?? true },
     ...(options.hostname !== undefined && { hostname: options.hostname }),
@@ -199,6 +204,11 @@ function capability(name: string): string {
   const full = name.toUpperCase().replace(/^(?:CAP_)?/, "CAP_");
   if (!/^CAP_[A-Z_]+$/.test(full)) throw new TypeError(`"${name}" is no name of a capability`);
   return full;
+}
+
+function oomScoreAdj(value: number): number {
+  if (Number.isInteger(value) && value >= -1000 && value <= 1000) return value;
+  throw new RangeError(`oomScoreAdj must be a whole number from -1000 to 1000, not ${value}`);
 }
 
 function id(name: string, value = 0): number {

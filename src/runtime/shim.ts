@@ -1,4 +1,4 @@
-import { closeSync, existsSync } from "node:fs";
+import { closeSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Child, devNull } from "../linux/child.js";
@@ -235,6 +235,13 @@ async function execute(options: LaunchOptions, path: string, channel: number): P
   });
 }
 
+/** Takes back what protects this daemon from the OOM killer: a shim that is not ours hands it on to its container. */
+const RESET_OOM_SCORE = 'echo 0 2>/dev/null >/proc/self/oom_score_adj; exec "$0" "$@"';
+
+function hasOomScore(): boolean {
+  return readFileSync("/proc/self/oom_score_adj", "latin1").trim() !== "0";
+}
+
 /** A shim that knows the process directory only, such as the Go one. */
 class ForeignShim implements Shim {
   readonly child: Child;
@@ -245,7 +252,11 @@ class ForeignShim implements Shim {
 
   static async launch(options: LaunchOptions, path: string): Promise<ForeignShim> {
     const { epoll, program, directory, containerId, bundle, runtime } = options;
-    const child = await Child.start(epoll, path, [program.name, containerId, bundle, runtime.name], {
+    const args = [program.name, containerId, bundle, runtime.name];
+    const [file, argv] = hasOomScore()
+      ? ["/bin/sh", ["sh", "-c", RESET_OOM_SCORE, path, ...args.slice(1)]]
+      : [path, args];
+    const child = await Child.start(epoll, file, argv, {
       cwd: directory,
       env: childEnvironment,
       fds: [devNull, devNull, devNull],
