@@ -1,10 +1,9 @@
 import { defineConfig } from "vitest/config";
+import { version } from "./build/version.js";
 
 export default defineConfig({
-  define: { CONTAINERD_TS_VERSION: JSON.stringify("0.2.9") },
+  define: { CONTAINERD_TS_VERSION: JSON.stringify(version()), CONTAINERD_TS_COMMIT: '""' },
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
-    globalSetup: ["test/global-setup.ts"],
     // Processes, not threads: the tests spawn, open FIFOs and load koffi. Two at a time is what two cores give.
     pool: "forks",
     maxWorkers: 2,
@@ -13,5 +12,16 @@ export default defineConfig({
     retry: process.env.CI ? 1 : 0,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Each brings what its tests run up to date; only the second needs the programs.
+    projects: [
+      {
+        extends: true,
+        test: { name: "unit", include: ["src/**/*.test.ts"], globalSetup: ["test/unit-setup.ts"] },
+      },
+      {
+        extends: true,
+        test: { name: "daemon", include: ["test/**/*.test.ts"], globalSetup: ["test/daemon-setup.ts"] },
+      },
+    ],
   },
 });

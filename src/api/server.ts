@@ -1,5 +1,5 @@
 import { Server, status } from "@grpc/grpc-js";
-import { type APIServer, APIService } from "../proto/containerd.js";
+import { type APIServer, APIService, type GetServerVersionResponse } from "../proto/containerd.js";
 import { type HealthServer, HealthService, HealthCheckResponse_ServingStatus as Serving } from "../proto/health.js";
 import { createCheckpoint, deleteCheckpoint, listCheckpoint } from "./checkpoints.js";
 import { createContainer, getState, getStats, updateContainer } from "./containers.js";
@@ -7,14 +7,13 @@ import { events } from "./events.js";
 import { plainStatusMessages } from "./grpc-message.js";
 import { addProcess, signal, updateProcess } from "./processes.js";
 import { type ApiContext, unary } from "./unary.js";
-import { serverVersion } from "./version.js";
 
 /** A gRPC server with the API and the health service, bound to nothing yet. */
-export function createServer(context: ApiContext, version: string): Server {
+export function createServer(context: ApiContext, version: GetServerVersionResponse): Server {
   // channelz keeps books on every call for an introspection service that is not served here.
   const server = new Server({ interceptors: [plainStatusMessages], "grpc.enable_channelz": 0 });
   const api: APIServer = {
-    getServerVersion: (_call, respond) => respond(null, serverVersion(version)),
+    getServerVersion: (_call, respond) => respond(null, version),
     createContainer: unary(context, createContainer),
     updateContainer: unary(context, updateContainer),
     signal: unary(context, signal),

@@ -8,7 +8,7 @@ export function versionCommand(): Command {
   command.action(async () => {
     const client = await openClient(command);
     const { version, revision } = await client.version();
-    await print(`daemon version ${version} commit: ${revision}\n`);
+    await print(`daemon version ${version}${revision && ` commit: ${revision}`}\n`);
   });
   return addExamples(command, "ctr version");
 }

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { createServer } from "../api/server.js";
+import { serverVersion } from "../api/version.js";
 import { lockDirectory } from "../linux/flock.js";
 import { errorText } from "../linux/libc.js";
 import { raiseOpenFilesLimit } from "../linux/rlimit.js";
@@ -14,7 +15,7 @@ import { notifyServiceManager } from "./listen/service-manager.js";
 import { tlsFiles } from "./listen/tls.js";
 import { createLog } from "./log.js";
 import { logState } from "./state-dump.js";
-import { version } from "./version.js";
+import { commit, version } from "./version.js";
 
 /** In ms: how long running calls get to finish when the daemon stops. Docker kills it after 15 s. */
 const STOP_TIMEOUT = 10_000;
@@ -44,7 +45,7 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
     restored = resolve;
   });
   const supervisor = new Supervisor({ ...flags, shim: flags.shim, ownShim, log });
-  const server = createServer({ supervisor, ready }, version);
+  const server = createServer({ supervisor, ready }, serverVersion(version, commit));
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
   const listeners = new Listeners(server, { group, tls, insecureTcp, log });

@@ -32,7 +32,7 @@ function fill(root: string, source?: string): void {
   for (const name of applets()) symlinkSync("busybox", join(root, "bin", name));
 }
 
-/** The variable in which test/global-setup.ts hands the shared root file system to the tests. */
+/** The variable in which test/daemon-setup.ts hands the shared root file system to the tests. */
 const variable = "CONTAINERD_TS_TEST_ROOTFS";
 
 /**

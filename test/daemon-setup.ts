@@ -1,11 +1,13 @@
-/** Once for a run of the tests: the root file system that all containers share; at the end, what tests have left behind. */
+/** Once for a run of the tests with daemons: fresh programs, the root file system that all containers share; at the end, what tests have left behind. */
 import { readdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { freshBuild } from "./harness/fresh-build.js";
 import { describe, findLeftovers, removeLeftovers } from "./harness/leftovers.js";
 import { removeSharedRootfs, sharedRootfs } from "./harness/rootfs.js";
 import { directoryPrefix } from "./harness/run-name.js";
 
 export function setup(): void {
+  freshBuild("programs");
   const prefix = directoryPrefix();
   if (process.getuid?.() === 0) sharedRootfs();
   else console.error(`only root can run containers: most tests will fail (${prefix})`);

@@ -1,0 +1,26 @@
+import { relative } from "node:path";
+import { bundle } from "./bundle.js";
+import { withoutPackages } from "./files.js";
+import type { Product } from "./product.js";
+import { runTool } from "./run-tool.js";
+
+const outfile = "dist/client/index.js";
+
+export const client: Product = {
+  name: "client library",
+  outputs: [outfile],
+  build: () => bundle("src/client/index.ts", outfile, { packages: "external" }),
+};
+
+export const clientTypes: Product = {
+  name: "client library's types",
+  outputs: ["dist/client/index.d.ts"],
+  async build() {
+    const listed = await runTool("tsc", ["-p", "tsconfig.client.json", "--listFiles"]);
+    const sources = listed
+      .trim()
+      .split("\n")
+      .map((path) => relative(".", path));
+    return [...withoutPackages(sources), "tsconfig.json", "tsconfig.client.json"];
+  },
+};

@@ -1,0 +1,21 @@
+/** What the programs say of themselves. */
+import { spawnSync } from "node:child_process";
+import { readFileSync, realpathSync } from "node:fs";
+
+export function version(): string {
+  return JSON.parse(readFileSync("package.json", "utf8")).version;
+}
+
+let known: string | undefined;
+
+/** The commit that is checked out; empty where there is no git, or where these files lie within a repository of something else. */
+export function commit(): string {
+  known ??= checkedOut();
+  return known;
+}
+
+function checkedOut(): string {
+  const { status, stdout } = spawnSync("git", ["rev-parse", "--show-toplevel", "HEAD"], { encoding: "utf8" });
+  const [top, head] = status === 0 ? stdout.trim().split("\n") : [];
+  return top === realpathSync(".") ? head! : "";
+}
