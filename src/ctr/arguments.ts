@@ -1,8 +1,12 @@
 import { resolve } from "node:path";
 
-/** @throws Error `<what> cannot be empty` */
-export function required(value: string | undefined, what: string): string {
-  if (value === undefined || value === "") throw new Error(`${what} cannot be empty`);
+/**
+ * @param flag what gives the value, where that is no argument
+ * @throws Error `<what> cannot be empty`, with the flag
+ */
+export function required(value: string | undefined, what: string, flag?: string): string {
+  if (value === undefined || value === "")
+    throw new Error(`${what} cannot be empty${flag ? `: give it with ${flag}` : ""}`);
   return value;
 }
 

@@ -2,15 +2,18 @@ import { Command } from "commander";
 import { required, wholePath } from "./arguments.js";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
+import { addOutputFlags, outputFlags, printJsonLines, printNames } from "./output-flags.js";
 import { print } from "./print.js";
 import { listLayout, tabwriter } from "./tabwriter.js";
 
 export function checkpointsListCommand(): Command {
   const command = new Command("list")
+    .alias("ls")
     .description("list a container's checkpoints")
     .usage("[flags] ID")
     .argument("[id]", "the container")
     .option("--checkpoint-dir <directory>", "where they are (default: the bundle's folder checkpoints)");
+  addOutputFlags(command, "names");
   command.action((id: string | undefined, { checkpointDir }: { checkpointDir?: string }) =>
     listCheckpoints(command, id, checkpointDir),
   );
@@ -20,8 +23,11 @@ export function checkpointsListCommand(): Command {
 /** Also what `ctr checkpoints ID` does. */
 export async function listCheckpoints(command: Command, id: string | undefined, checkpointDir?: string): Promise<void> {
   const container = required(id, "container id");
+  const { json, quiet } = outputFlags(command);
   const client = await openClient(command);
   const { checkpoints } = await client.api.listCheckpoint({ id: container, checkpointDir: wholePath(checkpointDir) });
+  if (quiet) return await printNames(checkpoints.map((checkpoint) => checkpoint.name));
+  if (json) return await printJsonLines(checkpoints);
   const rows = checkpoints.map(({ name, tcp, unixSockets, shell }) => [name, `${tcp}`, `${unixSockets}`, `${shell}`]);
   await print(tabwriter([["NAME", "TCP", "UNIX SOCKETS", "SHELL"], ...rows], listLayout));
 }

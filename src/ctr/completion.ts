@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import type { Command, Option } from "commander";
 
 /** What can follow a command: its subcommands, its flags, and containers where it takes one. */
 interface Level {
@@ -6,11 +6,15 @@ interface Level {
   path: string;
   commands: readonly { name: string; description: string }[];
   flags: readonly string[];
+  options: readonly Option[];
   /** Flags whose value is the next word. */
   valueFlags: readonly string[];
   /** Which of its arguments name a container. */
   containers: "none" | "first" | "all";
 }
+
+/** For which shells there are scripts. */
+export const shells = ["bash", "fish", "zsh"] as const;
 
 const signals = "HUP INT QUIT KILL USR1 USR2 TERM STOP CONT";
 /** Paths of the caller's machine; --cwd is one of the container. */
@@ -21,8 +25,14 @@ const fileFlags = "--tls-ca | --tls-cert | --tls-key";
 export function bashCompletion(program: Command): string {
   const levels = levelsOf(program);
   return `# bash completion of ctr; made by "ctr completion bash"
+# Ids come from the daemon and may hold anything: nothing expands them here, and they are offered quoted, so that the line that they complete
+# does not run them either.
 _ctr_containers() {
-  ctr "\${_ctr_globals[@]}" containers list 2>/dev/null | awk 'NR > 1 { print $1 }'
+  local id quoted
+  while IFS= read -r id; do
+    printf -v quoted %q "$id"
+    if [[ $id == "$1"* || $quoted == "$1"* ]]; then COMPREPLY+=("$quoted"); fi
+  done < <(ctr "\${_ctr_globals[@]}" containers list --quiet 2>/dev/null)
 }
 
 _ctr_paths() {
@@ -62,7 +72,7 @@ ${levels.flatMap(valueFlagPatterns).join("")}${levels.flatMap((level) => command
     case "$flag" in
       ${directoryFlags}) _ctr_paths -d "$current" ;;
       ${fileFlags}) _ctr_paths -f "$current" ;;
-      --id) mapfile -t COMPREPLY < <(compgen -W "$(_ctr_containers)" -- "$current") ;;
+      --id) _ctr_containers "$current" ;;
       --signal | -s) mapfile -t COMPREPLY < <(compgen -W "${signals}" -- "$current") ;;
     esac
     return
@@ -78,11 +88,11 @@ ${levels.map(wordsPattern).join("")}  esac
   fi
   [[ \${#operands[@]} -gt 0 ]] && words=""
   case "$path:\${#operands[@]}" in
-    ${containerPatterns(levels)}) words="$words $(_ctr_containers)" ;;
+    ${containerPatterns(levels)}) _ctr_containers "$current" ;;
     "containers start:1") _ctr_paths -d "$current" && return ;;
-    "completion:0") words="bash zsh" ;;
+    "completion:0") words="${shells.join(" ")}" ;;
   esac
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 complete -F _ctr ctr
 `;
@@ -95,8 +105,8 @@ export function zshCompletion(program: Command): string {
 # zsh completion of ctr; made by "ctr completion zsh"
 _ctr_containers() {
   local -a containers
-  containers=(\${(f)"$(ctr $globals containers list 2>/dev/null | awk 'NR > 1 { print $1 }')"})
-  compadd -a containers
+  containers=(\${(f)"$(ctr $globals containers list --quiet 2>/dev/null)"})
+  compadd -a -- containers
 }
 
 _ctr() {
@@ -141,12 +151,108 @@ ${levels.map(zshLevel).join("")}  esac
   case "$path_:$#operands" in
     ${containerPatterns(levels)}) _ctr_containers ;;
     "containers start:1") _files -/ ;;
-    "completion:0") compadd bash zsh ;;
+    "completion:0") compadd ${shells.join(" ")} ;;
   esac
   (( $#subcommands && ! $#operands )) && _describe command subcommands
 }
 if [[ \${funcstack[1]} == _ctr ]]; then _ctr "$@"; else compdef _ctr ctr; fi
 `;
+}
+
+/** A script for fish: for a folder of $fish_complete_path as ctr.fish, or to be sourced. */
+export function fishCompletion(program: Command): string {
+  const levels = levelsOf(program);
+  const lines = levels.flatMap((level) => [
+    ...level.commands.map(({ name, description }) => fishLine(level, 0, ["-a", name, "-d", description])),
+    ...level.options.map((option) => fishLine(level, undefined, fishOption(option))),
+    ...(level.containers === "none"
+      ? []
+      : [fishLine(level, level.containers === "first" ? 0 : undefined, containersOfFish)]),
+  ]);
+  return `# fish completion of ctr; made by "ctr completion fish"
+# The words of the line so far: sets $path to the command, $globals to the flags before it, $operands to its arguments.
+function __ctr_line --no-scope-shadowing
+    set path ""
+    set globals
+    set operands
+    set -l flag ""
+    for word in (commandline -opc)[2..-1]
+        if test -n "$flag"
+            test -z "$path"; and set -a globals $flag $word
+            set flag ""
+            continue
+        end
+        string match -qr -- '^-[^-].' $word; and set word -$word
+        switch "$path:$word"
+${levels.flatMap(fishValueFlags).join("")}${levels.flatMap(fishCommands).join("")}            case ':-*=*'
+                set -a globals $word
+            case '*:-*'
+            case '*'
+                set -a operands $word
+        end
+    end
+end
+# Whether the line is at this command, with at most this number of arguments so far.
+function __ctr_at
+    set -l path
+    set -l globals
+    set -l operands
+    __ctr_line
+    # What follows the command of an exec is that command's.
+    test "$path" = "containers exec"; and test (count $operands) -gt 0; and return 1
+    test "$path" = "$argv[1]"; and test (count $operands) -le "$argv[2]"
+end
+# Nothing expands the ids: fish takes each line of a command's output as it is, and quotes it when it completes it.
+function __ctr_containers
+    set -l path
+    set -l globals
+    set -l operands
+    __ctr_line
+    ctr $globals containers list --quiet 2>/dev/null
+end
+complete -c ctr -f
+${lines.join("\n")}
+${fishLine({ path: "containers start" }, 1, ["-a", "(__fish_complete_directories)"])}
+${fishLine({ path: "completion" }, 0, ["-a", shells.join(" ")])}
+`;
+}
+
+const containersOfFish = ["-a", "(__ctr_containers)"];
+
+/** @param most how many arguments there may be before this one; undefined: any number */
+function fishLine({ path }: { path: string }, most: number | undefined, words: readonly string[]): string {
+  const condition = `__ctr_at ${fishQuote(path)} ${most ?? 999}`;
+  return [
+    "complete -c ctr -n",
+    fishQuote(condition),
+    ...words.map((word) => (word.startsWith("-") ? word : fishQuote(word))),
+  ].join(" ");
+}
+
+function fishOption({ long, short, required, description }: Option): string[] {
+  const words = ["-l", long!.slice(2), ...(short ? ["-s", short.slice(1)] : []), "-d", description];
+  if (!required) return words;
+  if (long === "--id") return [...words, "-x", ...containersOfFish];
+  if (long === "--signal") return [...words, "-x", "-a", signals];
+  if (long === directoryFlags) return [...words, "-x", "-a", "(__fish_complete_directories)"];
+  return [...words, fileFlags.includes(long!) ? "-rF" : "-x"];
+}
+
+function fishQuote(text: string): string {
+  return `'${text.replace(/[\\']/g, "\\$&")}'`;
+}
+
+function fishValueFlags({ path, valueFlags }: Level): string[] {
+  if (valueFlags.length === 0) return [];
+  return [
+    `            case ${valueFlags.map((flag) => `'${path}:${flag}'`).join(" ")}\n                set flag $word\n`,
+  ];
+}
+
+function fishCommands({ path, commands }: Level): string[] {
+  return commands.map(
+    ({ name }) => `            case '${path}:${name}'\n                set path '${`${path} ${name}`.trim()}'\n`,
+  );
 }
 
 function levelsOf(command: Command, path = ""): Level[] {
@@ -155,6 +261,7 @@ function levelsOf(command: Command, path = ""): Level[] {
   const level: Level = {
     path,
     commands: command.commands.map((sub) => ({ name: sub.name(), description: sub.description() })),
+    options,
     flags: [...options.flatMap((option) => option.long ?? []), "--help"],
     valueFlags: options.filter((option) => option.required).flatMap(names),
     containers: containerArguments(command),

@@ -10,12 +10,15 @@ import { containersStatsCommand } from "./containers-stats.js";
 import { containersUpdateCommand } from "./containers-update.js";
 import { containersWatchCommand } from "./containers-watch.js";
 import { addExamples } from "./example.js";
+import { addOutputFlags } from "./output-flags.js";
+import { hintFor } from "./unknown-command.js";
 
 export function containersCommand(): Command {
   const command = new Command("containers")
     .description("work with containers; without a command: list them")
     .argument("[id]", "list only this one")
     .enablePositionalOptions();
+  addOutputFlags(command, "ids");
   for (const subcommand of [
     containersExecCommand(),
     containersKillCommand(),
@@ -30,13 +33,16 @@ export function containersCommand(): Command {
   ])
     command.addCommand(subcommand);
   command.action(async (id: string | undefined) => {
-    if (command.args.length > 1) throw new Error(`unknown command "${id}" for "ctr containers"`);
     try {
       await listContainers(command, id);
     } catch (error) {
       // A mistyped command looks like an id.
       if (!id || !(error as { isNotFound?: boolean }).isNotFound) throw error;
-      throw new Error(`${(error as Error).message}: "${id}" is neither a command nor a container`, { cause: error });
+      const hint = hintFor(id);
+      throw new Error(
+        `${(error as Error).message}: "${id}" is neither a command nor a container${hint ? `; ${hint}` : ""}`,
+        { cause: error },
+      );
     }
   });
   command.allowExcessArguments(true);

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
+import { printable } from "../terminal/printable.js";
 import { required } from "./arguments.js";
 import { endingWell } from "./ending.js";
 import { addExamples } from "./example.js";
@@ -33,8 +34,8 @@ export function containersExecCommand(): Command {
     .option("-g, --gid <number>", "group id to run as", userId, 0)
     .passThroughOptions();
   command.action(async (args: string[], flags: ExecFlags) => {
-    const id = required(flags.id, "container id");
-    const name = required(flags.pid, "process id");
+    const id = required(flags.id, "container id", "--id ID");
+    const name = required(flags.pid, "process id", "--pid NAME");
     required(args[0], "command");
     const terminal = flags.tty ?? false;
     const options = {
@@ -48,6 +49,9 @@ export function containersExecCommand(): Command {
     const container = client.containers.reference(id);
     if (!flags.attach) {
       await endingWell((signal) => container.exec(args, { ...options, stdio: "detached", signal }));
+      process.stderr.write(
+        `[ctr] process ${printable(name)} has been started; nothing of it is shown without --attach\n`,
+      );
       return;
     }
     const { attach } = await import("./attach.js");

@@ -1,20 +1,29 @@
 import { Command } from "commander";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
+import { goJson } from "./go-json.js";
+import { addOutputFlags, outputFlags, printNames } from "./output-flags.js";
 import { print } from "./print.js";
 import { listLayout, tabwriter } from "./tabwriter.js";
 
 export function containersListCommand(): Command {
-  const command = new Command("list").description("list the containers that run").argument("[id]", "only this one");
+  const command = new Command("list")
+    .alias("ls")
+    .description("list the containers that run")
+    .argument("[id]", "only this one");
+  addOutputFlags(command, "ids");
   command.action((id: string | undefined) => listContainers(command, id));
-  return addExamples(command, "ctr containers list");
+  return addExamples(command, "ctr containers list", "ctr containers list --quiet");
 }
 
 /** Also what `ctr containers` does without a command. */
 export async function listContainers(command: Command, id = ""): Promise<void> {
+  const { json, quiet } = outputFlags(command);
   const client = await openClient(command);
   const { containers } = await client.api.state({ id });
   containers.sort((a, b) => (a.id < b.id ? -1 : 1));
+  if (quiet) return await printNames(containers.map((container) => container.id));
+  if (json) return await print(containers.map((container) => `${goJson(container)}\n`).join(""));
   const rows = containers.map(({ id, bundlePath, status, processes }) => [
     id,
     bundlePath,

@@ -5,15 +5,18 @@ import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
 
 /** A flag, the field it sets, and what it says. */
-const numbers = [
+const sizes = [
   ["memory-limit", "memoryLimit", "bytes of memory"],
   ["memory-reservation", "memoryReservation", "bytes of memory to fall back to when the host runs short"],
   ["memory-swap", "memorySwap", "bytes of memory and swap together"],
+  ["kernel-limit", "kernelMemoryLimit", "bytes of kernel memory"],
+  ["kernel-tcp-limit", "kernelTCPMemoryLimit", "bytes of kernel memory for TCP"],
+] as const;
+
+const numbers = [
   ["cpu-quota", "cpuQuota", "microseconds of CPU time in a period"],
   ["cpu-period", "cpuPeriod", "microseconds of a period"],
   ["cpu-shares", "cpuShares", "weight of its CPU time"],
-  ["kernel-limit", "kernelMemoryLimit", "bytes of kernel memory"],
-  ["kernel-tcp-limit", "kernelTCPMemoryLimit", "bytes of kernel memory for TCP"],
   ["blkio-weight", "blkioWeight", "weight of its block I/O, 10 to 1000"],
   ["pids-limit", "pidsLimit", "number of processes"],
 ] as const;
@@ -28,14 +31,20 @@ export function containersUpdateCommand(): Command {
     .description("change limits of a running container; what is not given stays as it is")
     .usage("[flags] ID")
     .argument("[id]", "the container");
+  for (const [flag, , text] of sizes) command.option(`--${flag} <size>`, `${text}: a number, or one with k, m, g or t`);
   for (const [flag, , text] of numbers) command.option(`--${flag} <number>`, text);
   for (const [flag, , text] of texts) command.option(`--${flag} <list>`, text);
   command.action(async (id: string | undefined, flags: Record<string, string | undefined>) => {
     const container = required(id, "container id");
     const limits: Limits = {};
-    for (const [flag, field] of numbers) {
-      const text = flags[camelCase(flag)];
-      if (text !== undefined && text !== "") limits[field] = parseNumber(text, flag);
+    for (const [parse, table] of [
+      [parseSize, sizes],
+      [parseNumber, numbers],
+    ] as const) {
+      for (const [flag, field] of table) {
+        const text = flags[camelCase(flag)];
+        if (text !== undefined && text !== "") limits[field] = parse(text, flag);
+      }
     }
     for (const [flag, field] of texts) {
       const text = flags[camelCase(flag)];
@@ -45,7 +54,7 @@ export function containersUpdateCommand(): Command {
     const client = await openClient(command);
     await client.api.updateContainer({ id: container, resources: limits });
   });
-  return addExamples(command, "ctr containers update --memory-limit 268435456 --pids-limit 100 web");
+  return addExamples(command, "ctr containers update --memory-limit 256m --pids-limit 100 web");
 }
 
 function camelCase(flag: string): string {
@@ -58,4 +67,14 @@ function parseNumber(text: string, flag: string): bigint {
   const value = valid ? BigInt(/^0\d/.test(text) ? `0o${text}` : text.toLowerCase()) : -1n;
   if (value < 0n || value >= 2n ** 64n) throw new Error(`invalid number "${text}" for --${flag}`);
   return value;
+}
+
+/** Bytes: a number as above, or a decimal one with a unit (64m, 1.5GiB), which are powers of 1024 as for Docker's flags. */
+function parseSize(text: string, flag: string): bigint {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)([kmgt])(?:i?b)?$/i.exec(text) ?? [];
+  if (amount === undefined) return parseNumber(text, flag);
+  const factor = 1024 ** ("kmgt".indexOf(unit!.toLowerCase()) + 1);
+  const bytes = Math.round(Number(amount) * factor);
+  if (!Number.isSafeInteger(bytes)) throw new Error(`invalid number "${text}" for --${flag}`);
+  return BigInt(bytes);
 }

@@ -1,7 +1,9 @@
 import { Command } from "commander";
+import type { wire } from "../client/index.js";
 import { formatTimestamp, parseTimestamp } from "../client/timestamp.js";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
+import { addOutputFlags, outputFlags, printJsonLines, printNames } from "./output-flags.js";
 import { print } from "./print.js";
 import { tabwriter } from "./tabwriter.js";
 
@@ -12,14 +14,27 @@ export function eventsCommand(): Command {
   const command = new Command("events")
     .description("print stored events, then those that happen")
     .option("-t, --timestamp <time>", "only events later than this, RFC 3339 with up to nine decimals");
+  addOutputFlags(command, "container ids");
   command.action(async ({ timestamp }: { timestamp?: string }) => {
     const since = timestamp ? parseTimestamp(timestamp) : epoch;
+    const { json, quiet } = outputFlags(command);
     const client = await openClient(command);
     const events = client.events({ since });
     await events.subscribed();
-    await print(tabwriter([["TIME", "TYPE", "ID", "PID", "STATUS"]], layout));
-    for await (const { timestamp = epoch, type, id, pid, status } of events)
-      await print(tabwriter([[formatTimestamp(timestamp), type, id, pid, String(status)]], layout));
+    if (!json && !quiet) await print(tabwriter([["TIME", "TYPE", "ID", "PID", "STATUS"]], layout));
+    for await (const event of events) {
+      if (quiet) await printNames([event.id]);
+      else if (json) await printEventJson(event);
+      else {
+        const { timestamp = epoch, type, id, pid, status } = event;
+        await print(tabwriter([[formatTimestamp(timestamp), type, id, pid, String(status)]], layout));
+      }
+    }
   });
   return addExamples(command, "ctr events", "ctr events --timestamp 2016-11-05T10:21:00.123456789Z");
+}
+
+/** One event as a line of JSON, the time as `--timestamp` takes it. */
+export async function printEventJson({ timestamp = epoch, type, id, pid, status }: wire.Event): Promise<void> {
+  await printJsonLines([{ timestamp: formatTimestamp(timestamp), type, id, pid, status }]);
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { defaultAddress } from "../client/address.js";
 import type { Client, TlsOptions } from "../client/index.js";
 
 /** What is written before the command: `ctr --address … containers`. */
@@ -22,7 +23,9 @@ export function globalFlags(command: Command): GlobalFlags {
 
 /** A client of the daemon that the flags name; connects at its first call. */
 export async function openClient(command: Command): Promise<Client> {
-  const { address, connTimeout, tlsCa, tlsCert, tlsKey } = globalFlags(command);
+  const { address: given, connTimeout, tlsCa, tlsCert, tlsKey } = globalFlags(command);
+  // A variable that is there and empty says nothing.
+  const address = given || defaultAddress;
   const tls = tlsOptions(address, { ca: tlsCa, cert: tlsCert, key: tlsKey });
   // Loaded here and not at the start, so that help and bad command lines are answered without it.
   const { connect } = await import("../client/index.js");

@@ -1,3 +1,5 @@
+import { printableJson } from "../terminal/printable.js";
+
 /** Fields that are maps on the wire: they are left out when empty, and their values never are. */
 const maps = new Set(["hugetlb_stats", "stats"]);
 
@@ -31,9 +33,9 @@ function goValue(value: unknown): string {
   return String(value);
 }
 
-/** Go has no short escapes for backspace and form feed, and escapes what could end a script in HTML. */
+/** Go has no short escapes for backspace and form feed, and escapes what could end a script in HTML; ours also what a terminal would obey. */
 function goString(text: string): string {
-  return JSON.stringify(text)
+  return printableJson(JSON.stringify(text))
     .replace(/\\(.)/g, (escaped, letter) => (letter === "b" ? "\\u0008" : letter === "f" ? "\\u000c" : escaped))
-    .replace(/[<>&\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+    .replace(/[<>&]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -1,6 +1,9 @@
 import { CommanderError } from "commander";
+import { FlagError } from "../flags/flag-error.js";
 import { goArgv } from "../flags/go-argv.js";
+import { printable } from "../terminal/printable.js";
 import { ctrProgram } from "./program.js";
+import { findUnknownCommand, hintForFlag } from "./unknown-command.js";
 
 /** What a shell reports for a program that nobody reads from any more. */
 const brokenPipe = 141;
@@ -8,7 +11,8 @@ const brokenPipe = 141;
 const program = ctrProgram();
 
 async function run(argv: string[]): Promise<void> {
-  const words = goArgv(argv, program);
+  const unknown = findUnknownCommand(argv, program);
+  const words = unknown === undefined ? goArgv(argv, program) : [unknown];
   if (words.length === 0) program.outputHelp();
   else await program.parseAsync(words, { from: "user" });
 }
@@ -20,10 +24,23 @@ async function report(error: unknown): Promise<number> {
   // Told to end by a signal: whoever sent it knows.
   if ((error as Error).name === "Interrupted" && typeof exitCode === "number") return exitCode;
   if (code === "EPIPE") return brokenPipe;
-  const message = error instanceof Error ? error.message.replace(/^error: /, "") : String(error);
-  const detail = program.opts().debug ? `${code === undefined ? "" : `code: ${code}\n`}${stack}\n` : "";
-  await new Promise((resolve) => process.stderr.write(`[ctr] ${message}\n${detail}`, resolve));
+  const detail = program.opts().debug
+    ? `${code === undefined ? "" : `code: ${code}\n`}${printableLines(`${stack}`)}\n`
+    : "";
+  await new Promise((resolve) => process.stderr.write(`[ctr] ${messageOf(error)}\n${detail}`, resolve));
   return 1;
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return printable(String(error));
+  // Commander's have a second line, with a command or flag that was perhaps meant.
+  if (error instanceof CommanderError) return printableLines(error.message.replace(/^error: /, ""));
+  const hint = error instanceof FlagError && error.undefinedFlag !== undefined && hintForFlag(error.undefinedFlag);
+  return printable(hint ? `${error.message}: ${hint}` : error.message);
+}
+
+function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
 }
 
 // Node's advice to programmers is none to users.

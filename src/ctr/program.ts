@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { defaultAddress } from "../client/address.js";
 import { parseGoDuration } from "../flags/go-duration.js";
 import { checkpointsCommand } from "./checkpoints-command.js";
 import { completionCommand } from "./completion-command.js";
@@ -15,10 +16,10 @@ export function ctrProgram(): Command {
     .description("Control a containerd daemon")
     .version(`ctr version ${version}`, "-v, --version", "print the version of ctr")
     .enablePositionalOptions()
-    .option(
-      "--address <address>",
-      "the daemon's, unix:///path or tcp://host:port",
-      "unix:///run/containerd/containerd.sock",
+    .addOption(
+      new Option("-a, --address <address>", "the daemon's, unix:///path or tcp://host:port")
+        .default(defaultAddress)
+        .env("CONTAINERD_ADDRESS"),
     )
     .addOption(
       new Option("--conn-timeout <duration>", "how long connecting may take").default(1000, "1s").argParser(duration),

@@ -1,4 +1,5 @@
 import type { wire } from "../client/index.js";
+import { printable } from "../terminal/printable.js";
 
 /** What a container used at one moment. */
 export interface Sample {
@@ -36,8 +37,8 @@ function row({ id, status, stats }: Sample, before: Sample | undefined, machine:
   const received = sum(network.map(({ rx_bytes }) => rx_bytes));
   const sent = sum(network.map(({ Tx_bytes }) => Tx_bytes));
   return [
-    id,
-    status,
+    printable(id),
+    printable(status),
     cpuShare(stats, before?.stats),
     memory_stats ? `${bytes(memory_stats.usage?.usage ?? 0n)} / ${limit === 0n ? "-" : bytes(limit)}` : "-",
     pids_stats ? String(pids_stats.current) : "-",

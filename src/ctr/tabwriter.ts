@@ -1,3 +1,5 @@
+import { printable } from "../terminal/printable.js";
+
 export interface TabwriterOptions {
   /** Of a column, in characters. */
   minWidth: number;
@@ -8,8 +10,12 @@ export interface TabwriterOptions {
 /** The original's tables. */
 export const listLayout: TabwriterOptions = { minWidth: 20, padding: 3 };
 
-/** Lines with aligned columns, as Go's text/tabwriter aligns them with spaces; the last column is not padded. */
-export function tabwriter(rows: readonly (readonly string[])[], { minWidth, padding }: TabwriterOptions): string {
+/**
+ * Lines with aligned columns, as Go's text/tabwriter aligns them with spaces; the last column is not padded. What a terminal would obey is
+ * escaped.
+ */
+export function tabwriter(cells: readonly (readonly string[])[], { minWidth, padding }: TabwriterOptions): string {
+  const rows = cells.map((row) => row.map(printable));
   const widths: number[] = [];
   for (const row of rows)
     for (const [column, text] of row.slice(0, -1).entries())

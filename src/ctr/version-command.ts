@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { printable } from "../terminal/printable.js";
 import { addExamples } from "./example.js";
 import { openClient } from "./global-flags.js";
 import { print } from "./print.js";
@@ -8,7 +9,8 @@ export function versionCommand(): Command {
   command.action(async () => {
     const client = await openClient(command);
     const { version, revision } = await client.version();
-    await print(`daemon version ${version}${revision && ` commit: ${revision}`}\n`);
+    const line = `daemon version ${version}${revision && ` commit: ${revision}`}`;
+    await print(`${printable(line)}\n`);
   });
   return addExamples(command, "ctr version");
 }

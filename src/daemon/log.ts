@@ -1,4 +1,5 @@
 import { destination, type Logger, pino, stdTimeFunctions } from "pino";
+import { printableJson } from "../terminal/printable.js";
 
 /** The levels by their names in the original; pino has no panic. */
 const levels: Record<string, string> = { panic: "fatal" };
@@ -8,6 +9,7 @@ const levels: Record<string, string> = { panic: "fatal" };
  * @param format "text": `time="…" level=info msg="…" key=value`, as the original's; "json": one object per line
  */
 export function createLog(format: "text" | "json", level: string): { log: Logger; flush: () => void } {
+  const inFormat = format === "json" ? printableJson : textLine;
   const stderr = destination({ fd: 2, sync: false, minLength: 0 });
   const log = pino(
     {
@@ -16,7 +18,7 @@ export function createLog(format: "text" | "json", level: string): { log: Logger
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    format === "json" ? stderr : { write: (line: string) => void stderr.write(textLine(line)) },
+    { write: (line: string) => void stderr.write(`${inFormat(line.trimEnd())}\n`) },
   );
   return {
     log,
@@ -36,10 +38,10 @@ function textLine(line: string): string {
   // logrus spells it out.
   const level = label === "warn" ? "warning" : label;
   const pairs = Object.entries({ time, level, msg, ...fields }).filter(([, value]) => value !== undefined);
-  return `${pairs.map(([key, value]) => `${key}=${textValue(value)}`).join(" ")}\n`;
+  return pairs.map(([key, value]) => `${key}=${textValue(value)}`).join(" ");
 }
 
 function textValue(value: unknown): string {
   const text = typeof value === "string" ? value : JSON.stringify(value);
-  return /^[\w\-./@^+]+$/.test(text) ? text : JSON.stringify(text);
+  return /^[\w\-./@^+]+$/.test(text) ? text : printableJson(JSON.stringify(text));
 }

@@ -100,7 +100,7 @@ describe("goArgv", () => {
   });
 
   test("unknown flags, also clusters, and missing values are refused in Go's words", () => {
-    expect(() => parse("--nope=1")).toThrow(new FlagError("flag provided but not defined: -nope"));
+    expect(() => parse("--nope=1")).toThrow(new FlagError("flag provided but not defined: -nope", "nope"));
     expect(() => parse("containers", "start", "-al", "x")).toThrow("flag provided but not defined: -al");
     expect(() => parse("containers", "exec", "-id")).toThrow("flag needs an argument: -id");
   });

@@ -47,7 +47,7 @@ export function goArgv(argv: readonly string[], program: Command): string[] {
     const option = findOption(program, name);
     if (!option) {
       if (name === "help" || name === "h") flags.push("--help");
-      else throw new FlagError(`flag provided but not defined: -${name}`);
+      else throw new FlagError(`flag provided but not defined: -${name}`, name);
     } else if (!option.required && !option.optional) {
       setBoolean(flags, option, name, value);
     } else if (value !== undefined) {
@@ -59,6 +59,35 @@ export function goArgv(argv: readonly string[], program: Command): string[] {
     }
   }
   return operands.length === 0 ? flags : [...flags, "--", ...operands];
+}
+
+/** Where a command line leads: its command, the first argument of that, and what follows it. */
+export interface Destination {
+  command: Command;
+  /** Undefined: there is none. */
+  first?: string;
+  rest: readonly string[];
+}
+
+/** Follows the names of commands in a command line, over flags known and unknown, to the first word that is neither. */
+export function destination(argv: readonly string[], command: Command): Destination {
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index]!;
+    if (word === "--") break;
+    if (word === "-" || !word.startsWith("-")) {
+      const rest = argv.slice(index + 1);
+      const subcommand = findCommand(command, word);
+      return subcommand ? destination(rest, subcommand) : { command, first: word, rest };
+    }
+    const { name, value } = split(word);
+    if (value === undefined && findOption(command, name)?.required) index++;
+  }
+  return { command, rest: [] };
+}
+
+/** Whether a word, as it stands in a command line of Go's, is a flag that this command has. */
+export function isFlagOf(command: Command, word: string): boolean {
+  return word.startsWith("-") && findOption(command, split(word).name) !== undefined;
 }
 
 function split(word: string): { name: string; value?: string } {

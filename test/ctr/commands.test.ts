@@ -1,14 +1,15 @@
-import { existsSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { commit } from "../../build/version.js";
 import { cgroupFile } from "../harness/cgroup-files.js";
 import { startDaemon } from "../harness/daemon.js";
-import { repository } from "../harness/paths.js";
+import { ctrProgram, repository } from "../harness/paths.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
-import { ctr, ctrError, runCtr, startCtr } from "./ctr.js";
+import { ctr, ctrEnvironment, ctrError, runCtr, startCtr } from "./ctr.js";
 
 test("version", async () => {
   await using daemon = await startDaemon();
@@ -77,7 +78,11 @@ test("kill takes names and numbers, and processes", async () => {
   const id = daemon.id("a");
   await ctr(daemon, "containers", "start", id, daemon.bundle("a", { args: ["sleep", "1000"] }));
   for (const [index, signal] of ["9", "KILL", "SIGKILL", "sigkill"].entries()) {
-    await ctr(daemon, "containers", "exec", "--id", id, "--pid", `e${index}`, "sleep", "1000");
+    const exec = await runCtr(daemon, ["containers", "exec", "--id", id, "--pid", `e${index}`, "sleep", "1000"]);
+    expect(exec).toMatchObject({
+      status: 0,
+      stderr: `[ctr] process e${index} has been started; nothing of it is shown without --attach\n`,
+    });
     await ctr(daemon, "containers", "kill", "--signal", signal, "--pid", `e${index}`, id);
     await eventually(async () => (await ctr(daemon, "containers")).endsWith("init\n"));
   }
@@ -139,9 +144,9 @@ test.skipIf(!isV1)(isV1 ? everyFlag : `${everyFlag} (skipped: no cgroup v1)`, as
     ["pids-limit", "0o21", "pids", "pids.max", "17"],
   ];
   // As many as the command has.
-  expect((await ctr(daemon, "containers", "update", "--help")).match(/^ +--[\w-]+ <(number|list)>/gm)).toHaveLength(
-    cases.length,
-  );
+  expect(
+    (await ctr(daemon, "containers", "update", "--help")).match(/^ +--[\w-]+ <(size|number|list)>/gm),
+  ).toHaveLength(cases.length);
   for (const [flag, value, controller, file, text = value] of cases) {
     const { status, stderr } = await runCtr(daemon, ["containers", "update", `--${flag}`, value, id]);
     if (status !== 0) {
@@ -205,7 +210,7 @@ test("watch shows one container's events", async () => {
   await running.printed(a);
   running.child.kill("SIGTERM");
   expect(String((await running.result).stdout)).toMatch(
-    new RegExp(`^&types.Event{Type:"exit", Id:"${a}", Status:0x89, Pid:"init", Timestamp:&timestamp.Timestamp{.*}}\n$`),
+    new RegExp(`^{"timestamp":"[^"]+Z","type":"exit","id":"${a}","pid":"init","status":137}\n$`),
   );
   expect(await ctrError(daemon, "containers", "watch", daemon.id("none"))).toBe("containerd: container not found");
 });
@@ -235,8 +240,8 @@ test("bad command lines", async () => {
     [["containers", "kill"], "container id cannot be empty"],
     [["containers", "start", "x"], "bundle path cannot be empty"],
     [["containers", "start"], "bundle path cannot be empty"],
-    [["containers", "exec", "ls"], "container id cannot be empty"],
-    [["containers", "exec", "--id", "x", "ls"], "process id cannot be empty"],
+    [["containers", "exec", "ls"], "container id cannot be empty: give it with --id ID"],
+    [["containers", "exec", "--id", "x", "ls"], "process id cannot be empty: give it with --pid NAME"],
     [["containers", "exec", "--id", "x", "--pid", "y"], "command cannot be empty"],
     [["containers", "exec", "--uid", "root", "--id", "x", "--pid", "y", "ls"], /root/],
     [["--conn-timeout", "5x", "version"], 'invalid duration "5x"'],
@@ -255,6 +260,111 @@ test("bad command lines", async () => {
     expect(status, args.join(" ")).toBe(1);
     if (typeof message === "string") expect(stderr).toBe(`[ctr] ${message}\n`);
     else expect(stderr.replace("[ctr] ", "")).toMatch(message);
+  }
+});
+
+test("what other programs' users type is answered with what to type here, whatever flags it has", async () => {
+  await using daemon = await startDaemon();
+  const cases: [string[], string][] = [
+    [["run", "--rm", "-it", "alpine", "sh"], "unknown command 'run': type: ctr containers start --attach ID BUNDLE"],
+    [["run", "-d", "--name", "web", "alpine"], "unknown command 'run': "],
+    [["images", "ls"], "unknown command 'images': this containerd has no images"],
+    [["ps", "-a"], "unknown command 'ps': type: ctr containers list"],
+    [["exec", "-it", "web", "sh"], "unknown command 'exec': type: ctr containers exec --id ID --pid NAME --attach"],
+    [["rm", "-f", "web"], "unknown command 'rm': a container is removed when it ends: ctr containers kill"],
+    [["logs", "--follow", "web"], "unknown command 'logs': output goes to whoever has started the container"],
+    [["-a", "unix:///x", "task", "ls"], "unknown command 'task': type: ctr containers"],
+    [["--wrong", "nope", "--flag"], "unknown command 'nope'"],
+    [
+      ["containers", "rm", "-f", "web"],
+      'unknown command "rm" for "ctr containers": a container is removed when it ends',
+    ],
+    [["containers", "info", "web"], 'unknown command "info" for "ctr containers": type: ctr containers state ID'],
+    [["containers", "logs"], 'container not found: "logs" is neither a command nor a container; output goes to'],
+    [["containers", "exec", "-it", "web", "sh"], "flag provided but not defined: -it: type --attach --tty"],
+    [["containers", "start", "--name", "x"], "flag provided but not defined: -name: the id is an argument"],
+  ];
+  for (const [args, message] of cases) {
+    const said = await ctrError(daemon, ...args);
+    expect(said, args.join(" ")).toContain(message);
+  }
+});
+
+test("the daemon's address comes from CONTAINERD_ADDRESS, and -a has the last word", async () => {
+  await using daemon = await startDaemon();
+  const run = (address: string, ...args: string[]) =>
+    spawnSync(process.execPath, [ctrProgram, ...args], {
+      encoding: "utf8",
+      env: { ...ctrEnvironment(daemon), CONTAINERD_ADDRESS: address },
+    });
+  expect(run(daemon.listen, "version").stdout).toContain("daemon version");
+  expect(run(daemon.listen.replace("unix://", ""), "version").stdout).toContain("daemon version");
+  expect(run("unix:///nowhere", "-a", daemon.listen, "version").stdout).toContain("daemon version");
+  expect(run("unix:///nowhere", "version").stderr).toContain("cannot reach containerd at unix:///nowhere");
+  // Empty is as good as not there.
+  expect(run("", "--help").stdout).toContain("unix:///run/containerd/containerd.sock");
+  expect(run("", "--conn-timeout", "1s", "--address", "", "completion", "csh").stderr).toContain("csh");
+});
+
+test("lists and events as JSON, one object a line, or as names only", async () => {
+  await using daemon = await startDaemon();
+  const bundle = daemon.bundle("x", { args: ["sleep", "1000"] });
+  const ids = [daemon.id("a"), daemon.id("b")];
+  for (const id of ids) await ctr(daemon, "containers", "start", "--label", "x=1", id, bundle);
+  const lines = (text: string) => text.trimEnd().split("\n");
+  for (const words of [["list", "--json"], ["ls", "--json"], ["--json"], ["--json", "list"]]) {
+    const containers = lines(await ctr(daemon, "containers", ...words)).map((line) => JSON.parse(line));
+    expect(containers, words.join(" ")).toMatchObject(
+      ids.map((id) => ({ id, bundlePath: bundle, status: "running", labels: ["x=1"], processes: [{ pid: "init" }] })),
+    );
+  }
+  for (const words of [["list", "-q"], ["--quiet"], ["list", "--quiet", ids[0]!], [ids[1]!, "-q"]]) {
+    const names = words.includes(ids[0]!) ? [ids[0]] : words.includes(ids[1]!) ? [ids[1]] : ids;
+    expect(lines(await ctr(daemon, "containers", ...words)), words.join(" ")).toEqual(names);
+  }
+  expect(await ctrError(daemon, "containers", "list", "--json", "-q")).toBe("--json and --quiet do not go together");
+  mkdirSync(join(bundle, "checkpoints/saved"), { recursive: true });
+  const saved = { name: "saved", exit: false, tcp: true, unixSockets: false, shell: false, emptyNS: [] };
+  writeFileSync(join(bundle, "checkpoints/saved/config.json"), JSON.stringify(saved));
+  expect(JSON.parse(await ctr(daemon, "checkpoints", "list", "--json", ids[0]!))).toMatchObject({
+    name: "saved",
+    tcp: true,
+    shell: false,
+  });
+  expect(await ctr(daemon, "checkpoints", "--quiet", ids[0]!)).toBe("saved\n");
+  const [json, quiet] = [startCtr(daemon, "events", "--json"), startCtr(daemon, "events", "--quiet")];
+  for (const id of ids) await ctr(daemon, "containers", "kill", "--signal", "KILL", id);
+  for (const running of [json, quiet]) {
+    await eventually(() => lines(running.output()).length === 4);
+    running.child.kill("SIGTERM");
+  }
+  expect(lines(String((await json.result).stdout)).map((line) => JSON.parse(line))).toEqual([
+    ...ids.map((id) => ({ timestamp: expect.any(String), type: "start-container", id, pid: "", status: 0 })),
+    ...[...new Set(lines(String((await quiet.result).stdout)).slice(2))].map((id) => ({
+      ...{ timestamp: expect.any(String), type: "exit", id, pid: "init", status: 137 },
+    })),
+  ]);
+});
+
+test("sizes with units", async () => {
+  await using daemon = await startDaemon();
+  const id = daemon.id("a");
+  await ctr(daemon, "containers", "start", id, daemon.bundle("a", { args: ["sleep", "1000"] }));
+  const limit = async () =>
+    JSON.parse(await ctr(daemon, "containers", "stats", id)).cgroup_stats.memory_stats.usage.limit;
+  for (const [text, bytes] of [
+    ["64m", 64 << 20],
+    ["96MiB", 96 << 20],
+    ["0.125g", 128 << 20],
+    ["131072k", 128 << 20],
+    ["134217728", 128 << 20],
+  ] as const) {
+    await ctr(daemon, "containers", "update", "--memory-limit", text, id);
+    expect(await limit(), text).toBe(bytes);
+  }
+  for (const text of ["64x", "m", "-64m", "64 m", "1e3m"]) {
+    const error = await ctrError(daemon, "containers", "update", `--memory-limit=${text}`, id);
+    expect(error).toBe(`invalid number "${text}" for --memory-limit`);
   }
 });
 

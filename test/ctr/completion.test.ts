@@ -46,13 +46,14 @@ beforeAll(async () => {
   chmodSync(join(directory, "bin/ctr"), 0o755);
   writeFileSync(join(directory, "ctr.bash"), await ctr(daemon, "completion", "bash"));
   writeFileSync(join(directory, "functions/_ctr"), await ctr(daemon, "completion", "zsh"));
+  writeFileSync(join(directory, "ctr.fish"), await ctr(daemon, "completion", "fish"));
 });
 afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
-test("for bash and zsh only", async () => {
-  expect(await ctrError(daemon, "completion", "fish")).toContain("'fish'");
+test("for bash, fish and zsh only", async () => {
+  expect(await ctrError(daemon, "completion", "csh")).toContain("'csh'");
   expect(await ctrError(daemon, "completion")).toContain("shell");
 });
 
@@ -96,7 +97,7 @@ describe("bash: what is offered", () => {
     expect(bashCandidates("ctr containers st", "ctr containers start --ch", "ctr events -")).toEqual([
       ["start", "state", "stats"],
       ["--checkpoint", "--checkpoint-dir"],
-      ["--timestamp", "--help"],
+      ["--timestamp", "--json", "--quiet", "--help"],
     ]);
   });
 
@@ -150,10 +151,64 @@ describe("bash: what is offered", () => {
       ["bundles/one", "bundles/with space"],
       ["bundles"],
       ["bundles/file"],
-      ["bash", "zsh"],
+      ["bash", "fish", "zsh"],
       [],
       [],
       [],
+    ]);
+  });
+});
+
+/** What fish offers at the end of each of these lines, without the descriptions. */
+function fishCandidates(...lines: string[]): string[][] {
+  const script = `cd ${directory}; set PATH ${directory}/bin $PATH; source ctr.fish\n${lines
+    .map((line) => `complete -C '${line}'; echo ----`)
+    .join("\n")}`;
+  const output = execFileSync("fish", ["--no-config", "-c", script], {
+    encoding: "utf8",
+    env: { ...ctrEnvironment(daemon), HOME: directory },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const answers = output.split("----\n").slice(0, -1);
+  expect(answers).toHaveLength(lines.length);
+  return answers.map((answer) => answer.split("\n").flatMap((line) => (line === "" ? [] : line.split("\t")[0]!)));
+}
+
+const fish = findProgram("fish");
+describe.skipIf(!fish)(fish ? "fish: what is offered" : "fish (skipped: no fish)", () => {
+  test("every command's subcommands and flags", () => {
+    const withCommands = levels.filter(({ commands }) => commands.length > 0);
+    const words = fishCandidates(...withCommands.map((level) => `${level.words.join(" ")} `));
+    for (const [index, level] of withCommands.entries())
+      expect(words[index], level.words.join(" ")).toEqual(expect.arrayContaining(level.commands));
+    const withFlags = levels.filter(({ flags }) => flags.length > 1);
+    expect(
+      fishCandidates(...withFlags.map((level) => `${level.words.join(" ")} --`)).map((flags) => flags.toSorted()),
+    ).toEqual(
+      // Those that are taken for granted are not offered.
+      withFlags.map(({ flags }) => flags.filter((flag) => flag !== "--help").toSorted()),
+    );
+  });
+
+  test("container ids, signals, folders, files; nothing behind the command of an exec", () => {
+    const at = `ctr --address ${daemon.listen}`;
+    const offered = fishCandidates(
+      `${at} containers kill `,
+      `ctr --address=${daemon.listen} containers exec --id ${web!.slice(0, -1)}`,
+      `ctr -a ${daemon.listen} checkpoints create `,
+      `${at} containers stats ${web} `,
+      `${at} containers kill ${web} `,
+      "ctr --address unix:///nowhere containers kill ",
+      "ctr containers kill --signal K",
+      "ctr containers start web bundles/",
+      "ctr --tls-ca bundles/f",
+      "ctr completion ",
+      "ctr containers exec --id web --pid x ls --",
+    ).map((words) => words.toSorted());
+    const both = [database, web];
+    expect(offered).toEqual([
+      ...[both, [web], both, both, [], []],
+      ...[["KILL"], ["bundles/one/", "bundles/with space/"], ["bundles/file"], ["bash", "fish", "zsh"], []],
     ]);
   });
 });

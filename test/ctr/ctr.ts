@@ -15,6 +15,8 @@ export interface CtrResult {
 export interface RunningCtr {
   readonly child: ChildProcess;
   readonly result: Promise<CtrResult>;
+  /** What stdout has shown so far. */
+  output(): string;
   /** Resolves when stdout has shown this text. */
   printed(text: string): Promise<void>;
 }
@@ -49,6 +51,7 @@ function startCtrIn(cwd: string, daemon: TestDaemon, args: string[]): RunningCtr
   return {
     child,
     result,
+    output: () => Buffer.concat(stdout!).toString(),
     async printed(text) {
       await eventually(() => Buffer.concat(stdout!).includes(text), { what: `"${text}" from ctr ${args.join(" ")}` });
     },
