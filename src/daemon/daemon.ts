@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { createServer } from "../api/server.js";
 import { serverVersion } from "../api/version.js";
+import { exitNow } from "../linux/exit-now.js";
 import { lockDirectory } from "../linux/flock.js";
 import { errorText } from "../linux/libc.js";
 import { raiseOpenFilesLimit } from "../linux/rlimit.js";
@@ -14,15 +15,22 @@ import { Listeners } from "./listen/listeners.js";
 import { notifyServiceManager } from "./listen/service-manager.js";
 import { tlsFiles } from "./listen/tls.js";
 import { createLog } from "./log.js";
+import type { LogOutput } from "./log-output.js";
 import { logState } from "./state-dump.js";
 import { commit, version } from "./version.js";
 
 /** In ms: how long running calls get to finish when the daemon stops. Docker kills it after 15 s. */
 const STOP_TIMEOUT = 10_000;
 
+/** In ms: how long the last lines of the log may take. */
+const FLUSH_TIMEOUT = 500;
+
 /** In ms: how long, and how often, the state directory's lock is waited for. */
 const LOCK_TIMEOUT = 3_000;
 const LOCK_INTERVAL = 20;
+
+/** In ms: how long a daemon that has failed stands still for its last lines. */
+const LAST_WORDS = 250;
 
 /** As Go prints them. */
 const signalNames = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
@@ -30,12 +38,13 @@ const signalNames = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
 /**
  * Runs the daemon until SIGTERM or SIGINT; containers go on without it.
  * @param ownShim path of this project's shim
+ * @param output where the log goes
  * @throws Error when it can't start: nothing is changed then
  */
-export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
+export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput): Promise<void> {
   const addresses = flags.listen.map(parseListenAddress);
   const tls = tlsFiles(flags);
-  const { log, flush } = createLog(flags.logFormat, flags.debug ? "debug" : flags.logLevel);
+  const log = createLog(flags.logFormat, flags.debug ? "debug" : flags.logLevel, output);
   raiseOpenFilesLimit();
   mkdirSync(flags.stateDir, { recursive: true, mode: 0o755 });
   // Two daemons on one state directory would each report every exit and remove the other's containers.
@@ -52,7 +61,7 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
   let endDiagnostics = () => {};
   try {
     for (const address of addresses) await listeners.listen(address);
-    endDiagnostics = await startDiagnostics(flags, supervisor);
+    endDiagnostics = await startDiagnostics(flags, supervisor, output);
   } catch (error) {
     listeners.close();
     supervisor.close();
@@ -84,17 +93,17 @@ export async function runDaemon(flags: Flags, ownShim: string): Promise<void> {
     });
     server.forceShutdown();
     supervisor.close();
-    flush();
-    process.exit(0);
+    await output.flush(FLUSH_TIMEOUT);
+    exitNow(0);
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
   process.on("SIGUSR1", () => logState(supervisor));
   process.on("uncaughtException", (error) => {
     log.fatal({ error: errorText(error), stack: error.stack }, "containerd: internal error");
-    flush();
-    supervisor.close();
-    process.exit(1);
+    // Nothing else happens any more: nobody knows what is wrong now.
+    output.flushStandingStill(LAST_WORDS);
+    exitNow(1);
   });
 
   await Promise.all([restore(supervisor), supervisor.prepareStarts()]);

@@ -2,6 +2,7 @@ import type { Supervisor } from "../supervisor/supervisor.js";
 import { debugEndpoint } from "./debug/debug-endpoint.js";
 import type { Flags } from "./flags.js";
 import { listenHttp } from "./http/http-listener.js";
+import type { LogOutput } from "./log-output.js";
 import { parseGraphiteAddress, sendToGraphite } from "./metrics/graphite.js";
 import { metricsEndpoint } from "./metrics/metrics-endpoint.js";
 import { logMetrics } from "./metrics/metrics-log.js";
@@ -14,7 +15,11 @@ const GRAPHITE_INTERVAL = 10_000;
  * @returns ends it all
  * @throws Error for an address that makes no sense or is not safe; nothing is started then
  */
-export async function startDiagnostics(flags: Flags, supervisor: Supervisor): Promise<() => void> {
+export async function startDiagnostics(
+  flags: Flags,
+  supervisor: Supervisor,
+  logOutput: LogOutput,
+): Promise<() => void> {
   const { metricsInterval, graphiteAddress, metricsAddress, pprofAddress } = flags;
   const { insecureDebug: insecure, group } = flags;
   const { log } = supervisor;
@@ -29,7 +34,7 @@ export async function startDiagnostics(flags: Flags, supervisor: Supervisor): Pr
       ends.push(sendToGraphite(supervisor, parseGraphiteAddress(graphiteAddress), interval));
     }
     if (metricsAddress !== "") {
-      const handle = await metricsEndpoint(supervisor, flags.containerMetrics);
+      const handle = await metricsEndpoint(supervisor, logOutput, flags.containerMetrics);
       ends.push(await listenHttp({ flag: "--metrics-address", address: metricsAddress, insecure, group, log }, handle));
     }
     if (pprofAddress !== "") {

@@ -1,16 +1,16 @@
-import { destination, type Logger, pino, stdTimeFunctions } from "pino";
+import { type Logger, pino, stdTimeFunctions } from "pino";
 import { printableJson } from "../terminal/printable.js";
+import type { LogOutput } from "./log-output.js";
 
 /** The levels by their names in the original; pino has no panic. */
 const levels: Record<string, string> = { panic: "fatal" };
 
 /**
- * The daemon's log, on stderr. Lines are written in the background: a reader of our stderr that stands still must not hold up the daemon.
+ * The daemon's log.
  * @param format "text": `time="…" level=info msg="…" key=value`, as the original's; "json": one object per line
  */
-export function createLog(format: "text" | "json", level: string): { log: Logger; flush: () => void } {
+export function createLog(format: "text" | "json", level: string, output: LogOutput): Logger {
   const inFormat = format === "json" ? printableJson : textLine;
-  const stderr = destination({ fd: 2, sync: false, minLength: 0 });
   const log = pino(
     {
       level: levels[level] ?? level,
@@ -18,18 +18,11 @@ export function createLog(format: "text" | "json", level: string): { log: Logger
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (line: string) => void stderr.write(`${inFormat(line.trimEnd())}\n`) },
+    { write: (line: string) => output.write(`${inFormat(line.trimEnd())}\n`) },
   );
-  return {
-    log,
-    flush() {
-      try {
-        stderr.flushSync();
-      } catch {
-        // Nobody reads it any more.
-      }
-    },
-  };
+  output.onRecovery = (dropped, reason) =>
+    log.error({ dropped, error: reason }, "containerd: log lines were lost, in all since the daemon's start");
+  return log;
 }
 
 /** pino's line in the original's form. */

@@ -1,15 +1,21 @@
 import "./reserve-sigusr1.js";
-import { writeSync } from "node:fs";
+import "./standard-error.js";
 import { fileURLToPath } from "node:url";
+import { exitNow } from "../linux/exit-now.js";
 import { errorText } from "../linux/libc.js";
 import { runDaemon } from "./daemon.js";
 import { FlagsExit, parseFlags } from "./flags.js";
+import { standardError } from "./standard-error.js";
+
+/** In ms: how long somebody has to read why the daemon does not start. */
+const FLUSH_TIMEOUT = 1_000;
 
 try {
   const flags = parseFlags(process.argv.slice(2));
-  await runDaemon(flags, fileURLToPath(new URL("containerd-shim", import.meta.url)));
+  await runDaemon(flags, fileURLToPath(new URL("containerd-shim", import.meta.url)), standardError);
 } catch (error) {
   if (error instanceof FlagsExit) process.exit(error.exitCode);
-  writeSync(2, `containerd: ${errorText(error)}\n`);
-  process.exit(1);
+  standardError.write(`containerd: ${errorText(error)}\n`);
+  await standardError.flush(FLUSH_TIMEOUT);
+  exitNow(1);
 }

@@ -31,6 +31,8 @@ export interface DaemonOptions {
   listen?: string;
   /** Added to the environment. */
   env?: Record<string, string>;
+  /** A descriptor that becomes its stderr; else that is in {@link TestDaemon.log}. */
+  stderr?: number;
   /** A command that gets the daemon's command line as its last arguments and must exec it. */
   wrapper?: string[];
   /** The Node to run the program with; else the one that its first lines name. */
@@ -149,7 +151,7 @@ export class TestDaemon implements AsyncDisposable {
       // A session of its own: Ctrl-C at the tests reaches them first, and they clean up.
       detached: true,
       env: { ...daemonEnvironment(), ...this.#options.env },
-      stdio: ["ignore", log, log],
+      stdio: ["ignore", log, this.#options.stderr ?? log],
     });
     closeSync(log);
     this.#child = child;

@@ -1,14 +1,19 @@
 import type { Supervisor } from "../../supervisor/supervisor.js";
 import { answer, type HttpHandler } from "../http/http-listener.js";
+import type { LogOutput } from "../log-output.js";
 
 /**
  * What Prometheus scrapes: `/metrics`.
  * @param perContainer what each container uses, too
  */
-export async function metricsEndpoint(supervisor: Supervisor, perContainer: boolean): Promise<HttpHandler> {
+export async function metricsEndpoint(
+  supervisor: Supervisor,
+  logOutput: LogOutput,
+  perContainer: boolean,
+): Promise<HttpHandler> {
   // Loaded here, so that a daemon without Prometheus starts without it.
   const { prometheusRegistry } = await import("./prometheus.js");
-  const registry = prometheusRegistry(supervisor);
+  const registry = prometheusRegistry(supervisor, logOutput);
   const sampleContainers = perContainer
     ? (await import("./container-metrics.js")).addContainerMetrics(registry, supervisor)
     : async () => {};

@@ -3,6 +3,7 @@ import type { EventType } from "../../supervisor/event.js";
 import type { OperationKind } from "../../supervisor/operations.js";
 import type { Supervisor } from "../../supervisor/supervisor.js";
 import type { Timer } from "../../supervisor/timer.js";
+import type { LogOutput } from "../log-output.js";
 import { version } from "../version.js";
 import { addEventLoopLag } from "./event-loop-lag.js";
 
@@ -20,7 +21,7 @@ const NEVER = 3_600_000;
 const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
 
 /** The metrics of the daemon in Prometheus' terms. What is there now is read at the scrape, durations as they come. */
-export function prometheusRegistry(supervisor: Supervisor): Registry {
+export function prometheusRegistry(supervisor: Supervisor, logOutput: LogOutput): Registry {
   const registry = new Registry();
   const registers = [registry];
   const { metrics, operations } = supervisor;
@@ -121,6 +122,15 @@ export function prometheusRegistry(supervisor: Supervisor): Registry {
     collect() {
       this.reset();
       for (const type of Object.keys(metrics.events) as EventType[]) this.inc({ type }, metrics.events[type]);
+    },
+  });
+  new Counter({
+    name: "containerd_log_lines_dropped_total",
+    help: "Lines of the log that could not be written since the daemon was started.",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(logOutput.dropped);
     },
   });
   new Gauge({
