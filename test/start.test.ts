@@ -135,7 +135,7 @@ test("the state directory has the original's files", async () => {
   for (const name of ["exit", "control"]) {
     const info = statSync(join(directory, "init", name));
     expect(info.isFIFO(), name).toBe(true);
-    expect(info.mode & 0o777, name).toBe(0o755);
+    expect(info.mode & 0o777, name).toBe(0o600);
   }
   const { systemPid } = container.response.container!.processes[0]!;
   expect(readFileSync(join(directory, "init/pid"), "utf8").trim()).toBe(String(systemPid));

@@ -81,7 +81,7 @@ test("every directory is one that a daemon of 0.2 can load", async () => {
         rootGID: "number",
       });
       for (const name of ["exit", "control"])
-        expect(statSync(join(directory, name)).mode, name).toBe(constants.S_IFIFO | 0o755);
+        expect(statSync(join(directory, name)).mode, name).toBe(constants.S_IFIFO | 0o600);
       const systemPid = readFileSync(join(directory, "pid"), "utf8");
       expect(systemPid).toMatch(/^\d+$/);
       const stat = readFileSync(`/proc/${systemPid}/stat`, "utf8")

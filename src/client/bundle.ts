@@ -44,7 +44,7 @@ export async function createBundle(options: BundleOptions): Promise<Bundle> {
   const spec = buildSpec(options);
   const path = await mkdtemp(join(options.bundleDir ?? tmpdir(), "ctr-bundle-"));
   try {
-    await writeFile(join(path, "config.json"), JSON.stringify(spec));
+    await writeFile(join(path, "config.json"), JSON.stringify(spec), { mode: 0o600 });
   } catch (error) {
     await rm(path, { recursive: true, force: true });
     throw error;

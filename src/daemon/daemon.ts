@@ -1,9 +1,6 @@
-import { mkdirSync } from "node:fs";
-import { setTimeout as delay } from "node:timers/promises";
 import { createServer } from "../api/server.js";
 import { serverVersion } from "../api/version.js";
 import { exitNow } from "../linux/exit-now.js";
-import { lockDirectory } from "../linux/flock.js";
 import { errorText } from "../linux/libc.js";
 import { raiseOpenFilesLimit } from "../linux/rlimit.js";
 import { restore } from "../supervisor/restore.js";
@@ -16,6 +13,7 @@ import { notifyServiceManager } from "./listen/service-manager.js";
 import { tlsFiles } from "./listen/tls.js";
 import { createLog } from "./log.js";
 import type { LogOutput } from "./log-output.js";
+import { closeStateDirectory, takeStateDirectory } from "./state-directory.js";
 import { logState } from "./state-dump.js";
 import { commit, version } from "./version.js";
 
@@ -25,9 +23,11 @@ const STOP_TIMEOUT = 10_000;
 /** In ms: how long the last lines of the log may take. */
 const FLUSH_TIMEOUT = 500;
 
-/** In ms: how long, and how often, the state directory's lock is waited for. */
-const LOCK_TIMEOUT = 3_000;
-const LOCK_INTERVAL = 20;
+/**
+ * Whatever this process was started with. Its own files are closed to others by their modes. This is for what runtimes make (directories in a
+ * root file system, to be mounted over) and for the processes of an exec, which inherit it: a container's init gets just this one.
+ */
+const UMASK = 0o022;
 
 /** In ms: how long a daemon that has failed stands still for its last lines. */
 const LAST_WORDS = 250;
@@ -46,8 +46,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   const tls = tlsFiles(flags);
   const log = createLog(flags.logFormat, flags.debug ? "debug" : flags.logLevel, output);
   raiseOpenFilesLimit();
-  mkdirSync(flags.stateDir, { recursive: true, mode: 0o755 });
-  // Two daemons on one state directory would each report every exit and remove the other's containers.
+  process.umask(UMASK);
   await takeStateDirectory(flags.stateDir);
   let restored = () => {};
   const ready = new Promise<void>((resolve) => {
@@ -62,6 +61,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   try {
     for (const address of addresses) await listeners.listen(address);
     endDiagnostics = await startDiagnostics(flags, supervisor, output);
+    closeStateDirectory(flags.stateDir, [...listeners.socketPaths, flags.metricsAddress.replace("unix://", "")]);
   } catch (error) {
     listeners.close();
     supervisor.close();
@@ -119,13 +119,4 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     },
     "containerd: supervisor running",
   );
-}
-
-/** Locks the state directory for this daemon. A predecessor that has just been killed or told to stop gets a moment to be gone. */
-async function takeStateDirectory(directory: string): Promise<void> {
-  const deadline = performance.now() + LOCK_TIMEOUT;
-  while (lockDirectory(directory) === undefined) {
-    if (performance.now() > deadline) throw new Error(`state directory ${directory} is in use by another daemon`);
-    await delay(LOCK_INTERVAL);
-  }
 }

@@ -2,12 +2,10 @@ import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { libc, systemError } from "./libc.js";
 
 const mkfifoCall = libc.func("int mkfifo(const char *path, unsigned int mode)");
-const chmodCall = libc.func("int chmod(const char *path, unsigned int mode)");
 
-/** Makes a FIFO with exactly this mode, whatever the umask. Throws a system error; EEXIST when the path is taken. */
-export function makeFifo(path: string, mode: number): void {
-  if (mkfifoCall(path, mode) !== 0) throw systemError("mkfifo", path);
-  if (chmodCall(path, mode) !== 0) throw systemError("chmod", path);
+/** Makes a FIFO that only this user may open. Throws a system error; EEXIST when the path is taken. */
+export function makeFifo(path: string): void {
+  if (mkfifoCall(path, 0o600) !== 0) throw systemError("mkfifo", path);
 }
 
 /**

@@ -31,7 +31,7 @@ const run = (script: string, options: { stdin?: string; signal?: AbortSignal; cw
 describe("epoll", () => {
   test("a FIFO's hang-up arrives, but not before there was a writer", async () => {
     const path = join(dir, "exit");
-    makeFifo(path, 0o755);
+    makeFifo(path);
     const fd = openFifo(path, "read");
     const seen: number[] = [];
     const hungUp = new Promise<void>((resolve) => {
@@ -120,7 +120,7 @@ test("errors read as Go's", () => {
     error = e;
   }
   expect(errorText(error)).toBe(`open ${dir}/missing: no such file or directory`);
-  expect(() => makeFifo(`${dir}/no/exit`, 0o755)).toThrow(`mkfifo ${dir}/no/exit: no such file or directory`);
+  expect(() => makeFifo(`${dir}/no/exit`)).toThrow(`mkfifo ${dir}/no/exit: no such file or directory`);
   expect(errorText(new Error("plain"))).toBe("plain");
 });
 

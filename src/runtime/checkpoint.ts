@@ -1,6 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { checkDirectory, makeTrustedDirectory } from "../linux/closed-directory.js";
 import { errorText, hasCode } from "../linux/libc.js";
+import { closeTree } from "./close-tree.js";
 import { checkIdentifier } from "./identifier.js";
 import type { OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
@@ -40,14 +42,14 @@ export async function createCheckpoint(
   signal: AbortSignal,
 ): Promise<void> {
   checkIdentifier("checkpoint name", checkpoint.name);
-  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  trusted(directory, () => makeTrustedDirectory(directory, 0o700));
   const path = join(directory, checkpoint.name);
   makeDirectory(path);
   try {
     writeAtomically(join(path, "config.json"), JSON.stringify({ ...checkpoint, created: new Date().toISOString() }));
     // CRIU makes its work directory, but not the parents; a restore makes one of its own beside it.
     const work = join(path, "criu.work");
-    mkdirSync(work);
+    mkdirSync(work, { mode: 0o700 });
     await runtime.checkpoint(
       containerId,
       ["--image-path", path, "--work-path", join(work, "checkpoint"), ...flags(checkpoint)],
@@ -58,6 +60,21 @@ export async function createCheckpoint(
   } catch (error) {
     rmSync(path, { recursive: true, force: true });
     throw error;
+  }
+}
+
+/**
+ * Runs a check of where checkpoints are. Others must not be able to have a container's memory written to a place of theirs, nor to have it restored
+ * from what they have made: what CRIU finds in its images it does as root.
+ * @throws OperationError
+ */
+function trusted(directory: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    throw new OperationError("failed-precondition", `checkpoint directory ${directory}: ${errorText(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -100,11 +117,13 @@ export function listCheckpoints(directory: string): Checkpoint[] {
 }
 
 /**
- * The directory of an existing checkpoint.
- * @throws OperationError: invalid-argument for a name that leaves the directory, not-found
+ * The directory of an existing checkpoint, closed to others.
+ * @throws OperationError: invalid-argument for a name that leaves the directory, not-found, failed-precondition when somebody else than root can
+ * have made it
  */
 export function findCheckpoint(directory: string, name: string): string {
   checkIdentifier("checkpoint name", name);
+  trusted(directory, () => checkDirectory(directory));
   const path = join(directory, name);
   try {
     readFileSync(join(path, "config.json"));
@@ -112,6 +131,7 @@ export function findCheckpoint(directory: string, name: string): string {
     if (!hasCode(error, "ENOENT") && !hasCode(error, "ENOTDIR")) throw error;
     throw new OperationError("not-found", errorText(error), { cause: error });
   }
+  trusted(directory, () => closeTree(path));
   return path;
 }
 

@@ -96,8 +96,8 @@ export class Process {
     makeDirectory(directory);
     try {
       writeAtomically(join(directory, "process.json"), stringifyJson(state));
-      makeFifo(join(directory, "exit"), 0o755);
-      makeFifo(join(directory, "control"), 0o755);
+      makeFifo(join(directory, "exit"));
+      makeFifo(join(directory, "control"));
       return new Process(directory, id, state);
     } catch (error) {
       rmSync(directory, { recursive: true, force: true });
@@ -139,7 +139,7 @@ export class Process {
   markAnnounced(): void {
     this.announced = true;
     try {
-      writeFileSync(join(this.directory, "started"), "");
+      writeFileSync(join(this.directory, "started"), "", { mode: 0o600 });
     } catch {
       // A full disk: that daemon asks then.
     }
@@ -280,13 +280,13 @@ function loadStartTime(directory: string, pid: number): string {
 }
 
 function makeFifoIfMissing(path: string): void {
-  if (!existsSync(path)) makeFifo(path, 0o755);
+  if (!existsSync(path)) makeFifo(path);
 }
 
-/** Throws OperationError (already-exists) in the original's words. */
+/** Makes a directory for nobody but us. Throws OperationError (already-exists) in the original's words. */
 export function makeDirectory(path: string): void {
   try {
-    mkdirSync(path, { mode: 0o755 });
+    mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     throw new OperationError(hasCode(error, "EEXIST") ? "already-exists" : "internal", errorText(error), {
       cause: error,

@@ -11,7 +11,7 @@ const unknownStatus = "255";
  * that cannot be written is lost.
  */
 export function reserveExitStatus(): void {
-  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o644);
+  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o600);
   if (fd < 0) return;
   sys.write(fd, unknownStatus, unknownStatus.length);
   sys.close(fd);
@@ -20,7 +20,7 @@ export function reserveExitStatus(): void {
 /** Publishes the status: a reader sees it as a whole or not at all. */
 export function writeExitStatus(status: number): void {
   const text = string.format("%d", status);
-  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT, 0o644);
+  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT, 0o600);
   let result = fd;
   if (fd >= 0) {
     result = sys.write(fd, text, text.length);

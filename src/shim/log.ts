@@ -8,7 +8,7 @@ let log = -1;
  * the shim had no error of its own: the Go daemon goes on to the runtime's log only when it can read this one.
  */
 export function openLog(): void {
-  log = sys.open("shim-log.json", sys.O_WRONLY + sys.O_CREAT + sys.O_APPEND, 0o644);
+  log = sys.open("shim-log.json", sys.O_WRONLY + sys.O_CREAT + sys.O_APPEND, 0o600);
 }
 
 /** The first error is the reason that the daemon gives for a failed start. */

@@ -60,6 +60,8 @@ export type ConsolePath = string | undefined;
 /** The arguments of the call that makes the process: create, exec or restore. */
 export function creationArgs(state: ProcessState, id: string, bundle: string, consolePath: ConsolePath): string[] {
   const directory = sys.getcwd();
+  // The runtime would make it for everybody to read.
+  sys.close(sys.open("log.json", sys.O_WRONLY + sys.O_CREAT, 0o600));
   const args = ["--log", `${directory}/log.json`, "--log-format", "json"];
   add(args, ...globalArgs);
   const checkpoint = state.checkpoint;

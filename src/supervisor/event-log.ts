@@ -46,7 +46,7 @@ export class EventLog {
     this.#last = events.at(-1)?.timestamp ?? 0n;
     this.#lines = events.length;
     if (damaged || events.length > 2 * this.#keep) this.#fd = this.#rewrite();
-    else this.#fd = openSync(path, "a", 0o644);
+    else this.#fd = openSync(path, "a", 0o600);
   }
 
   /**
@@ -115,7 +115,7 @@ export class EventLog {
     const kept = this.#events.slice(-this.#keep);
     writeAtomically(this.#path, kept.map(eventLine).join(""));
     this.#lines = kept.length;
-    return openSync(this.#path, "a", 0o644);
+    return openSync(this.#path, "a", 0o600);
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../linux/libc.js";
 import { killProcessGroup } from "../linux/pidfd.js";
+import { closeTree } from "../runtime/close-tree.js";
 import { Container } from "../runtime/container.js";
 import { OciRuntime } from "../runtime/oci-runtime.js";
 import { readPidFile } from "../runtime/pid-file.js";
@@ -43,6 +44,7 @@ export async function restore(supervisor: Supervisor): Promise<void> {
 }
 
 async function restoreContainer(supervisor: Supervisor, id: string): Promise<void> {
+  closeTree(join(supervisor.stateDir, id));
   const container = await loadContainer(supervisor, id);
   if (container === undefined) return;
   const underWay: string[] = [];

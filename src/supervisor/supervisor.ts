@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
@@ -67,7 +67,7 @@ export class Supervisor {
   readonly #shim: string;
   readonly #spawner: ShimSpawner;
 
-  /** Makes the state directory and opens the event log. Throws a system error. */
+  /** Opens the event log in the state directory, which is there. Throws a system error. */
   constructor(options: SupervisorOptions) {
     this.stateDir = options.stateDir;
     this.runtime = options.runtime;
@@ -79,7 +79,6 @@ export class Supervisor {
     this.#ownShim = options.ownShim;
     this.#shim = options.shim ?? options.ownShim;
     this.machine = { cpus: availableParallelism(), memory: memoryTotal() };
-    mkdirSync(this.stateDir, { recursive: true, mode: 0o755 });
     this.events = new EventLog(join(this.stateDir, "events.log"), options.retainCount);
     // Last: it keeps a daemon that can't start from ending.
     this.epoll = new Epoll();

@@ -94,7 +94,8 @@ describe("the directory", () => {
       listen: `unix://${path}`,
       wrapper: ["sh", "-c", 'umask 0; exec "$@"', "sh"],
     });
-    expect(mode(join(dir, "a/b"))).toBe("755");
+    expect(mode(join(dir, "a"))).toBe("711");
+    expect(mode(join(dir, "a/b"))).toBe("711");
   });
 
   test("writable by everybody: refused", () => {

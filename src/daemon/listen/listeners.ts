@@ -4,7 +4,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { type ConnectionInjector, type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { errorText } from "../../linux/libc.js";
-import { peerCredentials } from "../../linux/socket-options.js";
+import { peerCredentials, socketPath } from "../../linux/socket-options.js";
 import { openConnection } from "../authority/connection.js";
 import type { ListenAddress } from "./address.js";
 import { inheritedSockets } from "./inherited-sockets.js";
@@ -35,6 +35,8 @@ export class Listeners {
   readonly #options: ListenOptions;
   readonly #injector: ConnectionInjector;
   readonly #servers: Server[] = [];
+  /** Of the unix sockets, also of those that the service manager has made. */
+  readonly socketPaths: string[] = [];
   /** Connections that have not shown yet how they have to be served. */
   readonly #opening = new Set<Socket>();
   readonly #served = new Set<Socket>();
@@ -52,6 +54,7 @@ export class Listeners {
       case "unix": {
         const server = this.#unixServer();
         await listenUnix(server, address.path, this.#options.group);
+        this.socketPaths.push(address.path);
         break;
       }
       case "tcp": {
@@ -65,8 +68,10 @@ export class Listeners {
         break;
       }
       case "fd":
-        for (const { fd, family } of inheritedSockets(address.name))
+        for (const { fd, family } of inheritedSockets(address.name)) {
           await listening(family === "unix" ? this.#unixServer() : this.#tcpServer(address.text), address.text, { fd });
+          if (family === "unix") this.socketPaths.push(socketPath(fd));
+        }
         break;
     }
     this.#options.log.debug({ address: address.text }, "containerd: grpc api");

@@ -1,38 +1,43 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
+import { lchownSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
+import { makeTrustedDirectory } from "../../linux/closed-directory.js";
 import { groupId } from "../../linux/group.js";
-import { hasCode } from "../../linux/libc.js";
+import { errorText, hasCode } from "../../linux/libc.js";
 import { listening } from "./listening.js";
 
-/** Who connects is root on this machine: the owner and a group, nobody else. */
-const MODE = 0o660;
-const WRITABLE_BY_ALL = 0o002;
-const STICKY = 0o1000;
+/** Who connects is root on this machine: the owner and a group, nobody else. This leaves mode 0660 of what a socket is made with, 0777. */
+const UMASK = 0o117;
+const FOR_OTHERS = 0o007;
+/** Everybody may go through the directories of a socket: its own mode says who may connect. */
+const DIRECTORY_MODE = 0o711;
 
 /**
  * Binds the server to a path. A socket file that nobody listens on any more is replaced.
  * @param group name or id of the group that may connect; the daemon's own without it
- * @throws Error when somebody answers there already, when everybody could put another socket in its place, or for an unknown group
+ * @throws Error when somebody answers there already, when somebody else than root could put another socket in its place, or for an unknown group
  */
 export async function listenUnix(server: Server, path: string, group: string | undefined): Promise<void> {
   const gid = group === undefined ? undefined : parseGroup(group);
-  const directory = dirname(path);
-  mkdirSync(directory, { recursive: true, mode: 0o755 });
-  const { mode } = statSync(directory);
-  if (mode & WRITABLE_BY_ALL && !(mode & STICKY)) {
-    throw new Error(
-      `listen unix ${path}: everybody may write to ${directory} and put another socket in its place: chmod o-w or +t it`,
-    );
+  try {
+    makeTrustedDirectory(dirname(path), DIRECTORY_MODE, { mayBeShared: true });
+  } catch (error) {
+    throw new Error(`listen unix ${path}: ${errorText(error)}`);
   }
   await clearSocket(path);
-  // The mode of a socket file counts from its first moment. It is made before this call returns.
-  const umask = process.umask(0o177);
+  // The mode of a socket file counts from its first moment, and is not changed any more. The file is made before this call returns.
+  const umask = process.umask(UMASK);
   const bound = listening(server, `unix ${path}`, { path });
   process.umask(umask);
   await bound;
-  if (gid !== undefined) chownSync(path, -1, gid);
-  chmodSync(path, MODE);
+  // Where a directory has a default ACL, that counts in place of the umask.
+  if ((lstatSync(path).mode & FOR_OTHERS) !== 0) {
+    server.close();
+    throw new Error(
+      `listen unix ${path}: the ACL of its directory lets everybody connect: setfacl -k ${dirname(path)}`,
+    );
+  }
+  if (gid !== undefined) lchownSync(path, -1, gid);
 }
 
 function parseGroup(group: string): number {

@@ -1,0 +1,52 @@
+import { chmodSync, chownSync, lstatSync, realpathSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { isTrustedOwner, makeTrustedDirectory } from "../linux/closed-directory.js";
+import { lockDirectory } from "../linux/flock.js";
+import { errorText } from "../linux/libc.js";
+
+/** In ms: how long, and how often, the state directory's lock is waited for. */
+const LOCK_TIMEOUT = 3_000;
+const LOCK_INTERVAL = 20;
+
+/**
+ * Makes the state directory if need be, and locks it for this daemon: two on one would each report every exit and remove the other's containers. A
+ * predecessor that has just been killed or told to stop gets a moment to be gone.
+ * @throws Error when another daemon has it, or when somebody else than root could have put anything into it: what is in it is run as root
+ */
+export async function takeStateDirectory(directory: string): Promise<void> {
+  try {
+    makeTrustedDirectory(directory, 0o700);
+  } catch (error) {
+    throw new Error(`state directory ${directory}: ${errorText(error)}`);
+  }
+  const events = lstatSync(join(directory, "events.log"), { throwIfNoEntry: false });
+  if (events !== undefined && !(events.isFile() && isTrustedOwner(events.uid))) {
+    throw new Error(`state directory ${directory}: events.log is no file of root's: remove it`);
+  }
+  const deadline = performance.now() + LOCK_TIMEOUT;
+  while (lockDirectory(directory) === undefined) {
+    if (performance.now() > deadline) throw new Error(`state directory ${directory} is in use by another daemon`);
+    await delay(LOCK_INTERVAL);
+  }
+}
+
+/**
+ * Closes the state directory to everybody else. When sockets are in it, as with the default flags, their group can still go through.
+ * @param sockets where clients of the group connect to; what is no socket below the directory does not count
+ */
+export function closeStateDirectory(directory: string, sockets: readonly string[]): void {
+  const groups = sockets.filter((path) => isSocketBelow(directory, path)).map((path) => statSync(path).gid);
+  const own = process.getegid!();
+  if (groups.length > 0) chownSync(directory, -1, groups.find((gid) => gid !== own) ?? own);
+  chmodSync(directory, groups.length > 0 ? 0o710 : 0o700);
+  chmodSync(join(directory, "events.log"), 0o600);
+}
+
+function isSocketBelow(directory: string, path: string): boolean {
+  try {
+    return statSync(path).isSocket() && realpathSync(path).startsWith(`${realpathSync(directory)}/`);
+  } catch {
+    return false;
+  }
+}
