@@ -17,18 +17,24 @@ import { type ContainerSnapshot, snapshot, state } from "../supervisor/state.js"
 import { stats } from "../supervisor/stats.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
 import { update } from "../supervisor/update.js";
+import { callerProcess } from "./peer.js";
 import { timestampMessage } from "./timestamp.js";
 
 export async function createContainer(
   supervisor: Supervisor,
   request: CreateContainerRequest,
   signal: AbortSignal,
+  peer: string,
 ): Promise<CreateContainerResponse> {
   const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime, runtimeArgs } = request;
   const stdio = { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
   const container = await start(
     supervisor,
-    { id, bundle, checkpoint, checkpointDir, stdio, labels, noPivotRoot, runtime, runtimeArgs },
+    {
+      ...{ id, bundle, checkpoint, checkpointDir, stdio, labels, noPivotRoot, runtime, runtimeArgs },
+      owner: request.owned ? callerProcess(peer) : undefined,
+      lifetime: request.lifetime === 0n ? undefined : Number(request.lifetime),
+    },
     signal,
   );
   return { container: containerMessage(snapshot(container, [])) };

@@ -10,10 +10,10 @@ export interface ApiContext {
   ready: Promise<void>;
 }
 
-/** A unary call: what it returns is the response, what it throws the status. `signal` is aborted when the caller cancels or its deadline is over. */
+/** A unary call: what it returns is the response, what it throws the status. `signal` is aborted when the caller cancels or its deadline is over; `peer` is who calls (peer.ts). */
 export function unary<Request, Response>(
   context: ApiContext,
-  handle: (supervisor: Supervisor, request: Request, signal: AbortSignal) => Response | Promise<Response>,
+  handle: (supervisor: Supervisor, request: Request, signal: AbortSignal, peer: string) => Response | Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call: ServerUnaryCall<Request, Response>, respond: sendUnaryData<Response>) => {
     const ended = new AbortController();
@@ -25,7 +25,7 @@ export function unary<Request, Response>(
     const run = async () => {
       await context.ready;
       ended.signal.throwIfAborted();
-      return await handle(context.supervisor, call.request, ended.signal);
+      return await handle(context.supervisor, call.request, ended.signal, call.getPeer());
     };
     run().then(
       (response) => {

@@ -10,6 +10,7 @@ import { stringifyJson } from "./json.js";
 import { concealEnvironment } from "./log-text.js";
 import { type ExecFifo, OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
+import { type Owner, parseOwner } from "./owner.js";
 import { readPidFile } from "./pid-file.js";
 import { INIT, makeDirectory, Process, type Stdio } from "./process.js";
 import { hasBegun, launchShim, type ShimProgram } from "./shim.js";
@@ -28,6 +29,9 @@ interface ContainerState {
   runtimeArgs: readonly string[] | null;
   shim: string;
   noPivotRoot: boolean;
+  /** Additions of this project's daemon; another ignores them. */
+  owner?: Owner | undefined;
+  endsAt?: number | undefined;
 }
 
 /** In ms: how long a runtime may take to remove a container. */
@@ -51,6 +55,8 @@ export interface ContainerOptions {
   runtimeArgs: readonly string[];
   shim: ShimProgram;
   noPivotRoot: boolean;
+  owner?: Owner | undefined;
+  endsAt?: number | undefined;
 }
 
 /** One container: its directory below the state directory, its runtime and its processes. Changes itself only; who may do what when is the supervisor's. */
@@ -62,6 +68,10 @@ export class Container {
   readonly runtime: OciRuntime;
   readonly shim: ShimProgram;
   readonly noPivotRoot: boolean;
+  /** The program that it ends with; undefined: it belongs to nobody. */
+  readonly owner: Owner | undefined;
+  /** In ms since the machine has booted: when it is ended if it still runs. */
+  readonly endsAt: number | undefined;
   readonly processes = new Map<string, Process>();
   /** The order of operations on this container. */
   readonly turns = new Turns();
@@ -83,6 +93,8 @@ export class Container {
     this.runtime = new OciRuntime(epoll, options.runtime, options.runtimeArgs);
     this.shim = options.shim;
     this.noPivotRoot = options.noPivotRoot;
+    this.owner = options.owner;
+    this.endsAt = options.endsAt;
     this.#stdio = options.stdio;
     // Every operation on the container listens to it; many at once are no leak.
     setMaxListeners(0, this.#exited.signal);
@@ -104,6 +116,8 @@ export class Container {
         runtimeArgs: options.runtimeArgs,
         shim: options.shim.name,
         noPivotRoot: options.noPivotRoot,
+        owner: options.owner,
+        endsAt: options.endsAt,
       });
     } catch (error) {
       container.removeDirectory();
@@ -137,6 +151,8 @@ export class Container {
       runtimeArgs: state.runtimeArgs ?? [],
       shim: shim(state.shim ?? ""),
       noPivotRoot: state.noPivotRoot ?? false,
+      owner: parseOwner(state.owner),
+      endsAt: typeof state.endsAt === "number" ? state.endsAt : undefined,
     });
   }
 

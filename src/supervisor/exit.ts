@@ -82,7 +82,7 @@ async function outliveShim(supervisor: Supervisor, container: Container, process
 }
 
 /** A frozen process takes no signal, not even SIGKILL. */
-async function thaw(container: Container): Promise<void> {
+export async function thaw(container: Container): Promise<void> {
   if (!container.cgroup?.frozen()) return;
   try {
     await container.runtime.resume(container.id, { signal: AbortSignal.timeout(RESUME_TIMEOUT) });

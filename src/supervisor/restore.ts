@@ -11,6 +11,7 @@ import { INIT, Process } from "../runtime/process.js";
 import { findShims, type ShimProcess } from "../runtime/shim-process.js";
 import { withDeadline } from "./deadline.js";
 import { followExit } from "./exit.js";
+import { watchLifetime } from "./lifetime.js";
 import { watchOom } from "./oom.js";
 import type { Supervisor } from "./supervisor.js";
 
@@ -72,6 +73,7 @@ async function restoreContainer(supervisor: Supervisor, id: string): Promise<voi
     follow(supervisor, container, process, process === init ? () => oom.flush(init) : undefined);
   }
   oom.announce();
+  watchLifetime(supervisor, container);
   void init.done.finally(oom.end);
   for (const name of underWay) {
     void supervisor.operations.run({ kind: "restore", id, pid: name }, (operation) => {

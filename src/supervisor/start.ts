@@ -3,9 +3,11 @@ import { Container, patienceAfter } from "../runtime/container.js";
 import { checkIdentifier } from "../runtime/identifier.js";
 import { concealEnvironment, logText } from "../runtime/log-text.js";
 import { OperationError } from "../runtime/operation-error.js";
+import type { Owner } from "../runtime/owner.js";
 import type { Stdio } from "../runtime/process.js";
 import { withDeadline } from "./deadline.js";
 import { followExit } from "./exit.js";
+import { bootTime, watchLifetime } from "./lifetime.js";
 import { watchOom } from "./oom.js";
 import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
@@ -20,6 +22,10 @@ export interface StartRequest {
   stdio: Stdio;
   labels: string[];
   noPivotRoot: boolean;
+  /** The program that the container ends with. */
+  owner?: Owner | undefined;
+  /** In ms from now: when it is ended, if it still runs. */
+  lifetime?: number | undefined;
   /** "" is the daemon's, with its arguments. */
   runtime: string;
   runtimeArgs: string[];
@@ -58,6 +64,8 @@ async function runStart(
     runtimeArgs: request.runtime === "" ? supervisor.runtimeArgs : request.runtimeArgs,
     shim: supervisor.shimProgram(),
     noPivotRoot: request.noPivotRoot,
+    owner: request.owner,
+    endsAt: request.lifetime === undefined ? undefined : bootTime() + request.lifetime,
   });
   supervisor.metrics.containerCreate.since(began);
   operation.doing = "waiting for a start worker";
@@ -117,6 +125,7 @@ async function startContainer(
   supervisor.emit({ type: "start-container", id: container.id });
   process.markAnnounced();
   oom.announce();
+  watchLifetime(supervisor, container);
   process.done = followExit(
     supervisor,
     container,

@@ -3,8 +3,10 @@ import type { Duplex } from "node:stream";
 import { createServer as createTlsServer } from "node:tls";
 import { type ConnectionInjector, type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { namePeer } from "../../api/peer.js";
 import { errorText } from "../../linux/libc.js";
 import { peerCredentials, socketPath } from "../../linux/socket-options.js";
+import { type Owner, ownerOf } from "../../runtime/owner.js";
 import { openConnection } from "../authority/connection.js";
 import type { ListenAddress } from "./address.js";
 import { inheritedSockets } from "./inherited-sockets.js";
@@ -87,10 +89,11 @@ export class Listeners {
   #unixServer(): Server {
     return this.#follow(
       createServer((socket) => {
-        this.#logPeer(socket);
+        const peer = this.#peerOf(socket);
         keepWhileOpen(this.#opening, socket);
         openConnection(socket, (connection) => {
           this.#opening.delete(socket);
+          if (peer !== undefined) namePeer(connection, peer);
           this.#serve(socket, connection);
         });
       }),
@@ -141,12 +144,14 @@ export class Listeners {
     return server;
   }
 
-  #logPeer(socket: Socket): void {
-    const { log } = this.#options;
-    if (!log.isLevelEnabled("debug")) return;
+  /** The process that has connected a unix socket, looked up now: later another may have its pid. */
+  #peerOf(socket: Socket): Owner | undefined {
     // Node tells nobody a socket's descriptor; this has been its place since there are handles.
     const fd = (socket as Socket & { _handle?: { fd?: number } })._handle?.fd;
-    if (fd !== undefined && fd >= 0) log.debug(peerCredentials(fd), "containerd: connection");
+    if (fd === undefined || fd < 0) return undefined;
+    const credentials = peerCredentials(fd);
+    this.#options.log.debug(credentials, "containerd: connection");
+    return ownerOf(credentials.pid);
   }
 }
 
