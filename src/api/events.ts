@@ -3,9 +3,13 @@ import type { Event as EventMessage, EventsRequest } from "../proto/containerd.j
 import { OperationError } from "../runtime/operation-error.js";
 import type { Event } from "../supervisor/event.js";
 import { Subscription } from "../supervisor/subscribers.js";
+import { formatTimestamp } from "../supervisor/timestamp.js";
 import { serviceError } from "./status.js";
 import { timestampMessage, timestampValue } from "./timestamp.js";
 import type { ApiContext } from "./unary.js";
+
+/** Says how new the newest event is that was there before the subscription. The original has no such header. */
+const lastEventHeader = "containerd-last-event";
 
 /** Streams events: stored ones later than the timestamp first, then live ones until the caller leaves. */
 export async function events(
@@ -36,6 +40,9 @@ export async function events(
       Object.assign(new Error(details), { code: status.RESOURCE_EXHAUSTED, details, metadata: new Metadata() }),
     );
   };
+  // Whoever has seen no event yet resumes from here, whatever its own clock says.
+  const headers = new Metadata();
+  headers.set(lastEventHeader, formatTimestamp(supervisor.events.last));
   const replay = since === undefined ? [] : supervisor.events.since(since);
   supervisor.log.debug({ id, storedOnly, replay: replay.length }, "containerd: events subscribed");
   const subscription = new Subscription(
@@ -52,7 +59,7 @@ export async function events(
     subscription.resume(true);
     endIfDone();
   });
-  call.sendMetadata(new Metadata());
+  call.sendMetadata(headers);
   subscription.resume();
   endIfDone();
   if (storedOnly) return;

@@ -8,9 +8,13 @@ import {
   UpdateProcessRequest,
 } from "../proto/containerd.js";
 import { HealthCheckResponse_ServingStatus } from "../proto/health.js";
-import type { CallOptions } from "./call-options.js";
+import { type CallOptions, callChecks } from "./call-options.js";
 import type { Connection, UnaryMethod } from "./connection.js";
+import { deadlineAfter } from "./duration.js";
+import { withJson } from "./json.js";
 import { MessageStream } from "./message-stream.js";
+import { checkOptions } from "./option-checks.js";
+import { compareTimestamps, type Timestamp } from "./timestamp.js";
 
 /** A request of which only the fields that matter are given; the others have protobuf's zero. */
 export type Fields<T> = T extends bigint
@@ -20,6 +24,11 @@ export type Fields<T> = T extends bigint
     : T extends object
       ? { [Key in keyof T]?: Fields<T[Key]> }
       : T;
+
+const epoch: Timestamp = { seconds: 0n, nanos: 0 };
+
+/** The last one that RFC 3339 has; no event is later. */
+const endOfTime: Timestamp = { seconds: 253_402_300_799n, nanos: 0 };
 
 /**
  * The daemon's RPCs one by one, named and shaped as on the wire. {@link Client} is what most programs want; this is for
@@ -95,13 +104,12 @@ export class Api {
    */
   async events(
     request: Fields<wire.EventsRequest> = {},
-    { signal, timeout }: CallOptions = {},
+    options: CallOptions = {},
   ): Promise<MessageStream<wire.Event>> {
+    checkOptions(options, callChecks);
+    const { signal, timeout } = options;
     await this.#connection.ready(signal, timeout);
-    const call = this.#connection.service.events(
-      EventsRequest.fromPartial(request),
-      timeout === undefined ? {} : { deadline: Date.now() + timeout },
-    );
+    const call = this.#connection.service.events(EventsRequest.fromPartial(request), deadlineAfter(timeout));
     this.#connection.track(call);
     return new MessageStream({
       call,
@@ -110,19 +118,35 @@ export class Api {
     });
   }
 
+  /**
+   * When the daemon's newest event happened, by its own clock: all that will happen is later. The epoch when nothing has
+   * happened yet.
+   */
+  async lastEventTime(options?: CallOptions): Promise<Timestamp> {
+    const none = await this.events({ timestamp: endOfTime, storedOnly: true }, options);
+    for await (const _ of none);
+    if (none.lastEvent) return none.lastEvent;
+    // The original does not say it: then all that it has stored is read.
+    let last = epoch;
+    for await (const { timestamp } of await this.events({ timestamp: epoch, storedOnly: true }, options))
+      if (timestamp && compareTimestamps(timestamp, last) > 0) last = timestamp;
+    return last;
+  }
+
   stats(request: { id: string }, options?: CallOptions): Promise<wire.StatsResponse> {
     return this.#call("stats", request, options, request.id);
   }
 
   /** The standard health check: true when the daemon answers that it serves. */
   async health(options?: CallOptions): Promise<boolean> {
+    checkOptions(options ?? {}, callChecks);
     const { health } = this.#connection;
     const method = health.check.bind(health) as UnaryMethod<{ service: string }, { status: number }>;
     const { status } = await this.#connection.unary(method, { service: "" }, options);
     return status === HealthCheckResponse_ServingStatus.SERVING;
   }
 
-  #call<Name extends UnaryName>(
+  async #call<Name extends UnaryName>(
     name: Name,
     request: RequestOf<Name>,
     options: CallOptions | undefined,
@@ -130,7 +154,8 @@ export class Api {
   ): Promise<ResponseOf<Name>> {
     const { service } = this.#connection;
     const method = service[name].bind(service) as unknown as UnaryMethod<RequestOf<Name>, ResponseOf<Name>>;
-    return this.#connection.unary(method, request, options, containerId || undefined);
+    checkOptions(options ?? {}, callChecks);
+    return withJson(await this.#connection.unary(method, request, options, containerId || undefined));
   }
 }
 

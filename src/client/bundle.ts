@@ -1,12 +1,18 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { buildSpec, type Spec, type SpecOptions } from "./spec.js";
+import { join, resolve } from "node:path";
+import { type Checks, checkOptions, pathText } from "./option-checks.js";
+import { removeFolder } from "./remove-folder.js";
+import { type Spec, type SpecOptions, specChecks, specOf } from "./spec.js";
 
 export interface BundleOptions extends SpecOptions {
   /** Where the bundle's folder is made; the daemon must see it at the same path. Default: the system's temporary folder. */
   bundleDir?: string | undefined;
 }
+
+export const bundleChecks: Checks<BundleOptions> = { ...specChecks, bundleDir: pathText };
+
+const configFile = "config.json";
 
 /** A folder with config.json, made by {@link createBundle}. The root file system stays where it is. */
 export class Bundle implements AsyncDisposable {
@@ -21,7 +27,8 @@ export class Bundle implements AsyncDisposable {
 
   /** Removes the folder. A container must have ended before. */
   async remove(): Promise<void> {
-    await rm(this.path, { recursive: true, force: true });
+    // There may be more in it: checkpoints.
+    if (!removeFolder(this.path, [configFile])) await rm(this.path, { recursive: true, force: true });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -40,14 +47,22 @@ export class Bundle implements AsyncDisposable {
  * await container.wait();
  */
 export async function createBundle(options: BundleOptions): Promise<Bundle> {
+  checkOptions(options, bundleChecks);
+  return makeBundle(options);
+}
+
+/** {@link createBundle} for options that have been checked. */
+export async function makeBundle(options: BundleOptions): Promise<Bundle> {
   // First: what is wrong with the options leaves no folder.
-  const spec = buildSpec(options);
-  const path = await mkdtemp(join(options.bundleDir ?? tmpdir(), "ctr-bundle-"));
+  const spec = specOf(options);
+  const path = await mkdtemp(join(resolve(options.bundleDir ?? tmpdir()), "ctr-bundle-"));
+  const bundle = new Bundle(path, spec);
   try {
-    await writeFile(join(path, "config.json"), JSON.stringify(spec), { mode: 0o600 });
+    await writeFile(join(path, configFile), JSON.stringify(spec), { mode: 0o600 });
   } catch (error) {
-    await rm(path, { recursive: true, force: true });
+    // That it cannot be removed as well is not what went wrong first.
+    await bundle.remove().catch(() => {});
     throw error;
   }
-  return new Bundle(path, spec);
+  return bundle;
 }

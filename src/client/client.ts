@@ -1,11 +1,13 @@
 import { parseAddress } from "./address.js";
 import { Api } from "./api.js";
 import type { CallOptions } from "./call-options.js";
-import { Connection, type ConnectionOptions, closedError } from "./connection.js";
+import { Connection, type ConnectionOptions, closedError, connectionChecks } from "./connection.js";
 import { Containers } from "./containers.js";
-import { Events, type EventsOptions } from "./events.js";
+import { duration } from "./duration.js";
+import { Events, type EventsOptions, eventsChecks } from "./events.js";
 import { ExitWatch } from "./exit-watch.js";
-import { type RunOptions, type RunResult, runContainer } from "./run.js";
+import { anyText, type Checks, checkOptions } from "./option-checks.js";
+import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } from "./run.js";
 
 export interface ClientOptions extends ConnectionOptions {
   /**
@@ -14,6 +16,8 @@ export interface ClientOptions extends ConnectionOptions {
    */
   patience?: number | undefined;
 }
+
+export const clientChecks: Checks<ClientOptions> = { ...connectionChecks, patience: duration };
 
 /** A daemon, reached over one connection that is made when it is first needed. Make one with {@link connect}. */
 export class Client implements AsyncDisposable {
@@ -27,6 +31,8 @@ export class Client implements AsyncDisposable {
   readonly #patience: number | undefined;
 
   constructor(address: string, options: ClientOptions = {}) {
+    anyText(address, "address");
+    checkOptions(options, clientChecks);
     this.#connection = new Connection(parseAddress(address), options);
     this.#patience = options.patience;
     this.address = this.#connection.address.text;
@@ -57,9 +63,10 @@ export class Client implements AsyncDisposable {
    *   limits: { memory: 64 << 20, cpu: 0.5, pids: 20 },
    * });
    */
-  run(options: RunOptions & { encoding: "buffer" }): Promise<RunResult<Buffer>>;
-  run(options: RunOptions & { encoding?: "utf8" | undefined }): Promise<RunResult>;
-  run(options: RunOptions): Promise<RunResult | RunResult<Buffer>> {
+  run(options: RunOptions): Promise<RunResult>;
+  run(options: RunBufferOptions): Promise<RunResult<Buffer>>;
+  run(options: RunOptions | RunBufferOptions): Promise<RunResult | RunResult<Buffer>>;
+  run(options: RunOptions | RunBufferOptions): Promise<RunResult | RunResult<Buffer>> {
     return runContainer(this.containers, options);
   }
 
@@ -73,6 +80,7 @@ export class Client implements AsyncDisposable {
    * }
    */
   events(options: EventsOptions = {}): Events {
+    checkOptions(options, eventsChecks);
     return new Events(this.api, { ...options, patience: options.patience ?? this.#patience });
   }
 

@@ -12,13 +12,22 @@ import { HealthClient } from "../proto/health.js";
 import type { Address } from "./address.js";
 import type { CallOptions } from "./call-options.js";
 import { ContainerdError, fromServiceError } from "./containerd-error.js";
+import { deadlineAfter, longestTimer, positiveDuration } from "./duration.js";
+import { type Checks, object, that } from "./option-checks.js";
 import { type TlsOptions, whyUnreachable } from "./unreachable.js";
 
 export interface ConnectionOptions {
   /** Milliseconds a daemon that accepts connections may take to answer the handshake. Default: 1000. */
-  connectTimeout?: number;
-  tls?: TlsOptions;
+  connectTimeout?: number | undefined;
+  tls?: TlsOptions | undefined;
 }
+
+const pem = that("a PEM text or a Buffer of one", (value) => typeof value === "string" || value instanceof Uint8Array);
+
+export const connectionChecks: Checks<ConnectionOptions> = {
+  connectTimeout: positiveDuration,
+  tls: object<TlsOptions>({ ca: pem, cert: pem, key: pem }),
+};
 
 /** One method of the generated client. */
 export type UnaryMethod<Request, Response> = (
@@ -40,7 +49,8 @@ export class Connection {
 
   constructor(address: Address, { connectTimeout = 1000, tls }: ConnectionOptions = {}) {
     this.address = address;
-    this.#connectTimeout = connectTimeout;
+    // A daemon that does not even answer a handshake for so long does not count as one.
+    this.#connectTimeout = Math.min(connectTimeout, longestTimer);
     this.#tls = address.kind === "tcp" ? tls : undefined;
     const target = address.kind === "unix" ? `unix:${address.path}` : `dns:${address.text.slice("tcp://".length)}`;
     const options: ClientOptions = {
@@ -66,10 +76,10 @@ export class Connection {
     { signal, timeout }: CallOptions = {},
     containerId?: string,
   ): Promise<Response> {
-    const deadline = timeout === undefined ? undefined : Date.now() + timeout;
+    const deadline = deadlineAfter(timeout);
     await this.ready(signal, timeout);
     return new Promise<Response>((resolve, reject) => {
-      const call = method(request, new Metadata(), deadline === undefined ? {} : { deadline }, (error, response) => {
+      const call = method(request, new Metadata(), deadline, (error, response) => {
         signal?.removeEventListener("abort", cancel);
         this.#calls.delete(call);
         if (!error) resolve(response);
@@ -131,6 +141,14 @@ export class Connection {
       return new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`, {
         containerId,
       });
+    // What is there answers, but has no such service; that of containerd 1.x has the same default address.
+    if (ours.code === "UNIMPLEMENTED" && /unknown service|does not implement/.test(ours.message))
+      return new ContainerdError(
+        "UNIMPLEMENTED",
+        `what listens at ${this.address.text} is no containerd 0.2, but perhaps the containerd 1.x of Docker or Kubernetes ` +
+          `(${ours.message}); give the address of this one: connect(address), or CONTAINERD_ADDRESS`,
+        { containerId },
+      );
     if (ours.code !== "UNAVAILABLE") return ours;
     const reason = await whyUnreachable(this.address, this.#connectTimeout, this.#tls);
     return reason === undefined ? ours : this.unreachable(reason, containerId);
@@ -161,7 +179,7 @@ interface Cancellable {
 
 /** What calls of a closed client fail with. */
 export function closedError(): ContainerdError {
-  return new ContainerdError("FAILED_PRECONDITION", "the client is closed");
+  return new ContainerdError("FAILED_PRECONDITION", "the client is closed", { kind: "closed" });
 }
 
 function timeoutError(timeout: number | undefined, containerId?: string): ContainerdError {

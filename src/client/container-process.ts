@@ -1,12 +1,17 @@
 import type { Readable, Writable } from "node:stream";
-import { abortable } from "./abortable.js";
+import { abortable, withTimeout } from "./abortable.js";
 import type { Api } from "./api.js";
-import type { CallOptions } from "./call-options.js";
+import { type CallOptions, callChecks } from "./call-options.js";
 import { ContainerdError } from "./containerd-error.js";
+import { duration } from "./duration.js";
 import type { ExitStatus, ExitWatch } from "./exit-watch.js";
+import { checkOptions, whole } from "./option-checks.js";
 import { type SignalName, signalNumber } from "./signals.js";
 import type { Stdio } from "./stdio.js";
 import type { Timestamp } from "./timestamp.js";
+
+/** What the kernel keeps of a terminal's size. */
+const size = whole("a number of characters, 0 – 65535", 0, 0xffff);
 
 /** What a process handle works with. */
 export interface ProcessParts {
@@ -17,8 +22,8 @@ export interface ProcessParts {
   systemPid: number;
   /** With pipes: the FIFOs, and the exit that has been waited for since before the start. */
   attached?: { stdio: Stdio; exited: Promise<ExitStatus> };
-  /** When it was known to run. */
-  since?: Timestamp;
+  /** By the daemon's clock: its exit is later. */
+  since?: Timestamp | undefined;
 }
 
 /** A process in a container: `init`, or one that was executed in it. */
@@ -40,11 +45,14 @@ export class ContainerProcess implements Disposable {
     if (!parts.attached) return;
     const { stdio, exited } = parts.attached;
     this.#exited = exited;
-    exited.then(
-      () => stdio.finish(),
-      // With the daemon away for too long, the process may well be running: its streams are left as they are.
-      (error) => error instanceof ContainerdError && error.isNotFound && stdio.finish(),
-    );
+    exited
+      .then(
+        () => stdio.finish(),
+        // With the daemon away for too long, the process may well be running: its streams are left as they are.
+        (error) => error instanceof ContainerdError && error.isNotFound && stdio.finish(),
+      )
+      // A folder that cannot be removed must not end the program.
+      .catch(() => {});
   }
 
   /** Only of a process started with `stdio: "pipe"`; `end()` closes its stdin. @throws Error otherwise. */
@@ -67,12 +75,20 @@ export class ContainerProcess implements Disposable {
    * Resolves when the process has ended. Its last output may still be waiting in `stdout` and `stderr`, which end after it.
    *
    * @throws ContainerdError NOT_FOUND when the daemon does not know how it ended, UNAVAILABLE when the daemon was away
-   *   for longer than the client's `patience`; the signal's reason.
+   *   for longer than the client's `patience`, DEADLINE_EXCEEDED after `timeout` milliseconds (the process goes on); the signal's
+   *   reason.
    */
-  async wait({ signal }: Pick<CallOptions, "signal"> = {}): Promise<ExitStatus> {
-    const { exits, containerId, name, since } = this.#parts;
-    if (!this.#exited) return exits.waitFor(containerId, name, since, signal);
-    return abortable(this.#exited, signal);
+  async wait(options: CallOptions = {}): Promise<ExitStatus> {
+    checkOptions(options, callChecks);
+    const { exits, containerId, name, systemPid, since } = this.#parts;
+    const wait = (signal: AbortSignal | undefined) =>
+      this.#exited
+        ? abortable(this.#exited, signal)
+        : exits.waitFor({ id: containerId, pid: name, systemPid, since }, signal);
+    return withTimeout(wait, options, () => {
+      const message = `process "${name}" of container "${containerId}" has not ended within ${options.timeout} ms`;
+      return new ContainerdError("DEADLINE_EXCEEDED", message, { containerId });
+    });
   }
 
   /** Sends a signal; default SIGTERM. @throws TypeError for an unknown one. */
@@ -83,6 +99,8 @@ export class ContainerProcess implements Disposable {
 
   /** Sets the size of its terminal, in characters. */
   async resize(columns: number, rows: number, options?: CallOptions): Promise<void> {
+    size(columns, "columns");
+    size(rows, "rows");
     const { api, containerId: id, name: pid } = this.#parts;
     await api.updateProcess({ id, pid, width: columns, height: rows }, options);
   }
@@ -98,6 +116,7 @@ export class ContainerProcess implements Disposable {
    * @param timeout milliseconds for that
    */
   async close(timeout = 5000): Promise<void> {
+    duration(timeout, "timeout");
     await this.#parts.attached?.stdio.drained(timeout);
     this.detach();
   }

@@ -1,9 +1,11 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { StatsResponse } from "../proto/containerd.js";
 import type { Api } from "./api.js";
-import type { CallOptions } from "./call-options.js";
+import { type CallOptions, signalCheck } from "./call-options.js";
+import type { ContainerParts } from "./container.js";
 import { ContainerdError } from "./containerd-error.js";
+import { pause, positiveDuration } from "./duration.js";
 import { whileLost } from "./lost-daemon.js";
+import { type Checks, checkOptions } from "./option-checks.js";
 import { toDate } from "./timestamp.js";
 
 /** What a container uses, and has used, at one moment. */
@@ -42,11 +44,13 @@ export interface ContainerStats {
 }
 
 export interface WatchStatsOptions {
-  /** Milliseconds between two samples. Default: 1000. */
+  /** Milliseconds between two samples. Default: 1000. With Infinity there is one sample, and the iteration ends with the container. */
   interval?: number | undefined;
   /** Ends the iteration with its reason. */
   signal?: AbortSignal | undefined;
 }
+
+const watchStatsChecks: Checks<WatchStatsOptions> = { interval: positiveDuration, signal: signalCheck };
 
 /** Bytes from which a limit is the kernel's way to say that there is none. */
 const noLimit = 2 ** 62;
@@ -92,12 +96,20 @@ export async function statsOf(api: Api, id: string, options?: CallOptions): Prom
 }
 
 /** One sample at once, then one each `interval`; ends when the container is gone. A daemon that is away is waited for. */
-export async function* watchStats(
-  { api, patience }: { api: Api; patience: number | undefined },
+export function watchStats(
+  parts: ContainerParts,
   id: string,
-  { interval = 1000, signal }: WatchStatsOptions = {},
+  options: WatchStatsOptions = {},
 ): AsyncGenerator<ContainerStats, void, undefined> {
-  if (!(interval > 0)) throw new RangeError(`interval must be a positive number of milliseconds, not ${interval}`);
+  checkOptions(options, watchStatsChecks);
+  return samples(parts, id, options);
+}
+
+async function* samples(
+  { api, exits, patience }: ContainerParts,
+  id: string,
+  { interval = 1000, signal }: WatchStatsOptions,
+): AsyncGenerator<ContainerStats, void, undefined> {
   for (let before: ContainerStats | undefined; ; ) {
     const started = performance.now();
     try {
@@ -109,8 +121,14 @@ export async function* watchStats(
       throw error;
     }
     yield before;
-    const rest = Math.max(0, interval - (performance.now() - started));
-    await sleep(rest, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());
+    if (interval === Number.POSITIVE_INFINITY) {
+      // There is nothing more to see but its end.
+      await exits.waitFor({ id, pid: "init" }, signal).catch((error) => {
+        if (!(error instanceof ContainerdError && error.isNotFound)) throw error;
+      });
+      return;
+    }
+    await pause(Math.max(0, interval - (performance.now() - started)), signal);
   }
 }
 

@@ -1,26 +1,33 @@
 import { randomUUID } from "node:crypto";
-import { resolve } from "node:path";
-import type { Checkpoint as CheckpointState, Container as ContainerState } from "../proto/containerd.js";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { Checkpoint as CheckpointState, Container as ContainerState, Process } from "../proto/containerd.js";
 import type { Api } from "./api.js";
-import type { CallOptions } from "./call-options.js";
+import { type CallOptions, callChecks } from "./call-options.js";
 import { ContainerProcess } from "./container-process.js";
 import { type ContainerStats, statsOf, type WatchStatsOptions, watchStats } from "./container-stats.js";
 import { ContainerdError } from "./containerd-error.js";
-import { type Environment, environmentList } from "./environment.js";
+import { type Environment, environmentCheck, environmentList } from "./environment.js";
 import type { ExitStatus, ExitWatch } from "./exit-watch.js";
-import { type Limits, toUpdateResource } from "./limits.js";
+import { type Limits, limitsChecks, toUpdateResource } from "./limits.js";
+import { absolutePath, anyText, type Checks, checkOptions, flag, listOf, nameText, pathText } from "./option-checks.js";
 import type { SignalName } from "./signals.js";
-import type { User } from "./spec.js";
-import { type StdioKind, startProcess } from "./start-process.js";
-import { type Timestamp, toTimestamp } from "./timestamp.js";
+import { argsCheck, capabilitiesCheck, capabilityNames } from "./spec.js";
+import { type StdioKind, startProcess, stdioKind } from "./start-process.js";
+import { isLookedUp, type User, userCheck, userIds } from "./user.js";
 
 export interface ExecOptions extends CallOptions {
   /** A name that no other process of the container has. Default: a random one. */
   name?: string | undefined;
-  /** Not the container's own. Default: a usual PATH, and with a terminal TERM=xterm; they are added where they are missing. */
+  /**
+   * Whether what is not given is as for the container's first process: user, env, cwd, capabilities, noNewPrivileges, resource limits and
+   * security labels. Default: true. With false it is a bare process: root in "/" with a usual PATH and no capabilities.
+   */
+  inherit?: boolean | undefined;
+  /** Beside the first process's variables, or in their place. With a terminal TERM=xterm is added where it is missing. */
   env?: Environment | undefined;
-  /** Default: "/". */
   cwd?: string | undefined;
+  /** Names are looked up in the container's root file system. */
   user?: User | undefined;
   /** Gives it a terminal: `stdout` then is all of its output. */
   terminal?: boolean | undefined;
@@ -28,9 +35,24 @@ export interface ExecOptions extends CallOptions {
   stdio?: StdioKind | undefined;
   /** Where the FIFOs are made. Default: the system's temporary folder. */
   stdioDir?: string | undefined;
-  capabilities?: string[] | undefined;
+  /** With or without "CAP_". */
+  capabilities?: readonly string[] | undefined;
   noNewPrivileges?: boolean | undefined;
 }
+
+const execChecks: Checks<ExecOptions> = {
+  ...callChecks,
+  name: nameText,
+  inherit: flag,
+  env: environmentCheck,
+  cwd: absolutePath,
+  user: userCheck,
+  terminal: flag,
+  stdio: stdioKind,
+  stdioDir: pathText,
+  capabilities: capabilitiesCheck,
+  noNewPrivileges: flag,
+};
 
 export interface CheckpointOptions extends CallOptions {
   /** Where checkpoints are kept. Default: the folder `checkpoints` in the bundle, which is gone with a bundle that `start` has built. */
@@ -44,8 +66,23 @@ export interface CheckpointOptions extends CallOptions {
   /** Needed for a process with a terminal. */
   shell?: boolean | undefined;
   /** Namespaces that are made anew at the restore, without what is in them: ["network"]. */
-  emptyNamespaces?: string[] | undefined;
+  emptyNamespaces?: readonly string[] | undefined;
 }
+
+/** An empty one is as none. */
+const directoryChecks: Checks<Pick<CheckpointOptions, "directory"> & CallOptions> = {
+  ...callChecks,
+  directory: anyText,
+};
+
+const checkpointChecks: Checks<CheckpointOptions> = {
+  ...directoryChecks,
+  exit: flag,
+  tcp: flag,
+  unixSockets: flag,
+  shell: flag,
+  emptyNamespaces: listOf(anyText),
+};
 
 /** What a container handle works with. */
 export interface ContainerParts {
@@ -78,8 +115,18 @@ export class Container {
    * const { status } = await ls.wait();
    */
   async exec(args: readonly string[], options: ExecOptions = {}): Promise<ContainerProcess> {
+    argsCheck(args, "args");
+    checkOptions(options, execChecks);
     const { api } = this.#parts;
-    const { name = randomUUID(), env, cwd = "/", user = {}, terminal = false, signal, timeout } = options;
+    const { name = randomUUID(), terminal = false, signal, timeout } = options;
+    const call = { signal, timeout };
+    const inherit = options.inherit ?? true;
+    const state = inherit || isLookedUp(options.user) ? await this.state(call) : undefined;
+    const init = inherit ? initOf(state!) : undefined;
+    const user =
+      options.user === undefined
+        ? init?.user
+        : userIds(options.user, isLookedUp(options.user) ? await rootfsOf(state!.bundlePath) : "");
     return startProcess(this.#parts, {
       containerId: this.id,
       name,
@@ -92,17 +139,20 @@ export class Container {
         const { systemPid } = await api.addProcess(
           {
             id: this.id,
+            apparmorProfile: init?.apparmorProfile ?? "",
+            selinuxLabel: init?.selinuxLabel ?? "",
+            rlimits: init?.rlimits ?? [],
             pid: name,
             args: [...args],
-            env: environmentList(env, terminal),
-            cwd,
-            user,
+            env: environmentList(options.env, terminal, init?.env),
+            cwd: options.cwd ?? (init?.cwd || "/"),
+            user: user ?? {},
             terminal,
-            capabilities: options.capabilities ?? [],
-            noNewPrivileges: options.noNewPrivileges ?? false,
+            capabilities: options.capabilities ? capabilityNames(options.capabilities) : (init?.capabilities ?? []),
+            noNewPrivileges: options.noNewPrivileges ?? init?.noNewPrivileges ?? false,
             ...paths,
           },
-          { signal, timeout },
+          call,
         );
         return systemPid;
       },
@@ -110,7 +160,7 @@ export class Container {
   }
 
   /** How its first process ended. */
-  wait(options?: Pick<CallOptions, "signal">): Promise<ExitStatus> {
+  wait(options?: CallOptions): Promise<ExitStatus> {
     return this.init.wait(options);
   }
 
@@ -131,11 +181,12 @@ export class Container {
   /**
    * Changes limits while it runs.
    *
-   * @throws RangeError for what is no limit.
+   * @throws TypeError or RangeError for what is no limit.
    * @example
    * await container.update({ memory: 256 << 20, cpu: 1.5, pids: 100 });
    */
   async update(limits: Limits, options?: CallOptions): Promise<void> {
+    checkOptions(limits, limitsChecks, "limits");
     await this.#parts.api.updateContainer({ id: this.id, resources: toUpdateResource(limits) }, options);
   }
 
@@ -163,14 +214,18 @@ export class Container {
    * await container.checkpoint("before-upgrade", { directory: "/srv/checkpoints", exit: true });
    */
   async checkpoint(name: string, options: CheckpointOptions = {}): Promise<void> {
-    const { exit = false, tcp = false, unixSockets = false, shell = false, emptyNamespaces: emptyNS = [] } = options;
-    const checkpoint = { name, exit, tcp, unixSockets, shell, emptyNS };
-    await this.#parts.api.createCheckpoint({ id: this.id, checkpoint, ...checkpointDir(options) }, options);
+    nameText(name, "name");
+    checkOptions(options, checkpointChecks);
+    const { exit = false, tcp = false, unixSockets = false, shell = false, emptyNamespaces = [] } = options;
+    const checkpoint = { name, exit, tcp, unixSockets, shell, emptyNS: [...emptyNamespaces] };
+    await this.#parts.api.createCheckpoint({ id: this.id, checkpoint, ...checkpointDir(options) }, call(options));
   }
 
   /** Its checkpoints. */
   async checkpoints(options: Pick<CheckpointOptions, "directory"> & CallOptions = {}): Promise<CheckpointState[]> {
-    const { checkpoints } = await this.#parts.api.listCheckpoint({ id: this.id, ...checkpointDir(options) }, options);
+    checkOptions(options, directoryChecks);
+    const request = { id: this.id, ...checkpointDir(options) };
+    const { checkpoints } = await this.#parts.api.listCheckpoint(request, call(options));
     return checkpoints;
   }
 
@@ -179,7 +234,9 @@ export class Container {
     name: string,
     options: Pick<CheckpointOptions, "directory"> & CallOptions = {},
   ): Promise<void> {
-    await this.#parts.api.deleteCheckpoint({ id: this.id, name, ...checkpointDir(options) }, options);
+    nameText(name, "name");
+    checkOptions(options, directoryChecks);
+    await this.#parts.api.deleteCheckpoint({ id: this.id, name, ...checkpointDir(options) }, call(options));
   }
 
   /** As the daemon sees it now. @throws ContainerdError when it is gone. */
@@ -188,20 +245,42 @@ export class Container {
   }
 }
 
+/** What the container's first process was started with. */
+function initOf({ id, processes }: ContainerState): Process {
+  const init = processes.find(({ pid }) => pid === "init");
+  if (init) return init;
+  throw new ContainerdError("NOT_FOUND", `container "${id}" has no process "init" any more`, { containerId: id });
+}
+
+/** Where a container's root file system is on this machine. @throws Error when its bundle does not say */
+async function rootfsOf(bundle: string): Promise<string> {
+  const file = join(bundle, "config.json");
+  try {
+    return resolve(bundle, JSON.parse(await readFile(file, "utf8")).root.path);
+  } catch (cause) {
+    throw new Error(`users cannot be looked up: ${file}, which names the root file system, cannot be read`, { cause });
+  }
+}
+
+function call({ signal, timeout }: CallOptions): CallOptions {
+  return { signal, timeout };
+}
+
 function checkpointDir({ directory }: Pick<CheckpointOptions, "directory">): { checkpointDir: string } {
   return { checkpointDir: directory ? resolve(directory) : "" };
 }
 
 /** A handle for a container that runs. @throws ContainerdError with `isNotFound` when there is none with this id. */
 export async function findContainer(parts: ContainerParts, id: string, options?: CallOptions): Promise<Container> {
-  const since: Timestamp = toTimestamp(Date.now());
+  nameText(id, "id");
+  const since = await parts.api.lastEventTime(options);
   const state = await stateOf(parts.api, id, options);
   const systemPid = state.processes.find((process) => process.pid === "init")?.systemPid ?? 0;
   return new Container(parts, id, new ContainerProcess({ ...parts, containerId: id, name: "init", systemPid, since }));
 }
 
 async function stateOf(api: Api, id: string, options?: CallOptions): Promise<ContainerState> {
-  if (id === "") throw new TypeError("container id cannot be empty");
+  nameText(id, "id");
   const { containers } = await api.state({ id }, options);
   const container = containers.find((candidate) => candidate.id === id);
   if (container) return container;

@@ -3,15 +3,78 @@ import { type ServiceError, status } from "@grpc/grpc-js";
 /** The gRPC status names an error's `code` can have. */
 export type ErrorCode = Exclude<keyof typeof status, "OK">;
 
+/** What has gone wrong, in terms of what can be done about it. */
+export type ErrorKind =
+  /** No such container, process or checkpoint. */
+  | "not-found"
+  /** The container's id, or the process's name, is taken. */
+  | "id-in-use"
+  /** There is no such command in the container. */
+  | "command-not-found"
+  /** The command is there, but is no program, or not for this user. */
+  | "not-executable"
+  /** The working directory is none. */
+  | "bad-cwd"
+  /** The root file system is none. */
+  | "bad-rootfs"
+  /** What is to be mounted is not there, or not where it is to be mounted. */
+  | "bad-mount"
+  /** The network namespace is none. */
+  | "bad-network"
+  /** The kernel refuses a limit. */
+  | "bad-limit"
+  /** There is no bundle at this path. */
+  | "bundle-not-found"
+  /** This program sees the bundle, the daemon does not: it has other mounts, or runs on another machine. */
+  | "bundle-not-visible"
+  /** The same for the folder of the FIFOs. */
+  | "stdio-not-visible"
+  /** The daemon does not find the runtime. */
+  | "runtime-not-found"
+  /** The container is paused, or is not, or has ended. */
+  | "wrong-state"
+  /** The daemon refuses what was asked for. */
+  | "refused"
+  /** There is no daemon at the address, or it has gone away. */
+  | "unreachable"
+  /** Something answers at the address, but no containerd 0.2. */
+  | "wrong-daemon"
+  /** It took longer than it was given. */
+  | "timeout"
+  /** There was more output than allowed. */
+  | "output"
+  /** Something has run out: disk, descriptors, room for events. */
+  | "exhausted"
+  /** The client has been closed, or the call was ended on the daemon's side. */
+  | "closed"
+  /** All else: the daemon's or the runtime's trouble. */
+  | "internal";
+
 export interface ContainerdErrorOptions extends ErrorOptions {
   containerId?: string | undefined;
+  /** Default: what code and message say. */
+  kind?: ErrorKind | undefined;
 }
+
+/** What a code says by itself. */
+const kinds: Partial<Record<ErrorCode, ErrorKind>> = {
+  ALREADY_EXISTS: "id-in-use",
+  CANCELLED: "closed",
+  DEADLINE_EXCEEDED: "timeout",
+  FAILED_PRECONDITION: "wrong-state",
+  INVALID_ARGUMENT: "refused",
+  NOT_FOUND: "not-found",
+  RESOURCE_EXHAUSTED: "exhausted",
+  UNAVAILABLE: "unreachable",
+  UNIMPLEMENTED: "wrong-daemon",
+};
 
 /**
  * What every failed call throws, unless the caller's AbortSignal ended it (then: the signal's reason).
  *
- * `message` is the daemon's own text. A daemon that cannot be reached is code `UNAVAILABLE`, a call that took longer
- * than its `timeout` is `DEADLINE_EXCEEDED`.
+ * `kind` says what has gone wrong, `message` has the daemon's own words and, where something can be done about it, what. `code` is
+ * the gRPC status: `UNAVAILABLE` for a daemon that cannot be reached, `DEADLINE_EXCEEDED` for a call that took longer than its
+ * `timeout`.
  *
  * @example
  * try {
@@ -23,21 +86,27 @@ export interface ContainerdErrorOptions extends ErrorOptions {
 export class ContainerdError extends Error {
   override name = "ContainerdError";
   readonly code: ErrorCode;
+  readonly kind: ErrorKind;
   /** The container the call was about, where it was about one. */
   readonly containerId: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: ContainerdErrorOptions = {}) {
-    super(message, options);
+    const { containerId, kind, ...rest } = options;
+    super(message, rest);
     this.code = code;
-    this.containerId = options.containerId;
+    this.kind = kind ?? (saysNotFound(message) ? "not-found" : (kinds[code] ?? "internal"));
+    this.containerId = containerId;
   }
 
-  /** No such container, process or checkpoint. The original daemon has no code for it, only words. */
+  /** No such container, process or checkpoint. */
   get isNotFound(): boolean {
-    return (
-      this.code === "NOT_FOUND" || /^containerd: (container|process) not found|^no such containers/.test(this.message)
-    );
+    return this.kind === "not-found";
   }
+}
+
+/** The original daemon has no code for it, only words. */
+function saysNotFound(message: string): boolean {
+  return /^containerd: (container|process) not found|^no such containers/.test(message);
 }
 
 /** What grpc-js reports, as an error of ours. */

@@ -1,18 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import type { Container as ContainerState } from "../proto/containerd.js";
-import { type BundleOptions, createBundle } from "./bundle.js";
-import type { CallOptions } from "./call-options.js";
+import { type BundleOptions, bundleChecks, makeBundle } from "./bundle.js";
+import { type CallOptions, callChecks } from "./call-options.js";
 import { Container, type ContainerParts, findContainer } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
-import { type StdioKind, startProcess } from "./start-process.js";
+import { anyText, type Checks, checkOptions, flag, listOf, nameText, pathText, required } from "./option-checks.js";
+import { type StdioKind, startProcess, stdioKind } from "./start-process.js";
 import { StartedContainer } from "./started-container.js";
 
 /** What every start takes. */
 export interface CommonStartOptions extends CallOptions {
   /** One path component that no other container has. Default: a random one. */
   id?: string | undefined;
-  labels?: string[] | undefined;
+  labels?: readonly string[] | undefined;
   /** Default: "pipe". */
   stdio?: StdioKind | undefined;
   /** Where the FIFOs are made. Default: the system's temporary folder. */
@@ -20,7 +21,7 @@ export interface CommonStartOptions extends CallOptions {
   /** A name or path on the daemon's host. Default: the daemon's own. */
   runtime?: string | undefined;
   /** Count only together with `runtime`. */
-  runtimeArgs?: string[] | undefined;
+  runtimeArgs?: readonly string[] | undefined;
   noPivotRoot?: boolean | undefined;
   /** The name of a checkpoint to restore from. */
   checkpoint?: string | undefined;
@@ -43,6 +44,24 @@ export interface StartBuiltOptions extends CommonStartOptions, BundleOptions {
 
 export type StartOptions = StartBundleOptions | StartBuiltOptions;
 
+/** An empty runtime or checkpoint is as none. */
+const commonChecks: Checks<CommonStartOptions> = {
+  ...callChecks,
+  id: nameText,
+  labels: listOf(anyText),
+  stdio: stdioKind,
+  stdioDir: pathText,
+  runtime: anyText,
+  runtimeArgs: listOf(anyText),
+  noPivotRoot: flag,
+  checkpoint: anyText,
+  checkpointDir: anyText,
+};
+
+const startBundleChecks: Checks<StartBundleOptions> = { ...commonChecks, bundle: required(pathText), terminal: flag };
+
+export const startBuiltChecks: Checks<Omit<StartBuiltOptions, "bundle">> = { ...commonChecks, ...bundleChecks };
+
 /** The daemon's containers. */
 export class Containers {
   readonly #parts: ContainerParts;
@@ -56,27 +75,33 @@ export class Containers {
    * Creates and starts a container, from a bundle or from a root file system. A failed, aborted or timed-out start
    * leaves nothing.
    *
-   * @throws ContainerdError ALREADY_EXISTS for an id in use, NOT_FOUND for a bundle that is not there, else with the
-   *   runtime's words; TypeError or RangeError for options that make no sense.
+   * @throws ContainerdError whose `kind` says what is wrong with the id, the bundle, the root file system, the command, …, and whose
+   *   message has the daemon's or the runtime's words and what can be done; TypeError or RangeError for options that make no sense.
    * @example
    * await using container = await client.containers.start({ rootfs: "/srv/rootfs", args: ["echo", "hello"] });
    * container.init.stdout.pipe(process.stdout);
    * const { status } = await container.wait();
    */
   async start(options: StartOptions): Promise<StartedContainer> {
+    if ((options as Partial<StartOptions> | undefined)?.bundle !== undefined) checkOptions(options, startBundleChecks);
+    else checkOptions(options, startBuiltChecks);
+    return this.startChecked(options);
+  }
+
+  /** {@link start} with options that have been checked. @internal */
+  async startChecked(options: StartOptions): Promise<StartedContainer> {
     const { id = randomUUID(), signal } = options;
-    if (id === "") throw new TypeError("container id cannot be empty");
-    if (options.bundle === "") throw new TypeError("bundle path cannot be empty");
     signal?.throwIfAborted();
     if (options.bundle !== undefined)
       return new StartedContainer(this.#parts, id, await this.#startBundle(id, options, options.bundle));
     // A host's name has at most 64 characters.
-    const bundle = await createBundle({ ...options, hostname: options.hostname ?? id.slice(0, 64) });
+    const bundle = await makeBundle({ ...options, hostname: options.hostname ?? id.slice(0, 64) });
     try {
       const init = await this.#startBundle(id, options, bundle.path, true);
       return new StartedContainer(this.#parts, id, init, bundle);
     } catch (error) {
-      await bundle.remove();
+      // That its folder cannot be removed as well is not what went wrong first.
+      await bundle.remove().catch(() => {});
       throw error;
     }
   }
@@ -92,14 +117,15 @@ export class Containers {
       signal,
       timeout,
       bundle: own ? bundle : undefined,
+      about: { bundle: resolve(bundle), rootfs: options.bundle === undefined ? options.rootfs : undefined },
       start: async (paths) => {
         const { container } = await this.#parts.api.createContainer(
           {
             id,
             bundlePath: resolve(bundle),
-            labels: options.labels ?? [],
+            labels: [...(options.labels ?? [])],
             runtime: options.runtime ?? "",
-            runtimeArgs: options.runtimeArgs ?? [],
+            runtimeArgs: [...(options.runtimeArgs ?? [])],
             noPivotRoot: options.noPivotRoot ?? false,
             checkpoint: options.checkpoint ?? "",
             checkpointDir: options.checkpointDir ? resolve(options.checkpointDir) : "",
@@ -125,6 +151,7 @@ export class Containers {
 
   /** A handle for one that is expected to run, without asking the daemon; its `init.systemPid` is 0. */
   reference(id: string): Container {
+    nameText(id, "id");
     const init = new ContainerProcess({ ...this.#parts, containerId: id, name: "init", systemPid: 0 });
     return new Container(this.#parts, id, init);
   }

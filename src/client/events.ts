@@ -1,9 +1,12 @@
 import type { Event } from "../proto/containerd.js";
 import type { Api } from "./api.js";
+import { signalCheck } from "./call-options.js";
 import { ContainerdError } from "./containerd-error.js";
+import { duration } from "./duration.js";
 import { Retries } from "./lost-daemon.js";
 import type { MessageStream } from "./message-stream.js";
-import { type Moment, type Timestamp, toTimestamp } from "./timestamp.js";
+import { anyText, type Checks, flag } from "./option-checks.js";
+import { type Moment, momentCheck, type Timestamp, toTimestamp } from "./timestamp.js";
 
 export interface EventsOptions {
   /** Stored events strictly later than this come first. Without it: only what happens from now on. */
@@ -19,6 +22,14 @@ export interface EventsOptions {
    */
   patience?: number | undefined;
 }
+
+export const eventsChecks: Checks<EventsOptions> = {
+  since: momentCheck,
+  storedOnly: flag,
+  id: anyText,
+  signal: signalCheck,
+  patience: duration,
+};
 
 interface SubscriptionOptions extends EventsOptions {
   /** The connection to the daemon has gone. */
@@ -46,7 +57,7 @@ export class Events implements AsyncIterableIterator<Event> {
   readonly #ended = new AbortController();
   readonly #signal: AbortSignal;
   #since: Timestamp | undefined;
-  /** Where to resume when nothing has been seen yet. */
+  /** Where to resume when nothing has been seen yet, from a daemon that does not say where it was: the original. */
   readonly #subscribedAt = toTimestamp(Date.now());
   #stream: Promise<MessageStream<Event>>;
   #wasSubscribed = false;
@@ -77,8 +88,9 @@ export class Events implements AsyncIterableIterator<Event> {
   async next(): Promise<IteratorResult<Event, undefined>> {
     while (!this.#ended.signal.aborted) {
       let lost: unknown;
+      let stream: MessageStream<Event> | undefined;
       try {
-        const stream = await this.#stream;
+        stream = await this.#stream;
         this.#wasSubscribed = true;
         const result = await stream.next();
         if (!result.done) {
@@ -91,6 +103,7 @@ export class Events implements AsyncIterableIterator<Event> {
       } catch (error) {
         lost = error;
       }
+      this.#since ??= stream?.lastEvent;
       try {
         await this.#resume(lost);
       } catch (error) {

@@ -4,7 +4,8 @@ import { abortable } from "./abortable.js";
 import type { Api } from "./api.js";
 import { ContainerdError } from "./containerd-error.js";
 import { Events } from "./events.js";
-import type { Timestamp } from "./timestamp.js";
+import { whileLost } from "./lost-daemon.js";
+import { compareTimestamps, type Timestamp } from "./timestamp.js";
 
 /** How a process ended. */
 export interface ExitStatus {
@@ -19,10 +20,25 @@ export interface ExitStatus {
 /** Milliseconds between a process's disappearance from the daemon's state and its exit event, at most. */
 const eventDelay = 2000;
 
+/** A process whose end is waited for. */
+export interface WatchedProcess {
+  /** The container's. */
+  id: string;
+  /** Its name. */
+  pid: string;
+  /** Tells it from one of the same name in another container of the same id, which was there before or comes later. 0: not known. */
+  systemPid?: number;
+  /** By the daemon's clock: its exit is later. */
+  since?: Timestamp | undefined;
+}
+
 /** The exit somebody waits for. */
 class ExpectedExit {
   readonly id: string;
   readonly pid: string;
+  systemPid: number;
+  /** What happened up to then is not about this one. */
+  readonly after: Timestamp | undefined;
   readonly exited: Promise<ExitStatus>;
   settle!: { resolve(status: ExitStatus): void; reject(error: unknown): void };
   /** Its start has been seen, or it was running when the wait began: the next exit is its own. */
@@ -31,10 +47,12 @@ class ExpectedExit {
   early: ExitStatus | undefined;
   oomKilled = false;
 
-  constructor(id: string, pid: string, running: boolean) {
+  constructor({ id, pid, systemPid = 0 }: WatchedProcess, running: boolean, after?: Timestamp) {
     this.id = id;
     this.pid = pid;
+    this.systemPid = systemPid;
     this.running = running;
+    this.after = after;
     this.exited = new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
     });
@@ -60,30 +78,33 @@ export class ExitWatch {
 
   /**
    * To be called before the process is started, so that no end is too early to be seen. Resolves when the daemon has
-   * been asked for its events; call `drop` when the start fails.
+   * been asked for its events; call `started` with its system pid when it runs, `drop` when the start fails.
    */
   async expectStart(
     id: string,
     pid: string,
     signal?: AbortSignal,
-  ): Promise<{ exited: Promise<ExitStatus>; drop(): void }> {
-    const expected = await this.#expect(id, pid, false, signal);
-    return { exited: expected.exited, drop: () => this.#drop(expected) };
+  ): Promise<{ exited: Promise<ExitStatus>; started(systemPid: number): void; drop(): void }> {
+    const expected = new ExpectedExit({ id, pid }, false);
+    await this.#expect(expected, signal);
+    return {
+      exited: expected.exited,
+      started: (systemPid) => {
+        expected.systemPid = systemPid;
+      },
+      drop: () => this.#drop(expected),
+    };
   }
 
   /**
-   * The end of a process that is running, or was at `since`.
+   * The end of a process that is running, or was at `since`. A daemon that is away is waited for.
    *
-   * @throws ContainerdError NOT_FOUND when it is not there and its exit is not among the stored events.
+   * @throws ContainerdError NOT_FOUND when it is not there and its exit is not among the stored events, UNAVAILABLE when the daemon is
+   *   away for too long; the signal's reason.
    */
-  async waitFor(id: string, pid: string, since?: Timestamp, signal?: AbortSignal): Promise<ExitStatus> {
-    const expected = await this.#expect(id, pid, true, signal);
+  async waitFor(process: WatchedProcess, signal?: AbortSignal): Promise<ExitStatus> {
+    const expected = await whileLost(() => this.#expectEnd(process, signal), this.#patience, signal);
     try {
-      if (!(await abortable(this.#isThere(expected), signal))) {
-        const missed = since && (await this.#storedExit(id, pid, since));
-        if (missed) return missed;
-        this.#giveUpSoon(expected);
-      }
       return await abortable(expected.exited, signal);
     } finally {
       this.#drop(expected);
@@ -98,12 +119,17 @@ export class ExitWatch {
     }
   }
 
-  async #expect(id: string, pid: string, running: boolean, signal?: AbortSignal): Promise<ExpectedExit> {
-    const expected = new ExpectedExit(id, pid, running);
-    this.#expected.add(expected);
+  async #expectEnd(process: WatchedProcess, signal?: AbortSignal): Promise<ExpectedExit> {
+    const { since } = process;
+    // Not before: an earlier process of that name may have ended just now.
+    const after = since ?? (await this.#api.lastEventTime({ signal }));
+    const expected = new ExpectedExit(process, true, after);
+    await this.#expect(expected, signal);
     try {
-      if (!this.#events) void this.#follow(this.#subscribe());
-      await abortable(this.#events!.subscribed(), signal);
+      if (await abortable(this.#isThere(expected), signal)) return expected;
+      const missed = since && (await abortable(this.#storedExit(expected, since), signal));
+      if (missed) this.#resolve(expected, missed);
+      else void this.#giveUpSoon(expected);
       return expected;
     } catch (error) {
       this.#drop(expected);
@@ -111,13 +137,20 @@ export class ExitWatch {
     }
   }
 
-  #subscribe(): Events {
-    this.#events = new Events(this.#api, {
-      // Not only live ones: what happens between this request's arrival and the next one's is asked for as well.
-      since: Date.now(),
-      patience: this.#patience,
-      onResumed: () => this.#verifyAll(),
-    });
+  async #expect(expected: ExpectedExit, signal?: AbortSignal): Promise<void> {
+    this.#expected.add(expected);
+    try {
+      if (!this.#events) void this.#follow(this.#subscribe(expected.after));
+      await abortable(this.#events!.subscribed(), signal);
+    } catch (error) {
+      this.#drop(expected);
+      throw error;
+    }
+  }
+
+  /** @param since where what has to be seen begins, unless that is still to be asked for, on the same connection */
+  #subscribe(since: Timestamp | undefined): Events {
+    this.#events = new Events(this.#api, { since, patience: this.#patience, onResumed: () => this.#verifyAll() });
     return this.#events;
   }
 
@@ -131,7 +164,7 @@ export class ExitWatch {
 
   #see(event: Event): void {
     for (const expected of this.#expected) {
-      if (expected.id !== event.id) continue;
+      if (expected.id !== event.id || isBefore(event, expected.after)) continue;
       const isInit = expected.pid === "init";
       if (event.type === "oom") {
         expected.oomKilled = true;
@@ -171,7 +204,7 @@ export class ExitWatch {
     try {
       if (await this.#isThere(expected)) expected.early = undefined;
       else if (expected.early) this.#resolve(expected, expected.early);
-      else this.#giveUpSoon(expected);
+      else void this.#giveUpSoon(expected);
     } catch {
       // The connection is gone again; the next resumption verifies again.
     }
@@ -186,11 +219,15 @@ export class ExitWatch {
     this.#drop(expected);
   }
 
-  async #isThere({ id, pid }: ExpectedExit): Promise<boolean> {
+  async #isThere({ id, pid, systemPid }: ExpectedExit): Promise<boolean> {
     try {
       const { containers } = await this.#api.state({ id });
       return containers.some(
-        (container) => container.id === id && container.processes.some((process) => process.pid === pid),
+        (container) =>
+          container.id === id &&
+          container.processes.some(
+            (process) => process.pid === pid && (systemPid === 0 || process.systemPid === systemPid),
+          ),
       );
     } catch (error) {
       if (error instanceof ContainerdError && error.isNotFound) return false;
@@ -198,7 +235,7 @@ export class ExitWatch {
     }
   }
 
-  async #storedExit(id: string, pid: string, since: Timestamp): Promise<ExitStatus | undefined> {
+  async #storedExit({ id, pid }: ExpectedExit, since: Timestamp): Promise<ExitStatus | undefined> {
     const stored = await this.#api.events({ timestamp: since, storedOnly: true, id });
     let oomKilled = false;
     for await (const event of stored) {
@@ -208,4 +245,8 @@ export class ExitWatch {
     }
     return undefined;
   }
+}
+
+function isBefore({ timestamp }: Event, after: Timestamp | undefined): boolean {
+  return after !== undefined && timestamp !== undefined && compareTimestamps(timestamp, after) <= 0;
 }

@@ -24,10 +24,10 @@ export type { Limits, ResourceLimits } from "./limits.js";
 export { MessageStream } from "./message-stream.js";
 export { Remote, type RemoteChange, type RemoteOptions } from "./remote.js";
 export type { DaemonOptions } from "./remote-daemon.js";
-export { RunError, type RunOptions, type RunResult, type RunStats } from "./run.js";
+export { type RunBufferOptions, RunError, type RunOptions, type RunResult, type RunStats } from "./run.js";
 export { type RunTarget, run } from "./run-once.js";
 export { type SignalName, signalNumber } from "./signals.js";
-export { buildSpec, type Mount, type Network, type Spec, type SpecOptions, type User } from "./spec.js";
+export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./spec.js";
 export type { StdioKind } from "./start-process.js";
 export { StartedContainer } from "./started-container.js";
 export { createStdio, Stdio, type StdioOptions } from "./stdio.js";
@@ -41,3 +41,4 @@ export {
   toTimestamp,
 } from "./timestamp.js";
 export type { TlsOptions } from "./unreachable.js";
+export type { User, UserIds } from "./user.js";

@@ -1,5 +1,6 @@
-import type { UpdateResource } from "../proto/containerd.js";
+import type { BlockIODevice, ThrottleDevice, UpdateResource, WeightDevice } from "../proto/containerd.js";
 import type { Fields } from "./api.js";
+import { anyText, type Check, type Checks, listOf, number, object, whole } from "./option-checks.js";
 
 /** What a container may use. What is not given has no limit. */
 export interface ResourceLimits {
@@ -20,17 +21,54 @@ const cpuPeriod = 100_000;
 /** The kernel refuses less than 1 ms of a period. */
 const smallestCpu = 0.01;
 
-/**
- * As config.json has them.
- *
- * @throws RangeError for what is no limit.
- */
-export function toLinuxResources(limits: ResourceLimits): {
+const positive = whole("a positive whole number", 1);
+
+export const resourceLimitsChecks: Checks<ResourceLimits> = {
+  memory: positive,
+  cpu: number(
+    `a number of processors, ${smallestCpu} or more`,
+    (value) => Number.isFinite(value) && value >= smallestCpu,
+  ),
+  pids: positive,
+};
+
+/** A number of the wire; 0 leaves things as they are. */
+const count: Check = (value, name) => {
+  if (typeof value !== "bigint" || value < 0n || value >= 2n ** 64n) whole("a whole number, 0 or more", 0)(value, name);
+};
+
+const device = object<Fields<BlockIODevice>>({ major: count, minor: count });
+const weights = listOf(object<Fields<WeightDevice>>({ blkIODevice: device, weight: count, leafWeight: count }));
+const rates = listOf(object<Fields<ThrottleDevice>>({ blkIODevice: device, rate: count }));
+
+export const limitsChecks: Checks<Limits> = {
+  ...resourceLimitsChecks,
+  blkioWeight: count,
+  cpuShares: count,
+  cpuPeriod: count,
+  cpuQuota: count,
+  cpusetCpus: anyText,
+  cpusetMems: anyText,
+  memoryLimit: count,
+  memorySwap: count,
+  memoryReservation: count,
+  kernelMemoryLimit: count,
+  kernelTCPMemoryLimit: count,
+  blkioLeafWeight: count,
+  blkioWeightDevice: weights,
+  blkioThrottleReadBpsDevice: rates,
+  blkioThrottleWriteBpsDevice: rates,
+  blkioThrottleReadIopsDevice: rates,
+  blkioThrottleWriteIopsDevice: rates,
+  pidsLimit: count,
+};
+
+/** As config.json has them. */
+export function toLinuxResources({ memory, cpu, pids }: ResourceLimits): {
   memory?: { limit: number };
   cpu?: { quota: number; period: number };
   pids?: { limit: number };
 } {
-  const { memory, cpu, pids } = checked(limits);
   return {
     ...(memory !== undefined && { memory: { limit: memory } }),
     ...(cpu !== undefined && { cpu: { quota: Math.round(cpu * cpuPeriod), period: cpuPeriod } }),
@@ -38,11 +76,7 @@ export function toLinuxResources(limits: ResourceLimits): {
   };
 }
 
-/**
- * As UpdateContainer has them.
- *
- * @throws RangeError for what is no limit.
- */
+/** As UpdateContainer has them. */
 export function toUpdateResource({ memory, cpu, pids, ...wire }: Limits): Fields<UpdateResource> {
   const resources = toLinuxResources({ memory, cpu, pids });
   return {
@@ -51,16 +85,4 @@ export function toUpdateResource({ memory, cpu, pids, ...wire }: Limits): Fields
     ...(resources.pids && { pidsLimit: resources.pids.limit }),
     ...wire,
   };
-}
-
-function checked(limits: ResourceLimits): ResourceLimits {
-  for (const name of ["memory", "pids"] as const) {
-    const value = limits[name];
-    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
-      throw new RangeError(`limits.${name} must be a positive whole number, not ${value}`);
-  }
-  const { cpu } = limits;
-  if (cpu !== undefined && !(Number.isFinite(cpu) && cpu >= smallestCpu))
-    throw new RangeError(`limits.cpu must be a number of processors, ${smallestCpu} or more, not ${cpu}`);
-  return limits;
 }

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { ContainerdError } from "./containerd-error.js";
+import { pause } from "./duration.js";
 
 const firstPause = 20;
 const longestPause = 500;
@@ -11,16 +11,25 @@ export class Retries {
 
   /** @param patience milliseconds; default: for ever. */
   constructor(patience = Number.POSITIVE_INFINITY) {
-    this.#giveUp = Date.now() + patience;
+    this.#giveUp = performance.now() + patience;
   }
 
   /** Waits for the next try. @throws `error` when there shall be none, the signal's reason when it aborts. */
   async pause(error: unknown, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    if (Date.now() + this.#pause > this.#giveUp) throw error;
-    await sleep(this.#pause, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());
+    if (performance.now() + this.#pause > this.#giveUp) throw error;
+    await pause(this.#pause, signal);
     this.#pause = Math.min(this.#pause * 2, longestPause);
   }
+}
+
+/** The daemon cannot be reached, or went away during the call. */
+function isLost(error: unknown): boolean {
+  if (!(error instanceof ContainerdError)) return false;
+  const { code, message } = error;
+  return (
+    code === "UNAVAILABLE" || code === "CANCELLED" || (code === "INTERNAL" && message.startsWith("Received RST_STREAM"))
+  );
 }
 
 /** Makes a call again as long as the daemon is away. Only for calls that may arrive twice. */
@@ -29,7 +38,7 @@ export async function whileLost<T>(call: () => Promise<T>, patience?: number, si
     try {
       return await call();
     } catch (error) {
-      if (!(error instanceof ContainerdError && error.code === "UNAVAILABLE")) throw error;
+      if (!isLost(error)) throw error;
       await retries.pause(error, signal);
     }
   }

@@ -1,4 +1,6 @@
-import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
+import type { ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
+import { withJson } from "./json.js";
+import { parseTimestamp, type Timestamp } from "./timestamp.js";
 
 /** What {@link MessageStream} needs of a server-streaming call. */
 export interface StreamingCall<T> {
@@ -18,6 +20,7 @@ export class MessageStream<T> implements AsyncIterableIterator<T> {
   readonly #messages: AsyncIterator<T>;
   readonly #abort = () => this.#source.call.cancel();
   #failure: unknown;
+  #lastEvent: Timestamp | undefined;
 
   /** @internal */
   constructor(source: StreamingCall<T>) {
@@ -26,9 +29,18 @@ export class MessageStream<T> implements AsyncIterableIterator<T> {
     source.call.on("error", (error) => {
       this.#failure ??= error;
     });
+    source.call.once("metadata", (headers: Metadata) => {
+      const [time] = headers.get("containerd-last-event");
+      if (time !== undefined) this.#lastEvent = parseTimestamp(String(time));
+    });
     this.#messages = source.call[Symbol.asyncIterator]() as AsyncIterator<T>;
     source.signal?.addEventListener("abort", this.#abort, { once: true });
     if (source.signal?.aborted) this.#abort();
+  }
+
+  /** The time of the newest event before those of this stream, as the daemon says it when the stream begins. @internal */
+  get lastEvent(): Timestamp | undefined {
+    return this.#lastEvent;
   }
 
   [Symbol.asyncIterator](): this {
@@ -38,7 +50,10 @@ export class MessageStream<T> implements AsyncIterableIterator<T> {
   async next(): Promise<IteratorResult<T, undefined>> {
     try {
       const result = await this.#messages.next();
-      if (!result.done) return result;
+      if (!result.done) {
+        withJson(result.value);
+        return result;
+      }
       // A stream that failed between two reads looks finished to its iterator.
       if (this.#failure) throw this.#failure;
       this.#detach();

@@ -1,6 +1,7 @@
-import type { ClientOptions } from "./client.js";
+import { type ClientOptions, clientChecks } from "./client.js";
 import { connect } from "./connect.js";
-import type { RunOptions, RunResult } from "./run.js";
+import { anyText, checkOptions } from "./option-checks.js";
+import { type RunBufferOptions, type RunOptions, type RunResult, runChecks } from "./run.js";
 
 /** Where the daemon is, for a run that makes its own connection. */
 export interface RunTarget extends ClientOptions {
@@ -17,21 +18,15 @@ export interface RunTarget extends ClientOptions {
  * @example
  * const { stdout, status } = await run({ rootfs: "/srv/rootfs", args: ["wc", "-c"], input: "hello", timeout: 5000 });
  */
-export function run(options: RunOptions & RunTarget & { encoding: "buffer" }): Promise<RunResult<Buffer>>;
-export function run(options: RunOptions & RunTarget & { encoding?: "utf8" | undefined }): Promise<RunResult>;
-export async function run({
-  address,
-  patience,
-  connectTimeout,
-  tls,
-  ...options
-}: RunOptions & RunTarget): Promise<RunResult | RunResult<Buffer>> {
-  await using client = connect(address, {
-    patience,
-    ...(connectTimeout !== undefined && { connectTimeout }),
-    ...(tls && { tls }),
-  });
-  // The overloads of Client.run are those of this function.
+export function run(options: RunOptions & RunTarget): Promise<RunResult>;
+export function run(options: RunBufferOptions & RunTarget): Promise<RunResult<Buffer>>;
+export function run(options: (RunOptions | RunBufferOptions) & RunTarget): Promise<RunResult | RunResult<Buffer>>;
+export async function run(
+  options: (RunOptions | RunBufferOptions) & RunTarget,
+): Promise<RunResult | RunResult<Buffer>> {
+  checkOptions(options, { ...runChecks, ...clientChecks, address: anyText });
+  const { address, patience, connectTimeout, tls, ...rest } = options;
+  await using client = connect(address, { patience, connectTimeout, tls });
   // Awaited here, while the client is open.
-  return await client.run(options as RunOptions & { encoding?: "utf8" });
+  return await client.run(rest as RunOptions | RunBufferOptions);
 }

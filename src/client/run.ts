@@ -1,26 +1,53 @@
 import type { Writable } from "node:stream";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ContainerStats } from "./container-stats.js";
 import { ContainerdError } from "./containerd-error.js";
-import type { Containers, StartBuiltOptions } from "./containers.js";
+import { type Containers, type StartBuiltOptions, startBuiltChecks } from "./containers.js";
+import { pause, positiveDuration, startTimer } from "./duration.js";
+import { type Checks, checkOptions, number, oneOf, that } from "./option-checks.js";
 import { OutputCollector } from "./output-collector.js";
 import type { StartedContainer } from "./started-container.js";
 
-export interface RunOptions
-  extends Omit<StartBuiltOptions, "stdio" | "terminal" | "timeout" | "checkpoint" | "checkpointDir" | "bundle"> {
+/** What is {@link run}'s own business. */
+type NotOfRun = "stdio" | "terminal" | "timeout" | "checkpoint" | "checkpointDir" | "bundle";
+
+interface CommonRunOptions extends Omit<StartBuiltOptions, NotOfRun> {
   /** What the command reads from its stdin. Default: nothing. A stream is read only as fast as the command reads. */
   input?: string | Uint8Array | AsyncIterable<string | Uint8Array> | undefined;
-  /** Milliseconds from the call; then the container is killed and {@link RunError} thrown. Default: no limit. */
+  /** Milliseconds from the call; then the container is killed and {@link RunError} thrown. Default, and with Infinity: no limit. */
   timeout?: number | undefined;
   /** Ends the run; the call throws its reason once nothing is left. */
   signal?: AbortSignal | undefined;
   /** Bytes of stdout, and of stderr, from which on the container is killed and {@link RunError} thrown. Default: 16 MiB. */
   maxOutput?: number | undefined;
-  /** Whether output is text or bytes. Default: "utf8". */
-  encoding?: "utf8" | "buffer" | undefined;
 }
+
+/** A run whose output is text. */
+export interface RunOptions extends CommonRunOptions {
+  encoding?: "utf8" | undefined;
+}
+
+/** A run whose output is bytes. */
+export interface RunBufferOptions extends CommonRunOptions {
+  encoding: "buffer";
+}
+
+const { stdio, terminal, checkpoint, checkpointDir, ...ofStart } = startBuiltChecks;
+
+export const runChecks: Checks<RunOptions | RunBufferOptions> = {
+  ...ofStart,
+  timeout: positiveDuration,
+  maxOutput: number("a number of bytes", (value) => value >= 0),
+  encoding: oneOf("utf8", "buffer"),
+  input: that(
+    "a text, bytes, or a stream of them",
+    (value) =>
+      typeof value === "string" ||
+      value instanceof Uint8Array ||
+      typeof (value as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === "function",
+  ),
+};
 
 /** What a run used, by samples taken while it ran: at its start, then more and more rarely, once a second in the end. */
 export interface RunStats {
@@ -59,7 +86,7 @@ export class RunError extends ContainerdError {
     containerId: string | undefined,
     partial: Pick<RunResult<string | Buffer>, "stdout" | "stderr" | "stats">,
   ) {
-    super(reason === "timeout" ? "DEADLINE_EXCEEDED" : "RESOURCE_EXHAUSTED", message, { containerId });
+    super(reason === "timeout" ? "DEADLINE_EXCEEDED" : "RESOURCE_EXHAUSTED", message, { containerId, kind: reason });
     this.reason = reason;
     this.stdout = partial.stdout;
     this.stderr = partial.stderr;
@@ -76,18 +103,23 @@ const longestInterval = 1000;
 /** {@link Client.run}. */
 export async function runContainer(
   containers: Containers,
-  options: RunOptions,
+  options: RunOptions | RunBufferOptions,
 ): Promise<RunResult<string> | RunResult<Buffer>> {
-  const { input, timeout, signal, maxOutput = defaultMaxOutput, encoding = "utf8", ...start } = options;
-  if (timeout !== undefined && !(timeout > 0))
-    throw new RangeError(`timeout must be a positive number of milliseconds, not ${timeout}`);
-  if (!(maxOutput >= 0)) throw new RangeError(`maxOutput must be a number of bytes, not ${maxOutput}`);
+  checkOptions(options, runChecks);
+  const {
+    input,
+    timeout = Number.POSITIVE_INFINITY,
+    signal,
+    maxOutput = defaultMaxOutput,
+    encoding = "utf8",
+    ...start
+  } = options;
   signal?.throwIfAborted();
 
   const run = new Run(maxOutput);
   const abort = () => run.stop.abort(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });
-  const timer = timeout === undefined ? undefined : setTimeout(() => run.end("timeout"), timeout);
+  const stopTimer = startTimer(timeout, () => run.end("timeout"));
   try {
     const exit = await run.perform(containers, start, input);
     return { ...run.output(encoding), ...exit } as RunResult<string> | RunResult<Buffer>;
@@ -100,7 +132,7 @@ export async function runContainer(
         : `the container was killed after ${maxOutput} bytes of output`;
     throw new RunError(run.ended, message, run.container?.id, run.output(encoding));
   } finally {
-    clearTimeout(timer);
+    stopTimer();
     signal?.removeEventListener("abort", abort);
   }
 }
@@ -147,7 +179,7 @@ class Run {
   ): Promise<{ status: number; oomKilled: boolean }> {
     const { signal } = this.stop;
     const stdio = input === undefined ? "output" : "pipe";
-    const container = await containers.start({ ...start, stdio, signal });
+    const container = await containers.startChecked({ ...start, stdio, signal });
     this.container = container;
     this.#startedAt = performance.now();
     const { init } = container;
@@ -191,9 +223,9 @@ class Run {
 
   async #sample(container: StartedContainer, signal: AbortSignal): Promise<void> {
     try {
-      for (let pause = firstInterval; ; pause = Math.min(pause * 2, longestInterval)) {
+      for (let interval = firstInterval; ; interval = Math.min(interval * 2, longestInterval)) {
         this.#last = await container.stats({ signal });
-        await sleep(pause, undefined, { signal });
+        await pause(interval, signal);
       }
     } catch {
       // It has ended, or the daemon is away: what has been sampled counts.

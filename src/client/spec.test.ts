@@ -60,18 +60,21 @@ test("every option", () => {
 });
 
 test.each<[Partial<SpecOptions>, string]>([
-  [{ rootfs: "" }, "rootfs cannot be empty"],
-  [{ args: [] }, "args must name a command"],
+  [{ rootfs: "" }, 'rootfs must be a path that is not empty, not ""'],
+  [{ args: [] }, "args must be a command and its arguments, as a list of texts, not []"],
   [{ cwd: "tmp" }, 'cwd must be an absolute path, not "tmp"'],
   [{ limits: { memory: -1 } }, "limits.memory must be a positive whole number, not -1"],
   [{ limits: { pids: 1.5 } }, "limits.pids must be a positive whole number, not 1.5"],
   [{ limits: { cpu: 0 } }, "limits.cpu must be a number of processors, 0.01 or more, not 0"],
-  [{ user: { uid: -1 } }, "user.uid must be a user or group id, not -1"],
-  [{ capabilities: ["no such"] }, '"no such" is no name of a capability'],
+  [{ user: { uid: -1 } }, "user.uid must be a user or group id (0 – 4294967294), not -1"],
+  [{ capabilities: ["no such"] }, 'capabilities[0] must be the name of a capability, not "no such"'],
   [{ network: "bridge" as "host" }, 'network must be "none", "host" or { path }, not "bridge"'],
   [{ network: { path: "x" } }, 'network.path must be an absolute path, not "x"'],
-  [{ mounts: [{ source: "/x", destination: "y" }] }, `a mount's destination must be an absolute path, not "y"`],
-  [{ mounts: [{ type: "tmpfs", destination: "/y", size: 0 }] }, "size of the mount /y must be a positive number"],
+  [{ mounts: [{ source: "/x", destination: "y" }] }, 'mounts[0].destination must be an absolute path, not "y"'],
+  [
+    { mounts: [{ type: "tmpfs", destination: "/y", size: 0 }] },
+    "mounts[0].size must be a positive number of bytes, not 0",
+  ],
   [{ env: { "A=B": "" } }, '"A=B" is no name of an environment variable'],
 ])("refuses %j", (options, message) => {
   expect(() => build(options)).toThrow(message);

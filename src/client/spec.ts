@@ -1,6 +1,24 @@
-import { isAbsolute, resolve } from "node:path";
-import { type Environment, environmentList } from "./environment.js";
-import { type ResourceLimits, toLinuxResources } from "./limits.js";
+import { resolve } from "node:path";
+import { type Environment, environmentCheck, environmentList } from "./environment.js";
+import { type ResourceLimits, resourceLimitsChecks, toLinuxResources } from "./limits.js";
+import {
+  absolutePath,
+  anyText,
+  type Check,
+  type Checks,
+  callback,
+  checkOptions,
+  flag,
+  listOf,
+  object,
+  oneOf,
+  pathText,
+  required,
+  text,
+  whole,
+  wrong,
+} from "./option-checks.js";
+import { type User, userCheck, userIds } from "./user.js";
 
 /** A file or folder of the host, or a new file system in memory, that the container sees at `destination`. */
 export type Mount =
@@ -23,14 +41,6 @@ export type Mount =
 /** Where the container's network is: nowhere but loopback, the host's, or a network namespace that is there already. */
 export type Network = "none" | "host" | { path: string };
 
-export interface User {
-  /** Default: 0. */
-  uid?: number | undefined;
-  /** Default: 0. */
-  gid?: number | undefined;
-  additionalGids?: number[] | undefined;
-}
-
 /** A container in a few words; {@link buildSpec} makes an OCI runtime specification of it. */
 export interface SpecOptions {
   /** The folder that becomes the container's root. A relative path is taken from this process's working directory. */
@@ -41,6 +51,7 @@ export interface SpecOptions {
   env?: Environment | undefined;
   /** Its working directory. Default: "/". */
   cwd?: string | undefined;
+  /** Default: root. */
   user?: User | undefined;
   /** Beside /proc, /dev, /dev/pts, /dev/shm, /dev/mqueue, /sys (read-only) and an empty /tmp. */
   mounts?: readonly Mount[] | undefined;
@@ -116,35 +127,85 @@ const systemMounts: Spec["mounts"] = [
   { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "mode=1777"] },
 ];
 
+export const argsCheck: Check = (value, name) => {
+  const what = "a command and its arguments, as a list of texts";
+  listOf(anyText, what)(value, name);
+  if (!(value as string[])[0]) throw wrong(name, what, value);
+};
+
+const bindChecks: Checks<Extract<Mount, { source: string }>> = {
+  type: oneOf("bind", "tmpfs"),
+  source: required(pathText),
+  destination: required(absolutePath),
+  readOnly: flag,
+};
+
+const tmpfsChecks: Checks<Extract<Mount, { type: "tmpfs" }>> = {
+  type: oneOf("bind", "tmpfs"),
+  destination: required(absolutePath),
+  size: whole("a positive number of bytes", 1),
+};
+
+const mountCheck: Check = (value, name) => {
+  const isTmpfs = (value as Partial<Mount> | null)?.type === "tmpfs";
+  checkOptions(value, isTmpfs ? (tmpfsChecks as Checks<unknown>) : bindChecks, name);
+};
+
+const networkCheck: Check = (value, name) => {
+  if (value === "none" || value === "host") return;
+  if (typeof value !== "object" || value === null) throw wrong(name, '"none", "host" or { path }', value);
+  checkOptions(value, { path: required(absolutePath) }, name);
+};
+
+export const capabilitiesCheck = listOf(text("the name of a capability", (name) => /^(?:CAP_)?[A-Z_]+$/i.test(name)));
+
+export const specChecks: Checks<SpecOptions> = {
+  rootfs: required(pathText),
+  args: required(argsCheck),
+  env: environmentCheck,
+  cwd: absolutePath,
+  user: userCheck,
+  mounts: listOf(mountCheck),
+  limits: object(resourceLimitsChecks),
+  hostname: anyText,
+  network: networkCheck,
+  readOnly: flag,
+  terminal: flag,
+  capabilities: capabilitiesCheck,
+  noNewPrivileges: flag,
+  oomScoreAdj: whole("a whole number from -1000 to 1000", -1000, 1000),
+  customize: callback,
+};
+
 /**
  * An OCI runtime specification, 1.0: namespaces of its own, no devices but the usual ones, few capabilities.
  *
- * @throws TypeError or RangeError, with the option's name and value, for what makes no sense.
+ * @throws TypeError or RangeError, with the option's name and value, for what makes no sense; Error when a user has to be looked up in
+ *   the root file system, and cannot be.
  * @example
  * const spec = buildSpec({ rootfs: "/srv/rootfs", args: ["sh", "-c", "echo hi"], limits: { memory: 64 << 20 } });
  */
 export function buildSpec(options: SpecOptions): Spec {
+  checkOptions(options, specChecks);
+  return specOf(options);
+}
+
+/** {@link buildSpec} for options that have been checked. */
+export function specOf(options: SpecOptions): Spec {
   const { rootfs, args, cwd = "/", user = {}, terminal = false, network = "none" } = options;
-  if (rootfs === "") throw new TypeError("rootfs cannot be empty");
-  if (args.length === 0 || args[0] === "") throw new TypeError("args must name a command");
-  requireAbsolute("cwd", cwd);
-  const capabilities = (options.capabilities ?? ["AUDIT_WRITE", "KILL", "NET_BIND_SERVICE"]).map(capability);
+  const capabilities = capabilityNames(options.capabilities ?? ["AUDIT_WRITE", "KILL", "NET_BIND_SERVICE"]);
   const spec: Spec = {
     ociVersion: "1.0.2",
     process: {
       terminal,
-      user: {
-        uid: id("uid", user.uid),
-        gid: id("gid", user.gid),
-        ...(user.additionalGids && { additionalGids: user.additionalGids.map((gid) => id("additionalGids", gid)) }),
-      },
+      user: userIds(user, rootfs),
       args: [...args],
       env: environmentList(options.env, terminal),
       cwd,
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
       noNewPrivileges: options.noNewPrivileges ?? true,
       // Without it the daemon sees to the 0: asked for here, it would fail where a process may not lower its own.
-      ...(options.oomScoreAdj !== undefined && { oomScoreAdj: oomScoreAdj(options.oomScoreAdj) }),
+      ...(options.oomScoreAdj !== undefined && { oomScoreAdj: options.oomScoreAdj }),
     },
     root: { path: resolve(rootfs), readonly: options.readOnly ?? true },
     ...(options.hostname !== undefined && { hostname: options.hostname }),
@@ -173,49 +234,26 @@ export function buildSpec(options: SpecOptions): Spec {
   return spec;
 }
 
+/** As the kernel's headers have them. */
+export function capabilityNames(names: readonly string[]): string[] {
+  return names.map((name) => name.toUpperCase().replace(/^(?:CAP_)?/, "CAP_"));
+}
+
 function networkNamespace(network: Exclude<Network, "host">): { type: string; path?: string } {
-  if (network === "none") return { type: "network" };
-  if (typeof network !== "object")
-    throw new TypeError(`network must be "none", "host" or { path }, not ${JSON.stringify(network)}`);
-  requireAbsolute("network.path", network.path);
-  return { type: "network", path: network.path };
+  return network === "none" ? { type: "network" } : { type: "network", path: network.path };
 }
 
 function toOciMount(mount: Mount): Spec["mounts"][number] {
   const { destination } = mount;
-  requireAbsolute("a mount's destination", destination);
   if (mount.type === "tmpfs") {
-    const { size } = mount;
-    if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
-      throw new RangeError(`size of the mount ${destination} must be a positive number of bytes, not ${size}`);
-    const options = ["nosuid", "nodev", "mode=1777", ...(size === undefined ? [] : [`size=${size}`])];
+    const size = mount.size === undefined ? [] : [`size=${mount.size}`];
+    const options = ["nosuid", "nodev", "mode=1777", ...size];
     return { destination, type: "tmpfs", source: "tmpfs", options };
   }
-  if (!mount.source) throw new TypeError(`the mount ${destination} has no source`);
   return {
     destination,
     type: "bind",
     source: resolve(mount.source),
     options: ["rbind", "nosuid", "nodev", mount.readOnly ? "ro" : "rw"],
   };
-}
-
-function capability(name: string): string {
-  const full = name.toUpperCase().replace(/^(?:CAP_)?/, "CAP_");
-  if (!/^CAP_[A-Z_]+$/.test(full)) throw new TypeError(`"${name}" is no name of a capability`);
-  return full;
-}
-
-function oomScoreAdj(value: number): number {
-  if (Number.isInteger(value) && value >= -1000 && value <= 1000) return value;
-  throw new RangeError(`oomScoreAdj must be a whole number from -1000 to 1000, not ${value}`);
-}
-
-function id(name: string, value = 0): number {
-  if (Number.isInteger(value) && value >= 0 && value <= 0xffffffff) return value;
-  throw new RangeError(`user.${name} must be a user or group id, not ${value}`);
-}
-
-function requireAbsolute(name: string, path: string): void {
-  if (!isAbsolute(path)) throw new TypeError(`${name} must be an absolute path, not "${path}"`);
 }

@@ -1,18 +1,22 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { dirname } from "node:path";
 import type * as wire from "../proto/containerd.js";
 import type { CallOptions } from "./call-options.js";
 import type { ContainerParts } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
 import { ContainerdError } from "./containerd-error.js";
+import { pause } from "./duration.js";
 import { whileLost } from "./lost-daemon.js";
+import { oneOf } from "./option-checks.js";
+import { explainStart, type StartAttempt } from "./start-failure.js";
 import { createStdio, detachedStdin, type Stdio } from "./stdio.js";
-import { toTimestamp } from "./timestamp.js";
 
 /**
  * "pipe": streams to read and write. "output": streams to read, no input. "ignore": no input, output is dropped.
  * "detached": an input that never ends, output is dropped.
  */
 export type StdioKind = "pipe" | "output" | "ignore" | "detached";
+
+export const stdioKind = oneOf("pipe", "output", "ignore", "detached");
 
 export interface StartRequest extends CallOptions {
   containerId: string;
@@ -22,6 +26,8 @@ export interface StartRequest extends CallOptions {
   stdioDir: string | undefined;
   /** Tells a container that this start has made from another one with the same id; where its streams do not tell already. */
   bundle?: string | undefined;
+  /** What a failure is explained with. */
+  about?: Pick<StartAttempt, "bundle" | "rootfs">;
   /** Asks the daemon; resolves with the system pid. */
   start(paths: Stdio["paths"]): Promise<number>;
 }
@@ -43,7 +49,7 @@ export async function startProcess(parts: ContainerParts, request: StartRequest)
   if (kind !== "pipe" && kind !== "output") {
     const stdin = kind === "detached" ? detachedStdin(request.stdioDir) : undefined;
     try {
-      const since = toTimestamp(Date.now());
+      const since = await parts.api.lastEventTime({ signal: request.signal, timeout: request.timeout });
       const systemPid = await start(parts, request, { ...noPaths, stdin: stdin?.path ?? "" });
       return new ContainerProcess({ ...parts, containerId, name, systemPid, since });
     } finally {
@@ -57,6 +63,7 @@ export async function startProcess(parts: ContainerParts, request: StartRequest)
     const expected = await parts.exits.expectStart(containerId, name, request.signal);
     drop = expected.drop;
     const systemPid = await start(parts, request, stdio.paths);
+    expected.started(systemPid);
     return new ContainerProcess({
       ...parts,
       containerId,
@@ -81,7 +88,9 @@ async function start(parts: ContainerParts, request: StartRequest, paths: Stdio[
       (error instanceof ContainerdError && (error.code === "DEADLINE_EXCEEDED" || error.code === "UNAVAILABLE"));
     // That it cannot be retracted is not what went wrong first.
     if (unanswered) await retract(parts, request, paths).catch(() => {});
-    throw error;
+    const { containerId, name, about } = request;
+    const stdioDir = dirname(paths.stdout || paths.stdin || "");
+    throw explainStart(error, { ...about, containerId, name, ...(stdioDir !== "." && { stdioDir }) });
   }
 }
 
@@ -102,14 +111,15 @@ async function retract(parts: ContainerParts, request: StartRequest, paths: Stdi
     );
   };
   let found = false;
-  for (const pause of retractionPauses) {
-    await sleep(pause);
+  for (const ms of retractionPauses) {
+    await pause(ms);
     found = await isThere();
     if (found) break;
   }
   if (!found) return;
+  const since = await whileLost(() => parts.api.lastEventTime(options()), patience);
   const exit = AbortSignal.timeout(retraction);
-  const exited = parts.exits.waitFor(id, name, toTimestamp(Date.now()), exit);
+  const exited = parts.exits.waitFor({ id, pid: name, since }, exit);
   exited.catch(() => {});
   await whileLost(() => parts.api.signal({ id, pid: name, signal: 9 }, options()), patience);
   await exited;

@@ -1,9 +1,11 @@
+import { withTimeout } from "./abortable.js";
 import type { Bundle } from "./bundle.js";
-import type { CallOptions } from "./call-options.js";
+import { type CallOptions, signalCheck } from "./call-options.js";
 import { Container, type ContainerParts } from "./container.js";
 import type { ContainerProcess } from "./container-process.js";
 import { ContainerdError } from "./containerd-error.js";
 import { whileLost } from "./lost-daemon.js";
+import { checkOptions } from "./option-checks.js";
 
 /** Milliseconds that the end of a container may take once it has been killed. */
 const killTime = 10_000;
@@ -31,7 +33,9 @@ export class StartedContainer extends Container implements AsyncDisposable {
    * @example
    * await using container = await client.containers.start({ rootfs, args: ["sleep", "1000"] });
    */
-  async remove({ signal }: Pick<CallOptions, "signal"> = {}): Promise<void> {
+  async remove(options: Pick<CallOptions, "signal"> = {}): Promise<void> {
+    checkOptions<Pick<CallOptions, "signal">>(options, { signal: signalCheck });
+    const { signal } = options;
     if (!this.#ended) await this.#end(signal);
     await this.init.close();
     await this.#bundleRemoved;
@@ -42,30 +46,24 @@ export class StartedContainer extends Container implements AsyncDisposable {
   }
 
   async #end(signal: AbortSignal | undefined): Promise<void> {
-    const late = new AbortController();
-    const message = `container "${this.id}" has been killed but does not end`;
-    const timer = setTimeout(
-      () => late.abort(new ContainerdError("DEADLINE_EXCEEDED", message, { containerId: this.id })),
-      killTime,
-    );
-    const abort = () => late.abort(signal!.reason);
-    signal?.throwIfAborted();
-    signal?.addEventListener("abort", abort, { once: true });
-    const ended = this.wait({ signal: late.signal });
-    // Its failure counts once the kill has got through.
-    ended.catch(() => {});
-    try {
-      await this.#kill(late.signal);
-      await ended;
-    } catch (error) {
-      if (!(error instanceof ContainerdError && error.isNotFound)) throw error;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-    }
+    const kill = async (signal: AbortSignal | undefined) => {
+      const ended = this.wait({ signal });
+      // Its failure counts once the kill has got through.
+      ended.catch(() => {});
+      try {
+        await this.#kill(signal);
+        await ended;
+      } catch (error) {
+        if (!(error instanceof ContainerdError && error.isNotFound)) throw error;
+      }
+    };
+    await withTimeout(kill, { signal, timeout: killTime }, () => {
+      const message = `container "${this.id}" has been killed but does not end`;
+      return new ContainerdError("DEADLINE_EXCEEDED", message, { containerId: this.id });
+    });
   }
 
-  async #kill(signal: AbortSignal): Promise<void> {
+  async #kill(signal: AbortSignal | undefined): Promise<void> {
     const { api, patience = killTime } = this.#parts;
     const { id } = this;
     try {

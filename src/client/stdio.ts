@@ -1,10 +1,13 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
+import { startTimer } from "./duration.js";
 import { hangUpFifo, makeFifo, readFifo, writeFifo } from "./fifo.js";
+import { type Checks, callback, checkOptions, flag, pathText } from "./option-checks.js";
+import { removeFolder } from "./remove-folder.js";
 
 export interface StdioOptions {
   /** Where the folder of the FIFOs is made; the daemon must see it at the same path. Default: the system's temporary folder. */
@@ -16,6 +19,14 @@ export interface StdioOptions {
   /** Called when `stdin` has been ended and all of it is in the FIFO: the moment to tell the daemon. */
   closeStdin?: (() => Promise<void>) | undefined;
 }
+
+const stdioChecks: Checks<StdioOptions> = { dir: pathText, terminal: flag, input: flag, closeStdin: callback };
+
+/** The names of the FIFOs. */
+const fifos = ["stdin", "stdout", "stderr"];
+
+/** Milliseconds until there may be a descriptor again. */
+const descriptorPause = 100;
 
 /**
  * FIFOs for a process's stdin, stdout and stderr in a folder of their own, and Node streams over them. Back-pressure
@@ -41,8 +52,11 @@ export class Stdio implements Disposable {
   readonly stderr: Readable;
   readonly #dir: string;
 
-  constructor({ dir = tmpdir(), terminal = false, input = true, closeStdin }: StdioOptions = {}) {
-    this.#dir = mkdtempSync(join(dir, "ctr-"));
+  constructor(options: StdioOptions = {}) {
+    checkOptions(options, stdioChecks);
+    const { dir = tmpdir(), terminal = false, input = true, closeStdin } = options;
+    // The daemon has another working directory.
+    this.#dir = mkdtempSync(join(resolve(dir), "ctr-"));
     const path = (name: string) => join(this.#dir, name);
     this.paths = {
       stdin: input ? path("stdin") : "",
@@ -63,9 +77,16 @@ export class Stdio implements Disposable {
 
   /** To be called when the process has ended: `stdout` and `stderr` end after what is still in them, and the folder is removed. */
   finish(): void {
-    hangUpFifo(join(this.#dir, "stdout"));
-    hangUpFifo(join(this.#dir, "stderr"));
     this.stdin.destroy();
+    try {
+      hangUpFifo(join(this.#dir, "stdout"));
+      hangUpFifo(join(this.#dir, "stderr"));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "EMFILE" && code !== "ENFILE") throw error;
+      setTimeout(() => this.finish(), descriptorPause);
+      return;
+    }
     this.remove();
   }
 
@@ -76,15 +97,15 @@ export class Stdio implements Disposable {
     );
     if (read.length === 0) return;
     const late = new AbortController();
-    const timer = setTimeout(() => late.abort(), timeout);
+    const stopTimer = startTimer(timeout, () => late.abort());
     // An error is the reader's matter.
     await Promise.allSettled(read.map((stream) => finished(stream, { signal: late.signal })));
-    clearTimeout(timer);
+    stopTimer();
   }
 
   /** Removes the folder. Streams that are open go on working. */
   remove(): void {
-    rmSync(this.#dir, { recursive: true, force: true });
+    removeFolder(this.#dir, fifos);
   }
 
   /** Closes everything at once; what has not been read is lost. */
@@ -109,8 +130,8 @@ function isRead(stream: Readable): boolean {
  * waiting, where /dev/null would end it). Remove it once the process has started.
  */
 export function detachedStdin(dir = tmpdir()): { path: string; remove(): void } {
-  const folder = mkdtempSync(join(dir, "ctr-"));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const folder = mkdtempSync(join(resolve(dir), "ctr-"));
+  const remove = () => removeFolder(folder, fifos);
   try {
     const path = join(folder, "stdin");
     makeFifo(path);

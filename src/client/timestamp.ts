@@ -1,15 +1,26 @@
 import type { Timestamp } from "../proto/google/protobuf/timestamp.js";
+import { type Check, wrong } from "./option-checks.js";
 
 export type { Timestamp };
 
 /** A moment: a Date, milliseconds since 1970, or a timestamp to the nanosecond as events carry it. */
 export type Moment = Date | number | Timestamp;
 
-/** @throws RangeError for an invalid Date or a number that is none. */
+export const momentCheck: Check = (value, name) => {
+  const what = "a Date, milliseconds since 1970, or a timestamp { seconds: bigint, nanos: number }";
+  if (typeof value === "number" || value instanceof Date) {
+    if (!Number.isFinite(Number(value))) throw new RangeError(wrong(name, what, value).message);
+    return;
+  }
+  const { seconds, nanos } = (value ?? {}) as Partial<Timestamp>;
+  if (typeof seconds !== "bigint" || typeof nanos !== "number") throw wrong(name, what, value);
+};
+
+/** @throws TypeError for what is no moment, RangeError for an invalid Date or a number that is none. */
 export function toTimestamp(moment: Moment): Timestamp {
+  momentCheck(moment, "moment");
   if (typeof moment === "object" && "seconds" in moment) return moment;
   const ms = Number(moment);
-  if (!Number.isFinite(ms)) throw new RangeError(`not a moment: ${String(moment)}`);
   const seconds = Math.floor(ms / 1000);
   return { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1000) * 1e6) };
 }

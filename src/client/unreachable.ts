@@ -6,10 +6,10 @@ import type { Address } from "./address.js";
 /** For a `tcp://` daemon with TLS. PEM texts. */
 export interface TlsOptions {
   /** The authority that signed the daemon's certificate; without it: Node's built-in ones. */
-  ca?: Buffer | string;
+  ca?: Buffer | string | undefined;
   /** The client's own certificate and key, for a daemon that asks for them. */
-  cert?: Buffer | string;
-  key?: Buffer | string;
+  cert?: Buffer | string | undefined;
+  key?: Buffer | string | undefined;
 }
 
 /** Bytes of a socket path that fit in sockaddr_un, with the final NUL. */

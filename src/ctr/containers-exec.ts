@@ -40,6 +40,8 @@ export function containersExecCommand(): Command {
     const terminal = flags.tty ?? false;
     const options = {
       name,
+      // As the original: nothing is taken over from the container's first process.
+      inherit: false,
       terminal,
       cwd: flags.cwd,
       env: environment(flags.env ?? [], terminal),

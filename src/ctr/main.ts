@@ -36,7 +36,12 @@ function messageOf(error: unknown): string {
   // Commander's have a second line, with a command or flag that was perhaps meant.
   if (error instanceof CommanderError) return printableLines(error.message.replace(/^error: /, ""));
   const hint = error instanceof FlagError && error.undefinedFlag !== undefined && hintForFlag(error.undefinedFlag);
-  return printable(hint ? `${error.message}: ${hint}` : error.message);
+  return printable(hint ? `${error.message}: ${hint}` : inOwnWords(error));
+}
+
+/** As the daemon has said it: what the client library adds is advice to programs. */
+function inOwnWords({ name, message, cause }: Error): string {
+  return name === "ContainerdError" && cause instanceof Error ? cause.message : message;
 }
 
 function printableLines(text: string): string {

@@ -83,6 +83,11 @@ export class EventLog {
     this.#lines++;
   }
 
+  /** When the newest event was stored, 0 when there was none: all that follow are later, whatever the clock does. */
+  get last(): bigint {
+    return this.#last;
+  }
+
   /** Stored events strictly later than `since`, oldest first. */
   since(since: bigint): Event[] {
     const first = Math.max(0, this.#events.length - this.#retain);
