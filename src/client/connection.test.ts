@@ -64,7 +64,9 @@ test("the daemon's words, code and container id", async () => {
   expect(notFound).toMatchObject({ message: "containerd: container not found", code: "UNKNOWN", containerId: "web" });
   expect(notFound.isNotFound).toBe(true);
   expect(await failure(client.containers.start({ id: "web", bundle: "/b" }))).toMatchObject({
-    message: "mkdir /run/x: file exists, 100% sure",
+    message:
+      'the id "web" is taken by a container that is there: choose another, or end that one first (mkdir /run/x: file exists, 100% sure)',
+    kind: "id-in-use",
     code: "ALREADY_EXISTS",
     isNotFound: false,
   });
