@@ -6,6 +6,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmdirSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -299,7 +301,7 @@ describe("files that a kill or a full disk has left half-written", () => {
     { what: "missing", damage: (path: string) => rmSync(path) },
   ];
 
-  describe.each(damages)("state.json $what", ({ damage }) => {
+  describe.each(damages)("state.json $what", ({ what, damage }) => {
     test("under a running container: it is not dropped", async () => {
       using container = await startContainer(daemon, { name: "state", args: ["sleep", "1000"] });
       const pid = initPid(container.response);
@@ -316,7 +318,8 @@ describe("files that a kill or a full disk has left half-written", () => {
       await expectUsable("state");
     });
 
-    test("of a container that was only begun: removed, and the id is free", async () => {
+    // Where nothing is left it is anybody's: see below.
+    test.skipIf(what === "missing")("of a container that was only begun: removed, and the id is free", async () => {
       await daemon.kill();
       const id = daemon.id("begun");
       mkdirSync(join(daemon.stateDir, id));
@@ -416,8 +419,8 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
     },
   );
 
-  test.each(["state.json", "init/exit", "init/control", "init/pid", "init/process.json", "init/exitStatus", "init"])(
-    "a directory whose removal had got as far as %s is removed, and its exit is not told twice",
+  test.each(["state.json", "init/exit", "init/control", "init/pid", "init/process.json", "init/exitStatus"])(
+    "a directory whose removal by an earlier release had got as far as %s is removed, and its exit is not told twice",
     async (gone) => {
       using container = await startContainer(daemon, {
         name: "cleaned",
@@ -429,15 +432,7 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
       // As the daemon would have stored it just before it removed the directory.
       const line = { type: "exit", id: container.id, pid: "init", status: 6, timestamp: new Date().toISOString() };
       appendFileSync(join(daemon.stateDir, "events.log"), `${JSON.stringify(line)}\n`);
-      const order = [
-        "state.json",
-        "init/exit",
-        "init/control",
-        "init/pid",
-        "init/process.json",
-        "init/exitStatus",
-        "init",
-      ];
+      const order = ["state.json", "init/exit", "init/control", "init/pid", "init/process.json", "init/exitStatus"];
       for (const name of order.slice(0, order.indexOf(gone) + 1))
         rmSync(join(daemon.stateDir, container.id, name), { recursive: true, force: true });
       await daemon.start();
@@ -447,6 +442,29 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
       expect((await daemon.api.state()).containers).toEqual([]);
       expect(told(await stored(), container.id)).toEqual(["start-container", "exit init 6"]);
       await expectUsable("cleaned");
+    },
+  );
+
+  test.each([0, 1, 2, 3])(
+    "a directory without its name is removed, with all but %i of what was in it",
+    async (rest) => {
+      using container = await startContainer(daemon, { name: "gone", args: ["sh", "-c", "sleep 0.2; exit 6"] });
+      await daemon.kill();
+      await ended(initPid(container.response));
+      await eventually(() => processes().every((process) => process.directory !== directory(container.id)));
+      // As the daemon would have stored it just before it took the name away.
+      const line = { type: "exit", id: container.id, pid: "init", status: 6, timestamp: new Date().toISOString() };
+      appendFileSync(join(daemon.stateDir, "events.log"), `${JSON.stringify(line)}\n`);
+      const partial = join(daemon.stateDir, ".partial-0123456789ab-0");
+      renameSync(join(daemon.stateDir, container.id), partial);
+      if (rest < 3) rmSync(join(partial, "state.json"));
+      if (rest < 2) for (const name of readdirSync(join(partial, "init"))) rmSync(join(partial, "init", name));
+      if (rest < 1) rmdirSync(join(partial, "init"));
+      await daemon.start();
+      expect(existsSync(partial)).toBe(false);
+      expect((await daemon.api.state()).containers).toEqual([]);
+      expect(told(await stored(), container.id)).toEqual(["start-container", "exit init 6"]);
+      await expectUsable("gone");
     },
   );
 

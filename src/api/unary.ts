@@ -1,4 +1,5 @@
 import type { handleUnaryCall, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
+import { abortable } from "../runtime/abortable.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
 import { serviceError } from "./status.js";
@@ -6,12 +7,15 @@ import { serviceError } from "./status.js";
 /** What the calls of the API act on. */
 export interface ApiContext {
   supervisor: Supervisor;
-  /** Resolves once the containers of an earlier daemon are taken over: before that any answer could be wrong. */
+  /**
+   * Resolves once the containers of an earlier daemon are known, but for those of which somebody (a runtime) has to be asked: before that any answer could be
+   * wrong.
+   */
   ready: Promise<void>;
 }
 
 /** A unary call: what it returns is the response, what it throws the status. `signal` is aborted when the caller cancels or its deadline is over; `peer` is who calls (peer.ts). */
-export function unary<Request, Response>(
+export function unary<Request extends { id: string }, Response>(
   context: ApiContext,
   handle: (supervisor: Supervisor, request: Request, signal: AbortSignal, peer: string) => Response | Promise<Response>,
 ): handleUnaryCall<Request, Response> {
@@ -24,6 +28,9 @@ export function unary<Request, Response>(
     });
     const run = async () => {
       await context.ready;
+      // Only what is about one of the others waits for it.
+      const restored = context.supervisor.restoring.get(call.request.id);
+      if (restored !== undefined) await abortable(restored, ended.signal);
       ended.signal.throwIfAborted();
       return await handle(context.supervisor, call.request, ended.signal, call.getPeer());
     };

@@ -1,3 +1,5 @@
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
 import { createServer } from "../api/server.js";
 import { serverVersion } from "../api/version.js";
 import { exitNow } from "../linux/exit-now.js";
@@ -5,6 +7,7 @@ import { errorText } from "../linux/libc.js";
 import { raiseOpenFilesLimit } from "../linux/rlimit.js";
 import { restore } from "../supervisor/restore.js";
 import { Supervisor } from "../supervisor/supervisor.js";
+import { refuseContainerd1 } from "./containerd1.js";
 import { startDiagnostics } from "./diagnostics.js";
 import type { Flags } from "./flags.js";
 import { parseListenAddress } from "./listen/address.js";
@@ -48,11 +51,21 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   raiseOpenFilesLimit();
   process.umask(UMASK);
   await takeStateDirectory(flags.stateDir);
+  // As the kernel shows it: shims work elsewhere than this process, and are looked for by it.
+  const stateDir = realpathSync(flags.stateDir);
+  refuseContainerd1(stateDir);
   let restored = () => {};
   const ready = new Promise<void>((resolve) => {
     restored = resolve;
   });
-  const supervisor = new Supervisor({ ...flags, shim: flags.shim, ownShim, log });
+  const supervisor = new Supervisor({
+    ...flags,
+    stateDir,
+    runtime: absoluteProgram(flags.runtime),
+    shim: flags.shim === undefined ? undefined : absoluteProgram(flags.shim),
+    ownShim,
+    log,
+  });
   const server = createServer({ supervisor, ready }, serverVersion(version, commit));
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
@@ -106,17 +119,24 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     exitNow(1);
   });
 
-  await Promise.all([restore(supervisor), supervisor.prepareStarts()]);
+  const prepared = supervisor.prepareStarts();
+  await restore(supervisor);
   restored();
+  await prepared;
   tellServiceManager("READY=1");
   log.debug(
     {
-      stateDir: flags.stateDir,
-      runtime: flags.runtime,
+      stateDir,
+      runtime: supervisor.runtime,
       runtimeArgs: flags.runtimeArgs,
       memory: supervisor.machine.memory,
       cpus: supervisor.machine.cpus,
     },
     "containerd: supervisor running",
   );
+}
+
+/** A program given by a relative path, as shims find it from their own directory. */
+function absoluteProgram(name: string): string {
+  return name.includes("/") ? resolve(name) : name;
 }

@@ -2,6 +2,7 @@ import { closeSync, openSync } from "node:fs";
 import { EPOLLIN, type Epoll } from "./epoll.js";
 import { makeMemFd, takeMemFd } from "./memfd.js";
 import { type ExitStatus, killProcessGroup, openPidFd, reap } from "./pidfd.js";
+import { startTimeOf } from "./proc-stat.js";
 import { type SpawnOptions, spawn } from "./spawn.js";
 
 /** /dev/null, open for reading and writing: the stdio of children that have none. */
@@ -43,6 +44,11 @@ export class Child {
       if (this.#pidFd !== undefined) closeSync(this.#pidFd);
       throw error;
     }
+  }
+
+  /** Field 22 of its /proc/<pid>/stat; "" once it has ended. */
+  get startTime(): string {
+    return this.running ? (startTimeOf(this.pid) ?? "") : "";
   }
 
   get running(): boolean {

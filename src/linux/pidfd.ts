@@ -1,4 +1,6 @@
+import { closeSync } from "node:fs";
 import { libc, syscall, systemError } from "./libc.js";
+import { startTimeOf } from "./proc-stat.js";
 
 const waitpidCall = libc.func("int waitpid(int pid, _Out_ int *status, int options)");
 const kill = libc.func("int kill(int pid, int signal)");
@@ -17,6 +19,20 @@ export function openPidFd(pid: number): number {
 /** Throws a system error; ESRCH when the process has ended, EINVAL when there is no such signal. */
 export function signalPidFd(fd: number, signal: number): void {
   if (Number(syscall(SYS_pidfd_send_signal, fd, signal, 0, 0)) < 0) throw systemError("kill");
+}
+
+/** Kills, with SIGKILL, the process that has this pid and this start time, and no other. Fine when it has ended. */
+export function killProcess(pid: number, startTime: string): void {
+  let fd: number | undefined;
+  try {
+    fd = openPidFd(pid);
+    // The descriptor holds one process; if that has the start time, it is the one.
+    if (startTimeOf(pid) === startTime) signalPidFd(fd, SIGKILL);
+  } catch {
+    // It has ended.
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
 }
 
 /** Kills a process with its whole group, if it leads one, with SIGKILL. The caller knows that the number still means what it meant. */

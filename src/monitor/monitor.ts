@@ -2,6 +2,8 @@ import { closeSync, constants, openSync } from "node:fs";
 import type { OomWatch } from "../cgroup/cgroup.js";
 import { EPOLLHUP, EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { hasCode } from "../linux/libc.js";
+import { openPidFd } from "../linux/pidfd.js";
+import { isAlive } from "../linux/proc-stat.js";
 
 /** Watches what the kernel tells of containers, in one epoll set: exit FIFOs and OOM notifications. */
 export class Monitor {
@@ -24,6 +26,25 @@ export class Monitor {
       });
       if (path !== undefined) touchAsWriter(path);
     });
+  }
+
+  /** Resolves when the process that has this pid and this start time has ended, whoever reaps it. Rejects with a system error. */
+  async end(pid: number, startTime: string): Promise<void> {
+    let fd: number;
+    try {
+      fd = openPidFd(pid);
+    } catch (error) {
+      if (hasCode(error, "ESRCH")) return;
+      throw error;
+    }
+    try {
+      // After the descriptor was opened, which holds one process.
+      if (!isAlive(pid, startTime)) return;
+      await new Promise<void>((resolve) => this.#epoll.add(fd, EPOLLIN, () => resolve()));
+      this.#epoll.remove(fd);
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** Ends an exit watch that is not over; its promise never resolves. */

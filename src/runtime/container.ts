@@ -1,38 +1,26 @@
 import { setMaxListeners } from "node:events";
-import { readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { readdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { removeAbandonedCgroups } from "../cgroup/abandoned.js";
 import { type Cgroup, cgroupOf } from "../cgroup/cgroup.js";
 import type { Epoll } from "../linux/epoll.js";
+import { errorText, hasCode } from "../linux/libc.js";
 import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
+import type { ContainerState } from "./container-state.js";
 import { stringifyJson } from "./json.js";
 import { concealEnvironment } from "./log-text.js";
-import { type ExecFifo, OciRuntime } from "./oci-runtime.js";
+import { type ExecFifo, OciRuntime, type RuntimeState } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
-import { type Owner, parseOwner } from "./owner.js";
+import type { Owner } from "./owner.js";
+import { makeWhole, removeTree, takeAway } from "./partial-directory.js";
 import { readPidFile } from "./pid-file.js";
-import { INIT, makeDirectory, Process, type Stdio } from "./process.js";
+import { INIT, Process, type Stdio } from "./process.js";
 import { hasBegun, launchShim, type ShimProgram } from "./shim.js";
 import type { OciProcess } from "./spec.js";
+import { isSetAside } from "./state-file.js";
 import { Turns } from "./turns.js";
 import { writeAtomically } from "./write-atomically.js";
-
-/** What state.json holds. */
-interface ContainerState {
-  bundle: string;
-  labels: string[] | null;
-  stdin: string;
-  stdout: string;
-  stderr: string;
-  runtime: string;
-  runtimeArgs: readonly string[] | null;
-  shim: string;
-  noPivotRoot: boolean;
-  /** Additions of this project's daemon; another ignores them. */
-  owner?: Owner | undefined;
-  endsAt?: number | undefined;
-}
 
 /** In ms: how long a runtime may take to remove a container. */
 const DELETE_TIMEOUT = 30_000;
@@ -82,6 +70,8 @@ export class Container {
   readonly #epoll: Epoll;
   readonly #stdio: Stdio;
   #cgroup: Cgroup | undefined;
+  /** Where its directory is while it is being removed. */
+  #partial: string | undefined;
   readonly #exited = new AbortController();
 
   private constructor(epoll: Epoll, directory: string, options: ContainerOptions) {
@@ -106,60 +96,54 @@ export class Container {
    */
   static create(epoll: Epoll, stateDir: string, options: ContainerOptions): Container {
     const container = new Container(epoll, join(stateDir, options.id), options);
-    makeDirectory(container.directory);
     try {
-      Container.writeState(container.directory, {
-        bundle: options.bundle,
-        labels: options.labels,
-        ...options.stdio,
-        runtime: options.runtime,
-        runtimeArgs: options.runtimeArgs,
-        shim: options.shim.name,
-        noPivotRoot: options.noPivotRoot,
-        owner: options.owner,
-        endsAt: options.endsAt,
-      });
+      makeWhole(container.directory, (partial) =>
+        writeFileSync(join(partial, "state.json"), JSON.stringify(container.state), { mode: 0o600 }),
+      );
     } catch (error) {
-      container.removeDirectory();
-      throw error;
+      if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].some((code) => hasCode(error, code))) {
+        throw new OperationError("internal", errorText(error), { cause: error });
+      }
+      throw new OperationError("already-exists", `mkdir ${container.directory}: file exists`, { cause: error });
     }
     return container;
   }
 
-  /** Writes state.json. Throws a system error; the old one is still there then. */
-  static writeState(directory: string, state: Partial<ContainerState>): void {
-    writeAtomically(join(directory, "state.json"), JSON.stringify(state));
-  }
-
-  /**
-   * Takes over a container that another daemon, or this one before its restart, has left, without its processes.
-   * @param shim by the name in state.json; "" when that has none
-   * @throws Error when state.json is missing or broken
-   */
-  static load(epoll: Epoll, stateDir: string, id: string, shim: (name: string) => ShimProgram): Container {
-    const directory = join(stateDir, id);
-    const state = JSON.parse(readFileSync(join(directory, "state.json"), "utf8")) as ContainerState;
-    if (typeof state?.bundle !== "string" || typeof state.runtime !== "string") {
-      throw new Error(`${directory}/state.json: no bundle or runtime`);
-    }
-    return new Container(epoll, directory, {
+  /** Takes over a container that another daemon, or this one before its restart, has left, without its processes. */
+  static load(epoll: Epoll, stateDir: string, id: string, state: ContainerState, shim: ShimProgram): Container {
+    return new Container(epoll, join(stateDir, id), {
       id,
       bundle: state.bundle,
-      labels: state.labels ?? [],
-      stdio: { stdin: state.stdin ?? "", stdout: state.stdout ?? "", stderr: state.stderr ?? "" },
+      labels: [...(state.labels ?? [])],
+      stdio: { stdin: state.stdin, stdout: state.stdout, stderr: state.stderr },
       runtime: state.runtime,
       runtimeArgs: state.runtimeArgs ?? [],
-      shim: shim(state.shim ?? ""),
-      noPivotRoot: state.noPivotRoot ?? false,
-      owner: parseOwner(state.owner),
-      endsAt: typeof state.endsAt === "number" ? state.endsAt : undefined,
+      shim,
+      noPivotRoot: state.noPivotRoot,
+      owner: state.owner,
+      endsAt: state.endsAt,
     });
+  }
+
+  /** What state.json holds. */
+  get state(): ContainerState {
+    return {
+      bundle: this.bundle,
+      labels: this.labels,
+      ...this.#stdio,
+      runtime: this.runtime.name,
+      runtimeArgs: this.runtime.args,
+      shim: this.shim.name,
+      noPivotRoot: this.noPivotRoot,
+      owner: this.owner,
+      endsAt: this.endsAt,
+    };
   }
 
   /** Names of the process directories on disk. */
   processDirectories(): string[] {
     return readdirSync(this.directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
+      .filter((entry) => entry.isDirectory() && !isSetAside(entry.name, "state.json"))
       .map((entry) => entry.name);
   }
 
@@ -211,6 +195,7 @@ export class Container {
       checkpoint,
       rootUID: uid,
       rootGID: gid,
+      container: this.state,
     });
     let bundle = this.bundle;
     try {
@@ -338,14 +323,20 @@ export class Container {
   async deleteFromRuntime(): Promise<void> {
     const signal = AbortSignal.timeout(DELETE_TIMEOUT);
     const state = await this.runtime.state(this.id, { signal });
-    const ours = [this.bundle, join(this.directory, INIT)].map(resolveLinks);
-    if (state?.bundle !== undefined && !ours.includes(resolveLinks(state.bundle))) return;
+    // Nobody knows which runtime has one of which all is lost: its shim does that.
+    if (this.bundle === "" || (state?.bundle !== undefined && !this.isOurs(state))) return;
     try {
       await this.runtime.forceDelete(this.id, { signal });
     } catch {
       // Hanging or gone: there is nothing more to be done here.
     }
     await removeAbandonedCgroups(await this.#cgroupsPath());
+  }
+
+  /** Whether what the runtime knows under this id is this container, and not somebody else's. */
+  isOurs(state: RuntimeState | undefined): state is RuntimeState {
+    if (state?.bundle === undefined || this.bundle === "") return false;
+    return [this.bundle, join(this.directory, INIT)].map(resolveLinks).includes(resolveLinks(state.bundle));
   }
 
   /** As {@link deleteFromRuntime}, for a container whose shim has most likely done so. */
@@ -372,9 +363,9 @@ export class Container {
 
   /** Forgets everything on disk: the id is free again. */
   removeDirectory(): void {
-    // First, so that what a kill in the middle leaves is no container any more.
-    rmSync(join(this.directory, "state.json"), { force: true });
-    rmSync(this.directory, { recursive: true, force: true });
+    // First, so that what a kill in the middle leaves is no container any more. And only once: the id may be another's by the next try.
+    this.#partial ??= takeAway(this.directory);
+    if (this.#partial !== undefined) removeTree(this.#partial);
   }
 }
 

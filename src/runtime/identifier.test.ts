@@ -9,6 +9,19 @@ test.each([".", "..", "/", "a/b", "../a", "/abs", "a\0b", "a\nb", "\x7f"])("refu
   expect(() => checkIdentifier("process id", id)).toThrow(`invalid process id ${JSON.stringify(id)}`);
 });
 
+test.each(["events.log", "events.log.tmp", "state.json.tmp", "containerd.sock", ".partial-1", "io.containerd.x"])(
+  "refuses %j, which is the daemon's own",
+  (id) => {
+    for (const what of ["container id", "process id"] as const) {
+      expect(() => checkIdentifier(what, id)).toThrow(
+        `invalid ${what} ${JSON.stringify(id)}: names of this kind are the`,
+      );
+    }
+    // Checkpoints lie elsewhere.
+    expect(() => checkIdentifier("checkpoint name", id)).not.toThrow();
+  },
+);
+
 test("refuses the empty id and one too long for a directory", () => {
   expect(() => checkIdentifier("container id", "")).toThrow("container id cannot be empty");
   expect(() => checkIdentifier("container id", "é".repeat(128))).toThrow("longer than 255 bytes");

@@ -27,6 +27,8 @@ export interface RuntimeState {
   /** "created", "running", "paused", "stopped" */
   status?: string;
   bundle?: string;
+  /** Of the container's init, on the host; 0 when it has ended. */
+  pid?: number;
 }
 
 /** The FIFO that a created container waits at, and what the one who starts it does with it. */

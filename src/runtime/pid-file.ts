@@ -1,11 +1,11 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readStateFile } from "./state-file.js";
 
 /** The host pid that the runtime has written into a process directory; undefined while there is none. */
 export function readPidFile(directory: string): number | undefined {
   let text: string;
   try {
-    text = readFileSync(join(directory, "pid"), "utf8");
+    text = readStateFile(join(directory, "pid"));
   } catch {
     return undefined;
   }

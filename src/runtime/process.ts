@@ -1,26 +1,17 @@
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  unlinkSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, lstatSync, mkdirSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { makeFifo, openFifo } from "../linux/fifo.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import { openPidFd, signalPidFd } from "../linux/pidfd.js";
-import { processesWithCwd } from "../linux/proc-cwd.js";
-import { isAlive, parentOf, startTimeOf } from "../linux/proc-stat.js";
+import { isAlive, startTimeOf } from "../linux/proc-stat.js";
 import { parseJson, stringifyJson } from "./json.js";
 import { OperationError } from "./operation-error.js";
+import { removeTree } from "./partial-directory.js";
 import { readPidFile } from "./pid-file.js";
+import { type ProcessState, parseProcessState } from "./process-state.js";
 import type { Shim } from "./shim.js";
-import type { OciProcess } from "./spec.js";
+import type { Identity } from "./shim-process.js";
+import { readStateFile, replaceStateFile, setAside } from "./state-file.js";
 import { writeAtomically } from "./write-atomically.js";
 
 /** The name of a container's first process. */
@@ -31,19 +22,6 @@ export interface Stdio {
   stdin: string;
   stdout: string;
   stderr: string;
-}
-
-/** What process.json holds: the OCI process's own fields and what the shim has to know besides. */
-export interface ProcessState extends OciProcess {
-  exec: boolean;
-  containerdStdin: string;
-  containerdStdout: string;
-  containerdStderr: string;
-  runtimeArgs: readonly string[] | null;
-  noPivotRoot: boolean;
-  checkpoint: string;
-  rootUID: number;
-  rootGID: number;
 }
 
 /** Requests on the control FIFO (docs/shim.md). */
@@ -100,24 +78,62 @@ export class Process {
       makeFifo(join(directory, "control"));
       return new Process(directory, id, state);
     } catch (error) {
-      rmSync(directory, { recursive: true, force: true });
+      removeTree(directory);
       throw error;
     }
   }
 
   /**
-   * Takes over the process that another daemon, or this one before its restart, has left.
-   * @throws Error when no process was created
+   * Takes over a process that another daemon, or this one before its restart, has left.
+   * @param startTime "" when nobody knows it: then it can't be signalled
+   * @throws a system error
    */
-  static load(directory: string, id: string): Process {
-    const pid = readPidFile(directory);
-    if (pid === undefined) throw new Error(`${directory}: no process was created`);
-    for (const name of ["exit", "control"]) makeFifoIfMissing(join(directory, name));
-    const process = new Process(directory, id, loadState(directory, id));
+  static load(directory: string, id: string, { pid, startTime }: Identity): Process {
+    for (const name of ["exit", "control"]) mendFifo(join(directory, name));
+    const process = new Process(directory, id, Process.readState(directory, id !== INIT));
     process.systemPid = pid;
-    process.startTime = readText(directory, "starttime") || loadStartTime(directory, pid);
+    process.startTime = startTime;
+    process.#mendIdentity();
     process.announced = existsSync(join(directory, "started"));
     return process;
+  }
+
+  /** What process.json holds; where that is lost, what is known without it. */
+  static readState(directory: string, isExec = false): ProcessState {
+    // A half-written one (by another daemon: ours are whole) must not cost a running process its supervision.
+    let value: unknown;
+    try {
+      value = parseJson(readStateFile(join(directory, "process.json")));
+    } catch {
+      // As if it were empty.
+    }
+    return parseProcessState(value, isExec);
+  }
+
+  /** "" when it is not there or lost. */
+  static readStartTime(directory: string): string {
+    const text = readText(directory, "starttime") ?? "";
+    return /^\d+$/.test(text) ? text : "";
+  }
+
+  /** What the shim has recorded; undefined when the process has not exited, or nobody could tell how. */
+  static readExitStatus(directory: string): number | undefined {
+    const text = readText(directory, "exitStatus");
+    return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+  }
+
+  /** Writes down again what was lost and found out. */
+  #mendIdentity(): void {
+    const files = { pid: readPidFile(this.directory) ?? 0, starttime: Process.readStartTime(this.directory) };
+    const known = { pid: this.systemPid, starttime: this.startTime };
+    for (const name of ["pid", "starttime"] as const) {
+      if (files[name] === known[name] || known[name] === "") continue;
+      try {
+        replaceStateFile(join(this.directory, name), String(known[name]));
+      } catch {
+        // A full disk: the next daemon finds it out as we did.
+      }
+    }
   }
 
   get stdio(): Stdio {
@@ -150,10 +166,8 @@ export class Process {
     return existsSync(join(this.directory, "abandoned"));
   }
 
-  /** What the shim has recorded; undefined when the process has not exited, or nobody could tell how. */
   exitStatus(): number | undefined {
-    const text = readText(this.directory, "exitStatus");
-    return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+    return Process.readExitStatus(this.directory);
   }
 
   /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. Throws a system error. */
@@ -230,57 +244,25 @@ export class Process {
   }
 }
 
-/** As rmSync does it, which takes twice as long for a directory of files only. */
-function removeTree(directory: string): void {
-  try {
-    for (const name of readdirSync(directory)) unlinkSync(join(directory, name));
-    rmdirSync(directory);
-  } catch {
-    rmSync(directory, { recursive: true, force: true });
-  }
-}
-
 function noSuchProcess(): OperationError {
   return new OperationError("not-found", "no such process");
 }
 
+/** Undefined when there is none, or none that can be read. */
 function readText(directory: string, name: string): string | undefined {
   try {
-    return readFileSync(join(directory, name), "utf8").trim();
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return undefined;
-    throw error;
-  }
-}
-
-/** What process.json holds. A half-written one (by another daemon: ours are whole) must not cost a running process its supervision. */
-function loadState(directory: string, id: string): ProcessState {
-  const unknown: ProcessState = {
-    exec: id !== INIT,
-    containerdStdin: "",
-    containerdStdout: "",
-    containerdStderr: "",
-    runtimeArgs: [],
-    noPivotRoot: false,
-    checkpoint: "",
-    rootUID: 0,
-    rootGID: 0,
-  };
-  try {
-    return { ...unknown, ...(parseJson(readFileSync(join(directory, "process.json"), "utf8")) as object) };
+    return readStateFile(join(directory, name)).trim();
   } catch {
-    return unknown;
+    return undefined;
   }
 }
 
-/** The daemon died between the pid file and `starttime`. A child of a shim that sits in the directory can be no other process. */
-function loadStartTime(directory: string, pid: number): string {
-  const parent = parentOf(pid);
-  return parent !== undefined && processesWithCwd(directory).includes(parent) ? (startTimeOf(pid) ?? "") : "";
-}
-
-function makeFifoIfMissing(path: string): void {
-  if (!existsSync(path)) makeFifo(path);
+/** Another file of that name is no use to the shim, which holds the one that it has opened. */
+function mendFifo(path: string): void {
+  const info = lstatSync(path, { throwIfNoEntry: false });
+  if (info?.isFIFO()) return;
+  if (info !== undefined) setAside(path);
+  makeFifo(path);
 }
 
 /** Makes a directory for nobody but us. Throws OperationError (already-exists) in the original's words. */

@@ -1,8 +1,9 @@
-import { closeSync, readlinkSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { hasCode } from "../linux/libc.js";
 import { type ExitStatus, openPidFd, signalPidFd } from "../linux/pidfd.js";
+import { readProcStat, startTimeOf } from "../linux/proc-stat.js";
 import { makeSeqPacketPair, receivePacket, sendPacket, sendPacketWithDescriptors } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
 import { childEnvironment } from "./oci-runtime.js";
@@ -14,6 +15,8 @@ export const INTERPRETER = "luajit";
 /** A shim's process, whoever its parent is. */
 export interface ShimChild {
   readonly pid: number;
+  /** Field 22 of its /proc/<pid>/stat; "" when it was gone before that could be read. */
+  readonly startTime: string;
   /** Resolves once it has ended; 255 when nobody could tell how. Never rejects. */
   readonly exited: Promise<ExitStatus>;
   readonly running: boolean;
@@ -115,6 +118,7 @@ interface PendingLaunch {
 class SpawnerProcess {
   readonly #epoll: Epoll;
   #socket: number | undefined;
+  pid = 0;
   /** Sent, in the order of their answers. */
   readonly #pending: PendingLaunch[] = [];
   readonly #waiting: PendingLaunch[] = [];
@@ -139,11 +143,12 @@ class SpawnerProcess {
     });
     try {
       // LD_BIND_NOW: what is bound before it forks its shims share.
-      await Child.start(epoll, interpreter, [INTERPRETER, program, "--spawner"], {
+      const { pid } = await Child.start(epoll, interpreter, [INTERPRETER, program, "--spawner"], {
         cwd: "/",
         env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3", "LD_BIND_NOW=1"],
         fds: [devNull, devNull, devNull, theirs],
       });
+      spawner.pid = pid;
     } catch {
       spawner.close();
     } finally {
@@ -217,8 +222,8 @@ class SpawnerProcess {
   }
 
   #launched(pid: number): void {
-    const { launch, resolve } = this.#pending.shift()!;
-    const shim = new ForkedShim(pid, launch.directory, this);
+    const { resolve } = this.#pending.shift()!;
+    const shim = new ForkedShim(pid, this);
     this.#shims.set(pid, shim);
     resolve(shim);
   }
@@ -246,16 +251,18 @@ class SpawnerProcess {
 class ForkedShim implements ShimChild {
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
-  readonly #directory: string;
+  readonly startTime: string;
   readonly #spawner: SpawnerProcess;
   #end: (status: ExitStatus) => void = () => {};
   running = true;
   /** Only when its parent is gone. */
   #pidFd: number | undefined;
 
-  constructor(pid: number, directory: string, spawner: SpawnerProcess) {
+  constructor(pid: number, spawner: SpawnerProcess) {
     this.pid = pid;
-    this.#directory = directory;
+    const stat = readProcStat(pid);
+    // Its parent has not reaped it, so nobody else has its pid.
+    this.startTime = stat?.parent === spawner.pid ? stat.startTime : "";
     this.#spawner = spawner;
     this.exited = new Promise((resolve) => {
       this.#end = resolve;
@@ -292,16 +299,8 @@ class ForkedShim implements ShimChild {
       this.#pidFd = undefined;
       this.end(UNKNOWN_STATUS);
     };
-    // After the descriptor was opened: then it is that process that stands in the directory.
-    if (directoryOf(this.pid) === this.#directory) epoll.add(fd, EPOLLIN, over);
+    // After the descriptor was opened: then it is that process that has the start time.
+    if (startTimeOf(this.pid) === this.startTime) epoll.add(fd, EPOLLIN, over);
     else over();
-  }
-}
-
-function directoryOf(pid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`);
-  } catch {
-    return undefined;
   }
 }

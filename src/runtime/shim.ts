@@ -9,7 +9,7 @@ import { findProgram } from "../linux/spawn.js";
 import { childEnvironment, type ExecFifo, type OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
-import { findShims } from "./shim-process.js";
+import { findShims, recordShim } from "./shim-process.js";
 import { INTERPRETER, type ShimChild, type ShimSpawner, SpawnerDied } from "./shim-spawner.js";
 import { runtimeLogError, shimLogError } from "./start-logs.js";
 
@@ -19,6 +19,8 @@ export interface ShimProgram {
   name: string;
   /** Forks it when it is this project's, which takes part in the start (docs/shim.md). */
   spawner: ShimSpawner | undefined;
+  /** To be taken when this one is not there any more: the program of a daemon that was in another directory. */
+  substitute?: ShimProgram;
 }
 
 /** A shim from its launch to the end of the start. Each wait ends with an error when the shim ends or when `signal` is aborted. */
@@ -50,10 +52,14 @@ interface LaunchOptions {
 
 /** @throws OperationError (not-found) when the shim is not installed, or a system error */
 export async function launchShim(options: LaunchOptions): Promise<Shim> {
-  const path = findProgram(options.program.name);
-  if (path === undefined) throw new OperationError("not-found", `${options.program.name} not installed on system`);
-  const { spawner } = options.program;
-  return spawner === undefined ? await ForeignShim.launch(options, path) : await OwnShim.launch(options, path, spawner);
+  const { name, spawner, substitute } = options.program;
+  const path = findProgram(name);
+  if (path === undefined && substitute !== undefined) return await launchShim({ ...options, program: substitute });
+  if (path === undefined) throw new OperationError("not-found", `${name} not installed on system`);
+  const shim =
+    spawner === undefined ? await ForeignShim.launch(options, path) : await OwnShim.launch(options, path, spawner);
+  recordShim(options.directory, shim.child);
+  return shim;
 }
 
 /** Why a shim has ended before the start was finished, from its log and the runtime's. */

@@ -45,8 +45,16 @@ export class EventLog {
     this.#events = events.slice(-this.#keep);
     this.#last = events.at(-1)?.timestamp ?? 0n;
     this.#lines = events.length;
-    if (damaged || events.length > 2 * this.#keep) this.#fd = this.#rewrite();
-    else this.#fd = openSync(path, "a", 0o600);
+    if (damaged || events.length > 2 * this.#keep) {
+      try {
+        this.#fd = this.#rewrite();
+        return;
+      } catch {
+        // The disk is full, or something has the name of the new file: it is tried again with the next event.
+        this.#incomplete = true;
+      }
+    }
+    this.#fd = openSync(path, "a", 0o600);
   }
 
   /**
@@ -109,6 +117,19 @@ export class EventLog {
     if (this.#events.some((e) => e.id === id && isStart(e) && e.timestamp >= since)) return true;
     const complete = this.#events.length < this.#keep || this.#events[0]!.timestamp < since;
     return complete ? false : undefined;
+  }
+
+  /** The processes of a container whose start is in the log, and no exit after it; the init last. */
+  unended(id: string): string[] {
+    const names = new Set<string>();
+    for (const event of this.#events) {
+      if (event.id !== id) continue;
+      if (event.type === "start-container") names.add(INIT);
+      else if (event.type === "start-process" && event.pid !== undefined) names.add(event.pid);
+      else if (event.type === "exit" && event.pid !== undefined) names.delete(event.pid);
+    }
+    const isInit = (name: string) => Number(name === INIT);
+    return [...names].sort((a, b) => isInit(a) - isInit(b));
   }
 
   close(): void {

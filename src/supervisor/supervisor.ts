@@ -63,6 +63,8 @@ export class Supervisor {
   readonly operations: Operations;
   /** Containers that run, by id: from the end of their start to their exit event. */
   readonly containers = new Map<string, Container>();
+  /** Containers of an earlier daemon of which it is not decided yet whether they run, by id; settled when it is. */
+  readonly restoring = new Map<string, Promise<void>>();
   readonly #ownShim: string;
   readonly #shim: string;
   readonly #spawner: ShimSpawner;
@@ -100,12 +102,21 @@ export class Supervisor {
     return process;
   }
 
-  /** What `--shim`, or the shim in a state.json, stands for; "" is the daemon's. */
-  shimProgram(name = ""): ShimProgram {
-    const program = name || this.#shim;
-    const path = findProgram(program);
+  /** What `--shim` stands for. */
+  shimProgram(): ShimProgram {
+    return this.#program(this.#shim);
+  }
+
+  /** What the shim in a state.json stands for; "" is the daemon's. One that is gone (after an upgrade into another directory) is our own. */
+  shimProgramOf(name: string): ShimProgram {
+    if (name === "") return this.shimProgram();
+    return { ...this.#program(name), substitute: this.#program(this.#ownShim) };
+  }
+
+  #program(name: string): ShimProgram {
+    const path = findProgram(name);
     const isOwn = path !== undefined && isSameFile(path, this.#ownShim);
-    return { name: program, spawner: isOwn ? this.#spawner : undefined };
+    return { name, spawner: isOwn ? this.#spawner : undefined };
   }
 
   /** Stores an event without sending it yet. */
