@@ -1,7 +1,9 @@
-// 50 untrusted programs, 10 at a time, each with limits and a timeout: `node scripts/run-typescript.mjs examples/sandboxes.ts ROOTFS`.
+// 50 untrusted programs, 10 at a time, each with limits and a timeout: `node scripts/run-typescript.mjs examples/sandboxes.ts ROOTFS [TIMEOUT]`.
 import { connect, RunError } from "containerd-ts";
 
 const rootfs = process.argv[2] ?? "/srv/rootfs";
+/** In ms. */
+const timeout = Number(process.argv[3] ?? 3000);
 
 /** What people upload to a service that runs their code. */
 const programs = [
@@ -20,7 +22,7 @@ async function judge(program: string): Promise<string> {
       rootfs,
       args: ["sh", "-c", program],
       input: "some input\n",
-      timeout: 3000,
+      timeout,
       limits: { memory: 16 << 20, cpu: 0.5, pids: 16 },
       user: { uid: 65534, gid: 65534 },
       capabilities: [],

@@ -6,6 +6,7 @@ import { status } from "./harness/api.js";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { wrapRuntime } from "./harness/runtime-wrapper.js";
+import { startTimeoutFlags } from "./harness/start-timeout.js";
 import { within } from "./harness/wait.js";
 
 let daemon: TestDaemon;
@@ -212,8 +213,7 @@ describe("CreateContainer", () => {
     runtime.on();
     const bundlePath = daemon.bundle(`create-${fault.kind}`, { args: ["true"] });
     await refused(
-      () =>
-        daemon.api.createContainer({ id: daemon.id("fault"), bundlePath, runtime: runtime.path }, { timeout: 10_000 }),
+      () => daemon.api.createContainer({ id: daemon.id("fault"), bundlePath, runtime: runtime.path }),
       /containerd: container not started|oci runtime error|shim error/,
     );
     expect(name).toBeTruthy();
@@ -227,8 +227,7 @@ describe("CreateContainer", () => {
     runtime.on();
     const bundlePath = daemon.bundle(`start-${fault.kind}`, { args: ["true"] });
     await refused(
-      () =>
-        daemon.api.createContainer({ id: daemon.id("fault"), bundlePath, runtime: runtime.path }, { timeout: 10_000 }),
+      () => daemon.api.createContainer({ id: daemon.id("fault"), bundlePath, runtime: runtime.path }),
       words,
     );
   });
@@ -306,18 +305,16 @@ describe("CreateContainer", () => {
 
 describe("--start-timeout", () => {
   test.each(["create", "start"] as const)("a runtime that hangs at %s", async (subcommand) => {
-    await using other = await startDaemon({ flags: ["--start-timeout", "1s"] });
+    await using other = await startDaemon({ flags: await startTimeoutFlags() });
     const runtime = wrapRuntime(other.dir, "hanging", subcommand, { kind: "hang" });
     runtime.on();
     const bundlePath = other.bundle("hanging", { args: ["true"] });
-    const begin = performance.now();
     await refused(
       () => other.api.createContainer({ id: other.id("hanging"), bundlePath, runtime: runtime.path }),
       "containerd: container did not start before the specified timeout",
       status.DEADLINE_EXCEEDED,
       { on: other },
     );
-    expect(performance.now() - begin).toBeLessThan(8_000);
   });
 });
 
@@ -364,7 +361,7 @@ describe("Signal", () => {
 describe("Events", () => {
   test("storedOnly without a timestamp", async () => {
     using stream = daemon.api.events({ storedOnly: true });
-    await expect(within(stream.ended, 5_000, "the end of the stream")).rejects.toMatchObject({
+    await expect(within(stream.ended, "the end of the stream")).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: "invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp",
     });
@@ -372,7 +369,7 @@ describe("Events", () => {
 
   test.each([-1, 1_000_000_000, 2_000_000_000])("a timestamp with %i nanoseconds", async (nanos) => {
     using stream = daemon.api.events({ timestamp: { seconds: 1n, nanos }, storedOnly: true });
-    await expect(within(stream.ended, 5_000, "the end of the stream")).rejects.toMatchObject({
+    await expect(within(stream.ended, "the end of the stream")).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: expect.stringContaining("nanos not in range [0, 1e9)"),
     });

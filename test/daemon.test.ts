@@ -37,7 +37,7 @@ async function containerd(...args: string[]): Promise<{ code: number | null; std
   child.stderr.on("data", (chunk) => {
     output.stderr += chunk;
   });
-  const [code] = await within(once(child, "close"), 10_000, `the end of containerd ${args.join(" ")}`);
+  const [code] = await within(once(child, "close"), `the end of containerd ${args.join(" ")}`);
   return { code, ...output };
 }
 
@@ -277,7 +277,7 @@ describe("API", () => {
     stream.on("response", (headers) => Object.assign(seen, headers));
     stream.on("trailers", (headers) => Object.assign(seen, headers));
     stream.resume();
-    await within(once(stream, "close"), 5_000, "the answer");
+    await within(once(stream, "close"), "the answer");
     session.destroy();
     expect(seen).toMatchObject({ "grpc-status": "5", "grpc-message": "containerd: container not found" });
   });
@@ -362,7 +362,8 @@ describe("end", () => {
       await daemon.api.state();
       const begin = performance.now();
       expect(await daemon.stop()).toEqual({ code: 0, signal: null });
-      expect(performance.now() - begin).toBeLessThan(3_000);
+      // What it gives calls that do not end.
+      expect(performance.now() - begin).toBeLessThan(10_000);
       await stream.ended.catch(() => {});
     }
   });
@@ -383,7 +384,7 @@ describe("end", () => {
     }
     await Promise.all(containers.map(({ id }) => daemon.api.signal({ id, pid: "init", signal: 9 })));
     for (const { id } of containers) await daemon.events.waitFor({ id, type: "exit" });
-    await daemon.expectNothingLeft({ timeout: 10_000 });
+    await daemon.expectNothingLeft();
   });
 
   test("an exit while the daemon is down arrives after the restart", async () => {

@@ -26,7 +26,7 @@ async function stored(
   request: { timestamp: wire.Event["timestamp"]; id?: string },
 ): Promise<wire.Event[]> {
   using stream = on.api.events({ ...request, storedOnly: true });
-  await within(stream.ended, 5_000, "the end of the stored events");
+  await within(stream.ended, "the end of the stored events");
   return stream.events;
 }
 

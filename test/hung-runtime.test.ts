@@ -1,11 +1,13 @@
 /** A runtime that hangs at one container holds up no call on any other: the same calls are timed with and without it. */
 import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compare, usualLimit } from "./harness/compare.js";
 import { startContainer, type TestContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { startExec } from "./harness/exec.js";
+import { cases } from "./harness/extent.js";
 import { type RuntimeWrapper, type Subcommand, wrapRuntime } from "./harness/runtime-wrapper.js";
-import { eventually, sleep } from "./harness/wait.js";
+import { eventually } from "./harness/wait.js";
 
 const stuck: Subcommand[] = [
   "pause",
@@ -28,7 +30,8 @@ interface Bench {
 }
 
 async function openBench(): Promise<Bench> {
-  const daemon = await startDaemon();
+  // What hangs here ends when the test says so.
+  const daemon = await startDaemon({ flags: ["--start-timeout", "10m"] });
   const wrapper = wrapRuntime(daemon.dir, "hanging", stuck, { kind: "hang" });
   const request = { runtime: wrapper.path };
   const other = await startContainer(daemon, { name: "other", args: ["sleep", "1000"], request });
@@ -71,37 +74,17 @@ const calls: Record<string, (bench: Bench, victim: { id: string }) => Promise<un
     startContainer(daemon, { name: `start-${count++}`, args: ["true"], request: { runtime: wrapper.path } }),
 };
 
-const ROUNDS = 9;
+/** Such a call ends only with its signal. */
+const forever = (signal: AbortSignal) => ({ signal, timeout: 600_000 });
 
-async function time(call: () => Promise<unknown>): Promise<number> {
-  const begin = performance.now();
-  await call();
-  return performance.now() - begin;
-}
-
-const median = (times: number[]) => times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
-
-/** The middle times in ms of two calls, timed in turns. */
-async function compare(call: () => Promise<unknown>, reference: () => Promise<unknown>): Promise<[number, number]> {
-  const times: [number[], number[]] = [[], []];
-  for (let round = 0; round < ROUNDS; round++) {
-    times[0].push(await time(call));
-    times[1].push(await time(reference));
-  }
-  return [median(times[0]), median(times[1])];
-}
-
-/** Waiting for what hangs would take seconds. */
-const limit = (reference: number) => 3 * reference + 20;
-
-const hangs: [string, (victim: TestContainer, signal: AbortSignal) => Promise<unknown>][] = [
-  ["pause", ({ id }, signal) => daemon.api.updateContainer({ id, status: "paused" }, { signal })],
-  ["exec", ({ id }, signal) => daemon.api.addProcess({ id, pid: "stuck", args: ["true"] }, { signal })],
-  ["update", ({ id }, signal) => daemon.api.updateContainer({ id, resources: { pidsLimit: 100n } }, { signal })],
-  ["checkpoint", ({ id }, signal) => daemon.api.createCheckpoint({ id, checkpoint: { name: "c" } }, { signal })],
+const hangs: [Subcommand, (victim: TestContainer, signal: AbortSignal) => Promise<unknown>][] = [
+  ["pause", ({ id }, signal) => daemon.api.updateContainer({ id, status: "paused" }, forever(signal))],
+  ["exec", ({ id }, signal) => daemon.api.addProcess({ id, pid: "stuck", args: ["true"] }, forever(signal))],
+  ["update", ({ id }, signal) => daemon.api.updateContainer({ id, resources: { pidsLimit: 100n } }, forever(signal))],
+  ["checkpoint", ({ id }, signal) => daemon.api.createCheckpoint({ id, checkpoint: { name: "c" } }, forever(signal))],
 ];
 
-describe.each(hangs)("while %s of one container hangs", (name, hang) => {
+describe.each(cases(hangs))("while %s of one container hangs", (name, hang) => {
   test("all other calls take their usual time", async () => {
     using victim = await startVictim(hanging, `victim-${name}`);
     using twin = await startVictim(usual, `twin-${name}`);
@@ -113,7 +96,7 @@ describe.each(hangs)("while %s of one container hangs", (name, hang) => {
       .finally(() => {
         settled = true;
       });
-    await sleep(100);
+    await wrapper.called(name);
     const figures: string[] = [];
     for (const [what, call] of Object.entries(calls)) {
       const [ours, reference] = await compare(
@@ -121,7 +104,7 @@ describe.each(hangs)("while %s of one container hangs", (name, hang) => {
         () => call(usual, twin),
       );
       figures.push(`${what} ${ours.toFixed(1)}/${reference.toFixed(1)}`);
-      expect(ours, figures.at(-1)).toBeLessThan(limit(reference));
+      expect(ours, figures.at(-1)).toBeLessThan(usualLimit(reference));
     }
     console.log(`${name} hangs: ms, here/where nothing hangs: ${figures.join(", ")}`);
     expect(settled).toBe(false);
@@ -129,7 +112,7 @@ describe.each(hangs)("while %s of one container hangs", (name, hang) => {
     await hung;
     wrapper.off();
     await victim.kill();
-    expect(await victim.exit(60_000)).toBe(137);
+    expect(await victim.exit()).toBe(137);
   });
 });
 
@@ -142,16 +125,16 @@ test("while starts of some containers hang, others start; only the workers are l
   create.on();
   const starts = ids.map((id, n) =>
     daemon.api
-      .createContainer({ id, bundlePath: bundles[n]!, runtime: create.path }, { signal: cancel.signal })
+      .createContainer({ id, bundlePath: bundles[n]!, runtime: create.path }, forever(cancel.signal))
       .catch(() => "failed"),
   );
-  await sleep(100);
+  await create.called("create", ids.length);
   const nobody = { id: "" };
   const [ours, reference] = await compare(
     () => calls.start!(hanging, nobody),
     () => calls.start!(usual, nobody),
   );
-  expect(ours).toBeLessThan(limit(reference));
+  expect(ours).toBeLessThan(usualLimit(reference));
   expect((await daemon.api.state()).containers.map(({ id }) => id)).not.toContain(ids[0]);
   cancel.abort();
   expect(await Promise.all(starts)).toEqual(ids.map(() => "failed"));
@@ -176,16 +159,16 @@ test("an exit is told while a pause of the same container hangs", async () => {
   pause.on();
   const call = daemon.api.updateContainer({ id: own.id, status: "paused" });
   call.catch(() => {});
-  await sleep(100);
+  await pause.called("pause");
   await own.kill();
-  expect(await own.exit(5_000)).toBe(137);
+  expect(await own.exit()).toBe(137);
   await expect(call).rejects.toMatchObject({ details: "containerd: container not found" });
   await victim.kill();
   await victim.exit();
 });
 
 test("calls on the container itself wait for the hanging one, in their order, and go on after it", async () => {
-  const slow = wrapRuntime(daemon.dir, "slow", "pause", { kind: "sleep", seconds: 1 });
+  const slow = wrapRuntime(daemon.dir, "slow", "pause", { kind: "hold" });
   using victim = await startContainer(daemon, {
     name: "queue",
     args: ["sleep", "1000"],
@@ -194,12 +177,18 @@ test("calls on the container itself wait for the hanging one, in their order, an
   slow.on();
   const done: string[] = [];
   const { id } = victim;
-  await Promise.all([
+  const calls = Promise.all([
     daemon.api.updateContainer({ id, status: "paused" }).then(() => done.push("pause")),
     daemon.api.updateContainer({ id, status: "running" }).then(() => done.push("resume")),
     daemon.api.updateContainer({ id, resources: { pidsLimit: 50n } }).then(() => done.push("update")),
     startExec(daemon, victim, { pid: "e", args: ["true"] }).then(() => done.push("exec")),
   ]);
+  await slow.called("pause");
+  // The others have arrived: calls of one connection come in their order.
+  await daemon.api.getServerVersion();
+  expect(done).toEqual([]);
+  slow.off();
+  await calls;
   expect(done).toEqual(["pause", "resume", "update", "exec"]);
   await victim.kill();
   await victim.exit();

@@ -20,6 +20,7 @@ import { isRunning, kill, processes } from "./harness/processes.js";
 import { directoryPrefix } from "./harness/run-name.js";
 import { wrapRuntime } from "./harness/runtime-wrapper.js";
 import { whyNotCopied } from "./harness/self-copying.js";
+import { startTimeoutFlags } from "./harness/start-timeout.js";
 import { eventually } from "./harness/wait.js";
 
 const spawnerOf = (daemon: TestDaemon) =>
@@ -113,7 +114,7 @@ test("it dies in the middle of many starts: each has started or failed, nothing 
 });
 
 test("it dies while a runtime hangs: the start is ended in time all the same", async () => {
-  await using daemon = await startDaemon({ flags: ["--start-timeout", "1s"] });
+  await using daemon = await startDaemon({ flags: await startTimeoutFlags() });
   const wrapper = wrapRuntime(daemon.dir, "hanging", "create", { kind: "hang" });
   wrapper.on();
   const start = startContainer(daemon, { name: "c", args: ["true"], request: { runtime: wrapper.path } });

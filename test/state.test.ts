@@ -98,9 +98,7 @@ test("errors: unknown container", async () => {
   });
 });
 
-test("never fails while containers start and end, and tells of each that runs all the while", {
-  timeout: 90_000,
-}, async () => {
+test("never fails while containers start and end, and tells of each that runs all the while", async () => {
   using steady = await startContainer(daemon, { name: "steady", args: ["sleep", "1000"] });
   let over = false;
   const ends = (async () => {

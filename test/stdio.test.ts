@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
+import { holders } from "./harness/processes.js";
 import { collect, makeFifos, openReader } from "./harness/stdio.js";
-import { eventually, sleep, within } from "./harness/wait.js";
+import { sleep, within } from "./harness/wait.js";
 
 let daemon: TestDaemon;
 beforeAll(async () => {
@@ -66,14 +67,9 @@ test("everything has arrived and the FIFOs are closed before the exit event", as
       args: ["sh", "-c", "dd if=/dev/zero bs=64k count=16 2>/dev/null; exit 5"],
       stdio: true,
     });
-    let closed = false;
-    const output = container.output().then((result) => {
-      closed = true;
-      return result;
-    });
+    const output = container.output();
     expect(await container.exit()).toBe(5);
-    // The end of the stream and the event come from different descriptors; the loop may turn once or twice in between.
-    await eventually(() => closed, { timeout: 50, interval: 1, what: "the end of the output" });
+    expect(holders(container.stdio.paths.stdout).filter((pid) => pid !== process.pid)).toEqual([]);
     expect((await output).stdout.length).toBe(2 ** 20);
   }
 });
@@ -123,20 +119,19 @@ test("a path may be a regular file: output is appended", async () => {
 });
 
 test("a reader may leave and another one come: the container lives on and nothing in the FIFO is lost", async () => {
-  const stdout = join(daemon.dir, "reader.out");
-  makeFifos(stdout);
-  const first = openReader(stdout);
   await using container = await startContainer(daemon, {
     name: "reader",
-    args: ["sh", "-c", "echo one; i=0; while [ $i -lt 20 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 8"],
-    request: { stdout },
+    args: ["sh", "-c", "echo one; read go; i=0; while [ $i -lt 20 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 8"],
+    stdio: true,
   });
-  await within(new Promise((resolve) => first.once("data", resolve)), 5_000, "the first line");
-  first.destroy();
+  await container.printed("one\n");
+  container.stdio.stdout.destroy();
+  container.stdio.stdin.write("go\n");
   await sleep(300);
   expect((await daemon.api.state({ id: container.id })).containers).toHaveLength(1);
-  const rest = (await within(collect(openReader(stdout)).whole, 15_000, "the end of the output")).toString();
-  expect(rest.trim().split("\n").slice(-15)).toEqual(Array.from({ length: 15 }, (_, n) => String(n + 5)));
+  const second = openReader(container.stdio.paths.stdout);
+  const rest = (await within(collect(second).whole, "the end of the output")).toString();
+  expect(rest.trim().split("\n")).toEqual(Array.from({ length: 20 }, (_, n) => String(n)));
   expect(await container.exit()).toBe(8);
 });
 
@@ -152,7 +147,7 @@ test("with nobody reading the container waits once the FIFO is full, and goes on
   });
   await sleep(500);
   expect(daemon.events.all({ id: container.id, type: "exit" })).toEqual([]);
-  expect((await within(collect(reader).whole, 15_000, "the output")).length).toBe(4 * 2 ** 20);
+  expect((await within(collect(reader).whole, "the output")).length).toBe(4 * 2 ** 20);
   expect(await container.exit()).toBe(3);
 });
 
@@ -164,20 +159,23 @@ test("a FIFO that is not there fails the start", async () => {
   await daemon.expectNothingLeft();
 });
 
-test("a FIFO that nobody opens fails the start after 15 s, and holds up nobody else", { timeout: 40_000 }, async () => {
+test("a FIFO that nobody opens fails the start after 15 s, and holds up nobody else", async () => {
   const stdout = join(daemon.dir, "unopened.out");
   makeFifos(stdout);
   const begin = performance.now();
   const start = startContainer(daemon, { name: "unopened", args: ["true"], request: { stdout } });
-  start.catch(() => {});
+  let over = false;
+  start
+    .catch(() => {})
+    .finally(() => {
+      over = true;
+    });
   await using other = await startContainer(daemon, { name: "unopened-other", args: ["true"] });
   expect(await other.exit()).toBe(0);
-  expect(performance.now() - begin).toBeLessThan(10_000);
+  expect(over).toBe(false);
   await expect(start).rejects.toMatchObject({
     details: expect.stringMatching(/^shim error: .*unopened\.out.*deadline exceeded/),
   });
-  const took = performance.now() - begin;
-  expect(took).toBeGreaterThan(14_000);
-  expect(took).toBeLessThan(20_000);
+  expect(performance.now() - begin).toBeGreaterThan(14_000);
   await daemon.expectNothingLeft();
 });

@@ -170,17 +170,19 @@ describe("thousands of live events", () => {
       })();
       const begin = performance.now();
       await makeEvents(sources, count);
+      const took = performance.now() - begin;
       done = true;
       await probing;
       const all = 10 + Math.ceil(count / 20) * 20;
-      await eventually(() => reader.events.length === all, { timeout: 20_000, what: `${all} events` });
+      await eventually(() => reader.events.length === all, { what: `${all} events` });
       const growth = memory() - before;
       console.log(
-        `${count} events in ${Math.round(performance.now() - begin)} ms with 21 clients that do not read: ` +
+        `${count} events in ${Math.round(took)} ms with 21 clients that do not read: ` +
           `the daemon grew by ${Math.round(growth)} MiB, its slowest answer took ${Math.round(slowest)} ms`,
       );
       expect(growth).toBeLessThan(80);
-      expect(slowest).toBeLessThan(2_000);
+      // Nothing stands still for the time that the events take.
+      expect(slowest).toBeLessThan(took / 2);
       // Everything, in order, each once.
       const times = reader.events.map(nanoseconds);
       expect(times.every((time, n) => n === 0 || time > times[n - 1]!)).toBe(true);
@@ -195,9 +197,7 @@ describe("thousands of live events", () => {
       await resumed.ended;
       expect([...stalled.events, ...resumed.events].map(nanoseconds)).toEqual(times);
       for (const sleeper of sleepers) sleeper.wake();
-      await eventually(() => sleepers.every((sleeper) => sleeper.trailers !== undefined || sleeper.closed), {
-        timeout: 20_000,
-      });
+      await eventually(() => sleepers.every((sleeper) => sleeper.trailers !== undefined || sleeper.closed));
       for (const { trailers } of sleepers) expect(trailers?.["grpc-status"]).toBe(String(status.RESOURCE_EXHAUSTED));
     } finally {
       api.close();
@@ -207,7 +207,7 @@ describe("thousands of live events", () => {
     for (const { id } of sources) await daemon.api.signal({ id, pid: "init", signal: 9 });
     for (const source of sources) expect(await source.exit()).toBe(137);
     await daemon.expectNothingLeft();
-  }, 180_000);
+  });
 });
 
 test("a replay of many stored events to clients that do not read them", async () => {
@@ -240,7 +240,7 @@ test("a replay of many stored events to clients that do not read them", async ()
     const late = sleepers[0]!;
     late.wake();
     const last = Buffer.from(id);
-    await eventually(() => Buffer.concat(late.chunks.slice(-20)).includes(last), { timeout: 20_000 });
+    await eventually(() => Buffer.concat(late.chunks.slice(-20)).includes(last));
     expect(
       Buffer.concat(late.chunks)
         .toString("latin1")
@@ -250,7 +250,7 @@ test("a replay of many stored events to clients that do not read them", async ()
     for (const sleeper of sleepers) sleeper.close();
   }
   await daemon.expectNothingLeft();
-}, 120_000);
+});
 
 test("subscribers that come and go leave nothing in the daemon", async () => {
   const before = daemon.snapshot();

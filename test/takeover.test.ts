@@ -183,7 +183,7 @@ describe.each([
     const pid = await init.created();
     init.leave();
     await daemon.start();
-    await eventually(() => !existsSync(container.directory), { timeout: 20_000 });
+    await eventually(() => !existsSync(container.directory));
     expect(isRunning(pid)).toBe(false);
     expect((await daemon.api.state()).containers).toEqual([]);
     await daemon.expectNothingLeft();

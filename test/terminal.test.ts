@@ -168,10 +168,13 @@ for (const [kind, open] of kinds) {
     terminal.type("jobs\n");
     terminal.type("bg\n");
     terminal.type("fg\n");
-    await sleep(200);
-    terminal.type("\x03");
     await eventually(
-      () => !processes().some(({ command, parent }) => command === "sleep 1000" && parent === terminal.systemPid),
+      () => {
+        // One that comes before the job is in the foreground reaches nobody.
+        terminal.type("\x03");
+        return !processes().some(({ command, parent }) => command === "sleep 1000" && parent === terminal.systemPid);
+      },
+      { interval: 200 },
     );
     terminal.type("echo status $?; exit 5\n");
     expect(await terminal.output()).toContain("status 130");
@@ -281,13 +284,13 @@ test("thousands of resizes hold up nobody, also when the shim is stopped", async
   expect(readFileSync(`/proc/${shim}/comm`, "utf8")).toBe("containerd-shim\n");
   process.kill(shim, "SIGSTOP");
   try {
-    const begin = performance.now();
     const results = await Promise.allSettled(
       Array.from({ length: 10_000 }, (_, n) => resize(terminal, (n % 200) + 1, (n % 50) + 1)),
     );
-    expect(performance.now() - begin).toBeLessThan(30_000);
     // The FIFO is full at some time: that is told, and nothing waits for it.
     expect(results.at(-1)?.status).toBe("rejected");
+    const codes = results.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
+    expect(codes).not.toContain(status.DEADLINE_EXCEEDED);
     await daemon.api.state();
   } finally {
     process.kill(shim, "SIGCONT");

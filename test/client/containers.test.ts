@@ -157,7 +157,7 @@ test("handles go on working across a daemon that is killed and started again", a
   ]);
 });
 
-test("a start that is aborted at any moment leaves nothing", { timeout: 120_000 }, async () => {
+test("a start that is aborted at any moment leaves nothing", async () => {
   await daemon.expectNothingLeft();
   const before = openDescriptors(process.pid).size;
   for (let delay = 0; delay < 200; delay += 8) {

@@ -31,7 +31,7 @@ beforeAll(async () => {
     cwd: project,
     env: environment(),
   });
-}, 180_000);
+});
 afterAll(() => {
   rmSync(project, { recursive: true, force: true });
 });
@@ -67,7 +67,7 @@ test("hello from JavaScript", async () => {
   await daemon.expectNothingLeft();
 });
 
-test("hello from TypeScript, with the strictest checks", { timeout: 120_000 }, async () => {
+test("hello from TypeScript, with the strictest checks", async () => {
   await using daemon = await startInstalled();
   writeFileSync(join(project, "hello.ts"), hello.replace("process.argv[2]", "process.argv[2]!"));
   writeFileSync(

@@ -200,7 +200,7 @@ export async function runLoad(daemon: TestDaemon, { runs, parallel, seed }: RunL
         const now = descriptors();
         return now.client <= before.client && now.daemon <= before.daemon;
       },
-      { timeout: 5000, what: "as few descriptors as before" },
+      { what: "as few descriptors as before" },
     );
   } catch (error) {
     wrong.push((error as Error).message);

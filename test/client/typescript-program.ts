@@ -72,7 +72,6 @@ export async function startProgram(
     result,
     async printed(text) {
       await eventually(() => stdout.includes(text), {
-        timeout: 30_000,
         what: `"${text}" from the program, which printed "${stdout}" and "${stderr}"`,
       });
     },

@@ -93,8 +93,7 @@ test("a signal while ctr waits for the start ends the start", async () => {
   const bundle = daemon.bundle("b", { args: ["sleep", "1000"] });
   const id = daemon.id("a");
   const running = startCtr(daemon, "containers", "start", "-a", "--runtime", slow.path, id, bundle);
-  await eventually(() => fifoDirectories(daemon).length > 0);
-  await sleep(300);
+  await slow.called("create");
   running.child.kill("SIGTERM");
   expect((await running.result).status).toBe(143);
   expect(fifoDirectories(daemon)).toEqual([]);

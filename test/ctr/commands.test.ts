@@ -1,7 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { commit } from "../../build/version.js";
 import { cgroupFile } from "../harness/cgroup-files.js";
@@ -175,7 +174,7 @@ test("events: stored ones by default and from a time on, then those that come", 
   await runCtr(daemon, ["containers", "start", "-a", daemon.id("b"), daemon.bundle("b", { args: ["true"] })]);
   await running.printed(daemon.id("b"));
   await eventually(() => readFileSync(`${daemon.stateDir}/events.log`, "utf8").split("\n").length === 5);
-  await sleep(100);
+  await eventually(() => running.output().split("\n").length === 6);
   running.child.kill("SIGTERM");
   const lines = String((await running.result).stdout)
     .trimEnd()
@@ -204,14 +203,23 @@ test("watch shows one container's events", async () => {
   const [a, b] = [daemon.id("a"), daemon.id("b")];
   for (const id of [a, b]) await ctr(daemon, "containers", "start", id, daemon.bundle(id, { args: ["sleep", "1000"] }));
   const running = startCtr(daemon, "containers", "watch", a);
-  await sleep(500);
+  // It has subscribed when it tells something.
+  await eventually(
+    async () => {
+      for (const status of ["paused", "running"]) await daemon.api.updateContainer({ id: a, status });
+      return running.output().includes(a);
+    },
+    { interval: 100 },
+  );
   await ctr(daemon, "containers", "kill", "-s", "9", b);
   await ctr(daemon, "containers", "kill", "-s", "9", a);
-  await running.printed(a);
+  await running.printed('"exit"');
   running.child.kill("SIGTERM");
-  expect(String((await running.result).stdout)).toMatch(
-    new RegExp(`^{"timestamp":"[^"]+Z","type":"exit","id":"${a}","pid":"init","status":137}\n$`),
+  const { stdout } = await running.result;
+  expect(String(stdout)).toMatch(
+    new RegExp(`\n{"timestamp":"[^"]+Z","type":"exit","id":"${a}","pid":"init","status":137}\n$`),
   );
+  expect(String(stdout)).not.toContain(b);
   expect(await ctrError(daemon, "containers", "watch", daemon.id("none"))).toBe("containerd: container not found");
 });
 

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import type { TestDaemon } from "../harness/daemon.js";
-import { eventually } from "../harness/wait.js";
+import { eventually, PATIENCE } from "../harness/wait.js";
 import { ctrCommand, ctrEnvironment } from "./ctr.js";
 
 let screens = 0;
@@ -64,7 +64,7 @@ export class Screen implements Disposable {
   }
 
   /** Resolves with the screen when it shows this. */
-  async shows(what: string | RegExp, timeout = 10_000): Promise<string> {
+  async shows(what: string | RegExp, timeout = PATIENCE): Promise<string> {
     let seen = "";
     return eventually(
       () => {

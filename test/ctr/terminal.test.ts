@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { processes } from "../harness/processes.js";
 import { eventually } from "../harness/wait.js";
 import { ctr, fifoDirectories } from "./ctr.js";
 import { Screen } from "./screen.js";
@@ -25,21 +26,29 @@ async function pidOf(daemon: TestDaemon): Promise<number> {
 test("a shell with job control, the terminal's size and its changes, and the exit status", async () => {
   await using daemon = await startDaemon();
   using screen = new Screen(daemon);
-  await startShell(daemon, screen);
+  const id = await startShell(daemon, screen);
   screen.line("stty size");
   await screen.shows(/^30 100$/m);
   screen.resize(80, 20);
-  await sleep(200);
-  screen.line("stty size");
-  await screen.shows(/^20 80$/m);
+  await eventually(async () => {
+    screen.line("clear; stty size");
+    await screen.shows(/^20 80$/m, 2000);
+    return true;
+  });
   screen.line("sleep 1000");
-  await screen.shows(/> sleep 1000$/m);
-  await sleep(200);
+  const isSleeping = (state: string) =>
+    processes().some(
+      (process) =>
+        process.command === "sleep 1000" &&
+        process.cgroups.some((path) => path.includes(id)) &&
+        process.state === state,
+    );
+  await eventually(() => isSleeping("S"));
   screen.keys("C-z");
   await screen.shows("Stopped");
   screen.line("clear; fg");
   await screen.shows(/^sleep 1000/m);
-  await sleep(200);
+  await eventually(() => isSleeping("S"));
   screen.keys("C-c");
   screen.line("echo status was $?");
   await screen.shows("status was 130");
@@ -104,7 +113,7 @@ test("the terminal is restored when the container is killed, and when the daemon
   // The session goes on while ctr waits for the daemon.
   screen.line("echo in the $((1 + 1))nd");
   await screen.shows("in the 2nd");
-  await screen.shows("status 1", 20_000);
+  await screen.shows("status 1");
   await screen.expectRestored();
 });
 
@@ -128,7 +137,7 @@ test("a session outlives a restart of the daemon, resizing included", async () =
   screen.resize(90, 25);
   await eventually(async () => {
     screen.line("clear; stty size");
-    await screen.shows(/^25 90$/m, 500);
+    await screen.shows(/^25 90$/m, 2000);
     return true;
   });
   screen.line("exit 6");

@@ -47,7 +47,7 @@ test.skipIf(!findProgram("openssl"))("tcp:// with TLS: the daemon and the caller
   await using daemon = new TestDaemon({ listen, flags: ["--tls-cert", cert, "--tls-key", key, "--tls-ca", cert] });
   daemon.spawn();
   await expect
-    .poll(() => ctr(daemon, "--tls-ca", cert, "--tls-cert", cert, "--tls-key", key, "version"), { timeout: 10_000 })
+    .poll(() => ctr(daemon, "--tls-ca", cert, "--tls-cert", cert, "--tls-key", key, "version"))
     .toContain("daemon version");
   const unreachable = `cannot reach containerd at ${listen}: `;
   expect(await ctrError(daemon, "--tls-ca", cert, "version")).toMatch(

@@ -211,7 +211,7 @@ describe("after a start", () => {
     container.stdin.write("all of it");
     container.stdin.end();
     await docker.call("UpdateProcess", { id: container.id, pid: "init", closeStdin: true });
-    expect((await within(container.stdout, 10_000, "the end of stdout")).toString()).toBe("all of it");
+    expect((await within(container.stdout, "the end of stdout")).toString()).toBe("all of it");
     expect((await exit(container.id)).status).toBe(0);
   });
 
@@ -251,7 +251,7 @@ describe("exit", () => {
       expect((await exit(container.id)).status).toBe(3);
       // In the moment of the event.
       expect(existsSync(`/run/runc/${container.id}`)).toBe(false);
-      const stdout = await within(container.stdout, 1000, "EOF of the FIFO");
+      const stdout = await within(container.stdout, "EOF of the FIFO");
       expect(stdout).toHaveLength(100_000);
       container.stdin.destroy();
       rmSync(container.bundle, { recursive: true });
@@ -362,7 +362,8 @@ describe("live-restore", () => {
   test("SIGTERM ends the daemon well within 15 s though Docker's connection stays open and streams events", async () => {
     const began = performance.now();
     expect(await daemon.stop()).toEqual({ code: 0, signal: null });
-    expect(performance.now() - began).toBeLessThan(5000);
+    // The daemon gives calls that do not end 10 s: Docker's stream is not one of them.
+    expect(performance.now() - began).toBeLessThan(10_000);
     await eventually(() => events.status !== undefined);
     docker[Symbol.dispose]();
     await daemon.start();

@@ -6,7 +6,7 @@ import { Api } from "../harness/api.js";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";
-import { sleep } from "../harness/wait.js";
+import { eventually } from "../harness/wait.js";
 
 test("starts fail clearly, containers go on, exits are told, and later starts succeed", async () => {
   await using daemon = await startDaemon();
@@ -37,9 +37,7 @@ test("starts fail clearly, containers go on, exits are told, and later starts su
   execFileSync("prlimit", ["--pid", `${daemon.pid}`, "--nofile=4096:4096"]);
   using later = await startContainer(daemon, { name: "later", args: ["sh", "-c", "exit 3"] });
   expect(await later.exit()).toBe(3);
-  await expect
-    .poll(() => openDescriptors(daemon.pid).size, { timeout: 5_000 })
-    .toBeLessThanOrEqual(before.descriptors.size + 2);
+  await expect.poll(() => openDescriptors(daemon.pid).size).toBeLessThanOrEqual(before.descriptors.size + 2);
   await first.kill();
   expect(await first.exit()).toBe(137);
   await daemon.expectNothingLeft();
@@ -53,7 +51,7 @@ test("more connections than descriptors: clear errors, and all is well when some
   const sockets = Array.from({ length: 30 }, () =>
     connect(daemon.listen.slice("unix://".length)).on("error", () => {}),
   );
-  await sleep(300);
+  await eventually(() => openDescriptors(daemon.pid).size === limit);
   await daemon.api.getServerVersion();
   await expect(daemon.api.state({ id: container.id })).rejects.toThrow(/RESOURCE_EXHAUSTED.*too many open files/);
   for (const socket of sockets) socket.destroy();

@@ -6,14 +6,16 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { cases } from "../harness/extent.js";
 import { describe as describeLeftovers, findLeftovers } from "../harness/leftovers.js";
 import { type Fault, type RuntimeWrapper, type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
+import { startTimeoutFlags } from "../harness/start-timeout.js";
 
 let daemon: TestDaemon;
 let bystander: { id: string };
 let wrappers = 0;
 beforeAll(async () => {
-  daemon = await startDaemon({ flags: ["--start-timeout", "2s"] });
+  daemon = await startDaemon({ flags: await startTimeoutFlags() });
   bystander = await startContainer(daemon, { name: "bystander", args: ["sleep", "100000"] });
 });
 afterAll(async () => {
@@ -59,11 +61,11 @@ async function nothingLeft(name: string): Promise<void> {
       processes,
     });
   };
-  await expect.poll(strangers, { timeout: 15_000, interval: 50 }).toEqual([]);
+  await expect.poll(strangers, { interval: 50 }).toEqual([]);
   expect(existsSync(join(daemon.stateDir, daemon.id(name)))).toBe(false);
 }
 
-describe.each(faults)("a runtime that %s", (_, fault) => {
+describe.each(cases(faults))("a runtime that %s", (_, fault) => {
   test.each<Subcommand>(["create", "start"])(
     "at %s: the start fails, nothing is left, the id is usable",
     async (at) => {
@@ -106,9 +108,7 @@ describe.each(faults)("a runtime that %s", (_, fault) => {
     wrapper.off();
     const { containers } = await daemon.api.state({ id: container.id });
     expect(containers[0]!.processes).toHaveLength(1);
-    await expect
-      .poll(async () => (await daemon.api.state({ id: container.id })).containers[0]!.pids, { timeout: 10_000 })
-      .toHaveLength(1);
+    await expect.poll(async () => (await daemon.api.state({ id: container.id })).containers[0]!.pids).toHaveLength(1);
     using exec = await startExec(daemon, container, { pid: "e", args: ["sh", "-c", "exit 4"] });
     expect(await exec.exit()).toBe(4);
     await container.kill();
@@ -139,27 +139,23 @@ describe.each(faults)("a runtime that %s", (_, fault) => {
     await nothingLeft(name);
   });
 
-  test.each<Subcommand>(["delete", "kill"])(
-    "at %s: the exit is told all the same",
-    async (at) => {
-      // The shim's own patience with a hanging runtime is 30 s.
-      const { name, wrapper } = faulty(at, fault);
-      using container = await startContainer(daemon, {
-        name,
-        args: ["sleep", "1000"],
-        request: { runtime: wrapper.path },
-      });
-      wrapper.on();
-      await container.kill();
-      expect(await container.exit(100_000)).toBe(137);
-      expect(existsSync(join(daemon.stateDir, container.id))).toBe(false);
-      wrapper.off();
-      // What a runtime does not delete, nobody can: the next start of the id says so, or cleans it away.
-      spawnSync("runc", ["delete", "--force", container.id]);
-      await nothingLeft(name);
-    },
-    120_000,
-  );
+  test.each<Subcommand>(["delete", "kill"])("at %s: the exit is told all the same", async (at) => {
+    // The shim's own patience with a hanging runtime is 30 s.
+    const { name, wrapper } = faulty(at, fault);
+    using container = await startContainer(daemon, {
+      name,
+      args: ["sleep", "1000"],
+      request: { runtime: wrapper.path },
+    });
+    wrapper.on();
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    expect(existsSync(join(daemon.stateDir, container.id))).toBe(false);
+    wrapper.off();
+    // What a runtime does not delete, nobody can: the next start of the id says so, or cleans it away.
+    spawnSync("runc", ["delete", "--force", container.id]);
+    await nothingLeft(name);
+  });
 
   test.each<Subcommand>(["state", "ps"])("at %s, which is not needed: nothing is noticed", async (at) => {
     const { name, wrapper } = faulty(at, fault);
@@ -178,23 +174,19 @@ describe.each(faults)("a runtime that %s", (_, fault) => {
 });
 
 describe("a restart while the runtime is broken", () => {
-  test.each(faults)(
-    "it %s at state: running containers are not dropped",
-    async (_, fault) => {
-      const { name, wrapper } = faulty("state", fault);
-      using container = await startContainer(daemon, {
-        name,
-        args: ["sleep", "1000"],
-        request: { runtime: wrapper.path },
-      });
-      wrapper.on();
-      await daemon.restart({ kill: true });
-      expect((await daemon.api.state({ id: container.id })).containers).toMatchObject([{ status: "running" }]);
-      await container.kill();
-      expect(await container.exit(60_000)).toBe(137);
-      wrapper.off();
-      await nothingLeft(name);
-    },
-    120_000,
-  );
+  test.each(cases(faults))("it %s at state: running containers are not dropped", async (_, fault) => {
+    const { name, wrapper } = faulty("state", fault);
+    using container = await startContainer(daemon, {
+      name,
+      args: ["sleep", "1000"],
+      request: { runtime: wrapper.path },
+    });
+    wrapper.on();
+    await daemon.restart({ kill: true });
+    expect((await daemon.api.state({ id: container.id })).containers).toMatchObject([{ status: "running" }]);
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    wrapper.off();
+    await nothingLeft(name);
+  });
 });

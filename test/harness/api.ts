@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type ClientReadableStream, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import * as wire from "../../src/proto/containerd.js";
 import { HealthCheckRequest, type HealthCheckResponse, HealthClient } from "../../src/proto/health.js";
+import { PATIENCE } from "./wait.js";
 
 export type { wire };
 export { type ServiceError, status };
@@ -53,7 +54,7 @@ export class Api {
     name: string,
     message: { fromPartial: (object: never) => Request },
   ): Call<Request, Response> {
-    return (request = {} as Partially<Request>, { signal, timeout = 30_000 } = {}) =>
+    return (request = {} as Partially<Request>, { signal, timeout = PATIENCE } = {}) =>
       new Promise((resolve, reject) => {
         const method = (this.#client as unknown as Record<string, CallbackMethod>)[name]!.bind(this.#client);
         const { id = "", pid = "init" } = request as { id?: string; pid?: string };
@@ -111,7 +112,7 @@ export class Api {
   readonly stats = this.#unary<wire.StatsRequest, wire.StatsResponse>("stats", wire.StatsRequest);
 
   /** Health/Check. */
-  health(service = "", { timeout = 3_000 }: CallOptions = {}): Promise<HealthCheckResponse> {
+  health(service = "", { timeout = PATIENCE }: CallOptions = {}): Promise<HealthCheckResponse> {
     return new Promise((resolve, reject) => {
       this.#health.check(
         HealthCheckRequest.fromPartial({ service }),
@@ -175,7 +176,7 @@ export class EventStream implements Disposable, AsyncIterable<wire.Event> {
   }
 
   /** The first event that matches, seen already or coming. */
-  async waitFor(match: Match, timeout = 15_000): Promise<wire.Event> {
+  async waitFor(match: Match, timeout = PATIENCE): Promise<wire.Event> {
     const end = performance.now() + timeout;
     for (;;) {
       const found = this.events.find((event) => matches(event, match));

@@ -3,7 +3,7 @@ import type { CallOptions, Partially, wire } from "./api.js";
 import type { BundleOptions } from "./bundle.js";
 import type { TestDaemon } from "./daemon.js";
 import { collect, openStdio, type Stdio } from "./stdio.js";
-import { eventually, within } from "./wait.js";
+import { eventually, PATIENCE, within } from "./wait.js";
 
 export interface ContainerOptions extends BundleOptions {
   /** The end of its id; unique within the daemon. */
@@ -56,13 +56,13 @@ export async function startContainer(daemon: TestDaemon, options: ContainerOptio
       if (!stdio) throw new Error(`${id} was started without stdio`);
       return stdio;
     },
-    async output(timeout = 15_000) {
+    async output(timeout = PATIENCE) {
       if (!stdout || !stderr) throw new Error(`${id} was started without stdio`);
       const both = Promise.all([stdout.whole, stderr.whole]);
-      const [out, err] = await within(both, timeout, `the end of the output of ${id}`);
+      const [out, err] = await within(both, `the end of the output of ${id}`, timeout);
       return { stdout: out, stderr: err };
     },
-    async printed(text, timeout = 10_000) {
+    async printed(text, timeout = PATIENCE) {
       if (!stdout) throw new Error(`${id} was started without stdio`);
       await eventually(() => stdout.soFar().includes(text), { timeout, interval: 2, what: `"${text}" from ${id}` });
     },

@@ -17,7 +17,7 @@ import {
 import { daemonProgram, findProgram, shimProgram, unpackedProgram } from "./paths.js";
 import { kill } from "./processes.js";
 import { directoryPrefix } from "./run-name.js";
-import { eventually, sleep, within } from "./wait.js";
+import { eventually, PATIENCE, sleep, within } from "./wait.js";
 
 // Benches and soaks have no tests that fail.
 if (process.env.VITEST !== undefined) await import("./failed-test.js");
@@ -173,7 +173,7 @@ export class TestDaemon implements AsyncDisposable {
     });
     // First by a plain connection: a gRPC client that could not connect tries again later, also after it was closed.
     await eventually(async () => ended !== undefined || this.#accepts(), {
-      timeout: 20_000,
+      timeout: PATIENCE,
       interval: 5,
       what: `a listener on ${this.listen}`,
     }).catch((error) => {
@@ -191,7 +191,7 @@ export class TestDaemon implements AsyncDisposable {
           throw error;
         }
       },
-      { timeout: 20_000 },
+      { timeout: PATIENCE },
     );
     if (ended) throw new Error(`the daemon ended with ${ended.code ?? ended.signal}; its log:\n${this.log}`);
   }
@@ -226,7 +226,7 @@ export class TestDaemon implements AsyncDisposable {
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<ExitStatus> {
     const exited = this.exited;
     if (this.#child?.pid !== undefined) kill(this.#child.pid, signal);
-    const status = await within(exited, 15_000, `the daemon's end after ${signal}`);
+    const status = await within(exited, `the daemon's end after ${signal}`);
     this.#disconnect();
     return status;
   }

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { type Dirent, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { kill, openDescriptors, type ProcessInfo, processes } from "./processes.js";
-import { eventually, sleep } from "./wait.js";
+import { eventually, PATIENCE, sleep } from "./wait.js";
 
 /** What to look for. */
 export interface Territory {
@@ -154,7 +154,7 @@ export function snapshot(territory: Territory & { pid: number }): Snapshot {
  */
 export async function expectNothingLeft(
   territory: Territory,
-  { before, timeout = 5_000 }: { before?: Snapshot; timeout?: number } = {},
+  { before, timeout = PATIENCE }: { before?: Snapshot; timeout?: number } = {},
 ): Promise<void> {
   await eventually(
     () => {

@@ -70,6 +70,20 @@ export function openDescriptors(pid: number): Map<number, string> {
   return open;
 }
 
+/** The processes that have a file open. */
+export function holders(path: string): number[] {
+  return processes()
+    .map(({ pid }) => pid)
+    .filter((pid) => {
+      try {
+        return [...openDescriptors(pid).values()].includes(path);
+      } catch {
+        // It has ended meanwhile.
+        return false;
+      }
+    });
+}
+
 /** SIGKILL; that the process has ended already is fine. */
 export function kill(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
   try {

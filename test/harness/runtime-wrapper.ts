@@ -1,7 +1,8 @@
 /** Runtimes with a fault: a script around runc that does something else at one subcommand, for one container, while a switch is on. */
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findProgram } from "./paths.js";
+import { eventually } from "./wait.js";
 
 /** The subcommands of an OCI runtime that a daemon or shim calls. */
 export type Subcommand =
@@ -26,6 +27,8 @@ export type Fault =
   | { kind: "hang" }
   /** Dies by SIGSEGV. */
   | { kind: "crash" }
+  /** Waits until the fault is switched off, then does what was asked for. */
+  | { kind: "hold" }
   /** Waits, then does what was asked for. */
   | { kind: "sleep"; seconds: number }
   /** Writes what no runtime writes to stdout, stderr, its log and the pid file, and claims success. */
@@ -33,12 +36,14 @@ export type Fault =
   /** Does what was asked for, then ends with status 1 all the same. */
   | { kind: "fail-afterwards" };
 
-function action(fault: Fault): string {
+function action(fault: Fault, isOn: string): string {
   switch (fault.kind) {
     case "fail":
       return `echo '${(fault.message ?? "made to fail").replaceAll("'", "")}' >&2; exit 1`;
     case "hang":
       return "exec sleep 3600";
+    case "hold":
+      return `while ${isOn}; do sleep 0.02; done`;
     case "crash":
       return "kill -SEGV $$";
     case "sleep":
@@ -61,6 +66,8 @@ export interface RuntimeWrapper {
   /** The fault happens from now on; for one container, or for all. */
   on(id?: string): void;
   off(): void;
+  /** Resolves when the runtime has been called so many times for this. */
+  called(subcommand: Subcommand, times?: number): Promise<void>;
 }
 
 /** Writes such a runtime into `directory`; the fault is off. Its arguments are noted, a line each call, in `<path>.calls`. */
@@ -75,6 +82,7 @@ export function wrapRuntime(
   if (!real) throw new Error(`${runtime} is not installed`);
   const path = join(directory, name);
   const file = `${path}.on`;
+  const isOn = `[ -e ${file} ]`;
   const subcommands = Array.isArray(at) ? at.join("|") : at;
   // The subcommand is the first word that is no global flag or its value; the container's id is the last one, except for
   // exec's of a runtime that takes a command (not used: execs come with --process).
@@ -99,11 +107,11 @@ done
 echo "$*" >>${path}.calls
 case $subcommand in
   ${subcommands})
-    if [ -e ${file} ]; then
+    if ${isOn}; then
       only=$(cat ${file})
       for word in "$@"; do
         if [ -z "$only" ] || [ "$word" = "$only" ]; then
-          ${action(fault)}
+          ${action(fault, isOn)}
           break
         fi
       done
@@ -120,6 +128,15 @@ exec "$real" "$@"
     },
     off() {
       rmSync(file, { force: true });
+    },
+    async called(subcommand, times = 1) {
+      await eventually(
+        () => {
+          const calls = existsSync(`${path}.calls`) ? readFileSync(`${path}.calls`, "utf8").split("\n") : [];
+          return calls.filter((line) => line.split(" ").includes(subcommand)).length >= times;
+        },
+        { what: `call ${times} of ${path} ${subcommand}` },
+      );
     },
   };
 }

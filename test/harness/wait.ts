@@ -1,6 +1,12 @@
 /** Waiting for something that nobody announces. */
 import { setTimeout as sleep } from "node:timers/promises";
 
+/**
+ * How long, in ms, something is waited for that has to come: no measure of anything, only the end of a test that would hang. It is far
+ * above what the busiest machine takes. A test that something comes soon compares it with what is done beside it.
+ */
+export const PATIENCE = 90_000;
+
 /** Resolves after the given number of milliseconds. */
 export { sleep };
 
@@ -11,7 +17,7 @@ export { sleep };
 export async function eventually<T>(
   check: () => T | Promise<T>,
   {
-    timeout = 10_000,
+    timeout = PATIENCE,
     interval = 10,
     what = "the condition",
   }: { timeout?: number; interval?: number; what?: string } = {},
@@ -31,7 +37,7 @@ export async function eventually<T>(
 }
 
 /** Rejects with an error that names `what` when `promise` is not settled within `timeout` ms. */
-export async function within<T>(promise: Promise<T>, timeout: number, what: string): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: string, timeout = PATIENCE): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what} did not come within ${timeout} ms`)), timeout);

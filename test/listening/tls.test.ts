@@ -31,7 +31,7 @@ beforeAll(async () => {
   port = await freePort();
   daemon = new TestDaemon({ listen: `tcp://127.0.0.1:${port}`, flags: ["--debug", ...tlsFlags(server, ours)] });
   daemon.spawn();
-  await eventually(() => daemon.log.includes("supervisor running"), { timeout: 20_000 });
+  await eventually(() => daemon.log.includes("supervisor running"));
 });
 afterAll(async () => {
   await daemon?.[Symbol.asyncDispose]();

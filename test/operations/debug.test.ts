@@ -93,10 +93,9 @@ test("a CPU profile taken under load is what DevTools and speedscope open, and s
 test("one profile at a time; one that nobody waits for any more ends", async () => {
   await using daemon = await startDaemon({ flags: ["--pprof-address", "127.0.0.1:0"] });
   const port = await portOf(daemon, "--pprof-address");
-  const long = get(port, "/debug/pprof/profile?seconds=600", { timeout: 1000 });
+  const long = get(port, "/debug/pprof/profile?seconds=600", { timeout: 5000 });
   long.catch(() => {});
-  await sleep(300);
-  expect((await get(port, "/debug/pprof/profile?seconds=1")).status).toBe(409);
+  await eventually(async () => (await get(port, "/debug/pprof/profile?seconds=0.01")).status === 409);
   await expect(long).rejects.toThrow("no answer");
   await eventually(async () => (await get(port, "/debug/pprof/profile?seconds=0.1")).status === 200);
 });
@@ -213,7 +212,7 @@ test("an inspector that SIGUSR1 has opened before the daemon's own code ran is c
     // Node has its handler now, the daemon not yet.
     await eventually(() => catchesSigusr1(daemon.pid), { interval: 1 });
     process.kill(daemon.pid, "SIGUSR1");
-    await eventually(() => daemon.api.getServerVersion({}, { timeout: 1000 }), { timeout: 20_000 });
+    await eventually(() => daemon.api.getServerVersion({}, { timeout: 1000 }));
     await eventually(() => listeningPorts().has(INSPECTOR_PORT) === open);
     await sleep(200);
     expect(listeningPorts().has(INSPECTOR_PORT)).toBe(open);
@@ -233,10 +232,10 @@ test("SIGUSR1 tells what every container, operation and wait is doing", async ()
     call: { signal: left.signal },
   });
   stuck.catch(() => {});
-  await sleep(100);
+  await wrapper.called("create");
   const waiting = startContainer(daemon, { name: "queued", args: ["true"], call: { signal: left.signal } });
   waiting.catch(() => {});
-  await sleep(200);
+  await eventually(() => existsSync(join(daemon.stateDir, daemon.id("queued"))));
   process.kill(daemon.pid, "SIGUSR1");
   const dump = await eventually(() => (daemon.log.includes("state of event subscriber") ? daemon.log : undefined));
   const line = (...parts: string[]) =>

@@ -66,8 +66,8 @@ async function run(blocks: Fence[]): Promise<{ status: number | null; output: st
         child.once("error", reject);
         child.once("exit", resolve);
       }),
-      TIMEOUT,
       "the end of the commands",
+      TIMEOUT,
     ).catch((error: Error) => {
       throw new Error(`${error.message}:\n${readFileSync(join(dir, "log"), "utf8")}`);
     });

@@ -1,7 +1,7 @@
 /** HTTP as a scraper or curl asks for it, over TCP and unix sockets. */
 import { request } from "node:http";
 import type { TestDaemon } from "../harness/daemon.js";
-import { eventually } from "../harness/wait.js";
+import { eventually, PATIENCE } from "../harness/wait.js";
 
 export interface Answer {
   status: number;
@@ -16,7 +16,7 @@ export function get(
   {
     method = "GET",
     headers = {},
-    timeout = 30_000,
+    timeout = PATIENCE,
   }: { method?: string; headers?: Record<string, string>; timeout?: number } = {},
 ): Promise<Answer> {
   const target = typeof where === "number" ? { host: "127.0.0.1", port: where } : { socketPath: where };

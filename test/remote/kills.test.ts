@@ -1,15 +1,16 @@
-/** Events over kills: the daemon dies 20 times while containers start and end; every event is seen once. */
+/** Events over kills: the daemon dies again and again while containers start and end; every event is seen once. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ContainerdError, Remote, type wire } from "../../src/client/index.js";
 import { formatTimestamp } from "../../src/client/timestamp.js";
 import { TestDaemon } from "../harness/daemon.js";
+import { times } from "../harness/extent.js";
 import { daemonProgram, shimProgram } from "../harness/paths.js";
 import { kill } from "../harness/processes.js";
 import { eventually, sleep } from "../harness/wait.js";
 
-const KILLS = 20;
+const KILLS = times(20, 6);
 const LOADERS = 4;
 
 interface LoggedEvent {
@@ -20,7 +21,7 @@ interface LoggedEvent {
   status?: number;
 }
 
-test("20 kills under load: every event exactly once", { timeout: 240_000 }, async () => {
+test("kills under load: every event exactly once", async () => {
   await using place = new TestDaemon({});
   const stateDir = join(place.dir, "remote");
   await using remote = await Remote.start({
@@ -59,30 +60,37 @@ test("20 kills under load: every event exactly once", { timeout: 240_000 }, asyn
   };
   const loaders = Array.from({ length: LOADERS }, load);
 
+  // On this machine, as busy as it is.
+  const begin = performance.now();
+  await eventually(() => started.length >= LOADERS, { what: "the first starts" });
+  const usualStart = performance.now() - begin;
+
   const pids = new Set<number>();
   for (let round = 0; round < KILLS; round++) {
-    // At any point of a start, an exit or a restore: some of these times are shorter than the daemon's own start.
-    await sleep(200 + Math.random() * 1500);
+    // At any point of a start, an exit or a restore: every other daemon has begun its work again, the rest may just be starting.
+    const before = started.length;
+    if (round % 2 === 0) await eventually(() => started.length > before, { what: "a start" });
+    await sleep(Math.random() * usualStart);
     const { pid } = remote;
     kill(pid);
-    await eventually(() => remote.pid !== pid, { timeout: 20_000, what: "another daemon" });
+    await eventually(() => remote.pid !== pid, { what: "another daemon" });
     pids.add(pid);
   }
   expect(pids.size).toBe(KILLS);
-  await sleep(1000);
+  const before = started.length;
+  await eventually(() => started.length > before, { what: "a start by the last daemon" });
   loading = false;
   await Promise.all(loaders);
   const exitsSeen = (id: string) => seen.filter((event) => event.id === id && event.type === "exit").length;
-  await eventually(() => started.every((id) => exitsSeen(id) > 0), { timeout: 30_000, what: "the last exit" });
+  await eventually(() => started.every((id) => exitsSeen(id) > 0), { what: "the last exit" });
   await eventually(async () => (await remote.client.containers.list()).length === 0, {
-    timeout: 30_000,
     what: "no container",
   });
   await sleep(200);
   reading.abort();
   await reader;
 
-  expect(started.length).toBeGreaterThan(KILLS);
+  expect(started.length).toBeGreaterThan(KILLS / 2);
   console.log(`${started.length} containers started, ${refused} starts lost, ${seen.length} events`);
   // What the reader saw is what the daemons stored, in that order.
   const logged = readFileSync(join(stateDir, "containerd/events.log"), "utf8")

@@ -9,7 +9,7 @@ import { Remote, type RemoteChange, type RemoteOptions } from "../../src/client/
 import { TestDaemon } from "../harness/daemon.js";
 import { daemonProgram, repository, shimProgram } from "../harness/paths.js";
 import { isRunning, kill, processes } from "../harness/processes.js";
-import { eventually, sleep } from "../harness/wait.js";
+import { eventually } from "../harness/wait.js";
 
 /** Never started: gives names and removes everything at the end. */
 let place: TestDaemon;
@@ -152,7 +152,7 @@ describe("watching", () => {
     await using remote = await Remote.start(options({ onChange: (change) => changes.push(change) }));
     const { pid } = remote;
     kill(pid, "SIGSTOP");
-    await eventually(() => changes.some(({ kind }) => kind === "started"), { timeout: 30_000 });
+    await eventually(() => changes.some(({ kind }) => kind === "started"));
     expect(changes[0]).toEqual({ kind: "lost", pid, reason: "unhealthy" });
     expect(isRunning(pid)).toBe(false);
   });
@@ -207,7 +207,9 @@ describe("the end of the process that has started it", () => {
     await eventually(() => first.lines.includes(`exit ${short}`));
     await adopted.close();
     // The time of the last event is written when the next one is asked for.
-    await sleep(100);
+    const logged = readFileSync(join(stateDir, "containerd/events.log"), "utf8").trim().split("\n");
+    const { timestamp } = JSON.parse(logged.at(-1)!) as { timestamp: string };
+    await eventually(() => readFileSync(join(stateDir, "event.ts"), "utf8") === timestamp);
     first.child.kill("SIGKILL");
     await once(first.child, "exit");
     await eventually(() => !isRunning(pid));

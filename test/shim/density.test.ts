@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { eventually } from "../harness/wait.js";
 import { Sandbox, type Shim } from "./stand-in-daemon.js";
 
 let sandbox: Sandbox;
@@ -35,11 +36,20 @@ test("fifty idle shims", async () => {
     await shim.start();
   };
   for (let round = 0; round < 25; round++) await Promise.all([start(), start()]);
-  // They give back what only the start has needed a quarter of a second after it.
-  await sleep(600);
-  const before = shims.map((shim) => activity(shim.pid));
+  const activities = () => shims.map((shim) => activity(shim.pid));
+  // They give back what only the start has needed a quarter of a second after it, or when a busy machine lets them.
+  let before = activities();
+  await eventually(
+    () => {
+      const now = activities();
+      const quiet = now.join() === before.join();
+      before = now;
+      return quiet;
+    },
+    { interval: 600 },
+  );
   await sleep(2000);
-  expect(shims.map((shim) => activity(shim.pid))).toEqual(before);
+  expect(activities()).toEqual(before);
 
   const costs = shims.map((shim) => kilobytes(shim.pid));
   const mean = (pick: (cost: (typeof costs)[number]) => number) =>
@@ -54,4 +64,4 @@ test("fifty idle shims", async () => {
   expect(figures.private).toBeLessThanOrEqual(450);
   expect(figures.pss).toBeLessThanOrEqual(500);
   expect(figures.rss).toBeLessThanOrEqual(3000);
-}, 120_000);
+});

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { isRunning } from "../harness/processes.js";
 import { Sandbox, type Shim, until, withHostPids } from "./stand-in-daemon.js";
 
 let sandbox: Sandbox;
@@ -211,7 +212,7 @@ describe("between created and started", () => {
     const shim = sandbox.shim(id, sandbox.bundle(id, ["sleep", "600"]));
     expect(await shim.channel!.receive()).toMatch(/^created/);
     process.kill(shim.processPid, "SIGKILL");
-    await sleep(100);
+    await until("its end", () => !isRunning(shim.processPid));
     shim.channel!.send("start");
     expect(await shim.channel!.receive()).toMatch(/^failed exit status 1: ".*(stopped|state)/);
     await shim.end();
@@ -240,12 +241,16 @@ describe("between created and started", () => {
 
   test("the exit waits for a start that is still under way", async () => {
     const id = sandbox.id();
-    const slow = runtimeThat('[ "$command" = start ] && { runc "$@"; sleep 0.5; exit 0; }');
+    const go = join(sandbox.path, "go");
+    const slow = runtimeThat(
+      `[ "$command" = start ] && { runc "$@"; while [ ! -e ${go} ]; do sleep 0.02; done; exit 0; }`,
+    );
     const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), {}, { runtime: slow });
     await shim.channel!.receive();
     shim.channel!.send("start");
     await sleep(300);
     expect(sandbox.containers).toEqual([id]);
+    writeFileSync(go, "");
     expect(await shim.channel!.receive()).toBe("started");
     await shim.end();
     expectNothingLeft(shim);

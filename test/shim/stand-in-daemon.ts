@@ -23,6 +23,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import koffi from "koffi";
+import { PATIENCE } from "../harness/wait.js";
 
 export const shimPath = fileURLToPath(new URL("../../dist/bin/containerd-shim", import.meta.url));
 
@@ -32,7 +33,7 @@ const recv = libc.func("long recv(int fd, _Out_ uint8_t *data, size_t length, in
 const send = libc.func("long send(int fd, const char *data, size_t length, int flags)");
 
 /** Waits until the condition holds; fails loudly when it does not. */
-export async function until(what: string, condition: () => boolean, limit = 10_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, limit = PATIENCE): Promise<void> {
   const deadline = Date.now() + limit;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`waited ${limit} ms in vain: ${what}`);
@@ -56,7 +57,7 @@ export class Channel {
   }
 
   /** The next message; an empty one means that the shim has closed its end. */
-  async receive(limit = 20_000): Promise<string> {
+  async receive(limit = PATIENCE): Promise<string> {
     const MSG_DONTWAIT = 0x40;
     const data = Buffer.alloc(65536);
     const deadline = Date.now() + limit;
@@ -212,7 +213,7 @@ export class Shim {
   }
 
   /** Waits for the end; the shim's own exit code. */
-  async end(limit = 30_000): Promise<number | null> {
+  async end(limit = PATIENCE): Promise<number | null> {
     const timer = new AbortController();
     const code = await Promise.race([
       this.ended,

@@ -18,6 +18,7 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { PATIENCE } from "../harness/wait.js";
 import { Sandbox, until, withRootAs } from "./stand-in-daemon.js";
 
 let sandbox: Sandbox;
@@ -46,7 +47,7 @@ class SlowReader {
   }
   async readToEnd(): Promise<Buffer> {
     const chunks: Buffer[] = [];
-    const deadline = Date.now() + 20_000;
+    const deadline = Date.now() + PATIENCE;
     while (Date.now() < deadline) {
       const chunk = this.read();
       if (chunk?.length === 0) return Buffer.concat(chunks);
@@ -172,7 +173,7 @@ describe("output", () => {
     await sleep(300);
     sandbox.runtimeCall("kill", id, "KILL");
     await until("exit status", () => shim.exitStatus === "137");
-    expect(await shim.end(8_000)).toBe(0);
+    expect(await shim.end()).toBe(0);
     expect(sandbox.containers).toEqual([]);
   });
 
@@ -352,7 +353,6 @@ describe("input", () => {
     const sent = createHash("sha256");
     const received = createHash("sha256");
     let [sentLength, receivedLength, rest] = [0, 0, Buffer.alloc(0)];
-    const deadline = Date.now() + 15_000;
     const write = () => {
       if (rest.length === 0)
         rest = Buffer.alloc(1 + random([10, 1000, 20_000, 200_000][random(4)]!), `${random(1e9)} `);
@@ -371,7 +371,7 @@ describe("input", () => {
       received.update(chunk);
       receivedLength += chunk.length;
     };
-    while (Date.now() < deadline - 10_000) {
+    while (sentLength < 16 << 20) {
       const [writes, reads] = [random(20), random(20)];
       for (let i = 0; i < writes; i++) write();
       for (let i = 0; i < reads; i++) read();
@@ -379,13 +379,12 @@ describe("input", () => {
     }
     closeSync(writer);
     shim.control("0 0 0");
-    while (receivedLength < sentLength && Date.now() < deadline) {
+    for (const deadline = Date.now() + PATIENCE; receivedLength < sentLength && Date.now() < deadline; ) {
       read();
       await sleep(0);
     }
     expect(receivedLength).toBe(sentLength);
     expect(received.digest("hex")).toBe(sent.digest("hex"));
-    expect(sentLength).toBeGreaterThan(1 << 20);
     reader.close();
     await shim.end();
   });
@@ -455,7 +454,7 @@ describe("paths that cannot be opened", () => {
     const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), { stdout });
     expect(await shim.end()).toBe(1);
     expect(Date.now() - begin).toBeGreaterThanOrEqual(15_000);
-    expect(Date.now() - begin).toBeLessThan(17_000);
+    expect(Date.now() - begin).toBeLessThan(2 * 15_000);
     expect(shim.errors).toEqual([`open ${stdout}: deadline exceeded`]);
   });
 
