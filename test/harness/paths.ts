@@ -29,6 +29,12 @@ export function findProgram(name: string): string | undefined {
   return directories.map((directory) => join(directory, name)).find(executable);
 }
 
+/** Another release of Node, or undefined when it is the one that runs the tests or the set-up could not have it. */
+export function nodeRelease(major: number): string | undefined {
+  const path = join(unpacked, `node-${major}/bin/node`);
+  return executable(path) ? path : undefined;
+}
+
 /** The privately unpacked `criu` or `crun`, or undefined when the set-up could not have it. */
 export function unpackedProgram(name: "criu" | "crun"): string | undefined {
   const path = join(unpacked, name, "bin", name);
