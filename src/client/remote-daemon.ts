@@ -1,6 +1,16 @@
 import { type ChildProcess, type StdioOptions as ChildStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -38,11 +48,13 @@ export class RemoteDaemon {
   readonly adopted: boolean;
   /** Resolves when it has ended. Never rejects. */
   readonly ended: Promise<void>;
+  readonly #startTime: string | undefined;
   #running = true;
 
-  constructor(pid: number, adopted: boolean, ended: Promise<unknown>) {
+  constructor(pid: number, startTime: string | undefined, adopted: boolean, ended: Promise<unknown>) {
     this.pid = pid;
     this.adopted = adopted;
+    this.#startTime = startTime;
     this.ended = ended.then(() => {
       this.#running = false;
     });
@@ -53,7 +65,8 @@ export class RemoteDaemon {
   }
 
   signal(signal: NodeJS.Signals): void {
-    if (!this.#running) return;
+    // That it has ended is seen a moment later, and its number may be somebody else's by then.
+    if (!this.#running || startTimeOf(this.pid) !== this.#startTime) return;
     try {
       process.kill(this.pid, signal);
     } catch (error) {
@@ -65,7 +78,10 @@ export class RemoteDaemon {
 export const socketPath = ({ stateDir, socket }: DaemonOptions): string =>
   socket ?? join(stateDir, "docker-containerd.sock");
 
-export const pidFile = ({ stateDir }: DaemonOptions): string => join(stateDir, "docker-containerd.pid");
+const pidFile = ({ stateDir }: DaemonOptions): string => join(stateDir, "docker-containerd.pid");
+
+/** Holds the time at which the process of the pid file was started: with that it is no other one, whatever that says it is. */
+const startTimeFile = ({ stateDir }: DaemonOptions): string => join(stateDir, "docker-containerd.starttime");
 
 /**
  * The daemon that the pid file names, if it lives, or else a new one.
@@ -73,17 +89,23 @@ export const pidFile = ({ stateDir }: DaemonOptions): string => join(stateDir, "
  * A new one gets a session of its own and is killed (SIGKILL) when this process ends, however it ends: the containers go on, and the next daemon
  * finds them. Node can't set that "parent death signal" for a child, so `setpriv` (util-linux) does, which then becomes the daemon. The
  * kernel sends it at the end of the *thread* that has started the child: don't start it from a worker thread that ends before.
- * @throws a system error; with the oom score that may not be set, the daemon is killed again.
+ * @throws a system error; Error for a state directory that somebody else can write to; with the oom score that may not be set, the daemon is
+ * killed again.
  */
 export async function startOrAdopt(options: DaemonOptions): Promise<RemoteDaemon> {
   mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+  checkOwner(options.stateDir);
   const file = openSync(pidFile(options), "a+", 0o600);
   try {
     const pid = Number(readFileSync(file, "utf8").trim());
-    if (isOurs(pid, options)) return new RemoteDaemon(pid, true, gone(pid, options));
+    const known = readStartTime(options);
+    if (known !== undefined && startTimeOf(pid) === known) return new RemoteDaemon(pid, known, true, gone(pid, known));
     ftruncateSync(file);
     const child = await start(options);
+    const startTime = startTimeOf(child.pid!);
     try {
+      // The pid comes last: it never stands beside another process's time.
+      writeFileSync(startTimeFile(options), startTime ?? "", { mode: 0o600 });
       if (options.oomScoreAdj !== undefined)
         writeFileSync(`/proc/${child.pid}/oom_score_adj`, `${options.oomScoreAdj}`);
       writeSync(file, `${child.pid}`);
@@ -91,7 +113,7 @@ export async function startOrAdopt(options: DaemonOptions): Promise<RemoteDaemon
       child.kill("SIGKILL");
       throw error;
     }
-    return new RemoteDaemon(child.pid!, false, once(child, "exit"));
+    return new RemoteDaemon(child.pid!, startTime, false, once(child, "exit"));
   } finally {
     closeSync(file);
   }
@@ -100,6 +122,7 @@ export async function startOrAdopt(options: DaemonOptions): Promise<RemoteDaemon
 /** Removes what a daemon that was killed has left. */
 export function removeTraces(options: DaemonOptions): void {
   rmSync(pidFile(options), { force: true });
+  rmSync(startTimeFile(options), { force: true });
   rmSync(socketPath(options), { force: true });
 }
 
@@ -134,22 +157,35 @@ async function start(options: DaemonOptions): Promise<ChildProcess> {
   return child;
 }
 
-/** Whether a process is a daemon on our socket, and not another one that has got its pid since. */
-function isOurs(pid: number, options: DaemonOptions): boolean {
-  if (!Number.isInteger(pid) || pid < 1) return false;
+/** What is in such a directory says which process is signalled, and is run as this user. */
+function checkOwner(directory: string): void {
+  const { uid, mode } = statSync(directory);
+  if ((uid !== 0 && uid !== process.geteuid!()) || (mode & 0o022) !== 0)
+    throw new Error(`${directory}: somebody else can write to it: its owner has to be this user, its mode 0700`);
+}
+
+function readStartTime(options: DaemonOptions): string | undefined {
+  try {
+    return readFileSync(startTimeFile(options), "utf8") || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Field 22 of /proc/<pid>/stat, which tells a process from another one that gets its pid later; undefined when none runs. */
+function startTimeOf(pid: number): string | undefined {
+  if (!Number.isInteger(pid) || pid < 1) return undefined;
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const state = stat.slice(stat.lastIndexOf(")") + 2)[0];
-    if (state === "Z" || state === "X") return false;
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
-      .split("\0")
-      .includes(`unix://${socketPath(options)}`);
+    // The name, in parentheses, can hold anything: what follows begins with field 3.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[22 - 3];
   } catch {
-    return false;
+    return undefined;
   }
 }
 
 /** Resolves when a process that is not our child has ended. */
-async function gone(pid: number, options: DaemonOptions): Promise<void> {
-  while (isOurs(pid, options)) await sleep(LIVENESS_INTERVAL, undefined, { ref: false });
+async function gone(pid: number, startTime: string): Promise<void> {
+  while (startTimeOf(pid) === startTime) await sleep(LIVENESS_INTERVAL, undefined, { ref: false });
 }
