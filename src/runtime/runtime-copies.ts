@@ -1,4 +1,4 @@
-import { closeSync, existsSync, statSync, writeFile } from "node:fs";
+import { closeSync, existsSync, fchmodSync, fchownSync, fstatSync, statSync, writeFile } from "node:fs";
 import { open } from "node:fs/promises";
 import { promisify } from "node:util";
 import { makeMemFd, sealMemFd } from "../linux/memfd.js";
@@ -17,6 +17,9 @@ const MAX_COPIES = 4;
 
 /** Under SELinux the label of the runtime's file decides what the runtime may do, and a copy does not have it. */
 const filesAreLabelled = existsSync("/sys/fs/selinux/enforce");
+
+/** A file in memory is made with it. */
+const MODE = 0o777;
 
 const writeWhole = promisify(writeFile);
 
@@ -56,6 +59,18 @@ class Copy implements RuntimeCopy {
     }
     this.descriptor = descriptor;
     if (this.#closed) this.close();
+  }
+
+  /**
+   * Gives the file its owner and mode back. A container's root can have changed both: while an exec enters the container, this is what its processes
+   * see at /proc/<pid>/exe. There is a seal against that, but a copy that has it too is none to runc and crun: they would copy it once more.
+   */
+  mend(): void {
+    if (this.descriptor === undefined) return;
+    const { mode, uid, gid } = fstatSync(this.descriptor);
+    if (uid !== process.geteuid!() || gid !== process.getegid!())
+      fchownSync(this.descriptor, process.geteuid!(), process.getegid!());
+    if ((mode & 0o7777) !== MODE) fchmodSync(this.descriptor, MODE);
   }
 
   close(): void {
@@ -99,6 +114,7 @@ export class RuntimeCopies {
     }
     this.#copies.set(path, copy);
     if (!(await copy.made) && this.#copies.get(path) === copy) this.#drop(path);
+    copy.mend();
     return copy;
   }
 
