@@ -4,7 +4,9 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startContainer } from "../harness/container.js";
 import { startDaemon } from "../harness/daemon.js";
+import { startExec } from "../harness/exec.js";
 import { findProgram, repository } from "../harness/paths.js";
 
 const dir = mkdtempSync(join(tmpdir(), "ctd-package-"));
@@ -79,6 +81,37 @@ describe.skipIf(!findProgram("man"))("man pages", () => {
   });
 });
 
+const unprivileged = join(repository, "packaging/systemd/unprivileged-containers.conf");
+
+test("containers run without the capabilities that the drop-in takes, and without the daemon's core dumps; one with all of them does not", async () => {
+  const taken = [...readFileSync(unprivileged, "utf8").matchAll(/\bCAP_(\w+)/g)].map(([, name]) => name!.toLowerCase());
+  expect(taken.length).toBeGreaterThan(10);
+  const restricted = ["setpriv", `--bounding-set=${taken.map((name) => `-${name}`).join(",")}`];
+  await using daemon = await startDaemon({ wrapper: ["prlimit", "--core=0:unlimited", ...restricted] });
+  expect(readFileSync(`/proc/${daemon.pid}/limits`, "utf8")).toMatch(/^Max core file size +0 +unlimited/m);
+  const start = (name: string, names?: string[]) =>
+    startContainer(daemon, {
+      name,
+      args: ["sh", "-c", "ulimit -c; sleep 1000"],
+      stdio: true,
+      spec: (spec) => {
+        spec.process.rlimits.push({ type: "RLIMIT_CORE", hard: 1 << 20, soft: 1 << 20 });
+        if (names) spec.process.capabilities = { bounding: names, effective: names, permitted: names };
+      },
+    });
+  await using container = await start("usual");
+  // In blocks of 512 bytes.
+  await container.printed("2048\n");
+  using exec = await startExec(daemon, container, { pid: "exec", args: ["sh", "-c", "exit 3"] });
+  expect(await exec.exit()).toBe(3);
+  await daemon.api.updateContainer({ id: container.id, status: "paused" });
+  await daemon.api.updateContainer({ id: container.id, status: "running" });
+  await container.kill();
+  await container.exit();
+  await expect(start("privileged", ["CAP_SYS_MODULE"])).rejects.toThrow("operation not permitted");
+  await daemon.expectNothingLeft();
+});
+
 describe.skipIf(!findProgram("systemd-analyze"))("systemd units", () => {
   const system = "/usr/lib/systemd/system";
 
@@ -113,6 +146,29 @@ describe.skipIf(!findProgram("systemd-analyze"))("systemd units", () => {
   test("with socket activation: nothing to complain about", () => {
     const root = install("socket", "containerd.service", "containerd.socket", "containerd.service.d");
     expect(verify(root, "containerd.service", "containerd.socket")).toEqual(silent);
+  });
+
+  /** What `systemd-analyze security` has to say against the service: its total, and the names of its points. */
+  function exposure(root: string): { total: number; points: string[] } {
+    const output = execFileSync(
+      "systemd-analyze",
+      ["security", "--offline=yes", "--no-pager", `--root=${root}`, "containerd.service"],
+      { encoding: "utf8" },
+    );
+    const points = output.split("\n").flatMap((line) => /^✗ (\S+)/.exec(line)?.[1] ?? []);
+    return { total: Number(/Overall exposure level for containerd.service: ([\d.]+)/.exec(output)?.[1]), points };
+  }
+
+  test("the service: what can be taken from it without taking it from containers; with the drop-in, what none but privileged ones have", () => {
+    const plain = exposure(install("exposed", "containerd.service"));
+    expect(plain.points).not.toContain("UMask=");
+    expect(plain.points).toContain("CapabilityBoundingSet=~CAP_SYS_MODULE");
+    const root = install("less-exposed", "containerd.service");
+    cpSync(unprivileged, join(root, "etc/systemd/system/containerd.service.d/unprivileged-containers.conf"));
+    expect(verify(root, "containerd.service")).toEqual(silent);
+    const restricted = exposure(root);
+    expect(restricted.points).not.toContain("CapabilityBoundingSet=~CAP_SYS_MODULE");
+    expect(restricted.total).toBeLessThan(plain.total);
   });
 
   test("systemd-analyze does look at them", () => {
