@@ -114,7 +114,12 @@ export class RuntimeCopies {
     }
     this.#copies.set(path, copy);
     if (!(await copy.made) && this.#copies.get(path) === copy) this.#drop(path);
-    copy.mend();
+    try {
+      copy.mend();
+    } catch {
+      // It is not ours to mend: a process that is root in a user namespace only.
+      this.#drop(path);
+    }
     return copy;
   }
 
