@@ -15,17 +15,10 @@ const ownName = /^(events\.log|state\.json|containerd\.sock|\.partial-|io\.conta
  */
 export function checkIdentifier(what: "container id" | "process id" | "checkpoint name", id: string): void {
   if (id === "") throw new OperationError("invalid-argument", `${what} cannot be empty`);
-  const refuse = (why: string) => new OperationError("invalid-argument", `invalid ${what} ${quoted(id)}: ${why}`);
+  const refuse = (why: string) =>
+    new OperationError("invalid-argument", `invalid ${what} ${JSON.stringify(id)}: ${why}`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused.
-  if (id === "." || id === ".." || /[/\u0000-\u001f\u007f-\u009f]/.test(id))
-    throw refuse("must be a single path component");
+  if (id === "." || id === ".." || /[/\u0000-\u001f\u007f]/.test(id)) throw refuse("must be a single path component");
   if (Buffer.byteLength(id) > NAME_MAX) throw refuse(`longer than ${NAME_MAX} bytes`);
   if (what !== "checkpoint name" && ownName.test(id)) throw refuse("names of this kind are the daemon's own");
-}
-
-/** As JSON quotes it, and with the control characters escaped that JSON lets pass: an error may be shown on a terminal. */
-function quoted(id: string): string {
-  const escape = (char: string) => `\\u00${char.charCodeAt(0).toString(16)}`;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is escaped.
-  return JSON.stringify(id).replace(/[\u007f-\u009f]/g, escape);
 }

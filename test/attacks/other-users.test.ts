@@ -26,6 +26,7 @@ const processFiles = {
   // By the runtime, and no secret.
   pid: "-644",
   "process.json": "-600",
+  shim: "-600",
   "shim-log.json": "-600",
   started: "-600",
   starttime: "-600",
