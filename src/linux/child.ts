@@ -1,7 +1,10 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
+import { BothEnds } from "./both-ends.js";
 import { EPOLLIN, type Epoll } from "./epoll.js";
-import { makeMemFd, takeMemFd } from "./memfd.js";
+import { hasCode } from "./libc.js";
+import { makeMemFd } from "./memfd.js";
 import { type ExitStatus, killProcessGroup, openPidFd, reap } from "./pidfd.js";
+import { makePipe } from "./pipe.js";
 import { startTimeOf } from "./proc-stat.js";
 import { type SpawnOptions, spawn } from "./spawn.js";
 
@@ -67,15 +70,20 @@ export class Child {
 
 export interface CommandResult {
   status: ExitStatus;
-  /** Its stdout and stderr as they came. */
+  /** Its stdout and stderr as they came; of very much, the beginning and the end. */
   output: string;
 }
 
-/** More than any runtime has to say; a runaway one must not fill our memory. */
+/** In bytes: more than any runtime has to say; a runaway one must not fill our memory. */
 const OUTPUT_LIMIT = 1 << 20;
+/** In bytes: what is kept of the end of still more. */
+const OUTPUT_END = 8192;
+/** In bytes: what a pipe holds. */
+const PIPE_CAPACITY = 65536;
+const buffer = Buffer.alloc(PIPE_CAPACITY);
 
 /**
- * Runs a command to its end and collects what it prints.
+ * Runs a command to its end and collects what it prints, up to then: what it has left behind may print on.
  * @param options.signal kills it (SIGKILL) when aborted; the result is then rejected with the signal's reason
  * @throws what {@link spawn} throws
  */
@@ -86,25 +94,53 @@ export async function runCommand(
   options: { env: readonly string[]; cwd?: string; stdin?: string; signal?: AbortSignal | undefined },
 ): Promise<CommandResult> {
   options.signal?.throwIfAborted();
-  const stdin = options.stdin === undefined ? devNull : makeMemFd("stdin", options.stdin);
-  const output = makeMemFd("output");
-  let text = "";
+  const output = new BothEnds(OUTPUT_LIMIT, OUTPUT_END);
+  const [reader, writer] = makePipe();
   let status: ExitStatus;
   try {
-    const child = await Child.start(epoll, path, argv, {
-      env: options.env,
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      fds: [stdin, output, output],
-    });
+    let stdin = devNull;
+    let child: Child;
+    try {
+      if (options.stdin !== undefined) stdin = makeMemFd("stdin", options.stdin);
+      // In pieces, so that one that prints without an end gets its turn as any other.
+      epoll.add(reader, EPOLLIN, () => {
+        if (readPiece(reader, output) === 0) epoll.remove(reader);
+      });
+      child = await Child.start(epoll, path, argv, {
+        env: options.env,
+        ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+        fds: [stdin, writer, writer],
+      });
+    } finally {
+      closeSync(writer);
+      if (stdin !== devNull) closeSync(stdin);
+    }
     const kill = () => child.kill();
     options.signal?.addEventListener("abort", kill);
     if (options.signal?.aborted) kill();
     status = await child.exited;
     options.signal?.removeEventListener("abort", kill);
+    for (let left = PIPE_CAPACITY; left > 0; ) {
+      const count = readPiece(reader, output);
+      if (count <= 0) break;
+      left -= count;
+    }
   } finally {
-    if (stdin !== devNull) closeSync(stdin);
-    text = takeMemFd(output, OUTPUT_LIMIT);
+    epoll.remove(reader);
+    closeSync(reader);
   }
   options.signal?.throwIfAborted();
-  return { status, output: text };
+  return { status, output: `${output}` };
+}
+
+/** How many bytes there were: 0 at the end, -1 when there are none yet. */
+function readPiece(fd: number, output: BothEnds): number {
+  try {
+    const count = readSync(fd, buffer);
+    output.append(Buffer.from(buffer.subarray(0, count)));
+    return count;
+  } catch (error) {
+    if (hasCode(error, "EAGAIN")) return -1;
+    throw error;
+  }
 }

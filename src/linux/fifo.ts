@@ -13,7 +13,10 @@ export function makeFifo(path: string): void {
  * @throws a system error, or an Error when the path is something else than a FIFO.
  */
 export function openFifo(path: string, access: "read" | "read-write"): number {
-  const fd = openSync(path, (access === "read" ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
+  const fd = openSync(
+    path,
+    (access === "read" ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK | constants.O_NOCTTY,
+  );
   if (fstatSync(fd).isFIFO()) return fd;
   closeSync(fd);
   throw new Error(`open ${path}: not a FIFO`);

@@ -83,6 +83,19 @@ describe("runCommand", () => {
     controller.abort(new Error("enough"));
     await expect(running).rejects.toThrow("enough");
   });
+  test("of 100 MB the beginning and the end are kept, and memory does not grow by them", async () => {
+    await run("echo");
+    const before = process.memoryUsage.rss();
+    const { status, output } = await run("echo begin; head -c 100000000 /dev/zero | tr '\\0' x; echo; echo end");
+    expect(status).toBe(0);
+    expect(output).toMatch(/^begin\nx+\n\[\d+ bytes\]\nx+\nend\n$/);
+    expect(output.length).toBeLessThan(1.1 * (1 << 20));
+    expect(process.memoryUsage.rss() - before).toBeLessThan(50 << 20);
+  });
+  test("what it leaves behind is not waited for, although it holds the output", async () => {
+    const { output } = await run("sleep 60 & echo $!");
+    process.kill(Number(output), "SIGKILL");
+  });
   test("a missing program throws ENOENT", async () => {
     await expect(runCommand(epoll, "/no/such", ["x"], { env: [] })).rejects.toMatchObject({ code: "ENOENT" });
   });

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { libc, systemError } from "./libc.js";
 
 const memfdCreate = libc.func("int memfd_create(const char *name, unsigned int flags)");
@@ -9,7 +9,7 @@ const F_ADD_SEALS = 1033;
 /** Against more seals, shrinking, growing, writing: all that Linux 3.17 has. runc and crun look for just these. */
 const ALL_SEALS = 0xf;
 
-/** A file in memory, close-on-exec, holding `content` and to be read from its start: a child's stdin or output. Throws a system error. */
+/** A file in memory, close-on-exec, holding `content` and to be read from its start: a child's stdin. Throws a system error. */
 export function makeMemFd(name: string, content = ""): number {
   const fd: number = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) throw systemError("memfd_create");
@@ -21,12 +21,4 @@ export function makeMemFd(name: string, content = ""): number {
 /** Lets nobody change it any more. Throws a system error. */
 export function sealMemFd(fd: number): void {
   if (fcntl(fd, F_ADD_SEALS, ALL_SEALS) !== 0) throw systemError("fcntl");
-}
-
-/** Everything in it, at most `limit` bytes, and closes it. */
-export function takeMemFd(fd: number, limit: number): string {
-  const content = Buffer.alloc(Math.min(fstatSync(fd).size, limit));
-  const length = content.length > 0 ? readSync(fd, content, 0, content.length, 0) : 0;
-  closeSync(fd);
-  return content.toString("utf8", 0, length);
 }

@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
+import { BothEnds } from "../linux/both-ends.js";
 import { type CommandResult, runCommand } from "../linux/child.js";
 import type { Epoll } from "../linux/epoll.js";
 import { environmentStrings, findProgram } from "../linux/spawn.js";
@@ -132,7 +134,7 @@ export class OciRuntime {
    */
   async call(args: readonly string[], options: CallOptions = {}): Promise<CommandResult> {
     const path = findProgram(this.name);
-    if (path === undefined) throw new OperationError("not-found", `${this.name} not installed on system`);
+    if (path === undefined) throw notInstalled(this.name);
     return await runCommand(this.#epoll, path, [this.name, ...this.args, ...args], {
       env: childEnvironment,
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
@@ -147,6 +149,13 @@ export class OciRuntime {
   }
 }
 
+/** In the words that the shim has for it. */
+function notInstalled(name: string): OperationError {
+  if (!name.includes("/")) return new OperationError("not-found", `${name} not installed on system`);
+  const reason = existsSync(name) ? "permission denied" : "no such file or directory";
+  return new OperationError("not-found", `fork/exec ${name}: ${reason}`);
+}
+
 /** The last value of `--name VALUE` or `--name=VALUE`, as both runtimes take it. */
 function optionValue(args: readonly string[], name: string): string | undefined {
   let value: string | undefined;
@@ -157,7 +166,12 @@ function optionValue(args: readonly string[], name: string): string | undefined 
   return value;
 }
 
+/** In bytes: how much of a failed call's output is told, of its beginning and of its end. */
+const TOLD = 8192;
+
 /** `exit status N: "<its output>"`, `signal: N: …` in the original's words. */
 function runtimeFailure({ status, output }: CommandResult): OperationError {
-  return new OperationError("internal", `exit status ${status}: ${goQuote(output)}`);
+  const told = new BothEnds(TOLD, TOLD);
+  told.append(Buffer.from(output));
+  return new OperationError("internal", `exit status ${status}: ${goQuote(`${told}`)}`);
 }
