@@ -1,9 +1,10 @@
-import { closeSync, existsSync, lstatSync, mkdirSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeFifo, openFifo } from "../linux/fifo.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import { openPidFd, signalPidFd } from "../linux/pidfd.js";
 import { isAlive, startTimeOf } from "../linux/proc-stat.js";
+import { ControlFifo } from "./control-fifo.js";
 import { parseJson, stringifyJson } from "./json.js";
 import { OperationError } from "./operation-error.js";
 import { removeTree } from "./partial-directory.js";
@@ -24,10 +25,6 @@ export interface Stdio {
   stderr: string;
 }
 
-/** Requests on the control FIFO (docs/shim.md). */
-const CLOSE_STDIN = 0;
-const RESIZE = 1;
-
 const SIGKILL = 9;
 
 /** One process of a container: its init, or an exec. Knows its directory, its descriptors and the host's process behind it. */
@@ -37,7 +34,7 @@ export class Process {
   readonly state: ProcessState;
   /** Read end of the exit FIFO: it hangs up when the shim has ended. */
   readonly exitFd: number;
-  readonly #controlFd: number;
+  readonly #control: ControlFifo;
   /** On the host; 0 until the runtime has created the process. */
   systemPid = 0;
   /** Field 22 of /proc/<pid>/stat; "" when the process was gone before it could be read. */
@@ -58,7 +55,7 @@ export class Process {
     this.state = state;
     const exitFd = openFifo(join(directory, "exit"), "read");
     try {
-      this.#controlFd = openFifo(join(directory, "control"), "read-write");
+      this.#control = new ControlFifo(directory);
     } catch (error) {
       closeSync(exitFd);
       throw error;
@@ -214,17 +211,12 @@ export class Process {
   }
 
   closeStdin(): void {
-    this.#control(CLOSE_STDIN, 0, 0);
+    this.#control.closeStdin();
   }
 
   /** Sets the terminal's size. */
   resize(columns: number, rows: number): void {
-    this.#control(RESIZE, columns, rows);
-  }
-
-  #control(type: number, width: number, height: number): void {
-    // Non-blocking: a shim that does not read its requests must not hold up the daemon. A FIFO takes hundreds of lines before that.
-    writeSync(this.#controlFd, `${type} ${width} ${height}\n`);
+    this.#control.resize(columns, rows);
   }
 
   /** Removes the process directory. */
@@ -240,7 +232,7 @@ export class Process {
     this.#closed = true;
     this.shim?.release();
     closeSync(this.exitFd);
-    closeSync(this.#controlFd);
+    this.#control.close();
   }
 }
 
