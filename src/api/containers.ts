@@ -18,6 +18,7 @@ import { stats } from "../supervisor/stats.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
 import { update } from "../supervisor/update.js";
 import { callerProcess } from "./peer.js";
+import { stdioOf } from "./stdio.js";
 import { timestampMessage } from "./timestamp.js";
 
 export async function createContainer(
@@ -27,11 +28,10 @@ export async function createContainer(
   peer: string,
 ): Promise<CreateContainerResponse> {
   const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime, runtimeArgs } = request;
-  const stdio = { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
   const container = await start(
     supervisor,
     {
-      ...{ id, bundle, checkpoint, checkpointDir, stdio, labels, noPivotRoot, runtime, runtimeArgs },
+      ...{ id, bundle, checkpoint, checkpointDir, stdio: stdioOf(request), labels, noPivotRoot, runtime, runtimeArgs },
       owner: request.owned ? callerProcess(peer) : undefined,
       lifetime: request.lifetime === 0n ? undefined : Number(request.lifetime),
     },
@@ -86,7 +86,7 @@ function processMessage({ id, state, stdio, systemPid }: Process): ProcessMessag
     env: state.env ?? [],
     cwd: state.cwd ?? "",
     systemPid,
-    ...stdio,
+    ...stdioOf(stdio),
     capabilities: effectiveCapabilities(state),
     apparmorProfile: state.apparmorProfile ?? "",
     selinuxLabel: state.selinuxLabel ?? "",

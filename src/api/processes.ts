@@ -11,6 +11,7 @@ import { exec } from "../supervisor/exec.js";
 import { signalProcess } from "../supervisor/signal.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
 import { updateProcess as update } from "../supervisor/update-process.js";
+import { stdioOf } from "./stdio.js";
 
 export async function addProcess(
   supervisor: Supervisor,
@@ -29,15 +30,15 @@ export async function addProcess(
         args: request.args,
         env: request.env,
         cwd: request.cwd,
-        // None asked for: the runtime gives it the container's.
-        ...(capabilities.length > 0 ? { capabilities: capabilitySets(capabilities) } : {}),
+        // Also when it is empty: without the field the runtime would give it the container's.
+        capabilities: capabilitySets(capabilities),
         ...(rlimits.length > 0 ? { rlimits } : {}),
         noNewPrivileges: request.noNewPrivileges,
         // Not as empty ones: crun would look for a profile without a name.
         ...(request.apparmorProfile !== "" ? { apparmorProfile: request.apparmorProfile } : {}),
         ...(request.selinuxLabel !== "" ? { selinuxLabel: request.selinuxLabel } : {}),
       },
-      stdio: { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr },
+      stdio: stdioOf(request),
     },
     signal,
   );

@@ -2,6 +2,7 @@ import type { handleUnaryCall, ServerUnaryCall, sendUnaryData } from "@grpc/grpc
 import { abortable } from "../runtime/abortable.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
+import { checkText } from "./request-text.js";
 import { serviceError } from "./status.js";
 
 /** What the calls of the API act on. */
@@ -27,6 +28,7 @@ export function unary<Request extends { id: string }, Response>(
       if (!answered) ended.abort(whyEnded(call));
     });
     const run = async () => {
+      checkText(call.request as object);
       await context.ready;
       // Only what is about one of the others waits for it.
       const restored = context.supervisor.restoring.get(call.request.id);

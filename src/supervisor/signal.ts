@@ -2,7 +2,7 @@ import type { Supervisor } from "./supervisor.js";
 
 /**
  * Sends a signal to a process of a container.
- * @param pid name of the process; "" is the init
+ * @param pid name of the process
  * @param signal its number; 0 probes
  * @throws OperationError: not-found, invalid-argument
  */

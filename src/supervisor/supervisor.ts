@@ -8,7 +8,7 @@ import { findProgram } from "../linux/spawn.js";
 import { Monitor } from "../monitor/monitor.js";
 import type { Container } from "../runtime/container.js";
 import { OperationError } from "../runtime/operation-error.js";
-import { INIT, type Process } from "../runtime/process.js";
+import type { Process } from "../runtime/process.js";
 import type { ShimProgram } from "../runtime/shim.js";
 import { ShimSpawner } from "../runtime/shim-spawner.js";
 import type { Event } from "./event.js";
@@ -95,9 +95,9 @@ export class Supervisor {
     return container;
   }
 
-  /** A process of a container; `pid` is its name, "" means the init. Throws OperationError (not-found). */
+  /** A process of a container; `pid` is its name. Throws OperationError (not-found). */
   process(id: string, pid: string): Process {
-    const process = this.container(id).processes.get(pid || INIT);
+    const process = this.container(id).processes.get(pid);
     if (process === undefined) throw new OperationError("not-found", "containerd: process not found for container");
     return process;
   }

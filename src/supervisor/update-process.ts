@@ -2,7 +2,7 @@ import type { Supervisor } from "./supervisor.js";
 
 export interface UpdateProcessRequest {
   id: string;
-  /** Name of the process; "" is the init. */
+  /** Name of the process. */
   pid: string;
   closeStdin: boolean;
   /** Terminal size in columns and rows; 0 leaves it. */
