@@ -32,9 +32,18 @@ export interface Copier {
   deserted: boolean;
   /** Everything has been copied, or cannot be. */
   ended: boolean;
-  /** A target that is for this copier alone is closed when everything is copied: it is the end of a stdin. */
-  readonly closesTarget: boolean;
+  /** Into a process. A target that nobody reads is the end of it; an output waits for its next reader. */
+  readonly isStdin: boolean;
+  /** One side is a terminal that a process may still open again after the last one has closed it. */
+  reopens: boolean;
+  /** The other direction of such a terminal: it is tried again when there is something new from here. */
+  partner: Copier | undefined;
+  /** What the target has no room for is taken all the same, and of that the end is kept here; undefined: it is left in the source. */
+  overflow: string | undefined;
 }
+
+/** {@link move} at the end of the source; no errno. */
+const endOfSource = -10_000;
 
 const spliceLength = 1 << 20;
 const spliceFrom = 16384;
@@ -44,13 +53,24 @@ const growthAfter = 1 << 20;
 const grownCapacity = 1 << 18;
 const bufferLength = 65536;
 const pageLength = 4096;
+const overflowLength = 8192;
 // After so many steps the others get their turn.
 const stepsPerTurn = 64;
 
 let buffer: CData | undefined;
 
-/** Starts to copy. Both descriptors belong to the copier from now on. */
-export function startCopier(source: number, target: number, keeper: number, isStdin: boolean): Copier {
+/**
+ * Starts to copy. Both descriptors belong to the copier from now on.
+ *
+ * @param isTerminal the process's side is the master of a terminal
+ */
+export function startCopier(
+  source: number,
+  target: number,
+  keeper: number,
+  isStdin: boolean,
+  isTerminal = false,
+): Copier {
   const copier: Copier = {
     source,
     target,
@@ -61,11 +81,15 @@ export function startCopier(source: number, target: number, keeper: number, isSt
     hungUp: false,
     deserted: false,
     ended: false,
-    closesTarget: isStdin,
+    isStdin,
+    reopens: isTerminal,
+    partner: undefined,
+    overflow: undefined,
   };
   watch(source, sys.EPOLLIN + sys.EPOLLET, (mask) => {
-    if ((mask & sys.EPOLLHUP) !== 0) copier.hungUp = true;
+    copier.hungUp = (mask & sys.EPOLLHUP) !== 0;
     pump(copier);
+    if (copier.partner !== undefined) pump(copier.partner);
   });
   watch(target, sys.EPOLLOUT + sys.EPOLLET, () => pump(copier));
   pump(copier);
@@ -82,9 +106,16 @@ export function pump(copier: Copier): void {
       return;
     }
     steps--;
+    if (copier.pending === undefined && copier.overflow !== undefined && copier.overflow !== "") {
+      copier.pending = copier.overflow;
+      copier.overflow = "";
+    }
     const result = copier.pending !== undefined ? flush(copier) : move(copier);
-    if (result === -sys.EAGAIN) return;
-    if (result === -sys.EPIPE && !copier.closesTarget) {
+    if (result === -sys.EAGAIN) {
+      if (copier.overflow === undefined || !takeOverflow(copier)) return;
+      continue;
+    }
+    if (result === -sys.EPIPE && !copier.isStdin) {
       copier.deserted = true;
       return;
     }
@@ -104,7 +135,7 @@ function flush(copier: Copier): number {
   return targetFailed(copier, count);
 }
 
-/** Moves some data on. Bytes, or a negative errno; -EIO is the end of the source. */
+/** Moves some data on. Bytes, or a negative errno, or {@link endOfSource}. */
 function move(copier: Copier): number {
   if (copier.splices && sys.readable(copier.source) >= spliceFrom) {
     const count = sys.splice(copier.source, copier.target, spliceLength);
@@ -119,7 +150,9 @@ function move(copier: Copier): number {
   buffer ??= sys.mapMemory(bufferLength);
   const count = sys.read(copier.source, buffer, bufferLength);
   if (count === -sys.EINTR) return 0;
-  if (count === 0) return -sys.EIO;
+  if (count === 0) return endOfSource;
+  // Of a terminal that nobody has open at the moment.
+  if (count === -sys.EIO && copier.reopens) return -sys.EAGAIN;
   if (count < 0) return count;
   const written = sys.write(copier.target, buffer, count);
   let result = written;
@@ -144,7 +177,7 @@ function noteSpliced(copier: Copier, count: number): void {
 function targetFailed(copier: Copier, result: number): number {
   if (result === -sys.EAGAIN || result === -sys.EPIPE) return result;
   if (result === -sys.EINTR) return 0;
-  if (copier.closesTarget) return result;
+  if (copier.isStdin) return result === -sys.EIO && copier.reopens ? -sys.EAGAIN : result;
   // A full disk or the like: the process must not stand still because its output has no place to go.
   logWarning(`output is lost: ${sys.errorText(result)}`);
   return discardRest(copier) ? 0 : result;
@@ -157,6 +190,32 @@ export function discardRest(copier: Copier): boolean {
   close(copier.target);
   copier.target = target;
   copier.pending = undefined;
+  return true;
+}
+
+/**
+ * From now on, until {@link endOverflow}, whoever writes into the source is not held up by a target that nobody reads: what there is no room
+ * for is lost, but for its end.
+ */
+export function beginOverflow(copier: Copier): void {
+  copier.overflow ??= "";
+  pump(copier);
+}
+
+/** The source waits for the target again. */
+export function endOverflow(copier: Copier): void {
+  const { overflow } = copier;
+  copier.overflow = undefined;
+  if (overflow === undefined || overflow === "" || copier.ended) return;
+  copier.pending = (copier.pending ?? "") + overflow;
+  pump(copier);
+}
+
+/** Whether there was anything to take. */
+function takeOverflow(copier: Copier): boolean {
+  const text = sys.readText(copier.source, bufferLength);
+  if (text === "") return false;
+  copier.overflow = string.sub(copier.overflow! + text, -overflowLength);
   return true;
 }
 
@@ -176,10 +235,9 @@ function finish(copier: Copier): void {
   copier.pending = undefined;
   close(copier.source);
   copier.source = -1;
-  if (copier.closesTarget) {
-    close(copier.target);
-    copier.target = -1;
-  }
+  // The reader sees the end at once. What it has not read yet stays in the FIFO as long as we keep that.
+  close(copier.target);
+  copier.target = -1;
 }
 
 /** Drops our reader of the target FIFO: from now on a FIFO without a client counts as deserted. */
@@ -190,8 +248,11 @@ export function dropKeeper(copier: Copier): void {
 
 /** Ends the copying and closes everything. */
 export function closeCopier(copier: Copier): void {
+  // Who opened the FIFO after its end, and waits for a writer, would wait for ever.
+  if (copier.ended && copier.keeper >= 0) {
+    const writer = sys.open(`/proc/self/fd/${copier.keeper}`, sys.O_WRONLY + sys.O_NONBLOCK);
+    if (writer >= 0) sys.close(writer);
+  }
   finish(copier);
   dropKeeper(copier);
-  close(copier.target);
-  copier.target = -1;
 }

@@ -5,9 +5,9 @@ import { logError, logWarning } from "./log";
 import { runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
 import { adopt, type Child, killChildren } from "./reaper";
-import { call, cleanUpLimit, creationArgs, startCreation } from "./runtime";
+import { call, cleanUpLimit, creationArgs, endCall, startCreation } from "./runtime";
 import { closeStartChannel, type StartChannel, send } from "./start-channel";
-import { attachConsole, closeChildEnds, closeStdio, drain, type Stdio } from "./stdio";
+import { attachConsole, closeChildEnds, closeStdio, drain, passNothingOver, passOver, type Stdio } from "./stdio";
 import * as sys from "./syscalls";
 
 /** What the shim was started for. */
@@ -25,6 +25,8 @@ export const alreadyLogged = "";
 
 /** How long what nobody waits for any more may still take, in ms. */
 const abandonedLimit = 3_000;
+/** How long a runtime may take to make the process before what it prints is suspected to hold it up, in ms. */
+const floodLimit = 2_000;
 
 /**
  * Whether nobody waits for the process any more: the daemon has called its start off; or it is dead, and nobody will ever say `start`.
@@ -47,11 +49,17 @@ export function create(assignment: Assignment): Child {
   const creation = startCreation(args, bundle, stdio.child);
   closeChildEnds(stdio);
   const ended = () => creation.status !== undefined;
-  runUntil(() => ended() || isAbandoned(state, channel));
-  if (!runUntil(ended, sys.now() + abandonedLimit)) {
-    sys.kill(creation.pid, sys.SIGKILL);
-    runUntil(ended, sys.now() + abandonedLimit);
+  const endedOrAbandoned = () => ended() || isAbandoned(state, channel);
+  if (!runUntil(endedOrAbandoned, sys.now() + floodLimit)) {
+    // What it prints goes where the output of its process will go, and few clients read that before their start is answered. Once a process
+    // runs, which an exec or a restored one does from its beginning, it is the process that writes, and nothing of that may be lost.
+    const runs = () => (state.exec || state.checkpoint !== undefined) && typeof sys.readFile("pid") === "string";
+    if (!runs()) passOver(stdio);
+    runUntil(() => endedOrAbandoned() || runs());
+    passNothingOver(stdio);
+    runUntil(endedOrAbandoned);
   }
+  if (!runUntil(ended, sys.now() + abandonedLimit)) endCall(creation, abandonedLimit);
   if (creation.status !== 0) {
     logWarning(`the runtime failed with exit status ${creation.status}`);
     if (!state.exec) {

@@ -19,6 +19,8 @@ import * as sys from "./syscalls";
 
 /** How long the reader of an output FIFO may take, in ms. */
 const defaultFifoLimit = 15_000;
+/** Our own daemon has started us. */
+let hasChannel = false;
 /** How long a process must have run before its shim's text is given back, in ms. */
 const releaseDelay = 250;
 
@@ -107,6 +109,7 @@ function collectAt(percent: number): void {
 /** What the command line says, or, in a child of a spawner, what its daemon wants; false when there is nothing left to do. */
 function run(): boolean {
   const channel = takeChannelDescriptor();
+  hasChannel = channel !== undefined;
   if (channel !== undefined && arg[1] === "--spawner") {
     const launch = spawnShims(channel);
     if (launch !== undefined) serve(...launch.args, launch.channel, launch.runtimeCopy);
@@ -134,6 +137,8 @@ function status(): number {
     return 2;
   }
   const message = `${result}`;
-  if (message !== alreadyLogged) logError(message);
+  // A daemon without a channel takes a shim that has failed for the reason of the failure, and does not look into the runtime's log.
+  if (message === alreadyLogged) return hasChannel ? 1 : 0;
+  logError(message);
   return 1;
 }

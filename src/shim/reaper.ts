@@ -12,6 +12,8 @@ export interface Child {
 }
 
 const children = new LuaTable<number, Child>();
+/** The process that we are there for; 0 before it is known. */
+let main = 0;
 // Until the pid of the container's process is known, its death looks like that of any orphan.
 let orphans: LuaTable<number, number> | undefined = new LuaTable();
 
@@ -56,6 +58,7 @@ export function adopt(pid: number): Child {
   const child = expect(pid);
   child.status = orphans?.get(pid);
   orphans = undefined;
+  main = pid;
   if (child.status === undefined && !sys.isChild(pid)) watchForeign(child);
   if (child.status !== undefined) children.delete(pid);
   return child;
@@ -77,8 +80,23 @@ function watchForeign(child: Child): void {
 
 /** Kills every child that is left: only for when a failed start is undone, and none of them was announced. */
 export function killChildren(): void {
-  const self = sys.getpid();
-  const list = sys.readFile(`/proc/self/task/${self}/children`);
-  if (typeof list === "number") return;
-  for (const [pid] of string.gmatch(list, "%d+")) sys.kill(tonumber(pid)!, sys.SIGKILL);
+  killAllBut(0);
+}
+
+/** Kills every child but the process that we are there for; whether there was one. */
+export function killStrays(): boolean {
+  return killAllBut(main);
+}
+
+function killAllBut(spared: number): boolean {
+  const list = sys.readFile(`/proc/self/task/${sys.getpid()}/children`);
+  if (typeof list === "number") return false;
+  let found = false;
+  for (const [word] of string.gmatch(list, "%d+")) {
+    const pid = tonumber(word)!;
+    if (pid === spared) continue;
+    sys.kill(pid, sys.SIGKILL);
+    found = true;
+  }
+  return found;
 }

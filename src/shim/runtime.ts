@@ -2,11 +2,13 @@
 import { logError } from "./log";
 import { close, runUntil, watch } from "./loop";
 import type { ProcessState } from "./process-state";
-import { type Child, expect } from "./reaper";
+import { type Child, expect, killStrays } from "./reaper";
 import * as sys from "./syscalls";
 
-/** How long a call that cleans up may take, in ms: a hanging runtime must not hold an exit for ever. */
-export const cleanUpLimit = 30_000;
+/** How long a call that cleans up may take, in ms: a hanging runtime, or a hook that it waits for, must not hold an exit for ever. */
+export const cleanUpLimit = 10_000;
+/** How much of what a call prints is kept from its beginning, and how much from its end, in bytes. */
+const keptLength = 8192;
 
 /** What a finished call left: its status and what it printed. */
 export interface CallResult {
@@ -28,26 +30,31 @@ let globalArgs: readonly string[] = [];
 let runtimeCopy = -1;
 
 /**
- * Looks the runtime up, on the PATH when its name has no slash. Throws when there is none.
+ * Looks the runtime up, on the PATH when its name has no slash. Throws a message when it is not to be had.
  *
  * @param copy a descriptor of a copy of its program, for the call that makes the process; -1: none
  */
 export function findRuntime(name: string, args: readonly string[], copy: number): void {
   runtimeName = name;
-  runtimePath = lookUp(name) ?? error(`${name} not installed on system`, 0);
+  const [slash] = string.find(name, "/", 1, true);
+  runtimePath = slash === undefined ? lookUp(name) : checkPath(name);
   globalArgs = args;
   runtimeCopy = copy;
 }
 
-function lookUp(name: string): string | undefined {
-  const [slash] = string.find(name, "/", 1, true);
-  if (slash !== undefined) return sys.executable(name) === -sys.ENOENT ? undefined : name;
+/** Now, and not when it fails to be executed: by then a client would have been waited for. */
+function checkPath(path: string): string {
+  const result = sys.executable(path);
+  return result < 0 ? error(`fork/exec ${path}: ${sys.errorText(result)}`, 0) : path;
+}
+
+function lookUp(name: string): string {
   for (const [directory] of string.gmatch(sys.environment("PATH") ?? "", "[^:]+")) {
     const path = `${directory}/${name}`;
     const isDirectory = () => sys.executable(`${path}/.`) >= 0;
     if (sys.executable(path) >= 0 && !isDirectory()) return path;
   }
-  return undefined;
+  return error(`${name} not installed on system`, 0);
 }
 
 function add(args: string[], ...more: string[]): void {
@@ -117,13 +124,18 @@ export function call(args: readonly string[], limit: number, mayGoOn: () => bool
   const [reader, writer] = sys.pipe();
   if (reader < 0) return { status: 255, output: `pipe: ${sys.errorText(reader)}` };
   sys.setNonBlocking(reader);
-  let output = "";
+  let head = "";
+  let tail = "";
+  let omitted = 0;
   const readOutput = () => {
     while (true) {
-      const text = sys.readText(reader, 4096);
+      const text = sys.readText(reader, keptLength);
       if (text === "") return;
-      // A runtime that floods us is read to the end, but not remembered.
-      if (output.length < 65536) output += text;
+      const room = keptLength - head.length;
+      head += string.sub(text, 1, room);
+      const rest = tail + string.sub(text, room + 1);
+      tail = string.sub(rest, -keptLength);
+      omitted += rest.length - tail.length;
     }
   };
   watch(reader, sys.EPOLLIN + sys.EPOLLET, readOutput);
@@ -140,14 +152,23 @@ export function call(args: readonly string[], limit: number, mayGoOn: () => bool
   }
   const ended = () => child.status !== undefined;
   runUntil(() => ended() || !mayGoOn());
-  if (!runUntil(ended, sys.now() + limit)) {
-    // It is still our child, so its pid is nobody else's.
-    sys.kill(child.pid, sys.SIGKILL);
-    runUntil(ended, sys.now() + limit);
-  }
+  if (!runUntil(ended, sys.now() + limit)) endCall(child, limit);
   readOutput();
   close(reader);
+  const output = omitted === 0 ? head + tail : `${head}\n[${string.format("%d", omitted)} bytes]\n${tail}`;
   return { status: child.status ?? 255, output };
+}
+
+/**
+ * Kills a call, and what it has started: a runtime that is a script, and hooks, have processes of their own. They come to us one generation
+ * after the other.
+ *
+ * @param limit how long that may take, in ms
+ */
+export function endCall(call: Child, limit: number): void {
+  // It is still our child, so its pid is nobody else's.
+  sys.kill(call.pid, sys.SIGKILL);
+  runUntil(() => call.status !== undefined && !killStrays(), sys.now() + limit);
 }
 
 function printError(what: string): void {

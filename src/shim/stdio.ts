@@ -1,6 +1,16 @@
 /** The stdio of a process: what the runtime gives it, where it goes, and the copying between the two. */
 import { type ConsoleSocket, closeConsoleSocket, openConsoleSocket, receiveConsole } from "./console";
-import { type Copier, closeCopier, cutSource, discardRest, dropKeeper, pump, startCopier } from "./copier";
+import {
+  beginOverflow,
+  type Copier,
+  closeCopier,
+  cutSource,
+  discardRest,
+  dropKeeper,
+  endOverflow,
+  pump,
+  startCopier,
+} from "./copier";
 import { close, runFor, runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
 import type { ChildStdio } from "./runtime";
@@ -9,9 +19,6 @@ import * as sys from "./syscalls";
 /** How often somebody looks whether the reader of an output FIFO has come, in ms: from the first to the longest. */
 const firstRetry = 1;
 const longestRetry = 25;
-/** How long a client may take to come back when the process has ended and there is output left. */
-const returnLimit = 5000;
-const returnRetry = 100;
 
 /** The stdio of the process. */
 export interface Stdio {
@@ -159,10 +166,21 @@ export function attachConsole(stdio: Stdio): void {
   if (stdio.consoleSocket === undefined) return;
   stdio.master = receiveConsole(stdio.consoleSocket);
   // Each direction is watched for itself, which takes a descriptor for each.
-  if (stdio.stdinSource >= 0) stdio.stdin = startCopier(stdio.stdinSource, sys.duplicate(stdio.master), -1, true);
+  if (stdio.stdinSource >= 0) stdio.stdin = startCopier(stdio.stdinSource, sys.duplicate(stdio.master), -1, true, true);
   for (const target of stdio.targets) {
-    stdio.outputs[0] = startCopier(sys.duplicate(stdio.master), target.fd, target.keeper, false);
+    stdio.outputs[0] = startCopier(sys.duplicate(stdio.master), target.fd, target.keeper, false, true);
+    stdio.outputs[0].partner = stdio.stdin;
   }
+}
+
+/** Lets what the runtime prints while it makes the process pass, although the client does not read it yet. */
+export function passOver(stdio: Stdio): void {
+  for (const output of stdio.outputs) beginOverflow(output);
+}
+
+/** Keeps all output again. */
+export function passNothingOver(stdio: Stdio): void {
+  for (const output of stdio.outputs) endOverflow(output);
 }
 
 /** Lets the process's stdin end when the client's writers are gone and everything they wrote has been passed on. */
@@ -180,16 +198,14 @@ export function resize(stdio: Stdio, columns: number, rows: number): void {
 /**
  * Waits until the output of a process that has ended is where it belongs.
  *
- * Output that does not fit into a FIFO waits for the client that has the FIFO open, for as long as it has. A FIFO that
- * no client has open gets a few seconds for one to come back; then what does not fit is dropped, because otherwise
- * the exit of the process would never be told. What fits stays in the FIFO for who has it open.
+ * Output that does not fit into a FIFO waits for the client that has the FIFO open, for as long as it has. Of a FIFO that
+ * no client has open any more it is dropped, because otherwise the exit of the process would never be told.
  *
  * @param writersLimit how long others than the process may keep its output open, in ms; undefined: as long as they like
  */
 export function drain(stdio: Stdio, writersLimit: number | undefined): void {
   const outputs = stdio.outputs;
   let deadline = writersLimit === undefined ? undefined : sys.now() + writersLimit;
-  let patience = returnLimit;
   const needsAttention = () => {
     let allEnded = true;
     for (const output of outputs) {
@@ -199,24 +215,21 @@ export function drain(stdio: Stdio, writersLimit: number | undefined): void {
     }
     return allEnded;
   };
+  // A terminal that nobody has open is closed for good now.
+  for (const output of outputs) output.reopens = false;
   while (true) {
     let open = false;
-    let deserted = false;
     for (const output of outputs) {
       if (!output.ended && output.hungUp) dropKeeper(output);
       pump(output);
-      if (output.ended) continue;
-      open = true;
       if (output.deserted) {
-        deserted = true;
-        if (patience <= 0) discardRest(output);
+        if (discardRest(output)) pump(output);
+        else closeCopier(output);
       }
+      if (!output.ended) open = true;
     }
     if (!open) return;
-    if (deserted) {
-      if (patience > 0) runFor(returnRetry);
-      patience -= returnRetry;
-    } else if (!runUntil(needsAttention, deadline)) {
+    if (!runUntil(needsAttention, deadline)) {
       deadline = undefined;
       for (const output of outputs) cutSource(output);
     }

@@ -6,7 +6,6 @@
 import type { CData, CIntArray } from "ffi";
 import * as ffi from "ffi";
 
-export const ENOENT = 2;
 export const EINTR = 4;
 export const EIO = 5;
 export const ENXIO = 6;
@@ -19,6 +18,7 @@ export const O_RDONLY = 0;
 export const O_WRONLY = 0x1;
 export const O_RDWR = 0x2;
 export const O_CREAT = 0x40;
+const O_NOCTTY = 0x100;
 export const O_TRUNC = 0x200;
 export const O_APPEND = 0x400;
 export const O_NONBLOCK = 0x800;
@@ -106,6 +106,7 @@ int unlink(const char *path);
 int mkdir(const char *path, unsigned mode);
 int chdir(const char *path);
 int access(const char *path, int mode);
+unsigned umask(unsigned mask);
 char *getcwd(char *buffer, size_t length);
 char *strerror(int number);
 char *getenv(const char *name);
@@ -187,6 +188,7 @@ interface Libc {
   mkdir(this: void, path: string, mode: number): number;
   chdir(this: void, path: string): number;
   access(this: void, path: string, mode: number): number;
+  umask(this: void, mask: number): number;
   getcwd(this: void, buffer: CData, length: number): CData;
   strerror(this: void, number: number): CData;
   getenv(this: void, name: string): CData;
@@ -253,8 +255,9 @@ export function errorText(negativeErrno: number): string {
 
 // Files
 
+/** Never makes a terminal that somebody has put there ours: we lead a session, and would get its hang-up. */
 export function open(path: string, flags: number, mode = 0): number {
-  return outcome(libc.open(path, flags + O_CLOEXEC, mode));
+  return outcome(libc.open(path, flags + O_CLOEXEC + O_NOCTTY, mode));
 }
 
 export function close(fd: number): void {
@@ -551,7 +554,8 @@ export function openPidfd(pid: number): number {
 
 /**
  * Forks and executes. The child dies with us, has every signal as it is by default, and `directory` as its working
- * directory. What goes wrong in the child is handed to `failed`, in the child, which then ends with 127.
+ * directory, and the umask that is usual (ours is for our own files, and a runtime hands it on to what it makes and runs).
+ * What goes wrong in the child is handed to `failed`, in the child, which then ends with 127.
  *
  * @param copy a descriptor of the program to execute in place of the file at `path`, where the kernel lets it; -1: none
  * @returns the child's pid, or a negative errno
@@ -581,6 +585,7 @@ export function spawn(
   libc.dup2(stderr, 2);
   for (const number of $range(1, 64)) libc.signal(number, undefined);
   libc.sigprocmask(SIG_SETMASK, ffi.new("long[16]"), undefined);
+  libc.umask(0o022);
   let result = outcome(libc.chdir(directory));
   if (result < 0) {
     failed(`chdir ${directory}: ${errorText(result)}`);

@@ -1,6 +1,17 @@
 /** Starts that fail, daemons that die, runtimes that misbehave: what is told, and that nothing is left. */
-import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -46,7 +57,7 @@ describe("a start that fails before the process exists", () => {
     const id = sandbox.id();
     const shim = sandbox.shim(id, sandbox.bundle(id, ["true"]), {}, { runtime: "/no/such/runtime" });
     expect(await shim.end()).toBe(1);
-    expect(shim.errors).toEqual(["/no/such/runtime not installed on system"]);
+    expect(shim.errors).toEqual(["fork/exec /no/such/runtime: no such file or directory"]);
   });
 
   test("a runtime that cannot be executed", async () => {
@@ -451,6 +462,104 @@ describe("a restore", () => {
     expect(await shim.end()).toBe(1);
     expect(shim.errors).toEqual([`open ${checkpoint}/config.json: no such file or directory`]);
   });
+});
+
+describe("a runtime that prints more than a pipe and a FIFO hold, while the client does not read yet", () => {
+  const flood = (command: string) =>
+    runtimeThat(`[ "$command" = ${command} ] && { head -c 3000000 /dev/zero | tr '\\0' x >&2; echo end >&2; }`);
+
+  /** A client's end that nothing is read from. */
+  function silentReader(path: string): number {
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  }
+
+  test("in create: the start goes on, and the end of it is still told", async () => {
+    const id = sandbox.id();
+    const stderr = sandbox.fifo("stderr");
+    const bundle = sandbox.bundle(id, ["sh", "-c", "seq 100000 >&2"]);
+    const shim = sandbox.shim(id, bundle, { stderr }, { runtime: flood("create") });
+    const reader = silentReader(stderr);
+    await shim.start();
+    const output = sandbox.reader(stderr);
+    closeSync(reader);
+    await shim.end();
+    expect(shim.exitStatus).toBe("0");
+    // What its process writes afterwards is whole.
+    const lines = Array.from({ length: 100000 }, (_, index) => `${index + 1}\n`).join("");
+    expect((await output.text).toString().replace(/^x+/, "")).toBe(`end\n${lines}`);
+  });
+
+  test("in exec", async () => {
+    const id = sandbox.id();
+    const bundle = sandbox.bundle(id, ["sleep", "600"]);
+    await sandbox.shim(id, bundle).start();
+    const stderr = sandbox.fifo("stderr");
+    const options = { exec: true, args: ["sh", "-c", "echo hello >&2; exit 5"], stderr };
+    const shim = sandbox.shim(id, bundle, options, { runtime: flood("exec") });
+    const reader = silentReader(stderr);
+    expect(await shim.channel!.receive()).toBe(`created ${shim.processPid}`);
+    const output = sandbox.reader(stderr);
+    closeSync(reader);
+    await shim.end();
+    expect(shim.exitStatus).toBe("5");
+    expect((await output.text).toString()).toMatch(/x\nend\nhello\n$|xend\nhello\n$/);
+  });
+
+  test.each(["start", "kill", "delete"])("in %s", async (command) => {
+    const id = sandbox.id();
+    const bundle = sandbox.bundle(id, ["sleep", "600"], withHostPids);
+    const shim = sandbox.shim(id, bundle, {}, { runtime: flood(command) });
+    const pid = await shim.start();
+    process.kill(pid, "SIGKILL");
+    expect(await shim.end()).toBe(0);
+    expectNothingLeft(shim);
+  });
+
+  test("in a start that fails: of what it printed the beginning and the end are told", async () => {
+    const id = sandbox.id();
+    const failing = runtimeThat(
+      `[ "$command" = start ] && { echo begin; head -c 3000000 /dev/zero | tr '\\0' x >&2; echo; echo end; exit 3; }`,
+    );
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sleep", "600"]), {}, { runtime: failing });
+    await shim.channel!.receive();
+    shim.channel!.send("start");
+    const message = await shim.channel!.receive();
+    expect(message).toMatch(/^failed exit status 3: "begin\\nx+\\n\[\d+ bytes\]\\nx+\\nend\\n"$/);
+    expect(message.length).toBeLessThan(17_000);
+    await shim.end();
+    expectNothingLeft(shim);
+  });
+});
+
+test("a poststop hook that hangs holds up the exit for 10 s at most, and does not live on", async () => {
+  const id = sandbox.id();
+  const mark = join(sandbox.path, "hook");
+  const bundle = sandbox.bundle(id, ["sleep", "600"], (config) => {
+    // The hook's own child would outlive a kill of the hook alone.
+    const args = ["sh", "-c", `sh -c 'echo $$ >> ${mark}; sleep 600; :' & echo $$ >> ${mark}; wait`];
+    config.hooks = { poststop: [{ path: "/bin/sh", args }] };
+  });
+  const shim = sandbox.shim(id, bundle);
+  const pid = await shim.start();
+  process.kill(pid, "SIGKILL");
+  await until("the hook", () => existsSync(mark) && readFileSync(mark, "utf8").split("\n").length === 3);
+  // A hanging hook beside it is what 10 s are here.
+  const timer = spawn("sleep", ["10"]);
+  const passed = new Promise((resolve) => timer.once("exit", resolve));
+  const first = await Promise.race([shim.end().then(() => "exit"), passed.then(() => sleep(5000)).then(() => "late")]);
+  expect(first).toBe("exit");
+  const pids = readFileSync(mark, "utf8").trim().split("\n");
+  expect(pids.filter((hook) => existsSync(`/proc/${hook}`))).toEqual([]);
+  expectNothingLeft(shim);
+});
+
+test("under a daemon without a channel, a create that fails is no failure of the shim: the runtime's log tells why", async () => {
+  const id = sandbox.id();
+  const shim = sandbox.shim(id, sandbox.bundle(id, ["nope"]), {}, { channel: false });
+  expect(await shim.end()).toBe(0);
+  expect(shim.errors).toEqual([]);
+  expect(shim.file("log.json")).toMatch(/executable file (`nope` )?not found in \$PATH/);
+  expectNothingLeft(shim);
 });
 
 test("under a daemon without a channel, which runs start itself", async () => {

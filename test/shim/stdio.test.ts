@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import koffi from "koffi";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { PATIENCE } from "../harness/wait.js";
 import { Sandbox, until, withRootAs } from "./stand-in-daemon.js";
@@ -26,6 +27,19 @@ beforeEach(() => {
   sandbox = new Sandbox();
 });
 afterEach(() => sandbox.clean());
+
+const libc = koffi.load("libc.so.6");
+const posixOpenpt = libc.func("int posix_openpt(int flags)");
+const grantpt = libc.func("int grantpt(int fd)");
+const unlockpt = libc.func("int unlockpt(int fd)");
+const ptsname = libc.func("const char *ptsname(int fd)");
+
+/** A pseudo-terminal of the host: its master, and the path of its slave. */
+function openTerminal(): [number, string] {
+  const master: number = posixOpenpt(constants.O_RDWR | constants.O_NOCTTY);
+  if (master < 0 || grantpt(master) !== 0 || unlockpt(master) !== 0) throw new Error("no pseudo-terminal");
+  return [master, ptsname(master) as string];
+}
 
 const sha256 = (data: Buffer | string) => createHash("sha256").update(data).digest("hex");
 
@@ -175,6 +189,65 @@ describe("output", () => {
     await until("exit status", () => shim.exitStatus === "137");
     expect(await shim.end()).toBe(0);
     expect(sandbox.containers).toEqual([]);
+  });
+
+  test("what nobody has open is dropped at once when its process is killed", async () => {
+    /** Seconds from the kill to the shim's end. */
+    async function end(command: string): Promise<number> {
+      const id = sandbox.id();
+      const stdout = sandbox.fifo(`stdout-${id}`);
+      const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout });
+      const reader = new SlowReader(stdout);
+      const pid = await shim.start();
+      reader.close();
+      await sleep(300);
+      const begin = performance.now();
+      process.kill(pid, "SIGKILL");
+      await shim.end();
+      return (performance.now() - begin) / 1000;
+    }
+    const [quiet, flooding] = [[], []] as [number[], number[]];
+    for (let round = 0; round < 3; round++) {
+      quiet.push(await end("exec sleep 600"));
+      flooding.push(await end("exec cat /dev/zero"));
+    }
+    expect(Math.min(...flooding)).toBeLessThan(5 * Math.max(...quiet));
+  }, 60_000);
+
+  test("the end of stdout is told when the process closes it, and that of stderr when it ends", async () => {
+    const id = sandbox.id();
+    const [stdout, stderr] = [sandbox.fifo("stdout"), sandbox.fifo("stderr")];
+    const command = "echo out; exec >&-; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo err >&2";
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout, stderr });
+    const [first, second] = [sandbox.reader(stdout), sandbox.reader(stderr)];
+    await shim.start();
+    expect((await first.text).toString()).toBe("out\n");
+    expect(shim.exitStatus).toBeUndefined();
+    // One that comes after the end waits for a writer, but not for ever.
+    const late = sandbox.reader(stdout);
+    writeFileSync(join(sandbox.rootfs, "tmp/go"), "");
+    await shim.end();
+    expect((await second.text).toString()).toBe("err\n");
+    expect((await late.text).toString()).toBe("");
+    expect(shim.exitStatus).toBe("0");
+  });
+
+  test("what was written before stdout was closed is kept for the reader that comes later", async () => {
+    const id = sandbox.id();
+    const stdout = sandbox.fifo("stdout");
+    const command = "while [ ! -e /tmp/go ]; do sleep 0.02; done; echo out; exec >&-; echo >/tmp/closed; sleep 600";
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", command]), { stdout });
+    const first = new SlowReader(stdout);
+    const pid = await shim.start();
+    first.close();
+    writeFileSync(join(sandbox.rootfs, "tmp/go"), "");
+    await until("the end of stdout", () => existsSync(join(sandbox.rootfs, "tmp/closed")));
+    await sleep(100);
+    const second = new SlowReader(stdout);
+    expect((await second.readToEnd()).toString()).toBe("out\n");
+    second.close();
+    process.kill(pid, "SIGKILL");
+    await shim.end();
   });
 
   test("stdout and stderr may be one FIFO", async () => {
@@ -413,6 +486,17 @@ describe("input", () => {
     expect((await output.text).toString().endsWith("\n100000\n")).toBe(true);
     expect(shim.exitStatus).toBe("3");
     client.kill("SIGKILL");
+  });
+
+  test("a terminal in place of a FIFO does not become the shim's own", async () => {
+    const [master, path] = openTerminal();
+    const id = sandbox.id();
+    const stdio = { stdin: path, stdout: path, stderr: path };
+    const shim = sandbox.shim(id, sandbox.bundle(id, ["sleep", "600"]), stdio);
+    await shim.start();
+    const controllingTerminal = readFileSync(`/proc/${shim.pid}/stat`, "utf8").split(") ")[1]!.split(" ")[4];
+    expect(controllingTerminal).toBe("0");
+    closeSync(master);
   });
 
   test("a regular file is read to its end", async () => {

@@ -1,5 +1,5 @@
 /** Processes with a terminal. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -85,6 +85,40 @@ test("an exec with a terminal", async () => {
   await shim.end();
   expect(shim.exitStatus).toBe("3");
 });
+
+test("a terminal that everybody has closed can be opened again, in both directions", async () => {
+  const id = sandbox.id();
+  const terminal = new Terminal();
+  // As an init does that leaves the console to a login later.
+  const script = `echo first; tty=$(tty); exec </dev/null >/dev/null 2>&1; echo >/tmp/closed
+    while [ ! -e /tmp/go ]; do sleep 0.02; done
+    stty -echo <$tty; echo again >$tty; read line <$tty; echo "read $line" >$tty; exec sleep 600 >$tty`;
+  const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", script], withTerminal), {
+    terminal: true,
+    ...terminal,
+  });
+  const pid = await shim.start();
+  await terminal.expect("first\r\n");
+  await until("the terminal closed", () => existsSync(join(sandbox.rootfs, "tmp/closed")));
+  // Nothing is done meanwhile.
+  await sleep(600);
+  const before = switches(shim.pid);
+  await sleep(500);
+  expect(switches(shim.pid)).toBe(before);
+  writeFileSync(join(sandbox.rootfs, "tmp/go"), "");
+  await terminal.expect("again\r\n");
+  terminal.type("typed\n");
+  await terminal.expect("read typed\r\n");
+  process.kill(pid, "SIGKILL");
+  await shim.end();
+  expect(shim.exitStatus).toBe("137");
+  expect(await terminal.everything).toMatch(/read typed\r\n$/);
+});
+
+/** How often the process has gone to sleep. */
+function switches(pid: number): string {
+  return /^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]!;
+}
 
 test("closeStdin leaves the terminal as it is", async () => {
   const id = sandbox.id();
