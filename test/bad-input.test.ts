@@ -156,13 +156,13 @@ describe("CreateContainer", () => {
   });
 
   test.each([
-    ["by name", "no-such-runtime"],
-    ["by path", "/no/such/runtime"],
-  ])("a runtime that is not there, %s", async (name, runtime) => {
+    ["by name", "no-such-runtime", "no-such-runtime not installed on system"],
+    ["by path", "/no/such/runtime", "fork/exec /no/such/runtime: no such file or directory"],
+  ])("a runtime that is not there, %s", async (name, runtime, words) => {
     const bundlePath = daemon.bundle(`no-runtime-${name.replaceAll(" ", "-")}`, { args: ["true"] });
     await refused(
       () => daemon.api.createContainer({ id: daemon.id("no-runtime"), bundlePath, runtime }),
-      `shim error: ${runtime} not installed on system`,
+      `shim error: ${words}`,
     );
   });
 
@@ -431,6 +431,67 @@ describe("other calls", () => {
     await container.kill();
     await container.exit();
     await daemon.expectNothingLeft();
+  });
+
+  test("Signal with an empty pid: it is no process, and nothing is signalled", async () => {
+    await using container = await startContainer(daemon, { name: "empty-pid", args: ["sleep", "1000"] });
+    const { id } = container;
+    await refused(
+      () => daemon.api.signal({ id, pid: "", signal: 9 }),
+      "containerd: process not found for container",
+      status.NOT_FOUND,
+    );
+    // Whoever got it would have ended before this one does.
+    await daemon.api.signal({ id, pid: "init", signal: 0 });
+    expect(daemon.events.all({ id, type: "exit" })).toEqual([]);
+    await container.kill();
+    await container.exit();
+  });
+
+  test.each(["bundlePath", "stdin", "stdout", "stderr", "checkpoint", "checkpointDir", "runtime"] as const)(
+    "CreateContainer with a NUL in %s",
+    async (field) => {
+      const request = { bundlePath: daemon.bundle(`nul-${field}`, { args: ["true"] }), [field]: "/a\0NAME=value" };
+      await refused(
+        () => daemon.api.createContainer({ id: daemon.id("nul"), ...request }),
+        `invalid ${field} "/a\\u0000NAME=value": a NUL in it`,
+        status.INVALID_ARGUMENT,
+      );
+    },
+  );
+
+  test.each([
+    ["args", { args: ["echo", "a\0b"] }],
+    ["env", { env: ["PATH=/bin", "A=a\0B=b"] }],
+    ["cwd", { cwd: "/a\0b" }],
+    ["stdin", { stdin: "/a\0b" }],
+    ["capabilities", { capabilities: ["CAP_KILL\0"] }],
+    ["apparmorProfile", { apparmorProfile: "a\0b" }],
+    ["type", { rlimits: [{ type: "RLIMIT_CORE\0", soft: 1n, hard: 1n }] }],
+  ])("AddProcess with a NUL in %s", async (field, request) => {
+    await using container = await startContainer(daemon, { name: `nul-exec-${field}`, args: ["sleep", "1000"] });
+    const { id } = container;
+    await refused(
+      () => daemon.api.addProcess({ id, pid: "nul", args: ["true"], ...request }),
+      new RegExp(`^invalid ${field} ".*\\\\u0000.*": a NUL in it$`),
+      status.INVALID_ARGUMENT,
+    );
+    expect(readdirSync(join(daemon.stateDir, id)).sort()).toEqual(["init", "state.json"]);
+    await container.kill();
+    await container.exit();
+  });
+
+  test("a NUL in an argument of a runtime, and in a limit", async () => {
+    await using container = await startContainer(daemon, { name: "nul-limit", args: ["sleep", "1000"] });
+    const { id, bundle: bundlePath } = container;
+    const nul = /a NUL in it$/;
+    await refused(
+      () => daemon.api.createContainer({ id: daemon.id("nul"), bundlePath, runtime: "runc", runtimeArgs: ["--a\0"] }),
+      nul,
+    );
+    await refused(() => daemon.api.updateContainer({ id, resources: { cpusetCpus: "0\0" } }), nul);
+    await container.kill();
+    await container.exit();
   });
 
   test("UpdateContainer with another status", async () => {

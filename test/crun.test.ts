@@ -86,7 +86,24 @@ describe.skipIf(lacking)(lacking ? `crun on cgroup v2 (skipped: ${lacking})` : "
     expect(await output("rights", script, request)).toMatch(
       /^1000\n1001 7\nCapBnd:\t0000000000000020\nNoNewPrivs:\t1\nMax core file size +4096 +8192 /,
     );
-    expect(await output("root", "id -u; id -g")).toBe("0\n0\n");
+    expect(await output("root", "id -u; id -g; grep -E '^Cap(Bnd|Eff|Prm)' /proc/self/status | sort -u -k2")).toBe(
+      "0\n0\nCapBnd:\t0000000000000000\n",
+    );
+  });
+
+  test("exec: the umask is the init's", async () => {
+    using other = await startContainer(daemon, {
+      name: "umask",
+      args: ["sh", "-c", "umask; exec sleep 1000"],
+      stdio: true,
+      spec: (spec) => {
+        spec.process.user.umask = 0o27;
+      },
+    });
+    await other.printed("0027\n");
+    using exec = await startExec(daemon, other, { pid: "umask", args: ["sh", "-c", "umask"], stdio: true });
+    expect((await exec.output()).stdout).toBe("0027\n");
+    await end(other);
   });
 
   test("exec: exit code, signals, errors in the runtime's words", async () => {

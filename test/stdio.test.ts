@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
+import { startExec } from "./harness/exec.js";
 import { holders } from "./harness/processes.js";
 import { collect, makeFifos, openReader } from "./harness/stdio.js";
 import { sleep, within } from "./harness/wait.js";
@@ -101,6 +102,28 @@ test("an empty path is /dev/null", async () => {
     args: ["sh", "-c", 'read line; test -z "$line" || exit 1; echo out; echo err >&2; exit 6'],
   });
   expect(await container.exit()).toBe(6);
+});
+
+test("an empty path is told as /dev/null, in each answer and in process.json", async () => {
+  await using container = await startContainer(daemon, { name: "told", args: ["sleep", "1000"] });
+  const nothing = { stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null" };
+  expect(container.response.container!.processes[0]).toMatchObject(nothing);
+  const stdout = join(daemon.dir, "told.out");
+  writeFileSync(stdout, "");
+  using _exec = await startExec(daemon, container, { pid: "told", args: ["sleep", "1000"], request: { stdout } });
+  const { processes } = (await daemon.api.state({ id: container.id })).containers[0]!;
+  expect(processes.find(({ pid }) => pid === "told")).toMatchObject({ ...nothing, stdout });
+  for (const [name, out] of [
+    ["init", "/dev/null"],
+    ["told", stdout],
+  ] as const) {
+    const state = readFileSync(join(daemon.stateDir, container.id, name, "process.json"), "utf8");
+    expect(JSON.parse(state)).toMatchObject({
+      containerdStdin: "/dev/null",
+      containerdStdout: out,
+      containerdStderr: "/dev/null",
+    });
+  }
 });
 
 test("a path may be a regular file: output is appended", async () => {

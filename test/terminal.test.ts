@@ -1,12 +1,12 @@
 /** Terminals of an init and of execs, and UpdateProcess, on real runc: the pty comes through the console socket. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { status } from "./harness/api.js";
 import { startContainer, type TestContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { startExec } from "./harness/exec.js";
-import { isRunning, processes } from "./harness/processes.js";
+import { processes } from "./harness/processes.js";
 import { collect, openReader } from "./harness/stdio.js";
 import { eventually, sleep } from "./harness/wait.js";
 
@@ -275,28 +275,4 @@ test("errors of UpdateProcess: unknown container, unknown process", async () => 
     code: status.NOT_FOUND,
     details: "containerd: process not found for container",
   });
-});
-
-test("thousands of resizes hold up nobody, also when the shim is stopped", async () => {
-  using terminal = await execTerminal("stopped", ["sh", "-c", "sleep 0.2; echo ready; sleep 1000"]);
-  await terminal.printed("ready");
-  const shim = processes().find(({ pid }) => pid === terminal.systemPid)!.parent;
-  expect(readFileSync(`/proc/${shim}/comm`, "utf8")).toBe("containerd-shim\n");
-  process.kill(shim, "SIGSTOP");
-  try {
-    const results = await Promise.allSettled(
-      Array.from({ length: 10_000 }, (_, n) => resize(terminal, (n % 200) + 1, (n % 50) + 1)),
-    );
-    // The FIFO is full at some time: that is told, and nothing waits for it.
-    expect(results.at(-1)?.status).toBe("rejected");
-    const codes = results.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
-    expect(codes).not.toContain(status.DEADLINE_EXCEEDED);
-    await daemon.api.state();
-  } finally {
-    process.kill(shim, "SIGCONT");
-  }
-  await eventually(() => resize(terminal, 77, 44).then(() => true));
-  await daemon.api.signal({ id: terminal.id, pid: terminal.pid, signal: 9 });
-  expect(await terminal.exit()).toBe(137);
-  expect(isRunning(shim)).toBe(false);
 });

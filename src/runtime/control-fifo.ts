@@ -1,7 +1,8 @@
-import { closeSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { openFifo } from "../linux/fifo.js";
 import { hasCode } from "../linux/libc.js";
+import { readStateFile } from "./state-file.js";
 import { writeAtomically } from "./write-atomically.js";
 
 /** Requests on the control FIFO (docs/shim.md). */
@@ -47,17 +48,20 @@ export class ControlFifo {
 
   #request(kind: number, width: number, height: number): void {
     this.#waiting.set(kind, `${kind} ${width} ${height}\n`);
-    this.#send();
+    if (this.#timer === undefined) this.#send();
+    else this.#save();
   }
 
   #send(): void {
-    clearTimeout(this.#timer);
+    this.#timer = undefined;
     for (const [kind, line] of this.#waiting) {
       try {
         writeSync(this.#fd, line);
       } catch (error) {
         if (!hasCode(error, "EAGAIN")) throw error;
-        this.#wait();
+        this.#timer = setTimeout(() => this.#send(), this.#retry).unref();
+        this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
+        this.#save();
         return;
       }
       this.#waiting.delete(kind);
@@ -67,9 +71,7 @@ export class ControlFifo {
     this.#saved = false;
   }
 
-  #wait(): void {
-    this.#timer = setTimeout(() => this.#send(), this.#retry).unref();
-    this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
+  #save(): void {
     try {
       writeAtomically(this.#file, [...this.#waiting.values()].join(""));
       this.#saved = true;
@@ -87,7 +89,7 @@ export class ControlFifo {
 /** The requests in such a file; what is none is passed over. */
 function readLines(file: string): string[] {
   try {
-    return readFileSync(file, "utf8").match(/^[01] \d+ \d+\n/gm) ?? [];
+    return readStateFile(file).match(/^[01] \d+ \d+\n/gm) ?? [];
   } catch {
     return [];
   }

@@ -9,6 +9,7 @@ const processFiles = new Set([
   "process.json",
   "exit",
   "control",
+  "control.waiting",
   "shim",
   "pid",
   "starttime",

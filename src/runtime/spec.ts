@@ -4,6 +4,7 @@ export interface OciUser {
   uid?: number;
   gid?: number;
   additionalGids?: number[] | null;
+  umask?: number;
 }
 
 export interface OciCapabilities {

@@ -67,6 +67,8 @@ function prepare(
     },
   });
   const state = readProcessState();
+  // Runtimes give an init the one that its container asks for, but an exec their own (runc 1.1). Files of ours have modes that need none.
+  if (state.umask !== undefined) sys.setUmask(state.umask);
   findRuntime(runtime, state.runtimeArgs, runtimeCopy);
   reserveExitStatus();
   stdio = openStdio(state, fifoLimit, () => isAbandoned(state, channel));

@@ -25,6 +25,8 @@ export interface ProcessState {
   /** The container's root on the host: its pipes belong to it. */
   readonly rootUID: number;
   readonly rootGID: number;
+  /** An exec's; undefined: that which we have ourselves. */
+  readonly umask: number | undefined;
 }
 
 type JsonObject = LuaTable<string, unknown>;
@@ -81,6 +83,12 @@ function readCheckpoint(path: string): Checkpoint {
   };
 }
 
+function umaskOf(json: JsonObject): number | undefined {
+  const user = json.get("user");
+  const umask = typeof user === "object" ? (user as JsonObject).get("umask") : undefined;
+  return typeof umask === "number" ? umask : undefined;
+}
+
 /** Reads process.json in the working directory. Throws a message that names the file. */
 export function readProcessState(): ProcessState {
   const json = readObject("process.json");
@@ -96,5 +104,6 @@ export function readProcessState(): ProcessState {
     checkpoint: checkpoint === "" ? undefined : readCheckpoint(checkpoint),
     rootUID: numberOf(json, "rootUID"),
     rootGID: numberOf(json, "rootGID"),
+    umask: flagOf(json, "exec") ? umaskOf(json) : undefined,
   };
 }

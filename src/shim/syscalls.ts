@@ -425,6 +425,10 @@ export function chdir(directory: string): number {
   return outcome(libc.chdir(directory));
 }
 
+export function setUmask(mask: number): void {
+  libc.umask(mask);
+}
+
 export function exit(status: number): never {
   return libc._exit(status);
 }
@@ -554,8 +558,7 @@ export function openPidfd(pid: number): number {
 
 /**
  * Forks and executes. The child dies with us, has every signal as it is by default, and `directory` as its working
- * directory, and the umask that is usual (ours is for our own files, and a runtime hands it on to what it makes and runs).
- * What goes wrong in the child is handed to `failed`, in the child, which then ends with 127.
+ * directory. What goes wrong in the child is handed to `failed`, in the child, which then ends with 127.
  *
  * @param copy a descriptor of the program to execute in place of the file at `path`, where the kernel lets it; -1: none
  * @returns the child's pid, or a negative errno
@@ -585,7 +588,6 @@ export function spawn(
   libc.dup2(stderr, 2);
   for (const number of $range(1, 64)) libc.signal(number, undefined);
   libc.sigprocmask(SIG_SETMASK, ffi.new("long[16]"), undefined);
-  libc.umask(0o022);
   let result = outcome(libc.chdir(directory));
   if (result < 0) {
     failed(`chdir ${directory}: ${errorText(result)}`);

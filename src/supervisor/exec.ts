@@ -47,6 +47,8 @@ async function runExec(
     ...request.process,
     cwd: request.process.cwd || init?.cwd || "/",
     env: request.process.env?.length ? request.process.env : init?.env,
+    // No caller can ask for one, and runtimes do not look at the container's by themselves.
+    ...(init?.user?.umask === undefined ? {} : { user: { ...request.process.user, umask: init.user.umask } }),
   };
   operation.doing = "waiting for its turn";
   return await container.turns.shared(() =>

@@ -1,8 +1,9 @@
+import { INIT } from "../runtime/process.js";
 import type { Supervisor } from "./supervisor.js";
 
 export interface UpdateProcessRequest {
   id: string;
-  /** Name of the process. */
+  /** Name of the process; "" is the init. */
   pid: string;
   closeStdin: boolean;
   /** Terminal size in columns and rows; 0 leaves it. */
@@ -16,7 +17,7 @@ export interface UpdateProcessRequest {
  */
 export function updateProcess(supervisor: Supervisor, request: UpdateProcessRequest): void {
   supervisor.operations.run({ kind: "update-process", id: request.id, pid: request.pid }, () => {
-    const process = supervisor.process(request.id, request.pid);
+    const process = supervisor.process(request.id, request.pid || INIT);
     if (request.closeStdin) process.closeStdin();
     if (request.width > 0 || request.height > 0) process.resize(request.width, request.height);
   });

@@ -8,7 +8,7 @@ export interface Spec {
   ociVersion: string;
   process: {
     terminal: boolean;
-    user: { uid: number; gid: number; additionalGids?: number[] };
+    user: { uid: number; gid: number; additionalGids?: number[]; umask?: number };
     args: string[];
     env: string[];
     cwd: string;
