@@ -548,6 +548,88 @@ describe("a daemon killed during a start", () => {
   });
 });
 
+describe("a runtime that hangs when the daemon starts", () => {
+  test("holds up only calls about its container: all others, and lists with what is known, are answered while it hangs", async () => {
+    const { path, on, off } = wrapRuntime(daemon.dir, "hanging", "state", { kind: "hang" });
+    await using other = await startDaemon({ flags: ["--runtime", path] });
+    using plain = await startContainer(other, { name: "plain", args: ["sleep", "1000"] });
+    using unannounced = await startContainer(other, { name: "unannounced", args: ["sleep", "1000"] });
+    using lost = await startContainer(other, { name: "lost", args: ["sleep", "1000"] });
+    using unidentified = await startContainer(other, { name: "unidentified", args: ["sleep", "1000"] });
+    await other.kill();
+    // Each of them is one that only the runtime can tell about.
+    const remove = (...names: string[]) => rmSync(join(other.stateDir, ...names));
+    remove("events.log");
+    remove(unannounced.id, "init", "started");
+    remove(lost.id, "state.json");
+    remove(lost.id, "init", "process.json");
+    remove(unidentified.id, "init", "pid");
+    remove(unidentified.id, "init", "starttime");
+    on();
+    await other.start();
+    const hanging = () => processes().filter(({ parent, command }) => parent === other.pid && command === "sleep 3600");
+    const known = async () => (await other.api.state()).containers.map(({ id }) => id).sort();
+    expect(await known()).toEqual([plain.id]);
+    using another = await startContainer(other, { name: "another", args: ["sh", "-c", "exit 3"] });
+    expect(await another.exit()).toBe(3);
+    using exec = await startExec(other, plain, { pid: "e", args: ["true"] });
+    expect(await exec.exit()).toBe(0);
+    const waiting = [unannounced, lost, unidentified];
+    for (const { id } of waiting) {
+      await expect(other.api.state({ id }, { timeout: 300 })).rejects.toThrow(/deadline/i);
+    }
+    const questions = waiting.map(({ id }) => other.api.state({ id }));
+    // All this time nobody has had an answer.
+    expect(hanging()).toHaveLength(3);
+    expect(await known()).toEqual([plain.id]);
+    off();
+    for (const { pid } of hanging()) kill(pid);
+    // The one of which nobody can tell which process it is can't be followed: it is ended.
+    const answers = await Promise.allSettled(questions);
+    expect(answers.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"]);
+    expect(await unidentified.exit()).toBe(137);
+    for (const container of [plain, unannounced, lost]) {
+      await container.kill();
+      expect(await container.exit()).toBe(137);
+    }
+    await other.expectNothingLeft();
+  });
+});
+
+test("a directory with the name of the event log's next version, and a torn last line: the daemon starts, and events go on", async () => {
+  using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+  await daemon.kill();
+  const log = join(daemon.stateDir, "events.log");
+  mkdirSync(`${log}.tmp`);
+  appendFileSync(log, '{"id":"torn');
+  await daemon.start();
+  await container.kill();
+  expect(await container.exit()).toBe(137);
+  rmdirSync(`${log}.tmp`);
+  using another = await startContainer(daemon, { name: "d", args: ["true"] });
+  await another.exit();
+  const before = told(await stored(), container.id);
+  expect(before).toEqual(["start-container", "exit init 137"]);
+  await daemon.restart({ kill: true });
+  expect(told(await stored(), container.id)).toEqual(before);
+  expect(readFileSync(log, "utf8")).not.toContain("torn");
+});
+
+test("names of the daemon's own files are no ids", async () => {
+  const bundlePath = daemon.bundle("c", { args: ["true"] });
+  for (const id of ["events.log", "events.log.tmp", "state.json", ".partial-1", "io.containerd.x"]) {
+    await expect(daemon.api.createContainer({ id, bundlePath })).rejects.toMatchObject({
+      code: 3,
+      details: expect.stringContaining(`invalid container id "${id}"`),
+    });
+  }
+  using container = await startContainer(daemon, { name: "d", args: ["sleep", "1000"] });
+  await expect(startExec(daemon, container, { pid: "state.json.tmp", args: ["true"] })).rejects.toMatchObject({
+    code: 3,
+    details: expect.stringContaining('invalid process id "state.json.tmp"'),
+  });
+});
+
 test("two daemons can't have one state directory", async () => {
   await expect(startDaemon({ flags: ["--state-dir", daemon.stateDir] })).rejects.toThrow(/in use by another daemon/);
   using container = await startContainer(daemon, { name: "still", args: ["true"] });

@@ -14,7 +14,8 @@ const REMOVED = " (deleted)";
  * @param directory with no links in its path. When it is gone: the processes that stood in it
  */
 export function hostProcessesIn(directory: string): number[] {
-  const there = statSync(directory, { bigint: true, throwIfNoEntry: false });
+  const found = fileOf(directory);
+  const there = found?.isDirectory() ? found : undefined;
   const path = there === undefined ? directory + REMOVED : directory;
   return allProcesses().filter((pid) => {
     if (linkOf(pid, "cwd") !== path || !isHostRoot(pid)) return false;

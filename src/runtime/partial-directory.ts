@@ -55,12 +55,13 @@ export function takeAway(path: string): string | undefined {
 }
 
 /**
- * Removes a directory and all that is in it, but nothing of another file system that is mounted there. Fine when there is none.
+ * Removes a directory (or what stands in its place) and all that is in it, but nothing of another file system that is mounted there. Fine when there is none.
  * @throws a system error; what could be removed is gone all the same
  */
 export function removeTree(directory: string): void {
   const info = lstatSync(directory, { throwIfNoEntry: false });
-  if (info !== undefined) removeOn(info.dev, directory);
+  if (info?.isDirectory()) removeOn(info.dev, directory);
+  else if (info !== undefined) unlinkSync(directory);
 }
 
 function removeOn(device: number, directory: string): void {

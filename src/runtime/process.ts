@@ -87,6 +87,8 @@ export class Process {
    */
   static load(directory: string, id: string, { pid, startTime }: Identity): Process {
     for (const name of ["exit", "control"]) mendFifo(join(directory, name));
+    // Where its shim is to write: a FIFO would hold that up for ever.
+    for (const name of ["exitStatus", "exitStatus.reserved"]) setAsideUnless("isFile", join(directory, name));
     const process = new Process(directory, id, Process.readState(directory, id !== INIT));
     process.systemPid = pid;
     process.startTime = startTime;
@@ -251,10 +253,13 @@ function readText(directory: string, name: string): string | undefined {
 
 /** Another file of that name is no use to the shim, which holds the one that it has opened. */
 function mendFifo(path: string): void {
+  setAsideUnless("isFIFO", path);
+  if (!existsSync(path)) makeFifo(path);
+}
+
+function setAsideUnless(kind: "isFile" | "isFIFO", path: string): void {
   const info = lstatSync(path, { throwIfNoEntry: false });
-  if (info?.isFIFO()) return;
-  if (info !== undefined) setAside(path);
-  makeFifo(path);
+  if (info !== undefined && !info[kind]()) setAside(path);
 }
 
 /** Makes a directory for nobody but us. Throws OperationError (already-exists) in the original's words. */

@@ -119,17 +119,16 @@ export class EventLog {
     return complete ? false : undefined;
   }
 
-  /** The processes of a container whose start is in the log, and no exit after it; the init last. */
-  unended(id: string): string[] {
-    const names = new Set<string>();
+  /** What the log says of the processes of a container: true for one whose last event is its start, false when that is its exit. */
+  running(id: string): Map<string, boolean> {
+    const running = new Map<string, boolean>();
     for (const event of this.#events) {
       if (event.id !== id) continue;
-      if (event.type === "start-container") names.add(INIT);
-      else if (event.type === "start-process" && event.pid !== undefined) names.add(event.pid);
-      else if (event.type === "exit" && event.pid !== undefined) names.delete(event.pid);
+      if (event.type === "start-container") running.set(INIT, true);
+      else if (event.type === "start-process" && event.pid !== undefined) running.set(event.pid, true);
+      else if (event.type === "exit" && event.pid !== undefined) running.set(event.pid, false);
     }
-    const isInit = (name: string) => Number(name === INIT);
-    return [...names].sort((a, b) => isInit(a) - isInit(b));
+    return running;
   }
 
   close(): void {

@@ -1,8 +1,9 @@
 /** What is done about a process that was to run, or has run, and that nobody can follow. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Container } from "../runtime/container.js";
-import { Process } from "../runtime/process.js";
+import { INIT, Process } from "../runtime/process.js";
 import { findShims, killShim } from "../runtime/shim-process.js";
 import type { Supervisor } from "./supervisor.js";
 
@@ -36,12 +37,22 @@ export async function endShims(container: Container, name: string): Promise<bool
   return shims.length > 0;
 }
 
+/** The processes of a container whose start was told, and not their exit: by the event log, or, where that is lost, by the mark of it; the init last. */
+export function owedExits(supervisor: Supervisor, container: Container): string[] {
+  const running = supervisor.events.running(container.id);
+  for (const name of container.processDirectories()) {
+    if (!running.has(name)) running.set(name, existsSync(join(container.directory, name, "started")));
+  }
+  const owed = [...running.keys()].filter((name) => running.get(name));
+  return [...owed.filter((name) => name !== INIT), ...owed.filter((name) => name === INIT)];
+}
+
 /**
  * Tells the exit of a process whose start was told: with the status that its shim has recorded, or as killed, or with one that says that nobody knows.
  * Nothing is told of one that nobody has heard of, or whose exit was told.
  */
 export function tellEnd(supervisor: Supervisor, container: Container, name: string, killed: boolean): void {
-  if (!supervisor.events.unended(container.id).includes(name)) return;
+  if (!owedExits(supervisor, container).includes(name)) return;
   const recorded = Process.readExitStatus(join(container.directory, name));
   const status = recorded ?? (killed ? KILLED_STATUS : UNKNOWN_STATUS);
   supervisor.log.warn({ id: container.id, pid: name, status }, "containerd: process was lost; its exit is told");

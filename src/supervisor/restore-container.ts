@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { errorText } from "../linux/libc.js";
 import { startTimeOf } from "../linux/proc-stat.js";
@@ -15,6 +14,7 @@ import { readPidFile } from "../runtime/pid-file.js";
 import { INIT, Process } from "../runtime/process.js";
 import { childrenOf, findShims } from "../runtime/shim-process.js";
 import { watchLifetime } from "./lifetime.js";
+import { owedExits } from "./lost-process.js";
 import { watchOom } from "./oom.js";
 import type { Operation } from "./operations.js";
 import { announce, creationTime, findIdentity, follow, loadProcess } from "./restore-process.js";
@@ -62,8 +62,8 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
       adoptExec(supervisor, container, name, adoption),
     );
   }
-  for (const name of supervisor.events.unended(id)) {
-    if (!existsSync(join(directory, name))) void endLostExec(supervisor, container, name);
+  for (const name of owedExits(supervisor, container)) {
+    if (!container.processDirectories().includes(name)) void endLostExec(supervisor, container, name);
   }
 }
 
@@ -123,8 +123,7 @@ async function findInit(
   container: Container,
   operation: Operation,
 ): Promise<Process | undefined> {
-  const directory = join(container.directory, INIT);
-  if (!existsSync(directory)) return undefined;
+  if (!container.processDirectories().includes(INIT)) return undefined;
   const found = findIdentity(container, INIT);
   if (found !== undefined && (found.startTime !== "" || startTimeOf(found.pid) === undefined)) {
     return loadProcess(container, INIT, found);

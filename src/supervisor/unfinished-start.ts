@@ -1,7 +1,7 @@
 import { errorText } from "../linux/libc.js";
 import type { Container } from "../runtime/container.js";
 import { INIT } from "../runtime/process.js";
-import { endShims, shimsGone, tellEnd } from "./lost-process.js";
+import { endShims, owedExits, shimsGone, tellEnd } from "./lost-process.js";
 import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
 
@@ -26,7 +26,7 @@ export async function endUnfinishedStart(
       await endShims(container, INIT);
       await container.deleteFromRuntime();
     }
-    for (const name of supervisor.events.unended(container.id)) {
+    for (const name of owedExits(supervisor, container)) {
       tellEnd(supervisor, container, name, (await endShims(container, name)) || wasThere);
     }
     container.removeDirectory();
