@@ -66,7 +66,7 @@ function drain(): string {
 /** A tmpfs without a free block, and a log on it. */
 function fullDisk(): number {
   const disk = join(dir, "disk");
-  execFileSync("sh", ["-c", `mkdir ${disk} && mount -t tmpfs -o size=64k ctd-test ${disk}`]);
+  execFileSync("sh", ["-c", `mkdir ${disk} && mount -t tmpfs -o size=8m ctd-test ${disk}`]);
   const log = keep(openSync(join(disk, "log"), "a"));
   const { bavail, bsize } = statfsSync(disk);
   appendFileSync(join(disk, "filler"), Buffer.alloc(bavail * bsize));
