@@ -8,7 +8,7 @@ const banner = [
   "#!/bin/sh",
   // A command to the shell, a string to Node, which takes the size of V8's young generation only here: with the default of 16 MB the daemon
   // keeps 20 MB of garbage after a burst of starts.
-  `':' //; exec node --max-semi-space-size=2 "$0" "$@"`,
+  `':' //; UV_THREADPOOL_SIZE=\${UV_THREADPOOL_SIZE:-12} exec node --max-semi-space-size=2 "$0" "$@"`,
   // grpc-js is CommonJS inside; its require() must come from somewhere.
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
 ].join("\n");

@@ -28,9 +28,9 @@ export async function deleteCheckpoint(
   return {};
 }
 
-export function listCheckpoint(
+export async function listCheckpoint(
   supervisor: Supervisor,
   { id, checkpointDir }: ListCheckpointRequest,
-): ListCheckpointResponse {
-  return { checkpoints: checkpointsOf(supervisor, id, checkpointDir) };
+): Promise<ListCheckpointResponse> {
+  return { checkpoints: await checkpointsOf(supervisor, id, checkpointDir) };
 }

@@ -16,7 +16,7 @@ const LOCK_INTERVAL = 20;
  */
 export async function takeStateDirectory(directory: string): Promise<void> {
   try {
-    makeTrustedDirectory(directory, 0o700);
+    await makeTrustedDirectory(directory, 0o700);
   } catch (error) {
     throw new Error(`state directory ${directory}: ${errorText(error)}`);
   }

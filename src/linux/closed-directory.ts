@@ -1,4 +1,5 @@
-import { lstatSync, mkdirSync, readlinkSync, type Stats } from "node:fs";
+import type { Stats } from "node:fs";
+import { lstat, mkdir, readlink } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { hasCode } from "./libc.js";
 
@@ -28,8 +29,8 @@ export interface DirectoryUse {
  * write but the sticky bit keeps everybody's own. Once that holds, nobody else can change that it does. A directory that is not there is fine.
  * @throws Error that says which directory it is, and how to mend it; a system error
  */
-export function checkDirectory(path: string, use: DirectoryUse = {}): void {
-  walk(path, use, () => false);
+export async function checkDirectory(path: string, use: DirectoryUse = {}): Promise<void> {
+  await walk(path, use, () => Promise.resolve(false));
 }
 
 /**
@@ -37,10 +38,10 @@ export function checkDirectory(path: string, use: DirectoryUse = {}): void {
  * @param mode the new one's; those above it can be gone through by everybody
  * @throws as {@link checkDirectory}; then nothing is made below what is at fault
  */
-export function makeTrustedDirectory(path: string, mode: number, use: DirectoryUse = {}): void {
-  walk(path, use, (directory, isLast) => {
+export async function makeTrustedDirectory(path: string, mode: number, use: DirectoryUse = {}): Promise<void> {
+  await walk(path, use, async (directory, isLast) => {
     try {
-      mkdirSync(directory, { mode: isLast ? mode : PASSABLE });
+      await mkdir(directory, { mode: isLast ? mode : PASSABLE });
     } catch (error) {
       // Somebody else has just made it, and is looked at as for any that was there.
       if (!hasCode(error, "EEXIST")) throw error;
@@ -50,15 +51,19 @@ export function makeTrustedDirectory(path: string, mode: number, use: DirectoryU
 }
 
 /** @param make called for a directory that is missing; false: the way ends here */
-function walk(path: string, use: DirectoryUse, make: (directory: string, isLast: boolean) => boolean): void {
+async function walk(
+  path: string,
+  use: DirectoryUse,
+  make: (directory: string, isLast: boolean) => Promise<boolean>,
+): Promise<void> {
   const names = resolve(path).split("/");
   let directory = "/";
   let links = 0;
   for (;;) {
     const isLast = names.every((name) => name === "" || name === ".");
-    const info = look(directory);
+    const info = await look(directory);
     if (info === undefined) {
-      if (!make(directory, isLast)) return;
+      if (!(await make(directory, isLast))) return;
       continue;
     }
     if (!isTrustedOwner(info.uid)) {
@@ -68,7 +73,7 @@ function walk(path: string, use: DirectoryUse, make: (directory: string, isLast:
     }
     if (info.isSymbolicLink()) {
       if (++links > MAX_LINKS) throw new Error(`${path}: too many levels of symbolic links`);
-      const target = readlinkSync(directory);
+      const target = await readlink(directory);
       names.unshift(...target.split("/"));
       directory = isAbsolute(target) ? "/" : dirname(directory);
       continue;
@@ -86,9 +91,9 @@ function walk(path: string, use: DirectoryUse, make: (directory: string, isLast:
   }
 }
 
-function look(path: string): Stats | undefined {
+async function look(path: string): Promise<Stats | undefined> {
   try {
-    return lstatSync(path);
+    return await lstat(path);
   } catch (error) {
     if (hasCode(error, "ENOENT")) return undefined;
     throw error;

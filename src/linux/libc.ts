@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import koffi from "koffi";
 
 /** The C library this process already runs on (glibc or musl). */
@@ -48,8 +49,9 @@ export function hasCode(error: unknown, code: string): boolean {
 
 /** An error's text as Go words it: Node's own `ENOENT: no such file or directory, open '/x'` becomes `open /x: no such file or directory`. */
 export function errorText(error: unknown): string {
+  if (typeof error !== "object" || error === null) return String(error);
   const { message, errno, syscall, path, dest } = error as Partial<SystemError> & { dest?: string };
-  if (typeof errno !== "number" || typeof syscall !== "string") return message ?? String(error);
+  if (typeof errno !== "number" || typeof syscall !== "string") return message ?? inspect(error);
   const where = [syscall, path, dest].filter((part) => part !== undefined).join(" ");
   return `${where}: ${errnoText(Math.abs(errno))}`;
 }

@@ -1,24 +1,20 @@
-import { readFile } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
-import { errorText, hasCode } from "../linux/libc.js";
+import { readForeignFile } from "./foreign-files.js";
 import { parseJson } from "./json.js";
 import { OperationError } from "./operation-error.js";
 import { capabilitySets, type OciIdMapping, type OciSpec } from "./spec.js";
 
+/** In bytes: larger than any config.json has reason to be, small enough to be parsed while others wait. */
+const LARGEST_CONFIG = 16 * 1024 * 1024;
+
 /**
  * Reads a bundle's config.json.
- * @throws OperationError: not-found without a bundle or config.json, invalid-argument (with line and column) when it is no JSON object
+ * @param signal the caller waits no more
+ * @throws OperationError as {@link readForeignFile}; invalid-argument (with line and column) when it is no JSON object
  */
-export async function readSpec(bundle: string): Promise<OciSpec> {
+export async function readSpec(bundle: string, signal?: AbortSignal): Promise<OciSpec> {
   const path = join(bundle, "config.json");
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    const kind = hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR") ? "not-found" : "internal";
-    throw new OperationError(kind, errorText({ ...(error as object), path }), { cause: error });
-  }
-  const spec = parseConfig(text, path);
+  const spec = parseConfig(await readForeignFile(path, LARGEST_CONFIG, signal), path);
   if (typeof spec !== "object" || spec === null || Array.isArray(spec)) {
     throw new OperationError("invalid-argument", `${path}: not a JSON object`);
   }

@@ -1,13 +1,12 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { lstat, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkDirectory, makeTrustedDirectory } from "../linux/closed-directory.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import { closeTree } from "./close-tree.js";
+import { foreignFileError, onForeignFiles, readForeignFile } from "./foreign-files.js";
 import { checkIdentifier } from "./identifier.js";
 import type { OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
-import { makeDirectory } from "./process.js";
-import { writeAtomically } from "./write-atomically.js";
 
 /** A saved container: a directory `<checkpoint-dir>/<name>` with CRIU's images and a config.json that holds this. */
 export interface Checkpoint {
@@ -23,6 +22,9 @@ export interface Checkpoint {
   /** Namespaces saved without their content. */
   emptyNS: string[];
 }
+
+/** In bytes: what we write is a thousandth of it. */
+const LARGEST_CONFIG = 1024 * 1024;
 
 /** Where a container's checkpoints lie unless the caller names a directory. */
 export function checkpointsDirectory(bundle: string, directory: string): string {
@@ -42,14 +44,16 @@ export async function createCheckpoint(
   signal: AbortSignal,
 ): Promise<void> {
   checkIdentifier("checkpoint name", checkpoint.name);
-  trusted(directory, () => makeTrustedDirectory(directory, 0o700));
   const path = join(directory, checkpoint.name);
-  makeDirectory(path);
+  await onForeignFiles(directory, () => makeCheckpointDirectory(directory, path), signal);
   try {
-    writeAtomically(join(path, "config.json"), JSON.stringify({ ...checkpoint, created: new Date().toISOString() }));
     // CRIU makes its work directory, but not the parents; a restore makes one of its own beside it.
     const work = join(path, "criu.work");
-    mkdirSync(work, { mode: 0o700 });
+    await onForeignFiles(path, async () => {
+      const config = JSON.stringify({ ...checkpoint, created: new Date().toISOString() });
+      await writeFile(join(path, "config.json"), config, { flag: "wx", mode: 0o600 });
+      await mkdir(work, { mode: 0o700 });
+    });
     await runtime.checkpoint(
       containerId,
       ["--image-path", path, "--work-path", join(work, "checkpoint"), ...flags(checkpoint)],
@@ -58,19 +62,29 @@ export async function createCheckpoint(
       },
     );
   } catch (error) {
-    rmSync(path, { recursive: true, force: true });
+    await onForeignFiles(path, () => rm(path, { recursive: true, force: true })).catch(() => {});
     throw error;
   }
 }
 
+async function makeCheckpointDirectory(directory: string, path: string): Promise<void> {
+  await trusted(directory, () => makeTrustedDirectory(directory, 0o700));
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error;
+    throw new OperationError("already-exists", errorText(error), { cause: error });
+  }
+}
+
 /**
- * Runs a check of where checkpoints are. Others must not be able to have a container's memory written to a place of theirs, nor to have it restored
+ * A check of where checkpoints are. Others must not be able to have a container's memory written to a place of theirs, nor to have it restored
  * from what they have made: what CRIU finds in its images it does as root.
  * @throws OperationError
  */
-function trusted(directory: string, check: () => void): void {
+async function trusted(directory: string, check: () => Promise<void> | void): Promise<void> {
   try {
-    check();
+    await check();
   } catch (error) {
     throw new OperationError("failed-precondition", `checkpoint directory ${directory}: ${errorText(error)}`, {
       cause: error,
@@ -88,54 +102,69 @@ function flags({ exit, tcp, unixSockets, shell, emptyNS }: Checkpoint): string[]
   ];
 }
 
-/** Checkpoints in a directory, by name; entries that are none are passed over. No directory: none. */
-export function listCheckpoints(directory: string): Checkpoint[] {
+/** Checkpoints in a directory, by name; entries that are none, or can't be read, are passed over. No directory: none. */
+export async function listCheckpoints(directory: string): Promise<Checkpoint[]> {
   let names: string[];
   try {
-    names = readdirSync(directory).sort();
+    names = (await onForeignFiles(directory, () => readdir(directory))).sort();
   } catch (error) {
     if (hasCode(error, "ENOENT")) return [];
-    throw new OperationError("internal", errorText(error), { cause: error });
+    throw foreignFileError(error);
   }
-  return names.flatMap((name) => {
-    try {
-      const saved = JSON.parse(readFileSync(join(directory, name, "config.json"), "utf8")) as Partial<Checkpoint>;
-      return [
-        {
-          name,
-          exit: saved.exit ?? false,
-          tcp: saved.tcp ?? false,
-          unixSockets: saved.unixSockets ?? false,
-          shell: saved.shell ?? false,
-          emptyNS: saved.emptyNS ?? [],
-        },
-      ];
-    } catch {
-      return [];
-    }
-  });
+  const found = await Promise.all(names.map((name) => readCheckpoint(directory, name)));
+  return found.filter((checkpoint) => checkpoint !== undefined);
+}
+
+async function readCheckpoint(directory: string, name: string): Promise<Checkpoint | undefined> {
+  let saved: Partial<Record<keyof Checkpoint, unknown>>;
+  try {
+    saved = JSON.parse(await readForeignFile(join(directory, name, "config.json"), LARGEST_CONFIG));
+    if (typeof saved !== "object" || saved === null) return undefined;
+  } catch {
+    return undefined;
+  }
+  const { exit, tcp, unixSockets, shell, emptyNS } = saved;
+  return {
+    name,
+    exit: exit === true,
+    tcp: tcp === true,
+    unixSockets: unixSockets === true,
+    shell: shell === true,
+    emptyNS: Array.isArray(emptyNS) ? emptyNS.filter((namespace) => typeof namespace === "string") : [],
+  };
 }
 
 /**
  * The directory of an existing checkpoint, closed to others.
- * @throws OperationError: invalid-argument for a name that leaves the directory, not-found, failed-precondition when somebody else than root can
- * have made it
+ * @throws OperationError: invalid-argument for a name that leaves the directory, or when its config.json is something else; not-found;
+ * failed-precondition when somebody else than root can have made it
  */
-export function findCheckpoint(directory: string, name: string): string {
+export async function findCheckpoint(directory: string, name: string, signal?: AbortSignal): Promise<string> {
   checkIdentifier("checkpoint name", name);
-  trusted(directory, () => checkDirectory(directory));
+  await onForeignFiles(directory, () => trusted(directory, () => checkDirectory(directory)), signal);
   const path = join(directory, name);
-  try {
-    readFileSync(join(path, "config.json"));
-  } catch (error) {
-    if (!hasCode(error, "ENOENT") && !hasCode(error, "ENOTDIR")) throw error;
-    throw new OperationError("not-found", errorText(error), { cause: error });
-  }
-  trusted(directory, () => closeTree(path));
+  await readForeignFile(join(path, "config.json"), LARGEST_CONFIG, signal);
+  // Its file system has just answered.
+  await trusted(directory, () => closeTree(path));
   return path;
 }
 
-/** @throws as {@link findCheckpoint} */
-export function deleteCheckpoint(directory: string, name: string): void {
-  rmSync(findCheckpoint(directory, name), { recursive: true, force: true });
+/**
+ * Removes a checkpoint, whatever is in it.
+ * @throws OperationError: invalid-argument for a name that leaves the directory, not-found
+ */
+export async function deleteCheckpoint(directory: string, name: string): Promise<void> {
+  checkIdentifier("checkpoint name", name);
+  const path = join(directory, name);
+  try {
+    await onForeignFiles(path, async () => {
+      // In the original's words.
+      await lstat(join(path, "config.json")).catch((error) =>
+        Promise.reject(Object.assign(error, { syscall: "open" })),
+      );
+      await rm(path, { recursive: true, force: true });
+    });
+  } catch (error) {
+    throw foreignFileError(error);
+  }
 }

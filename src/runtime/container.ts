@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
-import { readdirSync, realpathSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
+import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { removeAbandonedCgroups } from "../cgroup/abandoned.js";
@@ -8,6 +9,7 @@ import type { Epoll } from "../linux/epoll.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
 import type { ContainerState } from "./container-state.js";
+import { onForeignFiles } from "./foreign-files.js";
 import { stringifyJson } from "./json.js";
 import { concealEnvironment } from "./log-text.js";
 import { type ExecFifo, OciRuntime, type RuntimeState } from "./oci-runtime.js";
@@ -17,7 +19,7 @@ import { makeWhole, removeTree, takeAway } from "./partial-directory.js";
 import { readPidFile } from "./pid-file.js";
 import { INIT, Process, type Stdio } from "./process.js";
 import { hasBegun, launchShim, type ShimProgram } from "./shim.js";
-import type { OciProcess } from "./spec.js";
+import type { OciProcess, OciSpec } from "./spec.js";
 import { isSetAside } from "./state-file.js";
 import { Turns } from "./turns.js";
 import { writeAtomically } from "./write-atomically.js";
@@ -179,13 +181,12 @@ export class Container {
 
   /**
    * Creates the container with the runtime, or restores it from a checkpoint (which also starts it).
+   * @param spec of its bundle
    * @param checkpoint path of the checkpoint; "" for a fresh start
    * @param signal ends the attempt
    * @throws OperationError; the runtime and the process table are clean then, the directory is the caller's to remove
    */
-  async start(checkpoint: string, signal: AbortSignal): Promise<Process> {
-    const spec = await readSpec(this.bundle);
-    signal.throwIfAborted();
+  async start(spec: OciSpec, checkpoint: string, signal: AbortSignal): Promise<Process> {
     const { uid, gid } = rootIds(spec);
     const directory = join(this.directory, INIT);
     const process = Process.create(directory, INIT, {
@@ -324,7 +325,7 @@ export class Container {
     const signal = AbortSignal.timeout(DELETE_TIMEOUT);
     const state = await this.runtime.state(this.id, { signal });
     // Nobody knows which runtime has one of which all is lost: its shim does that.
-    if (this.bundle === "" || (state?.bundle !== undefined && !this.isOurs(state))) return;
+    if (this.bundle === "" || (state?.bundle !== undefined && !(await this.isOurs(state)))) return;
     try {
       await this.runtime.forceDelete(this.id, { signal });
     } catch {
@@ -334,9 +335,12 @@ export class Container {
   }
 
   /** Whether what the runtime knows under this id is this container, and not somebody else's. */
-  isOurs(state: RuntimeState | undefined): state is RuntimeState {
+  async isOurs(state: RuntimeState | undefined): Promise<boolean> {
     if (state?.bundle === undefined || this.bundle === "") return false;
-    return [this.bundle, join(this.directory, INIT)].map(resolveLinks).includes(resolveLinks(state.bundle));
+    const [theirs, ...ours] = await Promise.all(
+      [state.bundle, this.bundle, join(this.directory, INIT)].map(resolveLinks),
+    );
+    return ours.includes(theirs!);
   }
 
   /** As {@link deleteFromRuntime}, for a container whose shim has most likely done so. */
@@ -374,9 +378,9 @@ export function patienceAfter(error: unknown): number {
   return error instanceof OperationError && error.kind === "deadline-exceeded" ? 0 : PATIENCE;
 }
 
-function resolveLinks(path: string): string {
+async function resolveLinks(path: string): Promise<string> {
   try {
-    return realpathSync(path);
+    return await onForeignFiles(path, () => realpath(path));
   } catch {
     return resolve(path);
   }

@@ -8,13 +8,17 @@ import { environmentStrings, findProgram } from "../linux/spawn.js";
 import { goQuote } from "./go-quote.js";
 import { OperationError } from "./operation-error.js";
 
-/** What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the container). */
+/**
+ * What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the container)
+ * and what the program's first lines have set.
+ */
 export const childEnvironment: readonly string[] = environmentStrings({
   ...process.env,
   NOTIFY_SOCKET: undefined,
   LISTEN_FDS: undefined,
   LISTEN_PID: undefined,
   LISTEN_FDNAMES: undefined,
+  UV_THREADPOOL_SIZE: undefined,
 });
 
 /**

@@ -43,7 +43,7 @@ export async function checkpointContainer(
       await withGrace(graces, (limited) => createCheckpoint(container.runtime, id, path, checkpoint, limited));
       if (signal.aborted && !checkpoint.exit) {
         // The caller does not know of it; with `exit` it is all that there is of the container.
-        deleteCheckpoint(path, checkpoint.name);
+        await deleteCheckpoint(path, checkpoint.name);
         signal.throwIfAborted();
       }
       supervisor.log.info(
@@ -66,14 +66,14 @@ export async function removeCheckpoint(
     operation.doing = "waiting for its turn";
     await container.turns.exclusive(async () => {
       operation.doing = "removing the files";
-      deleteCheckpoint(checkpointsDirectory(container.bundle, directory), name);
+      await deleteCheckpoint(checkpointsDirectory(container.bundle, directory), name);
     });
   });
 }
 
 /** A container's checkpoints, by name. Throws OperationError (not-found). */
-export function checkpointsOf(supervisor: Supervisor, id: string, directory: string): Checkpoint[] {
+export async function checkpointsOf(supervisor: Supervisor, id: string, directory: string): Promise<Checkpoint[]> {
   const container = supervisor.containers.get(id);
   if (container === undefined) throw new OperationError("not-found", "no such containers");
-  return listCheckpoints(checkpointsDirectory(container.bundle, directory));
+  return await listCheckpoints(checkpointsDirectory(container.bundle, directory));
 }

@@ -130,7 +130,7 @@ async function findInit(
   }
   operation.doing = "asking the runtime which process it is";
   const state = await container.runtime.state(container.id, deadline(supervisor));
-  const pid = container.isOurs(state) ? state.pid : undefined;
+  const pid = (await container.isOurs(state)) ? state?.pid : undefined;
   const isKnown = pid !== undefined && pid > 0 && (found === undefined || found.pid === pid);
   if (isKnown) return loadProcess(container, INIT, { pid, startTime: startTimeOf(pid) ?? "" });
   return found && loadProcess(container, INIT, found);

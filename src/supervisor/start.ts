@@ -1,3 +1,4 @@
+import { readSpec } from "../runtime/bundle.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
 import { Container, patienceAfter } from "../runtime/container.js";
 import { checkIdentifier } from "../runtime/identifier.js";
@@ -5,6 +6,7 @@ import { concealEnvironment, logText } from "../runtime/log-text.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Owner } from "../runtime/owner.js";
 import type { Stdio } from "../runtime/process.js";
+import type { OciSpec } from "../runtime/spec.js";
 import { withDeadline } from "./deadline.js";
 import { followExit } from "./exit.js";
 import { bootTime, watchLifetime } from "./lifetime.js";
@@ -54,7 +56,7 @@ async function runStart(
   const checkpoint =
     request.checkpoint === ""
       ? ""
-      : findCheckpoint(checkpointsDirectory(request.bundle, request.checkpointDir), request.checkpoint);
+      : await findCheckpoint(checkpointsDirectory(request.bundle, request.checkpointDir), request.checkpoint, signal);
   const container = Container.create(supervisor.epoll, supervisor.stateDir, {
     id: request.id,
     bundle: request.bundle,
@@ -68,14 +70,17 @@ async function runStart(
     endsAt: request.lifetime === undefined ? undefined : bootTime() + request.lifetime,
   });
   supervisor.metrics.containerCreate.since(began);
-  operation.doing = "waiting for a start worker";
   try {
+    // Before it takes a worker: the bundle may lie where nobody answers.
+    operation.doing = "reading config.json";
+    const spec = await readSpec(container.bundle, signal);
+    operation.doing = "waiting for a start worker";
     await supervisor.startWorkers.run(signal, () =>
       withDeadline(
         [signal],
         supervisor.startTimeout,
         "containerd: container did not start before the specified timeout",
-        (limited) => startContainer(supervisor, container, checkpoint, limited, operation),
+        (limited) => startContainer(supervisor, container, spec, checkpoint, limited, operation),
       ),
     );
   } catch (error) {
@@ -90,13 +95,14 @@ async function runStart(
 async function startContainer(
   supervisor: Supervisor,
   container: Container,
+  spec: OciSpec,
   checkpoint: string,
   signal: AbortSignal,
   operation: Operation,
 ): Promise<void> {
   const began = performance.now();
   operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
-  const process = await container.start(checkpoint, signal);
+  const process = await container.start(spec, checkpoint, signal);
   const exited = supervisor.monitor.exit(process.exitFd);
   // Before the process runs: an OOM kill right at its start counts too.
   const oom = watchOom(supervisor, container);

@@ -11,11 +11,11 @@ import { OperationError } from "../runtime/operation-error.js";
 import type { Process } from "../runtime/process.js";
 import type { ShimProgram } from "../runtime/shim.js";
 import { ShimSpawner } from "../runtime/shim-spawner.js";
+import { Workers } from "../runtime/workers.js";
 import type { Event } from "./event.js";
 import { EventLog } from "./event-log.js";
 import { Metrics } from "./metrics.js";
 import { Operations } from "./operations.js";
-import { StartWorkers } from "./start-workers.js";
 import { Subscribers } from "./subscribers.js";
 
 export interface SupervisorOptions {
@@ -58,7 +58,7 @@ export class Supervisor {
   readonly monitor: Monitor;
   readonly events: EventLog;
   readonly subscribers = new Subscribers();
-  readonly startWorkers: StartWorkers;
+  readonly startWorkers: Workers;
   readonly metrics = new Metrics();
   readonly operations: Operations;
   /** Containers that run, by id: from the end of their start to their exit event. */
@@ -76,7 +76,7 @@ export class Supervisor {
     this.runtimeArgs = options.runtimeArgs;
     this.startTimeout = options.startTimeout;
     this.log = options.log;
-    this.startWorkers = new StartWorkers(options.startWorkers);
+    this.startWorkers = new Workers(options.startWorkers);
     this.operations = new Operations(options.log);
     this.#ownShim = options.ownShim;
     this.#shim = options.shim ?? options.ownShim;

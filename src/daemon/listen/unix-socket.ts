@@ -20,7 +20,7 @@ const DIRECTORY_MODE = 0o711;
 export async function listenUnix(server: Server, path: string, group: string | undefined): Promise<void> {
   const gid = group === undefined ? undefined : parseGroup(group);
   try {
-    makeTrustedDirectory(dirname(path), DIRECTORY_MODE, { mayBeShared: true });
+    await makeTrustedDirectory(dirname(path), DIRECTORY_MODE, { mayBeShared: true });
   } catch (error) {
     throw new Error(`listen unix ${path}: ${errorText(error)}`);
   }

@@ -1,5 +1,5 @@
-/** Runs at most so many starts at a time; the rest queue in the order they came. */
-export class StartWorkers {
+/** Does at most so many things at a time; the rest queue in the order they came. */
+export class Workers {
   readonly #limit: number;
   #running = 0;
   readonly #queue: (() => void)[] = [];
@@ -14,14 +14,14 @@ export class StartWorkers {
   }
 
   /**
-   * Runs `start` when a worker is free.
-   * @param signal a start that is aborted while it waits is not run: rejects with the signal's reason
+   * Runs `work` when a worker is free.
+   * @param signal work that is called off while it waits is not done: rejects with the signal's reason
    */
-  async run<T>(signal: AbortSignal, start: () => Promise<T>): Promise<T> {
+  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#limit) await this.#wait(signal);
     else this.#running++;
     try {
-      return await start();
+      return await work();
     } finally {
       const next = this.#queue.shift();
       // The worker goes to the next in the queue, or is free.

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { StartWorkers } from "./start-workers.js";
+import { Workers } from "./workers.js";
 
 const deferred = () => {
   let end = () => {};
@@ -11,7 +11,7 @@ const deferred = () => {
 const live = new AbortController().signal;
 
 test("runs so many at a time, the rest in order", async () => {
-  const workers = new StartWorkers(2);
+  const workers = new Workers(2);
   const jobs = [deferred(), deferred(), deferred(), deferred()];
   const begun: number[] = [];
   const all = jobs.map((job, n) =>
@@ -33,7 +33,7 @@ test("runs so many at a time, the rest in order", async () => {
 });
 
 test("an aborted start leaves the queue", async () => {
-  const workers = new StartWorkers(1);
+  const workers = new Workers(1);
   const first = deferred();
   const running = workers.run(live, () => first.promise);
   const controller = new AbortController();
@@ -46,7 +46,7 @@ test("an aborted start leaves the queue", async () => {
 });
 
 test("a failed start frees its worker", async () => {
-  const workers = new StartWorkers(1);
+  const workers = new Workers(1);
   await expect(workers.run(live, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
   expect(await workers.run(live, async () => "free")).toBe("free");
 });
