@@ -103,8 +103,11 @@ function memory(): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1]);
 }
 
+let others = 0;
+
 /** Someone else's work while something goes on. */
-async function othersAreServed(name: string): Promise<void> {
+async function othersAreServed(): Promise<void> {
+  const name = `other${others++}`;
   await using other = await startContainer(daemon, { name, args: ["sh", "-c", "exit 7"] });
   expect(await other.exit()).toBe(7);
   expect((await daemon.api.state({ id: container.id })).containers[0]?.status).toBe("running");
@@ -122,7 +125,7 @@ describe.each(plantings)("%s", (what, plant, words) => {
       const before = memory();
       const [failure] = await Promise.all([
         daemon.api.createContainer({ id: daemon.id("broken"), bundlePath }).catch((error) => error),
-        othersAreServed("meanwhile"),
+        othersAreServed(),
       ]);
       expect(failure.details).toMatch(words);
       expect(failure.details).toContain(path);
@@ -153,7 +156,7 @@ describe.each(plantings)("%s", (what, plant, words) => {
             checkpointDir,
           })
           .catch((error) => error),
-        othersAreServed("meanwhile"),
+        othersAreServed(),
       ]);
       expect(list.checkpoints.map((each) => each.name).filter((each) => each !== "b-bad")).toEqual([
         "a-good",
@@ -227,13 +230,13 @@ test("file systems that never answer hold up who asked for them, for 10 s, and n
     ).finally(() => {
       over = true;
     });
-    for (let n = 0; !over && n < 3; n++) await othersAreServed(`meanwhile-${n}`);
+    for (let n = 0; !over && n < 3; n++) await othersAreServed();
     expect(over).toBe(false);
     for (const failure of await failures) {
       expect(failure).toMatchObject({ code: status.DEADLINE_EXCEEDED });
       expect(String(failure)).toContain(`${daemon.dir}/silent`);
     }
-    await othersAreServed("after");
+    await othersAreServed();
     for (const end of ends.splice(0)) end();
     await daemon.expectNothingLeft({ before }).catch((error) => {
       // The bystander is meant to be there.
@@ -275,7 +278,7 @@ test("a bundle on a file system that stops answering while its container runs: t
   try {
     await running.kill();
     expect(await running.exit()).toBe(137);
-    await othersAreServed("meanwhile");
+    await othersAreServed();
   } finally {
     end();
     rmSync(bundle, { recursive: true, force: true });
