@@ -225,6 +225,7 @@ describe("output", () => {
     expect(shim.exitStatus).toBeUndefined();
     // One that comes after the end waits for a writer, but not for ever.
     const late = sandbox.reader(stdout);
+    await until("its wait", () => /^\d+ \(cat\) S/.test(readFileSync(`/proc/${late.child.pid}/stat`, "utf8")));
     writeFileSync(join(sandbox.rootfs, "tmp/go"), "");
     await shim.end();
     expect((await second.text).toString()).toBe("err\n");

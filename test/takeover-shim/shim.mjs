@@ -29,9 +29,12 @@ prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 openSync("exit", constants.O_WRONLY);
 const control = openSync("control", constants.O_RDWR | constants.O_NONBLOCK);
 
+// A daemon of 0.2.3 leaves it empty.
+const isClients = (path) => path && path !== "/dev/null";
+
 // Both ends of an output FIFO, so that a client may come and go.
 const output = (path) => {
-  if (!path) return "ignore";
+  if (!isClients(path)) return "ignore";
   openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   return openSync(path, constants.O_WRONLY | constants.O_APPEND);
 };
@@ -48,7 +51,7 @@ const [stdinReader, stdinWriter] = ends;
 const creation = spawn(runtime, args, { cwd: bundle, stdio: [stdinReader, stdout, stderr] });
 closeSync(stdinReader);
 creation.on("error", (error) => fail(`${runtime} not installed on system: ${error.message}`));
-if (state.containerdStdin) {
+if (isClients(state.containerdStdin)) {
   // Held open for writing too: it ends when the daemon says so.
   const fd = openSync(state.containerdStdin, constants.O_RDWR | constants.O_NONBLOCK);
   new Socket({ fd, readable: true, writable: false }).on("data", (data) => writeSync(stdinWriter, data));
