@@ -51,11 +51,11 @@ export async function createBundle(options: BundleOptions): Promise<Bundle> {
   return makeBundle(options);
 }
 
-/** {@link createBundle} for options that have been checked. */
-export async function makeBundle(options: BundleOptions): Promise<Bundle> {
+/** {@link createBundle} for options that have been checked. @param prefix of the folder's name */
+export async function makeBundle(options: BundleOptions, prefix = "ctr-bundle-"): Promise<Bundle> {
   // First: what is wrong with the options leaves no folder.
   const spec = specOf(options);
-  const path = await mkdtemp(join(resolve(options.bundleDir ?? tmpdir()), "ctr-bundle-"));
+  const path = await mkdtemp(join(resolve(options.bundleDir ?? tmpdir()), prefix));
   const bundle = new Bundle(path, spec);
   try {
     await writeFile(join(path, configFile), JSON.stringify(spec), { mode: 0o600 });

@@ -1,5 +1,7 @@
+import { tmpdir } from "node:os";
 import { defaultAddress } from "./address.js";
 import { Client, type ClientOptions } from "./client.js";
+import { removeAbandonedFoldersOnce } from "./owned-folders.js";
 
 /**
  * A client of the daemon at this address: `unix:///path/to.sock`, the bare path of a socket, or `tcp://host:port`.
@@ -14,5 +16,6 @@ export function connect(
   address: string = process.env.CONTAINERD_ADDRESS || defaultAddress,
   options: ClientOptions = {},
 ): Client {
+  removeAbandonedFoldersOnce(tmpdir());
   return new Client(address, options);
 }

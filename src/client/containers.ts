@@ -1,11 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { resolve } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, resolve } from "node:path";
 import type { Container as ContainerState } from "../proto/containerd.js";
 import { type BundleOptions, bundleChecks, makeBundle } from "./bundle.js";
 import { type CallOptions, callChecks } from "./call-options.js";
 import { Container, type ContainerParts, findContainer } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
+import { positiveDuration } from "./duration.js";
 import { anyText, type Checks, checkOptions, flag, listOf, nameText, pathText, required } from "./option-checks.js";
+import { ownedFolderPrefix, removeAbandonedFolders, removeAbandonedFoldersOnce } from "./owned-folders.js";
 import { type StdioKind, startProcess, stdioKind } from "./start-process.js";
 import { StartedContainer } from "./started-container.js";
 
@@ -23,6 +26,13 @@ export interface CommonStartOptions extends CallOptions {
   /** Count only together with `runtime`. */
   runtimeArgs?: readonly string[] | undefined;
   noPivotRoot?: boolean | undefined;
+  /**
+   * Whether it belongs to this program: then it ends with it, however that ends; its daemon sees to that, where it can see this process.
+   * Default: false, it runs on.
+   */
+  owned?: boolean | undefined;
+  /** Milliseconds after its start; then the daemon kills it, whatever has become of this program. Default, and with Infinity: none. */
+  lifetime?: number | undefined;
   /** The name of a checkpoint to restore from. */
   checkpoint?: string | undefined;
   /** Default: the folder `checkpoints` in the bundle. */
@@ -44,6 +54,18 @@ export interface StartBuiltOptions extends CommonStartOptions, BundleOptions {
 
 export type StartOptions = StartBundleOptions | StartBuiltOptions;
 
+export interface PruneOptions {
+  /** Where to look: what programs have given as `bundleDir` and `stdioDir`. Default: the system's temporary folder. */
+  folders?: readonly string[] | undefined;
+}
+
+export interface PruneResult {
+  /** The paths of the folders that were removed. */
+  removed: string[];
+}
+
+const pruneChecks: Checks<PruneOptions> = { folders: listOf(pathText) };
+
 /** An empty runtime or checkpoint is as none. */
 const commonChecks: Checks<CommonStartOptions> = {
   ...callChecks,
@@ -54,6 +76,8 @@ const commonChecks: Checks<CommonStartOptions> = {
   runtime: anyText,
   runtimeArgs: listOf(anyText),
   noPivotRoot: flag,
+  owned: flag,
+  lifetime: positiveDuration,
   checkpoint: anyText,
   checkpointDir: anyText,
 };
@@ -61,6 +85,11 @@ const commonChecks: Checks<CommonStartOptions> = {
 const startBundleChecks: Checks<StartBundleOptions> = { ...commonChecks, bundle: required(pathText), terminal: flag };
 
 export const startBuiltChecks: Checks<Omit<StartBuiltOptions, "bundle">> = { ...commonChecks, ...bundleChecks };
+
+/** 0 is none. */
+function wireLifetime(ms = Number.POSITIVE_INFINITY): bigint {
+  return ms === Number.POSITIVE_INFINITY ? 0n : BigInt(Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER));
+}
 
 /** The daemon's containers. */
 export class Containers {
@@ -95,7 +124,8 @@ export class Containers {
     if (options.bundle !== undefined)
       return new StartedContainer(this.#parts, id, await this.#startBundle(id, options, options.bundle));
     // A host's name has at most 64 characters.
-    const bundle = await makeBundle({ ...options, hostname: options.hostname ?? id.slice(0, 64) });
+    const prefix = options.owned ? `${ownedFolderPrefix()}bundle-` : undefined;
+    const bundle = await makeBundle({ ...options, hostname: options.hostname ?? id.slice(0, 64) }, prefix);
     try {
       const init = await this.#startBundle(id, options, bundle.path, true);
       return new StartedContainer(this.#parts, id, init, bundle);
@@ -107,13 +137,15 @@ export class Containers {
   }
 
   async #startBundle(id: string, options: StartOptions, bundle: string, own = false): Promise<ContainerProcess> {
-    const { terminal = false, stdio = "pipe", stdioDir, signal, timeout } = options;
+    const { terminal = false, stdio = "pipe", stdioDir, owned = false, signal, timeout } = options;
+    if (owned) for (const dir of [stdioDir, own && dirname(bundle)]) if (dir) removeAbandonedFoldersOnce(resolve(dir));
     return startProcess(this.#parts, {
       containerId: id,
       name: "init",
       terminal,
       stdio,
       stdioDir,
+      folderPrefix: owned ? ownedFolderPrefix() : undefined,
       signal,
       timeout,
       bundle: own ? bundle : undefined,
@@ -127,6 +159,8 @@ export class Containers {
             runtime: options.runtime ?? "",
             runtimeArgs: [...(options.runtimeArgs ?? [])],
             noPivotRoot: options.noPivotRoot ?? false,
+            owned,
+            lifetime: wireLifetime(options.lifetime),
             checkpoint: options.checkpoint ?? "",
             checkpointDir: options.checkpointDir ? resolve(options.checkpointDir) : "",
             ...paths,
@@ -136,6 +170,20 @@ export class Containers {
         return container?.processes.find((process) => process.pid === "init")?.systemPid ?? 0;
       },
     });
+  }
+
+  /**
+   * Removes what programs that were killed have left on this machine of containers that belonged to them: bundles and FIFOs. The containers
+   * themselves are ended by the daemon. {@link connect} does this for the system's temporary folder, in the background.
+   *
+   * @throws the system's error for a folder that cannot be read, or not be cleaned.
+   */
+  async prune(options: PruneOptions = {}): Promise<PruneResult> {
+    checkOptions(options, pruneChecks);
+    const { folders = [tmpdir()] } = options;
+    const removed: string[] = [];
+    for (const folder of folders) removed.push(...(await removeAbandonedFolders(resolve(folder))));
+    return { removed };
   }
 
   /** All containers, sorted by id. */

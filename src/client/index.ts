@@ -13,6 +13,8 @@ export { ContainerdError, type ContainerdErrorOptions, type ErrorCode } from "./
 export {
   type CommonStartOptions,
   Containers,
+  type PruneOptions,
+  type PruneResult,
   type StartBuiltOptions,
   type StartBundleOptions,
   type StartOptions,
@@ -26,6 +28,7 @@ export { Remote, type RemoteChange, type RemoteOptions } from "./remote.js";
 export type { DaemonOptions } from "./remote-daemon.js";
 export { type RunBufferOptions, RunError, type RunOptions, type RunResult, type RunStats } from "./run.js";
 export { type RunTarget, run } from "./run-once.js";
+export type { Seccomp, SeccompProfile } from "./seccomp.js";
 export { type SignalName, signalNumber } from "./signals.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./spec.js";
 export type { StdioKind } from "./start-process.js";

@@ -31,6 +31,35 @@ export function readFileInRootfs(rootfs: string, path: string, largest: number):
   }
 }
 
+/**
+ * Looks for what is at a path in a root file system, as above.
+ *
+ * @returns its path there without links; "" when there is nothing; undefined when that cannot be told: the root file system is not there, or
+ *   not for this user
+ */
+export function findInRootfs(rootfs: string, path: string): string | undefined {
+  let root: number;
+  try {
+    root = openSync(rootfs, O_PATH | constants.O_DIRECTORY);
+  } catch {
+    return undefined;
+  }
+  try {
+    const place = openInRootfs(below(root), path);
+    try {
+      const [top, found] = [readlinkSync(below(root)), readlinkSync(below(place))];
+      return found === top ? "/" : found.slice(top === "/" ? 0 : top.length);
+    } finally {
+      closeSync(place);
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === "ENOENT" || code === "ENOTDIR" ? "" : undefined;
+  } finally {
+    closeSync(root);
+  }
+}
+
 function readText(place: number, what: string, largest: number): string {
   // The very file that was looked at, whatever is at its path by now.
   const fd = openSync(below(place), constants.O_RDONLY | constants.O_NONBLOCK);

@@ -10,7 +10,7 @@ import { OutputCollector } from "./output-collector.js";
 import type { StartedContainer } from "./started-container.js";
 
 /** What is {@link run}'s own business. */
-type NotOfRun = "stdio" | "terminal" | "timeout" | "checkpoint" | "checkpointDir" | "bundle";
+type NotOfRun = "stdio" | "terminal" | "timeout" | "owned" | "lifetime" | "checkpoint" | "checkpointDir" | "bundle";
 
 interface CommonRunOptions extends Omit<StartBuiltOptions, NotOfRun> {
   /** What the command reads from its stdin. Default: nothing. A stream is read only as fast as the command reads. */
@@ -33,7 +33,7 @@ export interface RunBufferOptions extends CommonRunOptions {
   encoding: "buffer";
 }
 
-const { stdio, terminal, checkpoint, checkpointDir, ...ofStart } = startBuiltChecks;
+const { stdio, terminal, owned, lifetime, checkpoint, checkpointDir, ...ofStart } = startBuiltChecks;
 
 export const runChecks: Checks<RunOptions | RunBufferOptions> = {
   ...ofStart,
@@ -121,7 +121,7 @@ export async function runContainer(
   signal?.addEventListener("abort", abort, { once: true });
   const stopTimer = startTimer(timeout, () => run.end("timeout"));
   try {
-    const exit = await run.perform(containers, start, input);
+    const exit = await run.perform(containers, { ...start, owned: true, lifetime: timeout }, input);
     return { ...run.output(encoding), ...exit } as RunResult<string> | RunResult<Buffer>;
   } catch (error) {
     if (signal?.aborted) throw signal.reason;

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { type Environment, environmentCheck, environmentList } from "./environment.js";
 import { type ResourceLimits, resourceLimitsChecks, toLinuxResources } from "./limits.js";
+import { checkMountPoints } from "./mount-points.js";
 import {
   absolutePath,
   anyText,
@@ -18,6 +19,7 @@ import {
   whole,
   wrong,
 } from "./option-checks.js";
+import { type Seccomp, seccompCheck, seccompOf } from "./seccomp.js";
 import { type User, userCheck, userIds } from "./user.js";
 
 /** A file or folder of the host, or a new file system in memory, that the container sees at `destination`. */
@@ -26,7 +28,7 @@ export type Mount =
       type?: "bind" | undefined;
       /** On the host. A relative path is taken from this process's working directory. */
       source: string;
-      /** Absolute, in the container. */
+      /** Absolute, in the container, where there is something to be covered. */
       destination: string;
       /** Default: false. */
       readOnly?: boolean | undefined;
@@ -49,7 +51,7 @@ export interface SpecOptions {
   args: readonly string[];
   /** Default: a usual PATH, and with a terminal TERM=xterm; they are added where they are missing. */
   env?: Environment | undefined;
-  /** Its working directory. Default: "/". */
+  /** Its working directory, which is there. Default: "/". */
   cwd?: string | undefined;
   /** Default: root. */
   user?: User | undefined;
@@ -70,6 +72,8 @@ export interface SpecOptions {
   noNewPrivileges?: boolean | undefined;
   /** What is added when the kernel looks for a process to kill for lack of memory, −1000 (never this one) to 1000. Default: 0. */
   oomScoreAdj?: number | undefined;
+  /** Which system calls are allowed. Default: "default", in effect Docker's profile. */
+  seccomp?: Seccomp | undefined;
   /** Has the last word on the specification: for everything that these options do not cover. */
   customize?: ((spec: Spec) => void) | undefined;
 }
@@ -174,6 +178,7 @@ export const specChecks: Checks<SpecOptions> = {
   capabilities: capabilitiesCheck,
   noNewPrivileges: flag,
   oomScoreAdj: whole("a whole number from -1000 to 1000", -1000, 1000),
+  seccomp: seccompCheck,
   customize: callback,
 };
 
@@ -181,7 +186,7 @@ export const specChecks: Checks<SpecOptions> = {
  * An OCI runtime specification, 1.0: namespaces of its own, no devices but the usual ones, few capabilities.
  *
  * @throws TypeError or RangeError, with the option's name and value, for what makes no sense; Error when a user has to be looked up in
- *   the root file system, and cannot be.
+ *   the root file system, and cannot be; ContainerdError (`bad-mount`, `bad-cwd`) for what a runtime would make on the host.
  * @example
  * const spec = buildSpec({ rootfs: "/srv/rootfs", args: ["sh", "-c", "echo hi"], limits: { memory: 64 << 20 } });
  */
@@ -230,6 +235,18 @@ export function specOf(options: SpecOptions): Spec {
       readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     },
   };
+  const seccomp = seccompOf(options.seccomp ?? "default", capabilities);
+  if (seccomp !== undefined) spec.linux.seccomp = seccomp;
+  const binds = (options.mounts ?? []).map((mount) => ({
+    ...mount,
+    source: mount.type === "tmpfs" ? undefined : mount.source,
+  }));
+  checkMountPoints(
+    rootfs,
+    systemMounts.map(({ destination }) => ({ destination })),
+    binds,
+    cwd,
+  );
   options.customize?.(spec);
   return spec;
 }

@@ -8,7 +8,7 @@ import { pause } from "./duration.js";
 import { whileLost } from "./lost-daemon.js";
 import { oneOf } from "./option-checks.js";
 import { explainStart, type StartAttempt } from "./start-failure.js";
-import { createStdio, detachedStdin, type Stdio } from "./stdio.js";
+import { detachedStdin, Stdio } from "./stdio.js";
 
 /**
  * "pipe": streams to read and write. "output": streams to read, no input. "ignore": no input, output is dropped.
@@ -24,6 +24,8 @@ export interface StartRequest extends CallOptions {
   terminal: boolean;
   stdio: StdioKind;
   stdioDir: string | undefined;
+  /** How the names of the folders of its FIFOs begin. */
+  folderPrefix?: string | undefined;
   /** Tells a container that this start has made from another one with the same id; where its streams do not tell already. */
   bundle?: string | undefined;
   /** What a failure is explained with. */
@@ -47,7 +49,7 @@ const retractionPauses = [0, 20, 100];
 export async function startProcess(parts: ContainerParts, request: StartRequest): Promise<ContainerProcess> {
   const { containerId, name, terminal, stdio: kind } = request;
   if (kind !== "pipe" && kind !== "output") {
-    const stdin = kind === "detached" ? detachedStdin(request.stdioDir) : undefined;
+    const stdin = kind === "detached" ? detachedStdin(request.stdioDir, request.folderPrefix) : undefined;
     try {
       const since = await parts.api.lastEventTime({ signal: request.signal, timeout: request.timeout });
       const systemPid = await start(parts, request, { ...noPaths, stdin: stdin?.path ?? "" });
@@ -57,7 +59,10 @@ export async function startProcess(parts: ContainerParts, request: StartRequest)
     }
   }
   const closeStdin = () => closeStdinOf(parts, containerId, name);
-  const stdio = createStdio({ dir: request.stdioDir, terminal, input: kind === "pipe", closeStdin });
+  const stdio = new Stdio(
+    { dir: request.stdioDir, terminal, input: kind === "pipe", closeStdin },
+    request.folderPrefix,
+  );
   let drop: (() => void) | undefined;
   try {
     const expected = await parts.exits.expectStart(containerId, name, request.signal);

@@ -52,11 +52,12 @@ export class Stdio implements Disposable {
   readonly stderr: Readable;
   readonly #dir: string;
 
-  constructor(options: StdioOptions = {}) {
+  /** @param prefix of the folder's name */
+  constructor(options: StdioOptions = {}, prefix = "ctr-") {
     checkOptions(options, stdioChecks);
     const { dir = tmpdir(), terminal = false, input = true, closeStdin } = options;
     // The daemon has another working directory.
-    this.#dir = mkdtempSync(join(resolve(dir), "ctr-"));
+    this.#dir = mkdtempSync(join(resolve(dir), prefix));
     const path = (name: string) => join(this.#dir, name);
     this.paths = {
       stdin: input ? path("stdin") : "",
@@ -129,8 +130,8 @@ function isRead(stream: Readable): boolean {
  * A stdin for a process that nobody is attached to: it stays open, empty, for as long as the process runs (a shell goes on
  * waiting, where /dev/null would end it). Remove it once the process has started.
  */
-export function detachedStdin(dir = tmpdir()): { path: string; remove(): void } {
-  const folder = mkdtempSync(join(resolve(dir), "ctr-"));
+export function detachedStdin(dir = tmpdir(), prefix = "ctr-"): { path: string; remove(): void } {
+  const folder = mkdtempSync(join(resolve(dir), prefix));
   const remove = () => removeFolder(folder, fifos);
   try {
     const path = join(folder, "stdin");

@@ -129,7 +129,7 @@ test("a command that cannot be run: the runtime's words, code and container", as
 
 test("what the options say is what the command finds", async () => {
   const script =
-    "hostname; id -u; id -g; pwd; echo $GREETING; touch /x 2>&1; cat /data/*; cat /proc/self/status | grep CapEff; ls /sys/class/net | tr '\\n' ' '";
+    "hostname; id -u; id -g; pwd; echo $GREETING; touch /x 2>&1; cat /tmp/data/*; cat /proc/self/status | grep CapEff; ls /sys/class/net | tr '\\n' ' '";
   const { stdout } = await client.run({
     ...options(),
     args: ["sh", "-c", script],
@@ -138,8 +138,8 @@ test("what the options say is what the command finds", async () => {
     cwd: "/tmp",
     env: { GREETING: "hi", NOTHING: undefined },
     mounts: [
-      { type: "tmpfs", destination: "/data", size: 1 << 20 },
-      { source: import.meta.filename, destination: "/data/this", readOnly: true },
+      { type: "tmpfs", destination: "/tmp/data", size: 1 << 20 },
+      { source: import.meta.filename, destination: "/tmp/data/this", readOnly: true },
     ],
     capabilities: [],
   });
