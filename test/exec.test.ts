@@ -141,7 +141,7 @@ test("noNewPrivileges: as asked for, not the init's", async () => {
 });
 
 test("apparmorProfile and selinuxLabel reach the runtime", async () => {
-  const { path, on } = wrapRuntime(daemon.dir, "show", "exec", { kind: "sleep", seconds: 0.5 });
+  const { path, on, off } = wrapRuntime(daemon.dir, "show", "exec", { kind: "hold" });
   using other = await startContainer(daemon, {
     name: "labelled",
     args: ["sleep", "1000"],
@@ -150,9 +150,11 @@ test("apparmorProfile and selinuxLabel reach the runtime", async () => {
   on();
   const request = { apparmorProfile: "docker-default", selinuxLabel: "system_u:system_r:svirt_t:s0" };
   const failed = startExec(daemon, other, { pid: "labels", args: ["true"], request });
+  failed.catch(() => {});
   const file = join(daemon.stateDir, other.id, "labels/process.json");
   const state = await eventually(() => JSON.parse(readFileSync(file, "utf8")));
   expect(state).toMatchObject(request);
+  off();
   // A machine without the two refuses; one that has them knows no such profile or label.
   await expect(failed).rejects.toMatchObject({
     code: status.INTERNAL,
@@ -414,14 +416,14 @@ test("when init dies while execs are being started, each of them fails or has it
 });
 
 test("a call that is cancelled ends the start of the exec and leaves nothing", async () => {
-  const { path, on, off } = wrapRuntime(daemon.dir, "cancelled", "exec", { kind: "sleep", seconds: 1 });
+  const { path, on, off, called } = wrapRuntime(daemon.dir, "cancelled", "exec", { kind: "hold" });
   using other = await startContainer(daemon, { name: "cancel", args: ["sleep", "1000"], request: { runtime: path } });
   const before = daemon.snapshot();
   on();
   const cancel = new AbortController();
   const call = startExec(daemon, other, { pid: "e", args: ["sleep", "1234"], call: { signal: cancel.signal } });
   call.catch(() => {});
-  await sleep(300);
+  await called("exec");
   cancel.abort();
   await expect(call).rejects.toMatchObject({ code: status.CANCELLED });
   off();

@@ -104,11 +104,13 @@ describe("while the daemon runs", () => {
     const { path, on, off } = wrapRuntime(daemon.dir, "slow", "delete", { kind: "hang" });
     using container = await startContainer(daemon, {
       name: "late",
-      args: ["sh", "-c", "sleep 0.2; exit 8"],
+      args: ["sh", "-c", "read go; exit 8"],
       request: { runtime: path },
+      stdio: true,
     });
     const shim = await shimOf(container.id);
     on();
+    container.stdio.stdin.write("go\n");
     await eventually(() => readFileSync(join(directory(container.id), "exitStatus"), "utf8") === "8");
     await eventually(() => readFileSync(`${path}.calls`, "utf8").includes("delete"));
     off();
@@ -119,13 +121,14 @@ describe("while the daemon runs", () => {
 
   test("during its start: the start fails, and nothing is left", async () => {
     for (const at of ["create", "start"] as const) {
-      const { path, on } = wrapRuntime(daemon.dir, `slow-${at}`, at, { kind: "sleep", seconds: 0.5 });
+      const { path, on, off, called } = wrapRuntime(daemon.dir, `slow-${at}`, at, { kind: "hold" });
       on();
       const starting = startContainer(daemon, { name: at, args: ["sleep", "1000"], request: { runtime: path } });
       starting.catch(() => {});
-      await eventually(() => readFileSync(`${path}.calls`, "utf8").split(/\s/).includes(at));
+      await called(at);
       kill(await shimOf(daemon.id(at)));
       await expect(starting).rejects.toThrow(/not started|shim exited before/);
+      off();
       await daemon.expectNothingLeft();
     }
     expect(daemon.events.events).toEqual([]);

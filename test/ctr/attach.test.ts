@@ -168,7 +168,8 @@ test("a detached shell goes on waiting for input, and output that nobody reads d
   await ctr(daemon, "containers", "start", noisy, daemon.bundle("noisy", { args: ["sh", "-c", script] }));
   await eventually(async () => !(await ctr(daemon, "containers")).includes(noisy));
   expect(await ctr(daemon, "containers")).toContain(shell);
-  await ctr(daemon, "containers", "exec", "--id", shell, "--pid", "e", "sleep", "1000");
+  const { status, stderr } = await runCtr(daemon, ["containers", "exec", "--id", shell, "--pid", "e", "sleep", "1000"]);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining("nothing of it is shown") });
   expect(await ctr(daemon, "containers")).toMatch(/init,e\n/);
   expect(fifoDirectories(daemon)).toEqual([]);
   expect(await ctrError(daemon, "containers", "exec", "--id", shell, "--pid", "e", "true")).toMatch(/file exists$/);

@@ -280,7 +280,7 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
   });
 
   test("Ctrl-C while it is saved: no checkpoint, and the container goes on", async () => {
-    const wrapper = wrapRuntime(daemon.dir, "slow", "checkpoint", { kind: "sleep", seconds: 1 });
+    const wrapper = wrapRuntime(daemon.dir, "slow", "checkpoint", { kind: "hold" });
     const container = await startCounter("interrupted", { flags: ["--runtime", wrapper.path] });
     wrapper.on();
     const running = startCtr(daemon, "checkpoints", "create", container.id, "c");
@@ -289,8 +289,8 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
     const { status, signal, stdout } = await running.result;
     expect([status, signal]).toContainEqual(status === null ? "SIGINT" : 130);
     expect(String(stdout)).toBe("");
-    await eventually(async () => (await list(container.id)).length === 0);
     wrapper.off();
+    await eventually(async () => (await list(container.id)).length === 0);
     await ctr(daemon, "checkpoints", "create", container.id, "c");
     await end(container);
   });

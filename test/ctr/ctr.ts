@@ -37,7 +37,8 @@ export function startCtr(daemon: TestDaemon, ...args: string[]): RunningCtr {
 }
 
 function startCtrIn(cwd: string, daemon: TestDaemon, args: string[]): RunningCtr {
-  const [program, ...words] = ctrCommand(daemon, ...args);
+  // The daemon takes its time on a busy machine.
+  const [program, ...words] = ctrCommand(daemon, "--conn-timeout", "60s", ...args);
   const child = spawn(program!, words, { cwd, env: ctrEnvironment(daemon), stdio: "pipe" });
   child.stdin!.on("error", () => {});
   const [stdout, stderr]: Buffer[][] = [[], []];

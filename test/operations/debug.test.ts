@@ -82,7 +82,8 @@ test("a CPU profile taken under load is what DevTools and speedscope open, and s
   checkProfile(profile);
   const lasted = (profile.endTime - profile.startTime) / 1e6;
   expect(lasted).toBeGreaterThan(1.9);
-  expect(lasted).toBeLessThan(10);
+  // Not the 30 s that it is without a number.
+  expect(lasted).toBeLessThan(30);
   const functions = new Set(profile.nodes.map(({ callFrame }) => callFrame.functionName));
   expect(functions.has("readState")).toBe(true);
   const idle = profile.nodes.find(({ callFrame }) => callFrame.functionName === "(idle)");
