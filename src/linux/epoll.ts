@@ -48,8 +48,12 @@ export class Epoll {
     return this.#tokens.size;
   }
 
-  /** Watches `fd`; hang-up and error are always reported. Throws a system error, or an Error when it is watched already. */
+  /**
+   * Watches `fd`; hang-up and error are always reported. Does nothing after {@link close}: what is still under way when the daemon ends has
+   * nothing to wait for. Throws a system error, or an Error when it is watched already.
+   */
   add(fd: number, events: number, listener: Listener): void {
+    if (this.#closed) return;
     if (this.#tokens.has(fd)) throw new Error(`epoll: descriptor ${fd} is watched already`);
     const token = this.#nextToken++;
     this.#control(EPOLL_CTL_ADD, fd, events, token);
