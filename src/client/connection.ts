@@ -40,7 +40,7 @@ export type UnaryMethod<Request, Response> = (
 /** One HTTP/2 connection to a daemon; made at the first call, and again when it was lost. */
 export class Connection {
   readonly address: Address;
-  readonly service: APIClient;
+  readonly #service: APIClient;
   readonly health: HealthClient;
   readonly #connectTimeout: number;
   readonly #tls: TlsOptions | undefined;
@@ -66,8 +66,14 @@ export class Connection {
     const channel = this.#tls
       ? credentials.createSsl(bytes(this.#tls.ca), bytes(this.#tls.key), bytes(this.#tls.cert))
       : credentials.createInsecure();
-    this.service = new APIClient(target, channel, options);
-    this.health = new HealthClient(target, channel, { ...options, channelOverride: this.service.getChannel() });
+    this.#service = new APIClient(target, channel, options);
+    this.health = new HealthClient(target, channel, { ...options, channelOverride: this.#service.getChannel() });
+  }
+
+  /** @throws ContainerdError once the client is closed */
+  get service(): APIClient {
+    if (this.#closed) throw closedError();
+    return this.#service;
   }
 
   async unary<Request, Response>(
@@ -78,6 +84,8 @@ export class Connection {
   ): Promise<Response> {
     const deadline = deadlineAfter(timeout);
     await this.ready(signal, timeout);
+    // It may have been closed since.
+    if (this.#closed) throw closedError();
     return new Promise<Response>((resolve, reject) => {
       const call = method(request, new Metadata(), deadline, (error, response) => {
         signal?.removeEventListener("abort", cancel);
@@ -100,7 +108,6 @@ export class Connection {
    */
   async ready(signal?: AbortSignal, timeout = Number.POSITIVE_INFINITY): Promise<void> {
     signal?.throwIfAborted();
-    if (this.#closed) throw closedError();
     const channel = this.service.getChannel();
     if (channel.getConnectivityState(false) === connectivityState.READY) return;
     const patience = Math.min(this.#connectTimeout, timeout);
@@ -112,6 +119,7 @@ export class Connection {
       if (state === connectivityState.TRANSIENT_FAILURE) {
         const reason = await whyUnreachable(this.address, Math.max(1, deadline - Date.now()), this.#tls);
         signal?.throwIfAborted();
+        if (this.#closed) throw closedError();
         if (reason !== undefined) throw this.unreachable(reason);
         refused = true;
       }
@@ -169,7 +177,7 @@ export class Connection {
   close(): void {
     this.#closed = true;
     for (const call of this.#calls) call.cancel();
-    this.service.close();
+    this.#service.close();
   }
 }
 

@@ -9,7 +9,7 @@ export type { ConnectionOptions } from "./connection.js";
 export { type CheckpointOptions, Container, type ExecOptions } from "./container.js";
 export { ContainerProcess } from "./container-process.js";
 export type { ContainerStats, WatchStatsOptions } from "./container-stats.js";
-export { ContainerdError, type ContainerdErrorOptions, type ErrorCode } from "./containerd-error.js";
+export { ContainerdError, type ContainerdErrorOptions, type ErrorCode, type ErrorKind } from "./containerd-error.js";
 export {
   type CommonStartOptions,
   Containers,

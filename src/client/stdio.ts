@@ -158,6 +158,8 @@ class FifoWritable extends Writable {
     this.#socket = socket;
     this.#closeStdin = closeStdin;
     socket.on("error", (error) => this.destroy(error));
+    // Who writes learns of it by the write's own callback or by a listener: that nobody listens must not end the program.
+    this.on("error", () => {});
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
