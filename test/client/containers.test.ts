@@ -1,11 +1,18 @@
 /** Containers and processes by their handles, with a real daemon. */
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Client, ContainerdError, connect, type StartBuiltOptions } from "../../src/client/index.js";
+import {
+  type Client,
+  ContainerdError,
+  connect,
+  type ExecOptions,
+  type StartBuiltOptions,
+} from "../../src/client/index.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";
-import { sharedRootfs } from "../harness/rootfs.js";
+import { makeRootfs, sharedRootfs } from "../harness/rootfs.js";
 import { eventually, sleep } from "../harness/wait.js";
 
 let daemon: TestDaemon;
@@ -102,6 +109,55 @@ test("exec: streams, status, a terminal's size, kill", async () => {
   await sleeper.kill("KILL");
   expect((await sleeper.wait()).status).toBe(137);
   await expect(container.exec(["no-such-command"])).rejects.toBeInstanceOf(ContainerdError);
+});
+
+/** What a process of a container says that it is. */
+const whoAmI =
+  "id -u; id -g; id -G; pwd; echo $GREETING $MORE; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; ulimit -n";
+
+test("exec is as the first process is, but for what is given; with inherit: false it is a bare process", async () => {
+  const rootfs = join(daemon.dir, "named");
+  makeRootfs(rootfs);
+  mkdirSync(join(rootfs, "etc"), { recursive: true });
+  writeFileSync(join(rootfs, "etc/passwd"), "root:x:0:0::/:\nweb:x:33:34::/:\n");
+  writeFileSync(join(rootfs, "etc/group"), "www:x:35:web\n");
+  await using container = await start(["sleep", "1000"], {
+    rootfs,
+    user: { uid: 1000, gid: 1001, additionalGids: [1002] },
+    cwd: "/tmp",
+    env: { GREETING: "hello", MORE: "more" },
+    capabilities: ["KILL"],
+    customize: ({ process }) => {
+      process.rlimits = [{ type: "RLIMIT_NOFILE", soft: 77, hard: 88 }];
+    },
+  });
+  const said = async (options: ExecOptions = {}) => {
+    using child = await container.exec(["sh", "-c", whoAmI], { stdioDir: daemon.dir, ...options });
+    const lines = (await text(child.stdout)).trim().split("\n");
+    expect((await child.wait()).status).toBe(0);
+    return lines;
+  };
+  const kill = "0000000000000020";
+  const found = await client.containers.get(container.id);
+  const asInit = ["1000", "1001", "1001 1002", "/tmp", "hello more", "CapEff: 0000000000000000", `CapBnd: ${kill}`];
+  expect(await said()).toEqual([...asInit, "NoNewPrivs: 1", "77"]);
+  using same = await found.exec(["sh", "-c", whoAmI], { stdioDir: daemon.dir });
+  expect((await text(same.stdout)).trim().split("\n")).toEqual([...asInit, "NoNewPrivs: 1", "77"]);
+  await same.wait();
+  expect(
+    await said({ user: "web", cwd: "/", env: { GREETING: "bye", MORE: undefined }, noNewPrivileges: false }),
+  ).toEqual([
+    ...["33", "34", "34 35", "/", "bye", "CapEff: 0000000000000000", `CapBnd: ${kill}`, "NoNewPrivs: 0", "77"],
+  ]);
+  expect((await said({ user: 0 })).slice(0, 6)).toEqual(["0", "0", "0", "/tmp", "hello more", `CapEff: ${kill}`]);
+  expect((await said({ user: "5:6" })).slice(0, 3)).toEqual(["5", "6", "6"]);
+  const bare = await said({ inherit: false });
+  expect(bare.slice(0, 5)).toEqual(["0", "0", "0", "/", ""]);
+  expect(bare[7]).toBe("NoNewPrivs: 0");
+  await expect(said({ user: "nobody" })).rejects.toThrow(`there is no user "nobody" in /etc/passwd of ${rootfs}`);
+  // A user by name at the start, too.
+  await using web = await start(["id"], { rootfs, user: "web:5" });
+  expect(await text(web.init.stdout)).toBe("uid=33(web) gid=5\n");
 });
 
 test("back-pressure: a reader that waits holds the container, not memory", async () => {

@@ -91,6 +91,52 @@ test("timeout: what was printed is kept", async () => {
   await expectClean();
 });
 
+test.each([Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTEGER])(
+  "a timeout of %d ms is not over at once",
+  async (long) => {
+    const patient = connect(daemon.listen, { connectTimeout: long, patience: long });
+    const args = ["sh", "-c", "sleep 0.3; echo done"];
+    expect(await patient.run({ ...options(), args, timeout: long })).toMatchObject({ stdout: "done\n", status: 0 });
+    expect(await patient.version({ timeout: long })).toMatchObject({ version: expect.any(String) });
+    const container = await patient.containers.start({ ...options(), args, timeout: long });
+    const samples: unknown[] = [];
+    for await (const sample of container.watchStats({ interval: long })) {
+      samples.push(sample);
+      // A longer interval than any container lives for ends with its iteration only.
+      if (long !== Number.POSITIVE_INFINITY) break;
+    }
+    expect(samples).toHaveLength(1);
+    expect(await container.wait({ timeout: long })).toMatchObject({ status: 0 });
+    container.init.stdout.resume();
+    await container.init.close(long);
+    await container.remove();
+    patient.close();
+    await expectClean();
+  },
+);
+
+test("results, stats and events as JSON", async () => {
+  const { id, ...rest } = options();
+  const result = await client.run({ ...rest, id, args: ["sh", "-c", "sleep 0.3"] });
+  const read = JSON.parse(JSON.stringify(result));
+  expect(read).toMatchObject({ status: 0, stats: { last: { raw: { cgroup_stats: { pids_stats: { current: 1 } } } } } });
+  const seen: { type: string; timestamp: string }[] = [];
+  for await (const event of client.events({ since: 0, storedOnly: true, id }))
+    seen.push(JSON.parse(JSON.stringify(event)));
+  expect(seen.map(({ type }) => type)).toEqual(["start-container", "exit"]);
+  expect(new Date(seen[1]!.timestamp).getTime()).toBeGreaterThan(new Date(seen[0]!.timestamp).getTime());
+  await using container = await client.containers.start({ ...options(), args: ["sleep", "1000"] });
+  for (const value of [
+    await container.stats(),
+    await container.state(),
+    await client.containers.list(),
+    await client.api.state(),
+  ])
+    expect(JSON.parse(JSON.stringify(value))).toBeTruthy();
+  await container.kill("KILL");
+  expect(JSON.parse(JSON.stringify(await container.wait())).exitedAt).toMatch(/^\d{4}-\d\d-\d\dT.*Z$/);
+});
+
 test("abort: at once, during the start, and while it runs", async () => {
   const reason = new Error("enough");
   expect(await failure(client.run({ ...options(), args: ["sleep", "1000"], signal: AbortSignal.abort(reason) }))).toBe(
