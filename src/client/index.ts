@@ -1,3 +1,5 @@
+// Streams and buffers are part of the types: a compiler that is not told to load Node's own has to.
+/// <reference types="node" preserve="true" />
 export type * as wire from "../proto/containerd.js";
 export { defaultAddress } from "./address.js";
 export { Api, type Fields } from "./api.js";

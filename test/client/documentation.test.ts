@@ -1,6 +1,8 @@
-/** The snippets of docs/client.md, each run as the program that it is. */
-import { readFileSync } from "node:fs";
+/** The snippets of docs/client.md, each run as the JavaScript that it is, and compiled as TypeScript. */
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { repository } from "../harness/paths.js";
@@ -27,6 +29,7 @@ const outputs: Record<string, string> = {
   "Run a command": "5 0 false true\n",
   Containers: "from stdin\nbin\n3\npaused\n134217728\n0\n",
   "Abort, time out": "TimeoutError\ntrue no-such-container\n",
+  "What went wrong": "command-not-found\n",
   "Stats and events": "true true true\nstart-container 0\nexit 0\n",
 };
 
@@ -36,7 +39,23 @@ test("every snippet is known here", () => {
 });
 
 test.each(snippets)("$title", async ({ title, code }) => {
-  const output = await runProgram(daemon, { text: code }, [], { ROOTFS: sharedRootfs() });
+  const output = await runProgram(daemon, { script: code }, [], { ROOTFS: sharedRootfs() });
   expect(output).toBe(outputs[title]);
   await daemon.expectNothingLeft();
+});
+
+test("all compile with TypeScript's defaults for Node", { timeout: 120_000 }, async () => {
+  // Inside the package, so that its name is resolved by its own `exports`.
+  mkdirSync(join(repository, "dist/run"), { recursive: true });
+  const project = mkdtempSync(join(repository, "dist/run/snippets-"));
+  try {
+    for (const [index, { code }] of snippets.entries()) writeFileSync(join(project, `snippet-${index}.ts`), code);
+    const compilerOptions = { module: "nodenext", noEmit: true };
+    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+    const compiler = join(repository, "node_modules/typescript/bin/tsc");
+    const { stdout } = await promisify(execFile)(process.execPath, [compiler, "-p", project]).catch((error) => error);
+    expect(stdout).toBe("");
+  } finally {
+    rmSync(project, { recursive: true });
+  }
 });

@@ -1,6 +1,6 @@
 /** TypeScript programs (examples, snippets of the documentation) run as a user would run them, against a test's daemon. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import type { TestDaemon } from "../harness/daemon.js";
@@ -21,12 +21,15 @@ export interface RunningProgram extends Disposable {
   printed(text: string): Promise<void>;
 }
 
+/** A TypeScript file, the text of one, or of a JavaScript module that runs as it is. */
+export type ProgramSource = { file: string } | { text: string } | { script: string };
+
 let count = 0;
 
 /** Starts a program whose `containerd-ts` is this package, as it is built; its temporary files are in the daemon's directory. */
 export async function startProgram(
   daemon: TestDaemon,
-  source: { file: string } | { text: string },
+  source: ProgramSource,
   args: readonly string[] = [],
   env: Record<string, string> = {},
 ): Promise<RunningProgram> {
@@ -35,19 +38,8 @@ export async function startProgram(
   mkdirSync(dir, { recursive: true });
   const name = `program-${process.pid}-${count++}`;
   const outfile = join(dir, `${name}.mjs`);
-  await build({
-    ...("file" in source
-      ? { entryPoints: [join(repository, source.file)] }
-      : { stdin: { contents: source.text, loader: "ts", resolveDir: repository } }),
-    outfile,
-    bundle: true,
-    packages: "external",
-    platform: "node",
-    target: "node20",
-    format: "esm",
-    // tsconfig.json sends the package's name to its sources.
-    tsconfigRaw: {},
-  });
+  if ("script" in source) writeFileSync(outfile, source.script);
+  else await bundle(source, outfile);
   const child = spawn(process.execPath, [outfile, ...args], {
     env: { PATH: process.env.PATH ?? "", TMPDIR: daemon.dir, CONTAINERD_ADDRESS: daemon.listen, ...env },
     stdio: "pipe",
@@ -81,10 +73,26 @@ export async function startProgram(
   };
 }
 
+async function bundle(source: { file: string } | { text: string }, outfile: string): Promise<void> {
+  await build({
+    ...("file" in source
+      ? { entryPoints: [join(repository, source.file)] }
+      : { stdin: { contents: source.text, loader: "ts", resolveDir: repository } }),
+    outfile,
+    bundle: true,
+    packages: "external",
+    platform: "node",
+    target: "node20",
+    format: "esm",
+    // tsconfig.json sends the package's name to its sources.
+    tsconfigRaw: {},
+  });
+}
+
 /** What a program printed; fails when it failed. */
 export async function runProgram(
   daemon: TestDaemon,
-  source: { file: string } | { text: string },
+  source: ProgramSource,
   args: readonly string[] = [],
   env: Record<string, string> = {},
 ): Promise<string> {
