@@ -113,7 +113,7 @@ test("exec: streams, status, a terminal's size, kill", async () => {
 
 /** What a process of a container says that it is. */
 const whoAmI =
-  "id -u; id -g; id -G; pwd; echo $GREETING $MORE; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; ulimit -n";
+  "id -u; id -g; id -G; pwd; echo $GREETING $MORE; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; ulimit -s";
 
 test("exec is as the first process is, but for what is given; with inherit: false it is a bare process", async () => {
   const rootfs = join(daemon.dir, "named");
@@ -128,7 +128,7 @@ test("exec is as the first process is, but for what is given; with inherit: fals
     env: { GREETING: "hello", MORE: "more" },
     capabilities: ["KILL"],
     customize: ({ process }) => {
-      process.rlimits = [{ type: "RLIMIT_NOFILE", soft: 77, hard: 88 }];
+      process.rlimits = [{ type: "RLIMIT_STACK", soft: 4 << 20, hard: 8 << 20 }];
     },
   });
   const said = async (options: ExecOptions = {}) => {
@@ -140,14 +140,14 @@ test("exec is as the first process is, but for what is given; with inherit: fals
   const kill = "0000000000000020";
   const found = await client.containers.get(container.id);
   const asInit = ["1000", "1001", "1001 1002", "/tmp", "hello more", "CapEff: 0000000000000000", `CapBnd: ${kill}`];
-  expect(await said()).toEqual([...asInit, "NoNewPrivs: 1", "77"]);
+  expect(await said()).toEqual([...asInit, "NoNewPrivs: 1", "4096"]);
   using same = await found.exec(["sh", "-c", whoAmI], { stdioDir: daemon.dir });
-  expect((await text(same.stdout)).trim().split("\n")).toEqual([...asInit, "NoNewPrivs: 1", "77"]);
+  expect((await text(same.stdout)).trim().split("\n")).toEqual([...asInit, "NoNewPrivs: 1", "4096"]);
   await same.wait();
   expect(
     await said({ user: "web", cwd: "/", env: { GREETING: "bye", MORE: undefined }, noNewPrivileges: false }),
   ).toEqual([
-    ...["33", "34", "34 35", "/", "bye", "CapEff: 0000000000000000", `CapBnd: ${kill}`, "NoNewPrivs: 0", "77"],
+    ...["33", "34", "34 35", "/", "bye", "CapEff: 0000000000000000", `CapBnd: ${kill}`, "NoNewPrivs: 0", "4096"],
   ]);
   expect((await said({ user: 0 })).slice(0, 6)).toEqual(["0", "0", "0", "/tmp", "hello more", `CapEff: ${kill}`]);
   expect((await said({ user: "5:6" })).slice(0, 3)).toEqual(["5", "6", "6"]);
