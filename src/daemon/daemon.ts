@@ -105,8 +105,9 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
       });
     });
     server.forceShutdown();
-    supervisor.close();
     await output.flush(FLUSH_TIMEOUT);
+    // Nothing may run in between: what looks after shims would find its descriptors closed.
+    supervisor.close();
     exitNow(0);
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));

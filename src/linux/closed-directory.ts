@@ -26,7 +26,8 @@ export interface DirectoryUse {
 /**
  * Makes sure that nobody but root (and this process's own user) can put anything of theirs in place of a directory or of what is in it: every
  * directory above it, and it itself, belongs to root and is closed to writing by others. Above it may be directories like /tmp, where everybody may
- * write but the sticky bit keeps everybody's own. Once that holds, nobody else can change that it does. A directory that is not there is fine.
+ * write but the sticky bit keeps everybody's own. Once that holds, nobody else can change that it does. What is not there, or
+ * is no directory, is fine: there is nothing in it.
  * @throws Error that says which directory it is, and how to mend it; a system error
  */
 export async function checkDirectory(path: string, use: DirectoryUse = {}): Promise<void> {
@@ -50,7 +51,7 @@ export async function makeTrustedDirectory(path: string, mode: number, use: Dire
   });
 }
 
-/** @param make called for a directory that is missing; false: the way ends here */
+/** @param make called for a directory that is missing, or something else; false: the way ends here */
 async function walk(
   path: string,
   use: DirectoryUse,
@@ -78,7 +79,10 @@ async function walk(
       directory = isAbsolute(target) ? "/" : dirname(directory);
       continue;
     }
-    if (!info.isDirectory()) throw new Error(`${directory}: not a directory`);
+    if (!info.isDirectory()) {
+      if (!(await make(directory, isLast))) return;
+      throw new Error(`${directory}: not a directory`);
+    }
     const isSticky = (info.mode & STICKY) !== 0 && (!isLast || use.mayBeShared === true);
     if ((info.mode & WRITABLE_BY_OTHERS) !== 0 && !isSticky) {
       const who = info.mode & WRITABLE_BY_ALL ? "everybody" : `group ${info.gid}`;

@@ -8,7 +8,6 @@ import { listening } from "./listening.js";
 
 /** Who connects is root on this machine: the owner and a group, nobody else. This leaves mode 0660 of what a socket is made with, 0777. */
 const UMASK = 0o117;
-const FOR_OTHERS = 0o007;
 /** Everybody may go through the directories of a socket: its own mode says who may connect. */
 const DIRECTORY_MODE = 0o711;
 
@@ -30,13 +29,6 @@ export async function listenUnix(server: Server, path: string, group: string | u
   const bound = listening(server, `unix ${path}`, { path });
   process.umask(umask);
   await bound;
-  // Where a directory has a default ACL, that counts in place of the umask.
-  if ((lstatSync(path).mode & FOR_OTHERS) !== 0) {
-    server.close();
-    throw new Error(
-      `listen unix ${path}: the ACL of its directory lets everybody connect: setfacl -k ${dirname(path)}`,
-    );
-  }
   if (gid !== undefined) lchownSync(path, -1, gid);
 }
 
