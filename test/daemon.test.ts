@@ -368,6 +368,16 @@ describe("end", () => {
     }
   });
 
+  test("SIGTERM while containers run whose shims it has started: code 0, and no error", async () => {
+    await using daemon = await startDaemon();
+    await using container = await startContainer(daemon, { name: "running", args: ["sleep", "1000"] });
+    expect(await daemon.stop()).toEqual({ code: 0, signal: null });
+    expect(daemon.log).not.toMatch(/level=(error|fatal)/);
+    await daemon.start();
+    await container.kill();
+    await container.exit();
+  });
+
   test("SIGTERM in the middle of starts: code 0; afterwards each container runs or is nowhere", async () => {
     await using daemon = await startDaemon();
     const starts = Promise.allSettled(
