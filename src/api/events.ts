@@ -12,25 +12,23 @@ import type { ApiContext } from "./unary.js";
 const lastEventHeader = "containerd-last-event";
 
 /** Streams events: stored ones later than the timestamp first, then live ones until the caller leaves. */
-export async function events(
+export function events(context: ApiContext, call: ServerWritableStream<EventsRequest, EventMessage>): void {
+  streamEvents(context, call).catch((error: unknown) => fail(call, serviceError(error)));
+}
+
+async function streamEvents(
   { supervisor, ready }: ApiContext,
   call: ServerWritableStream<EventsRequest, EventMessage>,
 ): Promise<void> {
   const { timestamp, storedOnly, id } = call.request;
-  let since: bigint | undefined;
-  try {
-    if (storedOnly && timestamp === undefined) {
-      throw new OperationError(
-        "invalid-argument",
-        "invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp",
-      );
-    }
-    if (timestamp !== undefined) since = timestampValue(timestamp);
-    await ready;
-  } catch (error) {
-    fail(call, serviceError(error));
-    return;
+  if (storedOnly && timestamp === undefined) {
+    throw new OperationError(
+      "invalid-argument",
+      "invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp",
+    );
   }
+  const since = timestamp === undefined ? undefined : timestampValue(timestamp);
+  await ready;
   if (call.cancelled) return;
   const overflow = () => {
     supervisor.log.warn({ id }, "containerd: event subscriber too slow; it has to resume");

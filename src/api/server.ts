@@ -23,7 +23,7 @@ export function createServer(context: ApiContext, version: GetServerVersionRespo
     deleteCheckpoint: unary(context, deleteCheckpoint),
     listCheckpoint: unary(context, listCheckpoint),
     state: unary(context, getState),
-    events: (call) => void events(context, call),
+    events: (call) => events(context, call),
     stats: unary(context, getStats),
   };
   const health: HealthServer = {

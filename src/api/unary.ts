@@ -1,5 +1,6 @@
 import type { handleUnaryCall, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
 import { abortable } from "../runtime/abortable.js";
+import { logText } from "../runtime/log-text.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Supervisor } from "../supervisor/supervisor.js";
 import { checkText } from "./request-text.js";
@@ -36,16 +37,19 @@ export function unary<Request extends { id: string }, Response>(
       ended.signal.throwIfAborted();
       return await handle(context.supervisor, call.request, ended.signal, call.getPeer());
     };
-    run().then(
-      (response) => {
-        answered = true;
-        respond(null, response);
-      },
-      (error: unknown) => {
-        answered = true;
-        respond(serviceError(error));
-      },
-    );
+    run()
+      .then(
+        (response) => {
+          answered = true;
+          respond(null, response);
+        },
+        (error: unknown) => {
+          answered = true;
+          respond(serviceError(error));
+        },
+      )
+      // A caller that can't be answered must cost nobody else anything.
+      .catch((error: unknown) => context.supervisor.log.error({ error: logText(error) }, "containerd: answer a call"));
   };
 }
 

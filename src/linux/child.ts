@@ -11,6 +11,8 @@ import { type SpawnOptions, spawn } from "./spawn.js";
 /** /dev/null, open for reading and writing: the stdio of children that have none. */
 export const devNull: number = openSync("/dev/null", "r+");
 
+const UNKNOWN_STATUS = 255;
+
 /** A child process of this one; reaped as soon as it ends. */
 export class Child {
   readonly pid: number;
@@ -33,7 +35,7 @@ export class Child {
       const fd = openPidFd(this.pid);
       this.#pidFd = fd;
       epoll.add(fd, EPOLLIN, () => {
-        const status = reap(this.pid);
+        const status = reapChild(this.pid);
         if (status === undefined) return;
         this.#pidFd = undefined;
         epoll.remove(fd);
@@ -65,6 +67,15 @@ export class Child {
   kill(): void {
     // Not reaped yet, so the group's number can't have been given to anybody else.
     if (this.running) killProcessGroup(this.pid);
+  }
+}
+
+/** Undefined while it runs. A child that somebody else has reaped has ended, nobody can tell how. */
+function reapChild(pid: number): ExitStatus | undefined {
+  try {
+    return reap(pid);
+  } catch {
+    return UNKNOWN_STATUS;
   }
 }
 

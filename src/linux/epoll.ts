@@ -19,9 +19,15 @@ const MAX_EVENTS = 256;
 
 type Listener = (events: number) => void;
 
+function rethrow(error: unknown): never {
+  throw error;
+}
+
 /**
  * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups): an epoll set of its own,
  * which Node's loop waits for as for any descriptor. Callbacks run one after the other. Level-triggered: a callback drains its descriptor or removes it.
+ *
+ * A callback that throws loses its watch, and nobody else does: of one container's trouble the others hear nothing.
  *
  * A descriptor is known by a token of its own: a number that was closed and given out again while an event was under way can't
  * be mistaken for the old one.
@@ -33,10 +39,13 @@ export class Epoll {
   readonly #event = Buffer.alloc(EVENT_SIZE);
   readonly #listeners = new Map<number, Listener>();
   readonly #tokens = new Map<number, number>();
+  readonly #onError: (error: unknown) => void;
   #nextToken = 1;
   #closed = false;
 
-  constructor() {
+  /** @param onError is told what callbacks throw; without, it is thrown on, into Node's loop */
+  constructor(onError: (error: unknown) => void = rethrow) {
+    this.#onError = onError;
     this.#fd = epollCreate1(EPOLL_CLOEXEC);
     if (this.#fd < 0) throw systemError("epoll_create1");
     // Not in the callback itself: after that one Node would not run what waits for promises.
@@ -86,12 +95,29 @@ export class Epoll {
 
   #dispatch(): void {
     if (this.#closed) return;
-    // What does not fit, or is not told because a callback throws, is reported again in the loop's next turn.
+    // What does not fit is reported again in the loop's next turn.
     const count = epollWait(this.#fd, this.#events, MAX_EVENTS, 0);
     for (let i = 0; i < count && !this.#closed; i++) {
       const event = i * EVENT_SIZE;
       const token = Number(this.#events.readBigUInt64LE(event + DATA_OFFSET));
-      this.#listeners.get(token)?.(this.#events.readUInt32LE(event));
+      try {
+        this.#listeners.get(token)?.(this.#events.readUInt32LE(event));
+      } catch (error) {
+        this.#drop(token);
+        this.#onError(error);
+      }
+    }
+  }
+
+  /** Otherwise what it has not taken would be reported for ever. */
+  #drop(token: number): void {
+    for (const [fd, known] of this.#tokens) {
+      if (known !== token) continue;
+      try {
+        this.remove(fd);
+      } catch {
+        // Closed already, which has taken it out of the set.
+      }
     }
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { hasCode } from "./libc.js";
+import { withReserve } from "./reserved-descriptors.js";
 
 /** What /proc/<pid>/stat tells (proc(5)), as far as it is used here. */
 export interface ProcStat {
@@ -42,7 +43,7 @@ export function parseProcStat(text: string): ProcStat {
 export function readProcStat(pid: number): ProcStat | undefined {
   let text: string;
   try {
-    text = readFileSync(`/proc/${pid}/stat`, "utf8");
+    text = withReserve(() => readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch (error) {
     // ESRCH: it went away between the open and the read.
     if (hasCode(error, "ENOENT") || hasCode(error, "ESRCH")) return undefined;

@@ -263,6 +263,7 @@ export class Container {
       bundle,
       runtime: this.runtime,
       execFifo,
+      signal,
     });
     process.setPid(await process.shim.created(signal));
   }

@@ -1,9 +1,10 @@
-import { closeSync, existsSync, lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { makeFifo, openFifo } from "../linux/fifo.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import { openPidFd, signalPidFd } from "../linux/pidfd.js";
 import { isAlive, startTimeOf } from "../linux/proc-stat.js";
+import { withReserve } from "../linux/reserved-descriptors.js";
 import { ControlFifo } from "./control-fifo.js";
 import { parseJson, stringifyJson } from "./json.js";
 import { OperationError } from "./operation-error.js";
@@ -47,6 +48,10 @@ export class Process {
   killed = false;
   /** Settled once its exit has been reported; set by the supervisor. */
   done: Promise<void> = Promise.resolve();
+  /** Resolves when its shim is not waited for any longer. */
+  readonly givenUp: Promise<void>;
+  /** Has its exit told now, although its shim has not ended. */
+  giveUp: () => void = () => {};
   #closed = false;
 
   private constructor(directory: string, id: string, state: ProcessState) {
@@ -61,6 +66,9 @@ export class Process {
       throw error;
     }
     this.exitFd = exitFd;
+    this.givenUp = new Promise((resolve) => {
+      this.giveUp = resolve;
+    });
   }
 
   /**
@@ -115,10 +123,12 @@ export class Process {
     return /^\d+$/.test(text) ? text : "";
   }
 
-  /** What the shim has recorded; undefined when the process has not exited, or nobody could tell how. */
-  static readExitStatus(directory: string): number | undefined {
-    const text = readText(directory, "exitStatus");
-    return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+  /**
+   * What the shim has recorded; undefined when the process has not exited, or nobody could tell how.
+   * @param onUnreadable is told why when something is there that can't be read
+   */
+  static readExitStatus(directory: string, onUnreadable?: (error: unknown) => void): number | undefined {
+    return parseStatus(readText(directory, "exitStatus", onUnreadable));
   }
 
   /** Writes down again what was lost and found out. */
@@ -150,13 +160,32 @@ export class Process {
     writeAtomically(join(this.directory, "starttime"), this.startTime);
   }
 
+  /** Tells this process from all others that had, or will have, its name: the same for every daemon that follows it. */
+  get run(): string {
+    return `${this.systemPid}:${this.startTime}`;
+  }
+
   /** Its start is in the event log: a daemon that takes over need not report it, nor ask the runtime whether there was one. */
   markAnnounced(): void {
     this.announced = true;
+    this.#mark("started");
+  }
+
+  /** Its exit is in the event log: a daemon that finds the directory has nothing to report, however long the log has gone on since. */
+  markReported(): void {
+    this.#mark("reported");
+  }
+
+  get reported(): boolean {
+    return existsSync(join(this.directory, "reported"));
+  }
+
+  /** By a second name of `starttime`: that takes no descriptor and no room on the disk. */
+  #mark(name: string): void {
     try {
-      writeFileSync(join(this.directory, "started"), "", { mode: 0o600 });
+      linkSync(join(this.directory, "starttime"), join(this.directory, name));
     } catch {
-      // A full disk: that daemon asks then.
+      // It is there already, or nothing can be written here: a daemon that takes over looks into the event log.
     }
   }
 
@@ -165,8 +194,22 @@ export class Process {
     return existsSync(join(this.directory, "abandoned"));
   }
 
-  exitStatus(): number | undefined {
-    return Process.readExitStatus(this.directory);
+  /**
+   * As {@link Process.readExitStatus}
+   */
+  exitStatus(onUnreadable?: (error: unknown) => void): number | undefined {
+    return Process.readExitStatus(this.directory, onUnreadable);
+  }
+
+  /** What the shim has told through the exit FIFO, at its end, since it could not record it. */
+  toldExitStatus(): number | undefined {
+    const told = Buffer.alloc(16);
+    try {
+      return parseStatus(told.toString("latin1", 0, readSync(this.exitFd, told)));
+    } catch {
+      // EAGAIN: it has not ended.
+      return undefined;
+    }
   }
 
   /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. Throws a system error. */
@@ -187,7 +230,7 @@ export class Process {
     // 0 before the runtime has created it; to the kernel that would be an argument that makes no sense.
     if (this.systemPid === 0) throw noSuchProcess();
     try {
-      const fd = openPidFd(this.systemPid);
+      const fd = withReserve(() => openPidFd(this.systemPid));
       try {
         // The descriptor holds one process; if that has the start time of ours, it is ours.
         if (startTimeOf(this.systemPid) !== this.startTime) throw noSuchProcess();
@@ -242,13 +285,18 @@ function noSuchProcess(): OperationError {
   return new OperationError("not-found", "no such process");
 }
 
-/** Undefined when there is none, or none that can be read. */
-function readText(directory: string, name: string): string | undefined {
+/** Undefined when there is none, or none that can be read, of which `onUnreadable` is told. */
+function readText(directory: string, name: string, onUnreadable?: (error: unknown) => void): string | undefined {
   try {
     return readStateFile(join(directory, name)).trim();
-  } catch {
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) onUnreadable?.(error);
     return undefined;
   }
+}
+
+function parseStatus(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : undefined;
 }
 
 /** Another file of that name is no use to the shim, which holds the one that it has opened. */

@@ -2,10 +2,11 @@ import { closeSync } from "node:fs";
 import { Child, devNull } from "../linux/child.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { hasCode } from "../linux/libc.js";
-import { type ExitStatus, openPidFd, signalPidFd } from "../linux/pidfd.js";
-import { readProcStat, startTimeOf } from "../linux/proc-stat.js";
-import { makeSeqPacketPair, receivePacket, sendPacket, sendPacketWithDescriptors } from "../linux/seqpacket.js";
+import { type ExitStatus, killProcessGroup, openPidFd, signalPidFd } from "../linux/pidfd.js";
+import { parentOf, readProcStat, startTimeOf } from "../linux/proc-stat.js";
+import { makeSeqPacketPair, receivePacket, sendPacketWithDescriptors } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
+import { abortable } from "./abortable.js";
 import { childEnvironment } from "./oci-runtime.js";
 import { RuntimeCopies, type RuntimeCopy } from "./runtime-copies.js";
 
@@ -43,6 +44,12 @@ export class SpawnerDied extends Error {
   }
 }
 
+/** In ms: how long the spawner may take for an answer. One that stands still (stopped, swapped out) is replaced. */
+const PATIENCE = 3_000;
+/** In ms: as {@link PATIENCE}, for what takes no time, and where somebody waits whose time is over. */
+const SHORT_PATIENCE = 1_000;
+/** In ms: how often a shim is looked at that there is no descriptor for. */
+const WATCH_INTERVAL = 100;
 /** How many launches may be under way at the spawner: what they take must fit into the socket. */
 const MAX_PENDING = 16;
 /** How many spawners a launch tries that die before they hear of it. */
@@ -59,7 +66,7 @@ export class ShimSpawner {
   readonly #program: string;
   readonly #runtimeCopies = new RuntimeCopies();
   #spawner: Promise<SpawnerProcess | undefined> | undefined;
-  /** One that never came up does not come up the next time either. */
+  /** One that ends instead of coming up does so the next time too. */
   #usable = true;
 
   constructor(epoll: Epoll, program: string) {
@@ -75,13 +82,16 @@ export class ShimSpawner {
   /**
    * Forks a shim. Undefined when that is not to be had (a kernel that does not let a process set its command line, spawners that die one after
    * the other): it has to be executed then.
-   * @throws {@link SpawnerDied}
+   * @param signal ends the attempt before the spawner has been asked. After that the answer is waited for, which comes soon: from a spawner that
+   * gives none by its end
+   * @throws {@link SpawnerDied}, or the signal's reason: no shim was asked for then
    */
-  async launch(launch: ShimLaunch): Promise<ShimChild | undefined> {
+  async launch(launch: ShimLaunch, signal: AbortSignal): Promise<ShimChild | undefined> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const spawner = await this.#running();
+      const spawner = await abortable(this.#running(), signal);
       if (spawner === undefined) return undefined;
-      const child = await spawner.launch(launch, await this.#runtimeCopies.of(launch.runtime));
+      const runtimeCopy = await abortable(this.#runtimeCopies.of(launch.runtime), signal);
+      const child = await spawner.launch(launch, runtimeCopy, signal);
       if (child !== undefined) return child;
     }
     return undefined;
@@ -94,10 +104,13 @@ export class ShimSpawner {
   }
 
   async #start(): Promise<SpawnerProcess | undefined> {
-    const spawner = await SpawnerProcess.start(this.#epoll, this.#program, () => {
+    const onGone = (unusable: boolean) => {
       this.#spawner = undefined;
-    });
-    if (spawner === undefined) this.#usable = false;
+      if (unusable) this.#usable = false;
+    };
+    const spawner = await SpawnerProcess.start(this.#epoll, this.#program, onGone);
+    // The next launch tries again: descriptors or memory were lacking.
+    if (spawner === undefined) this.#spawner = undefined;
     return spawner;
   }
 
@@ -118,16 +131,30 @@ interface PendingLaunch {
 class SpawnerProcess {
   readonly #epoll: Epoll;
   #socket: number | undefined;
-  pid = 0;
   /** Sent, in the order of their answers. */
   readonly #pending: PendingLaunch[] = [];
   readonly #waiting: PendingLaunch[] = [];
   readonly #shims = new Map<number, ForkedShim>();
-  readonly #onGone: () => void;
+  readonly #onGone: (unusable: boolean) => void;
   #ready: (isReady: boolean) => void = () => {};
+  #isReady = false;
+  #child: Child | undefined;
+  /** Shims that have been killed and whose ends it has not told yet. */
+  #killed = 0;
+  /** Runs while an answer is due. */
+  #overdue: NodeJS.Timeout | undefined;
+  /** When it is, on performance.now()'s clock. */
+  #deadline = Number.POSITIVE_INFINITY;
 
-  /** Undefined when it does not come up. */
-  static async start(epoll: Epoll, program: string, onGone: () => void): Promise<SpawnerProcess | undefined> {
+  /**
+   * Undefined when it does not come up.
+   * @param onGone is told at its end whether it has ended by itself without having come up
+   */
+  static async start(
+    epoll: Epoll,
+    program: string,
+    onGone: (unusable: boolean) => void,
+  ): Promise<SpawnerProcess | undefined> {
     const interpreter = findProgram(INTERPRETER);
     if (interpreter === undefined) return undefined;
     let ours: number;
@@ -143,33 +170,75 @@ class SpawnerProcess {
     });
     try {
       // LD_BIND_NOW: what is bound before it forks its shims share.
-      const { pid } = await Child.start(epoll, interpreter, [INTERPRETER, program, "--spawner"], {
+      spawner.#child = await Child.start(epoll, interpreter, [INTERPRETER, program, "--spawner"], {
         cwd: "/",
         env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3", "LD_BIND_NOW=1"],
         fds: [devNull, devNull, devNull, theirs],
       });
-      spawner.pid = pid;
     } catch {
       spawner.close();
     } finally {
       closeSync(theirs);
     }
+    if (spawner.#isDue) spawner.#expectAnswer();
     return (await ready) ? spawner : undefined;
   }
 
-  private constructor(epoll: Epoll, socket: number, onGone: () => void) {
+  private constructor(epoll: Epoll, socket: number, onGone: (unusable: boolean) => void) {
     this.#epoll = epoll;
     this.#socket = socket;
     this.#onGone = onGone;
     epoll.add(socket, EPOLLIN, () => this.#receive(socket));
   }
 
+  /** 0 while it is being started. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   /** Undefined when the spawner has died before it was asked. */
-  launch(launch: ShimLaunch, runtimeCopy: RuntimeCopy): Promise<ShimChild | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ launch, runtimeCopy, resolve, reject });
-      this.#sendWaiting();
-    });
+  async launch(launch: ShimLaunch, runtimeCopy: RuntimeCopy, signal: AbortSignal): Promise<ShimChild | undefined> {
+    let abort = () => {};
+    try {
+      return await new Promise((resolve, reject) => {
+        const pending: PendingLaunch = { launch, runtimeCopy, resolve, reject };
+        abort = () => {
+          const index = this.#waiting.indexOf(pending);
+          if (index < 0) return this.#expectAnswer(SHORT_PATIENCE);
+          this.#waiting.splice(index, 1);
+          reject(signal.reason);
+        };
+        signal.addEventListener("abort", abort);
+        this.#waiting.push(pending);
+        this.#sendWaiting();
+        if (signal.aborted) abort();
+      });
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Ends it unless a message comes within `patience` ms, or sooner if one was expected sooner. */
+  #expectAnswer(patience = PATIENCE): void {
+    const deadline = performance.now() + patience;
+    if (deadline >= this.#deadline) return;
+    this.#deadline = deadline;
+    clearTimeout(this.#overdue);
+    this.#overdue = setTimeout(() => {
+      // This process may have stood still itself, and the answer be there.
+      if (this.#socket !== undefined && !this.#receive(this.#socket) && this.#isDue) this.close(true);
+    }, patience);
+  }
+
+  get #isDue(): boolean {
+    return !this.#isReady || this.#pending.length > 0 || this.#killed > 0;
+  }
+
+  /** A message has come: another is expected if there is anything left that it has to tell. */
+  #heard(): void {
+    clearTimeout(this.#overdue);
+    this.#deadline = Number.POSITIVE_INFINITY;
+    if (this.#socket !== undefined && this.#isDue) this.#expectAnswer();
   }
 
   #sendWaiting(): void {
@@ -186,6 +255,7 @@ class SpawnerProcess {
         const copy = next.runtimeCopy.descriptor;
         sendPacketWithDescriptors(this.#socket, packet, copy === undefined ? [channel] : [channel, copy]);
         this.#pending.push(next);
+        this.#expectAnswer();
       } catch (error) {
         if (hasCode(error, "EPIPE") || hasCode(error, "ECONNRESET")) {
           // It has died, which is about to be read, after its last answers.
@@ -197,49 +267,69 @@ class SpawnerProcess {
     }
   }
 
+  /**
+   * Kills one of its children, of which it tells the end. Not by its hand: it may stand still. False when it is gone, or has none with this pid: one
+   * that has ended keeps its pid until it is reaped, and then has another parent or none.
+   */
   kill(pid: number): boolean {
-    if (this.#socket === undefined) return false;
-    try {
-      sendPacket(this.#socket, `kill ${pid}`);
-      return true;
-    } catch {
-      return false;
-    }
+    if (this.#socket === undefined || parentOf(pid) !== this.pid) return false;
+    killProcessGroup(pid);
+    this.#killed++;
+    this.#expectAnswer(SHORT_PATIENCE);
+    return true;
   }
 
-  #receive(socket: number): void {
+  /** Whether there was a message. */
+  #receive(socket: number): boolean {
+    let isAnswer = false;
     while (this.#socket === socket) {
       const message = receivePacket(socket);
-      if (message === undefined) return;
+      if (message === undefined) break;
+      isAnswer = true;
       const [word, first, second] = message.split(" ");
-      if (word === "ready") this.#ready(true);
+      if (word === "ready") this.#becomeReady();
       else if (word === "launched") this.#launched(Number(first));
       else if (word === "failed") this.#pending.shift()?.reject(new Error(`fork: ${message.slice("failed ".length)}`));
       else if (word === "exited") this.#exited(Number(first), Number(second));
       else this.close();
       this.#sendWaiting();
+      this.#heard();
     }
+    return isAnswer;
+  }
+
+  #becomeReady(): void {
+    this.#isReady = true;
+    this.#ready(true);
   }
 
   #launched(pid: number): void {
-    const { resolve } = this.#pending.shift()!;
+    const pending = this.#pending.shift();
+    if (pending === undefined) return;
     const shim = new ForkedShim(pid, this);
     this.#shims.set(pid, shim);
-    resolve(shim);
+    pending.resolve(shim);
   }
 
   #exited(pid: number, status: ExitStatus): void {
-    this.#shims.get(pid)?.end(status);
+    const shim = this.#shims.get(pid);
+    if (shim?.killed) this.#killed--;
+    shim?.end(status);
     this.#shims.delete(pid);
   }
 
-  /** Ends it, or follows its end: its shims go on and are watched one by one. */
-  close(): void {
+  /**
+   * Ends it, or follows its end: its shims go on and are watched one by one.
+   * @param late it stands still, perhaps with requests that it would carry out much later: it must not
+   */
+  close(late = false): void {
     if (this.#socket === undefined) return;
+    clearTimeout(this.#overdue);
+    if (late) this.#child?.kill();
     this.#epoll.remove(this.#socket);
     closeSync(this.#socket);
     this.#socket = undefined;
-    this.#onGone();
+    this.#onGone(!this.#isReady && !late && this.#child !== undefined);
     this.#ready(false);
     for (const { reject } of this.#pending.splice(0)) reject(new SpawnerDied());
     this.#sendWaiting();
@@ -255,6 +345,7 @@ class ForkedShim implements ShimChild {
   readonly #spawner: SpawnerProcess;
   #end: (status: ExitStatus) => void = () => {};
   running = true;
+  killed = false;
   /** Only when its parent is gone. */
   #pidFd: number | undefined;
 
@@ -270,7 +361,8 @@ class ForkedShim implements ShimChild {
   }
 
   kill(): void {
-    if (!this.running || this.#spawner.kill(this.pid)) return;
+    if (!this.running || this.killed) return;
+    this.killed = this.#spawner.kill(this.pid);
     try {
       if (this.#pidFd !== undefined) signalPidFd(this.#pidFd, SIGKILL);
     } catch {
@@ -288,8 +380,9 @@ class ForkedShim implements ShimChild {
     let fd: number;
     try {
       fd = openPidFd(this.pid);
-    } catch {
-      this.end(UNKNOWN_STATUS);
+    } catch (error) {
+      if (hasCode(error, "ESRCH")) this.end(UNKNOWN_STATUS);
+      else this.#lookAgain(epoll);
       return;
     }
     this.#pidFd = fd;
@@ -302,5 +395,10 @@ class ForkedShim implements ShimChild {
     // After the descriptor was opened: then it is that process that has the start time.
     if (startTimeOf(this.pid) === this.startTime) epoll.add(fd, EPOLLIN, over);
     else over();
+  }
+
+  /** No descriptor is left: that may change. */
+  #lookAgain(epoll: Epoll): void {
+    setTimeout(() => this.watch(epoll), WATCH_INTERVAL).unref();
   }
 }

@@ -6,6 +6,7 @@ import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { killProcessGroup } from "../linux/pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket.js";
 import { findProgram } from "../linux/spawn.js";
+import { abortable } from "./abortable.js";
 import { childEnvironment, type ExecFifo, type OciRuntime } from "./oci-runtime.js";
 import { OperationError } from "./operation-error.js";
 import { readPidFile } from "./pid-file.js";
@@ -48,9 +49,11 @@ interface LaunchOptions {
   runtime: OciRuntime;
   /** Where the container waits for its start, if that may happen without the runtime. */
   execFifo?: ExecFifo | undefined;
+  /** Ends the attempt. */
+  signal: AbortSignal;
 }
 
-/** @throws OperationError (not-found) when the shim is not installed, or a system error */
+/** @throws the signal's reason, OperationError (not-found) when the shim is not installed, or a system error */
 export async function launchShim(options: LaunchOptions): Promise<Shim> {
   const { name, spawner, substitute } = options.program;
   const path = findProgram(name);
@@ -121,6 +124,7 @@ class OwnShim implements Shim {
     }
     if (error instanceof SpawnerDied) await endForked(options, ours);
     closeSync(ours);
+    options.signal.throwIfAborted();
     // What was forked had not begun: then somebody else may.
     if (error === undefined || (error instanceof SpawnerDied && !hasBegun(options.directory))) return undefined;
     throw error;
@@ -144,7 +148,7 @@ class OwnShim implements Shim {
     if (pid !== undefined) return Number(pid);
     if (message !== undefined)
       throw new OperationError("internal", `shim error: unexpected message ${JSON.stringify(message)}`);
-    await this.child.exited;
+    await abortable(this.child.exited, signal);
     throw await startFailure(this.#directory);
   }
 
@@ -209,9 +213,9 @@ class OwnShim implements Shim {
 
 /** Undefined when the spawner is not to be had. */
 function fork(options: LaunchOptions, spawner: ShimSpawner, channel: number): Promise<ShimChild | undefined> {
-  const { directory, containerId, bundle, runtime } = options;
+  const { directory, containerId, bundle, runtime, signal } = options;
   const environment = runtime.environment(startsUnderWay);
-  return spawner.launch({ directory, containerId, bundle, runtime: runtime.name, environment, channel });
+  return spawner.launch({ directory, containerId, bundle, runtime: runtime.name, environment, channel }, signal);
 }
 
 /** Ends the shim that a spawner may have forked right before it died. The channel hangs up when nobody else holds it any more. */

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, renameSync } from "node:fs";
+import { withReserve } from "../linux/reserved-descriptors.js";
 import { writeAtomically } from "./write-atomically.js";
 
 /** In bytes: more than any request can make of a state file. */
@@ -12,6 +13,10 @@ const DAMAGED = ".damaged";
  * @throws a system error, or an Error when there is no file, or too large a one
  */
 export function readStateFile(path: string): string {
+  return withReserve(() => readWhole(path));
+}
+
+function readWhole(path: string): string {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | constants.O_NOCTTY);
   try {
     const info = fstatSync(fd);

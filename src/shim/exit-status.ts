@@ -1,10 +1,18 @@
-/** The exitStatus file. */
+/** The exitStatus file, and the exit FIFO. */
 import { logError } from "./log";
 import * as sys from "./syscalls";
 
 const finalName = "exitStatus";
 const reservedName = "exitStatus.reserved";
 const unknownStatus = "255";
+
+let exitFifo = -1;
+
+/** Opens the write end of the exit FIFO: its hang-up, when we end, is the notice of the exit. */
+export function openExitFifo(): void {
+  exitFifo = sys.open("exit", sys.O_WRONLY + sys.O_NONBLOCK);
+  if (exitFifo < 0) error(`open exit: ${sys.errorText(exitFifo)}`, 0);
+}
 
 /**
  * Makes the file under another name, with room for any status: when the process ends the disk may be full, and a status
@@ -17,7 +25,10 @@ export function reserveExitStatus(): void {
   sys.close(fd);
 }
 
-/** Publishes the status: a reader sees it as a whole or not at all. */
+/**
+ * Publishes the status: a reader sees it as a whole or not at all. Where no file can be written (a disk with errors), a daemon that is there finds it
+ * in the exit FIFO.
+ */
 export function writeExitStatus(status: number): void {
   const text = string.format("%d", status);
   const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT, 0o600);
@@ -28,5 +39,7 @@ export function writeExitStatus(status: number): void {
     sys.close(fd);
     if (result >= 0) result = sys.rename(reservedName, finalName);
   }
-  if (result < 0) logError(`write ${finalName}: ${sys.errorText(result)}`);
+  if (result >= 0) return;
+  sys.write(exitFifo, text, text.length);
+  logError(`write ${finalName}: ${sys.errorText(result)}`);
 }

@@ -6,7 +6,7 @@
 import { openControl } from "./control";
 import { type Assignment, abandon, alreadyLogged, create, isAbandoned, start } from "./creation";
 import { endsItsNamespace, finish } from "./exit";
-import { reserveExitStatus } from "./exit-status";
+import { openExitFifo, reserveExitStatus } from "./exit-status";
 import { logError, openLog } from "./log";
 import { openLoop, runUntil } from "./loop";
 import { readProcessState } from "./process-state";
@@ -31,12 +31,6 @@ function becomeShim(): void {
   sys.blockSignals();
   const result = sys.becomeSubreaper();
   if (result < 0) error(`subreaper: ${sys.errorText(result)}`, 0);
-}
-
-/** Opens the write end of the exit FIFO: its hang-up, when we end, is the notice of the exit. */
-function openExitFifo(): void {
-  const fd = sys.open("exit", sys.O_WRONLY + sys.O_NONBLOCK);
-  if (fd < 0) error(`open exit: ${sys.errorText(fd)}`, 0);
 }
 
 function prepare(

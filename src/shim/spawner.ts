@@ -40,7 +40,6 @@ export function spawnShims(socket: number): Launch | undefined {
   if (signals < 0 || epoll < 0) return error("no descriptors", 0);
   sys.watch(epoll, signals, sys.EPOLLIN);
   sys.watch(epoll, socket, sys.EPOLLIN);
-  const shims = new LuaSet<number>();
   sys.findText();
   sys.bindFunctions();
   // That was for this process.
@@ -52,14 +51,16 @@ export function spawnShims(socket: number): Launch | undefined {
     if (collectgarbage("count") > 2 * loaded) collectInOneGo();
     const count = sys.waitForEvents(epoll, -1);
     for (const index of $range(0, count - 1)) {
-      const [fd] = sys.eventAt(index);
+      const [fd, mask] = sys.eventAt(index);
       if (fd === signals) {
         sys.takeChildSignal(signals);
-        reapShims(socket, shims);
+        reapShims(socket);
       } else {
+        // Nobody is left to ask for what may still be in there: it has been given up.
+        if ((mask & sys.EPOLLHUP) !== 0) return undefined;
         const [packet, channel, runtimeCopy] = sys.receivePacket(socket);
         if (packet === "") return undefined;
-        const launch = handle(socket, shims, packet, channel, runtimeCopy);
+        const launch = handle(socket, packet, channel, runtimeCopy);
         if (launch !== undefined) return launch;
       }
     }
@@ -72,34 +73,17 @@ function collectInOneGo(): void {
   collectgarbage("stop");
 }
 
-function reapShims(socket: number, shims: LuaSet<number>): void {
+function reapShims(socket: number): void {
   while (true) {
     const pid = sys.nextDead();
     if (pid === 0) return;
     const status = sys.reap(pid);
-    shims.delete(pid);
     sys.sendBlocking(socket, `exited ${pid} ${status}`);
   }
 }
 
 /** One request; answers in the forked child what it is to do. */
-function handle(
-  socket: number,
-  shims: LuaSet<number>,
-  packet: string,
-  channel: number,
-  runtimeCopy: number,
-): Launch | undefined {
-  const [victim] = string.match(packet, "^kill (%d+)$");
-  if (victim !== undefined) {
-    const pid = tonumber(victim)!;
-    // Not reaped yet, so neither number can have become anybody else's.
-    if (shims.has(pid)) {
-      sys.kill(-pid, sys.SIGKILL);
-      sys.kill(pid, sys.SIGKILL);
-    }
-    return undefined;
-  }
+function handle(socket: number, packet: string, channel: number, runtimeCopy: number): Launch | undefined {
   const [directory, id, bundle, runtime, environment] = string.match(
     packet,
     `^launch%z${field}${field}${field}${field}(.*)$`,
@@ -108,7 +92,6 @@ function handle(
   if (pid !== 0) {
     sys.close(channel);
     if (runtimeCopy >= 0) sys.close(runtimeCopy);
-    if (pid > 0) shims.add(pid);
     sys.sendBlocking(socket, pid > 0 ? `launched ${pid}` : `failed ${sys.errorText(pid)}`);
     return undefined;
   }

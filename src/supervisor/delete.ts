@@ -1,15 +1,31 @@
-import { errorText } from "../linux/libc.js";
 import type { Container } from "../runtime/container.js";
+import type { Process } from "../runtime/process.js";
 import type { Supervisor } from "./supervisor.js";
 
-/** Forgets a container that is gone from the runtime: its id is free again. */
+/**
+ * Forgets a container whose exit has been told. Its id is free once the operations on it, which its exit does not wait for, have ended too: they may
+ * still have something in its directory.
+ */
 export function deleteContainer(supervisor: Supervisor, container: Container): void {
-  for (const process of container.processes.values()) process.close();
-  container.processes.clear();
-  try {
-    container.removeDirectory();
-  } catch (error) {
-    supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: remove container directory");
-  }
   supervisor.containers.delete(container.id);
+  // A daemon that takes over meanwhile has nothing to tell.
+  container.init?.markReported();
+  supervisor.removals.after(container.turns.idle(), container.directory, () => {
+    for (const process of container.processes.values()) closeProcess(supervisor, process);
+    container.processes.clear();
+    container.removeDirectory();
+  });
+}
+
+/** Forgets an exec whose exit has been told: its name is free again. */
+export function deleteExec(supervisor: Supervisor, container: Container, process: Process): void {
+  container.processes.delete(process.id);
+  closeProcess(supervisor, process);
+  const isGone = supervisor.removals.now(process.directory, () => process.removeDirectory());
+  if (!isGone) process.markReported();
+}
+
+function closeProcess(supervisor: Supervisor, process: Process): void {
+  supervisor.monitor.forgetExit(process.exitFd);
+  process.close();
 }

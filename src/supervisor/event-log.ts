@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { now } from "../linux/clock.js";
 import { hasCode } from "../linux/libc.js";
+import { withReserve } from "../linux/reserved-descriptors.js";
 import { INIT } from "../runtime/process.js";
 import { writeAtomically } from "../runtime/write-atomically.js";
 import type { Event, EventType } from "./event.js";
@@ -13,23 +14,27 @@ interface EventLine {
   timestamp: string;
   pid?: string;
   status?: number;
+  /** Not in the original's lines, nor in those of our first release. */
+  run?: string;
 }
 
-/** Kept at least, however few may be replayed: a restart looks here for what was reported already. */
-const MIN_KEPT = 100;
+/** What is told of a process that ended in a way that nobody knows. */
+const UNKNOWN_STATUS = 255;
+/** In ms: how often a file that lacks events is tried to be written. */
+const RETRY_INTERVAL = 1_000;
 
 /** The last events, in memory and in `events.log`, whatever happens to the daemon. */
 export class EventLog {
   readonly #path: string;
-  readonly #retain: number;
   /** How many events are kept, here and in the file: up to twice as many before the oldest are dropped. */
-  readonly #keep: number;
+  readonly #retain: number;
   #events: Event[];
   #fd: number;
   /** Lines in the file: it is rewritten when it holds twice what is to be kept. */
   #lines: number;
   /** The file lacks events, or ends with a part of a line: it is written anew as soon as that is possible. */
   #incomplete = false;
+  #retry: NodeJS.Timeout | undefined;
   #last: bigint;
 
   /**
@@ -40,12 +45,12 @@ export class EventLog {
   constructor(path: string, retain: number) {
     this.#path = path;
     this.#retain = retain;
-    this.#keep = Math.max(retain, MIN_KEPT);
     const { events, damaged } = readEvents(path);
-    this.#events = events.slice(-this.#keep);
-    this.#last = events.at(-1)?.timestamp ?? 0n;
+    this.#events = last(events, 2 * retain);
+    // Not the last one's: a damaged file may have any order.
+    this.#last = events.reduce((latest, { timestamp }) => (timestamp > latest ? timestamp : latest), 0n);
     this.#lines = events.length;
-    if (damaged || events.length > 2 * this.#keep) {
+    if (damaged || events.length > 2 * retain) {
       try {
         this.#fd = this.#rewrite();
         return;
@@ -67,21 +72,34 @@ export class EventLog {
     this.#last = time > this.#last ? time : this.#last + 1n;
     const stored: Event = { ...event, timestamp: this.#last };
     this.#events.push(stored);
-    if (this.#events.length > 2 * this.#keep) this.#events = this.#events.slice(-this.#keep);
+    if (this.#events.length > 2 * this.#retain) this.#events = last(this.#events, this.#retain);
     try {
-      if (this.#incomplete || this.#lines >= 2 * this.#keep) {
-        const previous = this.#fd;
-        this.#fd = this.#rewrite();
-        closeSync(previous);
-        this.#incomplete = false;
-      } else {
-        this.#write(eventLine(stored));
-      }
+      if (this.#incomplete || this.#lines >= 2 * this.#retain) this.#complete();
+      else this.#write(eventLine(stored));
     } catch (error) {
       this.#incomplete = true;
+      this.#retry ??= setInterval(() => this.#tryToComplete(), RETRY_INTERVAL).unref();
       onError(error);
     }
     return stored;
+  }
+
+  /** Writes the file anew. Throws a system error. */
+  #complete(): void {
+    const previous = this.#fd;
+    this.#fd = this.#rewrite();
+    closeSync(previous);
+    this.#incomplete = false;
+    clearInterval(this.#retry);
+    this.#retry = undefined;
+  }
+
+  #tryToComplete(): void {
+    try {
+      this.#complete();
+    } catch {
+      // Reported when it began.
+    }
   }
 
   #write(line: string): void {
@@ -98,24 +116,28 @@ export class EventLog {
 
   /** Stored events strictly later than `since`, oldest first. */
   since(since: bigint): Event[] {
-    const first = Math.max(0, this.#events.length - this.#retain);
-    return this.#events.slice(first).filter((event) => event.timestamp > since);
-  }
-
-  /** True when the log holds an exit of this process that is not older than `since`. */
-  hasExit(id: string, pid: string, since: bigint): boolean {
-    return this.#events.some((e) => e.type === "exit" && e.id === id && e.pid === pid && e.timestamp >= since);
+    return last(this.#events, this.#retain).filter((event) => event.timestamp > since);
   }
 
   /**
-   * Whether the log holds the start of a process at or after `since`; undefined when it does not reach back that far, so that nobody
-   * can tell.
+   * True when the log holds the exit of this process. An exit of another one with the same names is told apart by its run, and never by the time:
+   * clocks are set back.
    */
-  hasStart(id: string, pid: string, since: bigint): boolean | undefined {
+  hasExit(id: string, pid: string, run: string): boolean {
+    return this.#events.some((e) => e.type === "exit" && e.id === id && e.pid === pid && e.run === run);
+  }
+
+  /**
+   * Whether the log holds the start of a process; undefined when it does not reach back to `since`, so that nobody can tell.
+   * @param since when it was created: for the lines of a daemon that did not note the run
+   */
+  hasStart(id: string, pid: string, since: bigint, run?: string): boolean | undefined {
     const isStart = (e: Event) =>
       pid === INIT ? e.type === "start-container" : e.type === "start-process" && e.pid === pid;
-    if (this.#events.some((e) => e.id === id && isStart(e) && e.timestamp >= since)) return true;
-    const complete = this.#events.length < this.#keep || this.#events[0]!.timestamp < since;
+    const isOfRun = (e: Event) => (e.run === undefined ? e.timestamp >= since : e.run === run);
+    if (this.#events.some((e) => e.id === id && isStart(e) && isOfRun(e))) return true;
+    const [first] = this.#events;
+    const complete = this.#events.length < this.#retain || (first !== undefined && first.timestamp < since);
     return complete ? false : undefined;
   }
 
@@ -132,25 +154,34 @@ export class EventLog {
   }
 
   close(): void {
+    if (this.#incomplete) this.#tryToComplete();
+    clearInterval(this.#retry);
     closeSync(this.#fd);
   }
 
   /** Replaces the file by one with just the events to keep; returns a descriptor to append to it. */
   #rewrite(): number {
-    const kept = this.#events.slice(-this.#keep);
-    writeAtomically(this.#path, kept.map(eventLine).join(""));
-    this.#lines = kept.length;
-    return openSync(this.#path, "a", 0o600);
+    const kept = last(this.#events, this.#retain);
+    return withReserve(() => {
+      writeAtomically(this.#path, kept.map(eventLine).join(""));
+      this.#lines = kept.length;
+      return openSync(this.#path, "a", 0o600);
+    });
   }
 }
 
-function eventLine({ id, type, timestamp, pid, status }: Event): string {
+function last(events: Event[], count: number): Event[] {
+  return events.slice(Math.max(0, events.length - count));
+}
+
+function eventLine({ id, type, timestamp, pid, status, run }: Event): string {
   const line: EventLine = {
     id,
     type,
     timestamp: formatTimestamp(timestamp),
     ...(pid === undefined ? {} : { pid }),
     ...(status === undefined ? {} : { status }),
+    ...(run === undefined ? {} : { run }),
   };
   return `${JSON.stringify(line)}\n`;
 }
@@ -176,17 +207,24 @@ function readEvents(path: string): { events: Event[]; damaged: boolean } {
 
 function parseLine(line: string): Event | undefined {
   try {
-    const { id, type, timestamp, pid, status } = JSON.parse(line) as EventLine;
+    const { id, type, timestamp, pid, status, run } = JSON.parse(line) as EventLine;
     if (typeof id !== "string" || typeof type !== "string") return undefined;
+    if (pid !== undefined && typeof pid !== "string") return undefined;
     return {
       id,
       type,
       timestamp: parseTimestamp(timestamp),
       ...(pid === undefined ? {} : { pid }),
       // The original writes status 0 with every event, and -1 for "unknown".
-      ...(status === undefined || type !== "exit" ? {} : { status: status < 0 ? 255 : status }),
+      ...(status === undefined || type !== "exit" ? {} : { status: isStatus(status) ? status : UNKNOWN_STATUS }),
+      ...(typeof run === "string" ? { run } : {}),
     };
   } catch {
     return undefined;
   }
+}
+
+/** As a process can end with: an exit code, or 128 and a signal's number. */
+function isStatus(status: unknown): boolean {
+  return Number.isInteger(status) && 0 <= (status as number) && (status as number) <= UNKNOWN_STATUS;
 }

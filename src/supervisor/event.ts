@@ -9,6 +9,8 @@ export interface Event {
   pid?: string;
   /** Of exit only: the exit code, 128 + N for death by signal N. */
   status?: number;
+  /** Of exit, start-container and start-process: {@link Process.run}, which the log keeps and nobody is sent. */
+  run?: string;
   /** Nanoseconds since the epoch; every event has another, later than those before it. */
   timestamp: bigint;
 }

@@ -60,7 +60,15 @@ async function runExec(
         const began = performance.now();
         operation.doing = "runtime exec";
         try {
+          await supervisor.removals.settled(`${container.directory}/${request.pid}`, limited);
           const process = await container.exec(request.pid, spec, request.stdio, limited);
+          if (container.exited.aborted) {
+            // Its container's exit waits for no exec that nobody was told of.
+            container.processes.delete(process.id);
+            process.shim!.child.kill();
+            process.close();
+            throw container.exited.reason;
+          }
           process.shim!.release();
           supervisor.metrics.execProcess.since(began);
           supervisor.log.info(
@@ -72,7 +80,7 @@ async function runExec(
             },
             "containerd: process started",
           );
-          supervisor.emit({ type: "start-process", id: container.id, pid: process.id });
+          supervisor.emit({ type: "start-process", id: container.id, pid: process.id, run: process.run });
           process.markAnnounced();
           process.done = followExit(supervisor, container, process, supervisor.monitor.exit(process.exitFd));
           return process;

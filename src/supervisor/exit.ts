@@ -1,12 +1,10 @@
-import { closeSync, statSync } from "node:fs";
-import { join } from "node:path";
-import { EPOLLIN, type Epoll } from "../linux/epoll.js";
+import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../linux/libc.js";
-import { openPidFd } from "../linux/pidfd.js";
 import { processAge } from "../linux/process-age.js";
 import type { Container } from "../runtime/container.js";
 import { INIT, type Process } from "../runtime/process.js";
-import { deleteContainer } from "./delete.js";
+import { findShims, killShim } from "../runtime/shim-process.js";
+import { deleteContainer, deleteExec } from "./delete.js";
 import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
 
@@ -17,10 +15,14 @@ const KILLED_STATUS = 128 + 9;
 const EXEC_EXIT_TIMEOUT = 10_000;
 /** In ms: how long the runtime may take to thaw a container. */
 const RESUME_TIMEOUT = 10_000;
+/** In ms: how long the spawner may take to tell how a shim has ended whose end is known. Without an answer the runtime is asked. */
+const SHIM_END_PATIENCE = 500;
+/** In ms: how often a process is looked at whose end can't be waited for. */
+const END_INTERVAL = 20;
 
 /**
- * Waits for the end of a process's shim, then reports the exit and forgets the process; with its init, the container.
- * Never rejects.
+ * Waits for the end of a process's shim, or until its {@link Process.giveUp} is called, then reports the exit and forgets the process; with its init,
+ * the container. Never rejects: whatever fails on the way, the exit is told, once.
  */
 export async function followExit(
   supervisor: Supervisor,
@@ -28,30 +30,75 @@ export async function followExit(
   process: Process,
   exited: Promise<void>,
 ): Promise<void> {
-  await exited;
-  const began = performance.now();
   try {
-    await supervisor.operations.run({ kind: "exit", id: container.id, pid: process.id }, async (operation) => {
-      let status = process.exitStatus();
-      if (status === undefined) {
-        operation.doing = "ending the process of a dead shim";
-        status = await outliveShim(supervisor, container, process);
-      } else if (process.id === INIT && !(await cleanedUp(process))) {
-        operation.doing = "cleaning up for a dead shim";
-        await container.deleteRestFromRuntime();
-      }
-      if (process.id === INIT) await exitContainer(supervisor, container, process, status, operation);
-      else exitExec(supervisor, container, process, status);
-    });
-    supervisor.metrics.exitProcess.since(began);
+    await Promise.race([exited, process.givenUp]);
   } catch (error) {
-    supervisor.log.error({ id: container.id, pid: process.id, error: errorText(error) }, "containerd: process exit");
+    logFailure(supervisor, container, process, error, "containerd: watch for exit");
   }
+  const began = performance.now();
+  await supervisor.operations.run({ kind: "exit", id: container.id, pid: process.id }, async (operation) => {
+    const status = await endedWith(supervisor, container, process, operation);
+    if (process.id === INIT) {
+      await exitContainer(supervisor, container, process, status, operation);
+    } else {
+      tell(supervisor, container, process, status, "containerd: process exited");
+      deleteExec(supervisor, container, process);
+    }
+  });
+  supervisor.metrics.exitProcess.since(began);
 }
 
-/** Whether the shim has come to its end, where the runtime has forgotten the container. Nobody can tell that of one that is not our child. */
+/** The status to be told of a process whose shim has ended. Nothing runs of it any more, and the runtime has forgotten a container. Never rejects. */
+async function endedWith(
+  supervisor: Supervisor,
+  container: Container,
+  process: Process,
+  operation: Operation,
+): Promise<number> {
+  let status = recordedStatus(supervisor, container, process);
+  try {
+    if (status === undefined) {
+      operation.doing = "ending the process of a dead shim";
+      status = await outliveShim(supervisor, container, process);
+    } else if (process.id === INIT && !(await cleanedUp(process))) {
+      operation.doing = "cleaning up for a dead shim";
+      await container.deleteRestFromRuntime();
+    }
+  } catch (error) {
+    logFailure(supervisor, container, process, error, "containerd: process exit");
+  }
+  return status ?? UNKNOWN_STATUS;
+}
+
+/** Undefined when the shim has recorded none: it did not live to, or what is there can't be read, or it could neither record nor tell it. */
+function recordedStatus(supervisor: Supervisor, container: Container, process: Process): number | undefined {
+  let isReadable = true;
+  const status = process.exitStatus((error) => {
+    isReadable = false;
+    supervisor.log.warn(
+      { id: container.id, pid: process.id, error: errorText(error) },
+      "containerd: the exit status can't be read",
+    );
+  });
+  return status ?? (isReadable ? process.toldExitStatus() : undefined);
+}
+
+function logFailure({ log }: Supervisor, { id }: Container, { id: pid }: Process, error: unknown, what: string): void {
+  log.error({ id, pid, error: errorText(error) }, what);
+}
+
+/**
+ * Whether the shim has come to its end, where the runtime has forgotten the container. Nobody can tell that of one that is not our child, nor when
+ * the spawner, whose child it is, does not say so.
+ */
 async function cleanedUp(process: Process): Promise<boolean> {
-  return (await process.shim?.child.exited) === 0;
+  const { shim } = process;
+  if (shim === undefined) return false;
+  const timer = new AbortController();
+  const late = delay(SHIM_END_PATIENCE, undefined, { signal: timer.signal }).catch(() => undefined);
+  const status = await Promise.race([shim.child.exited, late]);
+  timer.abort();
+  return status === 0;
 }
 
 /** The shim has died before its process did: nobody would ever see that process's end, so it is ended here. */
@@ -60,20 +107,21 @@ async function outliveShim(supervisor: Supervisor, container: Container, process
   const alive = process.alive();
   if (alive) {
     await thaw(container);
-    const ended = processEnd(supervisor.epoll, process.systemPid);
+    const ended = supervisor.monitor.end(process.systemPid, process.startTime);
     if (process.id === INIT) container.killed = true;
+    ended.catch(() => {});
     process.kill();
-    await ended;
+    // Without a descriptor for it, it has to be looked at.
+    await ended.catch(async () => {
+      while (process.alive()) await delay(END_INTERVAL);
+    });
   }
   // An exec may be gone already because its init was killed here.
   const status = alive || container.killed ? KILLED_STATUS : UNKNOWN_STATUS;
   try {
     process.recordExitStatus(status);
   } catch (error) {
-    supervisor.log.error(
-      { id: container.id, pid: process.id, error: errorText(error) },
-      "containerd: record exit status",
-    );
+    logFailure(supervisor, container, process, error, "containerd: record exit status");
   }
   if (process.id === INIT) {
     await container.deleteFromRuntime();
@@ -83,34 +131,19 @@ async function outliveShim(supervisor: Supervisor, container: Container, process
 
 /** A frozen process takes no signal, not even SIGKILL. */
 export async function thaw(container: Container): Promise<void> {
-  if (!container.cgroup?.frozen()) return;
   try {
+    if (!container.cgroup?.frozen()) return;
     await container.runtime.resume(container.id, { signal: AbortSignal.timeout(RESUME_TIMEOUT) });
   } catch {
     // The runtime's own delete may still manage it.
   }
 }
 
-/** Resolves when a process has ended, whoever reaps it. */
-async function processEnd(epoll: Epoll, pid: number): Promise<void> {
-  let fd: number;
-  try {
-    fd = openPidFd(pid);
-  } catch {
-    return;
-  }
-  await new Promise<void>((resolve) => epoll.add(fd, EPOLLIN, () => resolve()));
-  epoll.remove(fd);
-  closeSync(fd);
-}
-
-function exitExec(supervisor: Supervisor, container: Container, process: Process, status: number): void {
-  supervisor.log.info(exitFields(container, process, status), "containerd: process exited");
-  const event = reportedBefore(supervisor, container, process)
-    ? undefined
-    : supervisor.record({ type: "exit", id: container.id, pid: process.id, status });
-  container.removeProcess(process);
-  if (event !== undefined) supervisor.subscribers.publish(event);
+/** Tells an exit that no daemon has told before. */
+function tell(supervisor: Supervisor, container: Container, process: Process, status: number, message: string): void {
+  supervisor.log.info(exitFields(container, process, status), message);
+  if (reportedBefore(supervisor, container, process)) return;
+  supervisor.emit({ type: "exit", id: container.id, pid: process.id, status, run: process.run });
 }
 
 async function exitContainer(
@@ -121,19 +154,13 @@ async function exitContainer(
   operation: Operation,
 ): Promise<void> {
   container.markExited();
-  operation.doing = "waiting for operations on the container";
-  await container.turns.idle();
   operation.doing = "waiting for the exits of its execs";
   await execExits(supervisor, container);
   operation.doing = "removing the container";
   const began = performance.now();
-  supervisor.log.info(exitFields(container, process, status), "containerd: container exited");
-  const event = reportedBefore(supervisor, container, process)
-    ? undefined
-    : supervisor.record({ type: "exit", id: container.id, pid: INIT, status });
+  tell(supervisor, container, process, status, "containerd: container exited");
   deleteContainer(supervisor, container);
   supervisor.metrics.containerDelete.since(began);
-  if (event !== undefined) supervisor.subscribers.publish(event);
 }
 
 /** `duration`: how long the process has run, in ms; one of ours without a start time was gone before it could be looked at. */
@@ -144,29 +171,35 @@ function exitFields({ id }: Container, { id: pid, systemPid, startTime, shim }: 
 
 /** Waits until all execs have been reported: their exits come before the container's. */
 async function execExits(supervisor: Supervisor, container: Container): Promise<void> {
-  const execs = [...container.processes.values()].filter((process) => process.id !== INIT);
-  if (execs.length === 0) return;
+  const execs = () => [...container.processes.values()].filter((process) => process.id !== INIT);
+  if (execs().length === 0) return;
   const timer = setTimeout(() => {
-    for (const exec of container.processes.values()) {
-      if (exec.id === INIT) continue;
+    for (const exec of execs()) {
       supervisor.log.warn(
         { id: container.id, pid: exec.id },
         "containerd: exec's shim outlives its container; killing it",
       );
-      exec.shim?.child.kill();
+      endShim(container, exec);
+      exec.giveUp();
     }
   }, EXEC_EXIT_TIMEOUT);
-  await Promise.all(execs.map((exec) => exec.done));
+  // One that was being made may come to the others.
+  while (execs().length > 0) await Promise.all(execs().map((exec) => exec.done));
   clearTimeout(timer);
 }
 
+/** Also the shim that an earlier daemon has launched. */
+function endShim(container: Container, process: Process): void {
+  if (process.shim !== undefined) process.shim.child.kill();
+  else for (const shim of findShims(process.directory, container.id, container.shim.name)) killShim(shim);
+}
+
 /**
- * True when this exit is in the event log already: an earlier daemon was killed between writing it there and removing the directory. The
- * exitStatus file tells this exit from an earlier one of the same id.
+ * True when this exit has been told already: an earlier daemon was killed between writing it down and removing the directory, or could not
+ * remove it.
  */
 function reportedBefore(supervisor: Supervisor, container: Container, process: Process): boolean {
   const isOurOwn = process.shim !== undefined;
   if (isOurOwn) return false;
-  const written = statSync(join(process.directory, "exitStatus"), { bigint: true, throwIfNoEntry: false });
-  return written !== undefined && supervisor.events.hasExit(container.id, process.id, written.mtimeNs);
+  return process.reported || supervisor.events.hasExit(container.id, process.id, process.run);
 }

@@ -24,18 +24,21 @@ export function watchOom(supervisor: Supervisor, container: Container, ignorePas
   let announced = false;
   let early = 0;
   const send = () => supervisor.emit({ type: "oom", id: container.id });
+  const warn = (error: unknown) =>
+    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: notify OOM events");
   let subscription: OomSubscription | undefined;
   try {
     const watch = container.cgroup?.watchOom({ ignorePast });
     if (watch !== undefined) {
-      subscription = supervisor.monitor.oom(watch, () => {
+      const onOom = () => {
         supervisor.log.info({ id: container.id }, "containerd: container out of memory");
         if (announced) send();
         else early++;
-      });
+      };
+      subscription = supervisor.monitor.oom(watch, onOom, warn);
     }
   } catch (error) {
-    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: notify OOM events");
+    warn(error);
   }
   return {
     announce() {

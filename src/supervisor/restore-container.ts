@@ -151,7 +151,7 @@ async function wasStarted(
   operation: Operation,
 ): Promise<boolean> {
   if (init.announced || init.exitStatus() !== undefined) return true;
-  if (supervisor.events.hasStart(container.id, INIT, creationTime(init))) return true;
+  if (supervisor.events.hasStart(container.id, INIT, creationTime(init), init.run)) return true;
   operation.doing = "asking the runtime whether it was started";
   const state = await container.runtime.state(container.id, deadline(supervisor));
   // In this order: its shim says so before it deletes it.

@@ -26,11 +26,12 @@ export function loadProcess(container: Container, name: string, identity: Identi
 /** Reports a start that its daemon did not live to report. */
 export function announce(supervisor: Supervisor, container: Container, process: Process): void {
   if (process.announced) return;
-  if (supervisor.events.hasStart(container.id, process.id, creationTime(process)) === false) {
+  const { run } = process;
+  if (supervisor.events.hasStart(container.id, process.id, creationTime(process), run) === false) {
     supervisor.emit(
       process.id === INIT
-        ? { type: "start-container", id: container.id }
-        : { type: "start-process", id: container.id, pid: process.id },
+        ? { type: "start-container", id: container.id, run }
+        : { type: "start-process", id: container.id, pid: process.id, run },
     );
   }
   process.markAnnounced();

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { readSpec } from "../runtime/bundle.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
 import { Container, patienceAfter } from "../runtime/container.js";
@@ -57,6 +58,7 @@ async function runStart(
     request.checkpoint === ""
       ? ""
       : await findCheckpoint(checkpointsDirectory(request.bundle, request.checkpointDir), request.checkpoint, signal);
+  await supervisor.removals.settled(join(supervisor.stateDir, request.id), signal);
   const container = Container.create(supervisor.epoll, supervisor.stateDir, {
     id: request.id,
     bundle: request.bundle,
@@ -85,7 +87,7 @@ async function runStart(
     );
   } catch (error) {
     supervisor.log.error({ id: container.id, error: logText(error) }, "containerd: start container");
-    container.removeDirectory();
+    supervisor.removals.now(container.directory, () => container.removeDirectory());
     throw error;
   }
   return container;
@@ -128,7 +130,7 @@ async function startContainer(
     },
     "containerd: container started",
   );
-  supervisor.emit({ type: "start-container", id: container.id });
+  supervisor.emit({ type: "start-container", id: container.id, run: process.run });
   process.markAnnounced();
   oom.announce();
   watchLifetime(supervisor, container);

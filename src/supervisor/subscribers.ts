@@ -99,9 +99,16 @@ export class Subscribers {
     this.#subscriptions.delete(subscription);
   }
 
+  /** Never throws: one that can't be sent to is let go of, and the others get the event. */
   publish(event: Event): void {
     for (const subscription of this.#subscriptions) {
-      if (!subscription.push(event)) this.#subscriptions.delete(subscription);
+      let goesOn = false;
+      try {
+        goesOn = subscription.push(event);
+      } catch {
+        // Its connection is broken: it may resume by timestamp.
+      }
+      if (!goesOn) this.#subscriptions.delete(subscription);
     }
   }
 }

@@ -4,9 +4,11 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { Epoll } from "../linux/epoll.js";
 import { errorText } from "../linux/libc.js";
+import { refill } from "../linux/reserved-descriptors.js";
 import { findProgram } from "../linux/spawn.js";
 import { Monitor } from "../monitor/monitor.js";
 import type { Container } from "../runtime/container.js";
+import { logText } from "../runtime/log-text.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Process } from "../runtime/process.js";
 import type { ShimProgram } from "../runtime/shim.js";
@@ -16,6 +18,7 @@ import type { Event } from "./event.js";
 import { EventLog } from "./event-log.js";
 import { Metrics } from "./metrics.js";
 import { Operations } from "./operations.js";
+import { Removals } from "./removals.js";
 import { Subscribers } from "./subscribers.js";
 
 export interface SupervisorOptions {
@@ -61,6 +64,7 @@ export class Supervisor {
   readonly startWorkers: Workers;
   readonly metrics = new Metrics();
   readonly operations: Operations;
+  readonly removals: Removals;
   /** Containers that run, by id: from the end of their start to their exit event. */
   readonly containers = new Map<string, Container>();
   /** Containers of an earlier daemon of which it is not decided yet whether they run, by id; settled when it is. */
@@ -78,12 +82,14 @@ export class Supervisor {
     this.log = options.log;
     this.startWorkers = new Workers(options.startWorkers);
     this.operations = new Operations(options.log);
+    this.removals = new Removals(options.log);
     this.#ownShim = options.ownShim;
     this.#shim = options.shim ?? options.ownShim;
     this.machine = { cpus: availableParallelism(), memory: memoryTotal() };
+    refill();
     this.events = new EventLog(join(this.stateDir, "events.log"), options.retainCount);
     // Last: it keeps a daemon that can't start from ending.
-    this.epoll = new Epoll();
+    this.epoll = new Epoll((error) => this.log.error({ error: logText(error) }, "containerd: a watch has failed"));
     this.monitor = new Monitor(this.epoll);
     this.#spawner = new ShimSpawner(this.epoll, this.#ownShim);
   }
@@ -139,6 +145,7 @@ export class Supervisor {
 
   /** Lets go of everything; containers go on. */
   close(): void {
+    this.removals.close();
     this.#spawner.close();
     this.epoll.close();
     this.events.close();

@@ -1,0 +1,44 @@
+import { closeSync, openSync } from "node:fs";
+import { hasCode } from "./libc.js";
+
+/** How many descriptors are kept: what must work has no more open at a time. */
+const RESERVED = 4;
+/** In ms: how often descriptors are asked for that could not be had again. */
+const REFILL_INTERVAL = 100;
+
+const reserved: number[] = [];
+let refilling: NodeJS.Timeout | undefined;
+
+/**
+ * Runs what must work also when no descriptor is left (the end of a process is told, a local client gets its answer): the reserved ones are
+ * closed for it then, and taken again as soon as there are some. Only for what is done when it returns: it is run a second time.
+ */
+export function withReserve<T>(operation: () => T): T {
+  if (reserved.length === 0) refill();
+  try {
+    return operation();
+  } catch (error) {
+    if (!isOutOfDescriptors(error) || reserved.length === 0) throw error;
+  }
+  for (const fd of reserved.splice(0)) closeSync(fd);
+  try {
+    return operation();
+  } finally {
+    refill();
+  }
+}
+
+/** EMFILE: this process has its limit open; ENFILE: the machine has. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  return hasCode(error, "EMFILE") || hasCode(error, "ENFILE");
+}
+
+/** Takes what is lacking; what can't be had is tried again later. To be called once at the start, so that there is a reserve. */
+export function refill(): void {
+  clearTimeout(refilling);
+  try {
+    while (reserved.length < RESERVED) reserved.push(openSync("/dev/null", "r"));
+  } catch {
+    refilling = setTimeout(refill, REFILL_INTERVAL).unref();
+  }
+}
