@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -11,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { startExec } from "./harness/exec.js";
@@ -123,6 +124,126 @@ test("it dies while a runtime hangs: the start is ended in time all the same", a
     eventually(() => shimsOf(daemon).length === 1).then(() => kill(spawnerOf(daemon)!.pid)),
   ]);
   await daemon.expectNothingLeft();
+});
+
+describe("it stands still", () => {
+  const stopSpawner = (daemon: TestDaemon) => {
+    const { pid } = spawnerOf(daemon)!;
+    kill(pid, "SIGSTOP");
+    // A test that fails must not leave it to the machine.
+    onTestFinished(() => {
+      if (processes().some((process) => process.pid === pid && process.command === spawnerCommand)) kill(pid);
+    });
+    return pid;
+  };
+  /** Of all shims, also those that were executed since the spawner had died. */
+  const directories = (daemon: TestDaemon) =>
+    processes()
+      .filter(({ directory, command }) => directory.startsWith(daemon.stateDir) && /containerd-shim /.test(command))
+      .map(({ directory }) => directory);
+
+  test("the exits of all that runs are told", async () => {
+    await using daemon = await startDaemon();
+    using first = await startContainer(daemon, { name: "first", args: ["sleep", "1000"] });
+    using second = await startContainer(daemon, { name: "second", args: ["sleep", "1000"] });
+    using exec = await startExec(daemon, first, { pid: "e", args: ["sleep", "1000"] });
+    stopSpawner(daemon);
+    await exec.kill();
+    expect(await exec.exit()).toBe(137);
+    await first.kill();
+    expect(await first.exit()).toBe(137);
+    // Also of one whose shim has died.
+    for (const shim of shimsOf(daemon)) if (shim.directory.includes(second.id)) kill(shim.pid);
+    expect(await second.exit()).toBe(137);
+    // Zombies of its own until somebody reaps them: it has to end for that.
+    kill(spawnerOf(daemon)!.pid);
+    await daemon.expectNothingLeft();
+  });
+
+  test("another takes its place, and what it was asked for is done once", async () => {
+    await using daemon = await startDaemon();
+    using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+    const stopped = stopSpawner(daemon);
+    const [started, exec] = await Promise.all([
+      startContainer(daemon, { name: "later", args: ["sleep", "1000"] }),
+      startExec(daemon, container, { pid: "e", args: ["sleep", "1000"] }),
+    ]);
+    await eventually(() => !isRunning(stopped));
+    expect(directories(daemon).sort()).toEqual(
+      [`${container.id}/e`, `${container.id}/init`, `${started.id}/init`].map((name) => join(daemon.stateDir, name)),
+    );
+    using next = await startContainer(daemon, { name: "next", args: ["sh", "-c", "exit 3"] });
+    expect(await next.exit()).toBe(3);
+    expect(spawnerOf(daemon)).toBeDefined();
+    await exec.kill();
+    expect(await exec.exit()).toBe(137);
+    for (const { id } of [started, container]) {
+      await daemon.api.signal({ id, pid: "init", signal: 9 });
+      await daemon.events.waitFor({ type: "exit", id, pid: "init", status: 137 });
+    }
+    await daemon.expectNothingLeft();
+  });
+
+  test("a start and an exec end with their time, the ids are free, and nothing of them comes later", async () => {
+    await using daemon = await startDaemon({ flags: ["--start-timeout", "1s"] });
+    using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+    for (let round = 0; round < 2; round++) {
+      const stopped = stopSpawner(daemon);
+      const starting = startContainer(daemon, { name: "late", args: ["sleep", "1000"] });
+      const executing = startExec(daemon, container, { pid: "e", args: ["sleep", "1000"] });
+      const message = "containerd: container did not start before the specified timeout";
+      await Promise.all([expect(starting).rejects.toThrow(message), expect(executing).rejects.toThrow(message)]);
+      kill(stopped, "SIGCONT");
+      using again = await startContainer(daemon, { name: "late", args: ["sleep", "1000"] });
+      using exec = await startExec(daemon, container, { pid: "e", args: ["sleep", "1000"] });
+      expect(directories(daemon)).toHaveLength(3);
+      await exec.kill();
+      expect(await eventually(() => daemon.events.all({ type: "exit", pid: "e" })[round]?.status)).toBe(137);
+      await again.kill();
+      expect(await eventually(() => daemon.events.all({ type: "exit", id: again.id })[round]?.status)).toBe(137);
+    }
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    await daemon.expectNothingLeft();
+  });
+
+  test("a caller that leaves is let go of, and the next one is served", async () => {
+    await using daemon = await startDaemon();
+    using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+    stopSpawner(daemon);
+    const leave = new AbortController();
+    const starting = startContainer(daemon, { name: "left", args: ["sleep", "1000"], call: { signal: leave.signal } });
+    starting.catch(() => {});
+    await eventually(() => existsSync(join(daemon.stateDir, daemon.id("left"), "init", "control")));
+    leave.abort();
+    await expect(starting).rejects.toThrow(/cancel/i);
+    await eventually(() => !existsSync(join(daemon.stateDir, daemon.id("left"))));
+    using next = await startContainer(daemon, { name: "left", args: ["sh", "-c", "exit 3"] });
+    expect(await next.exit()).toBe(3);
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    await daemon.expectNothingLeft();
+  });
+
+  test("and the daemon is killed: what was asked for is never done", async () => {
+    await using daemon = await startDaemon();
+    using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+    const stopped = stopSpawner(daemon);
+    const starting = startContainer(daemon, { name: "asked", args: ["sleep", "1000"] });
+    starting.catch(() => {});
+    await eventually(() => existsSync(join(daemon.stateDir, daemon.id("asked"), "init", "control")));
+    await daemon.restart({ kill: true });
+    await eventually(() => !existsSync(join(daemon.stateDir, daemon.id("asked"))));
+    using again = await startContainer(daemon, { name: "asked", args: ["sleep", "1000"] });
+    kill(stopped, "SIGCONT");
+    await eventually(() => !isRunning(stopped));
+    expect(directories(daemon)).toHaveLength(2);
+    for (const started of [again, container]) {
+      await started.kill();
+      expect(await started.exit()).toBe(137);
+    }
+    await daemon.expectNothingLeft();
+  });
 });
 
 test("it ends with the daemon, and its shims go on", async () => {

@@ -58,6 +58,26 @@ describe("epoll", () => {
     closeSync(left);
     closeSync(right);
   });
+
+  test("a callback that throws loses its watch, and the others go on", async () => {
+    const errors: unknown[] = [];
+    const own = new Epoll((error) => errors.push(error));
+    const [left, right] = makeSeqPacketPair();
+    let calls = 0;
+    own.add(left, EPOLLIN, () => {
+      calls++;
+      throw new Error("mine");
+    });
+    const other = new Promise<void>((resolve) => own.add(right, EPOLLIN, () => resolve()));
+    sendPacket(right, "to left");
+    await expect.poll(() => errors).toEqual([new Error("mine")]);
+    sendPacket(left, "to right");
+    await other;
+    expect([calls, own.size]).toEqual([1, 1]);
+    own.close();
+    closeSync(left);
+    closeSync(right);
+  });
 });
 
 describe("runCommand", () => {

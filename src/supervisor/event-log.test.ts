@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -81,7 +81,7 @@ test("the last N are kept, in the file at most twice that", () => {
   for (let i = 0; i < 323; i++) log.append({ type: "oom", id: `c${i}` }, fail);
   const ids = ["c318", "c319", "c320", "c321", "c322"];
   expect(log.since(0n).map((event) => event.id)).toEqual(ids);
-  expect(readFileSync(path, "utf8").trim().split("\n").length).toBeLessThanOrEqual(200);
+  expect(readFileSync(path, "utf8").trim().split("\n").length).toBeLessThanOrEqual(10);
   expect(
     openLog(5)
       .since(0n)
@@ -91,8 +91,70 @@ test("the last N are kept, in the file at most twice that", () => {
 
 test("retaining none is possible", () => {
   const log = openLog(0);
-  log.append({ type: "oom", id: "c" }, fail);
+  for (let n = 0; n < 3; n++) log.append({ type: "oom", id: "c" }, fail);
   expect(log.since(0n)).toEqual([]);
+  expect(readFileSync(path, "utf8")).toBe("");
+  expect(log.hasStart("c", "init", 0n, "1:2")).toBeUndefined();
+});
+
+test("a file with more lines than may be kept is cut at once", () => {
+  const log = openLog(500);
+  for (let i = 0; i < 50; i++) log.append({ type: "oom", id: `c${i}` }, fail);
+  openLog(10);
+  expect(readFileSync(path, "utf8").trim().split("\n")).toHaveLength(10);
+});
+
+test("statuses that no process has are 255: -1, as the original has written it, and what damage makes of one", () => {
+  const statuses = [-1, 4294967295, 256, 1.5, "7", null, {}, 0, 137, 255];
+  writeFileSync(
+    path,
+    statuses
+      .map(
+        (status) =>
+          `${JSON.stringify({ id: "a", type: "exit", timestamp: "2016-11-04T09:00:01Z", pid: "p", status })}\n`,
+      )
+      .join(""),
+  );
+  const read = openLog()
+    .since(0n)
+    .map(({ status }) => status);
+  expect(read).toEqual([255, 255, 255, 255, 255, 255, 255, 0, 137, 255]);
+});
+
+test("an exit is of one run, whatever the times say", () => {
+  writeFileSync(
+    path,
+    `${JSON.stringify({ id: "c", type: "exit", timestamp: "2099-01-01T00:00:00Z", pid: "init", status: 3 })}\n`,
+  );
+  const log = openLog();
+  expect(log.hasExit("c", "init", "1:2")).toBe(false);
+  const stored = log.append({ type: "exit", id: "c", pid: "init", status: 4, run: "1:2" }, fail);
+  for (const known of [log, openLog()]) {
+    expect(known.hasExit("c", "init", "1:2")).toBe(true);
+    expect(known.hasExit("c", "init", "1:3")).toBe(false);
+    expect(known.hasExit("c", "e", "1:2")).toBe(false);
+  }
+  // Times grow all the same, also after a later line in the middle of the file.
+  appendFileSync(path, `${JSON.stringify({ id: "c", type: "oom", timestamp: "2016-01-01T00:00:00Z" })}\n`);
+  expect(openLog().append({ type: "oom", id: "c" }, fail).timestamp).toBeGreaterThan(stored.timestamp);
+});
+
+test("a file that can't be written is made whole without another event, or at the end", async () => {
+  const names = () =>
+    openLog()
+      .since(0n)
+      .map(({ id }) => id);
+  const log = openLog(1);
+  log.append({ type: "oom", id: "a" }, fail);
+  log.append({ type: "oom", id: "b" }, fail);
+  // Takes the place of the new file that comes next.
+  mkdirSync(`${path}.tmp`);
+  const errors: unknown[] = [];
+  log.append({ type: "oom", id: "c" }, (error) => errors.push(error));
+  expect(errors).toHaveLength(1);
+  expect(names()).toEqual(["a", "b"]);
+  rmSync(`${path}.tmp`, { recursive: true });
+  await expect.poll(names, { timeout: 10_000 }).toEqual(["c"]);
 });
 
 test("hasStart knows when it can't know", () => {

@@ -75,3 +75,16 @@ test("one that comes while the daemon stops is ended, as those were that had com
   expect(ended).toEqual(["before", "after"]);
   expect(subscribers.size).toBe(0);
 });
+
+test("one whose connection throws is let go of, and the others get the event", () => {
+  const subscribers = new Subscribers();
+  const got: Event[] = [];
+  const broken = () => {
+    throw new Error("write after end");
+  };
+  subscribers.add(new Subscription("", [], broken, nothing, nothing));
+  subscribers.add(new Subscription("", [], (e) => got.push(e) > 0, nothing, nothing));
+  subscribers.publish(event(1));
+  expect(got).toEqual([event(1)]);
+  expect(subscribers.size).toBe(1);
+});
