@@ -35,7 +35,7 @@ export class EventLog {
   /** The file lacks events, or ends with a part of a line: it is written anew as soon as that is possible. */
   #incomplete = false;
   #retry: NodeJS.Timeout | undefined;
-  #last: bigint;
+  #last = 0n;
 
   /**
    * Reads what is there. Lines that are no event (torn by a kill while it was written) are dropped.
@@ -48,7 +48,7 @@ export class EventLog {
     const { events, damaged } = readEvents(path);
     this.#events = last(events, 2 * retain);
     // Not the last one's: a damaged file may have any order.
-    this.#last = events.reduce((latest, { timestamp }) => (timestamp > latest ? timestamp : latest), 0n);
+    for (const { timestamp } of events) if (timestamp > this.#last) this.#last = timestamp;
     this.#lines = events.length;
     if (damaged || events.length > 2 * retain) {
       try {
