@@ -5,6 +5,7 @@ import { serverVersion } from "../api/version.js";
 import { exitNow } from "../linux/exit-now.js";
 import { errorText } from "../linux/libc.js";
 import { raiseOpenFilesLimit } from "../linux/rlimit.js";
+import { logText } from "../runtime/log-text.js";
 import { restore } from "../supervisor/restore.js";
 import { Supervisor } from "../supervisor/supervisor.js";
 import { refuseContainerd1 } from "./containerd1.js";
@@ -113,6 +114,10 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
   process.on("SIGUSR1", () => logState(supervisor));
+  // Something that nobody waits for has failed: of one container, as a rule, and the others go on.
+  process.on("unhandledRejection", (error) =>
+    log.error({ error: logText(error), stack: (error as Error | undefined)?.stack }, "containerd: internal error"),
+  );
   process.on("uncaughtException", (error) => {
     log.fatal({ error: errorText(error), stack: error.stack }, "containerd: internal error");
     // Nothing else happens any more: nobody knows what is wrong now.

@@ -65,10 +65,12 @@ async function runExec(
           if (container.exited.aborted) {
             // Its container's exit waits for no exec that nobody was told of.
             container.processes.delete(process.id);
+            process.kill();
             process.shim!.child.kill();
             process.close();
             throw container.exited.reason;
           }
+          process.done = followExit(supervisor, container, process, supervisor.monitor.exit(process.exitFd));
           process.shim!.release();
           supervisor.metrics.execProcess.since(began);
           supervisor.log.info(
@@ -82,7 +84,6 @@ async function runExec(
           );
           supervisor.emit({ type: "start-process", id: container.id, pid: process.id, run: process.run });
           process.markAnnounced();
-          process.done = followExit(supervisor, container, process, supervisor.monitor.exit(process.exitFd));
           return process;
         } catch (error) {
           supervisor.log.error({ id: container.id, pid: request.pid, error: logText(error) }, "containerd: exec");

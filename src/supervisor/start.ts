@@ -120,6 +120,13 @@ async function startContainer(
   }
   process.shim!.release();
   supervisor.containers.set(container.id, container);
+  // Before all else: whatever fails from here on, the exit is told.
+  process.done = followExit(
+    supervisor,
+    container,
+    process,
+    exited.then(() => oom.flush(process)),
+  ).finally(oom.end);
   supervisor.metrics.containerStart.since(began);
   supervisor.log.info(
     {
@@ -134,10 +141,4 @@ async function startContainer(
   process.markAnnounced();
   oom.announce();
   watchLifetime(supervisor, container);
-  process.done = followExit(
-    supervisor,
-    container,
-    process,
-    exited.then(() => oom.flush(process)),
-  ).finally(oom.end);
 }
