@@ -139,6 +139,19 @@ test("an exit is of one run, whatever the times say", () => {
   expect(openLog().append({ type: "oom", id: "c" }, fail).timestamp).toBeGreaterThan(stored.timestamp);
 });
 
+test("an exit of which the run was not noted is believed after the start and the end, and not from the future", () => {
+  const log = openLog();
+  const ended = log.append({ type: "exit", id: "c", pid: "init", status: 0 }, fail).timestamp;
+  expect(log.hasExit("c", "init", "1:2", ended)).toBe(true);
+  expect(log.hasExit("c", "init", "1:2", ended + 1n)).toBe(false);
+  expect(log.hasExit("c", "init", "1:2")).toBe(false);
+  log.append({ type: "start-container", id: "c" }, fail);
+  expect(log.hasExit("c", "init", "1:2", ended)).toBe(false);
+  const line = { id: "c", type: "exit", timestamp: "2099-01-01T00:00:00Z", pid: "init", status: 3 };
+  appendFileSync(path, `${JSON.stringify(line)}\n`);
+  expect(openLog().hasExit("c", "init", "1:2", ended)).toBe(false);
+});
+
 test("a file that can't be written is made whole without another event, or at the end", async () => {
   const names = () =>
     openLog()

@@ -120,11 +120,19 @@ export class EventLog {
   }
 
   /**
-   * True when the log holds the exit of this process. An exit of another one with the same names is told apart by its run, and never by the time:
+   * True when the log holds the exit of this process. An exit of another one with the same names is told apart by its run, and not by the time:
    * clocks are set back.
+   * @param ended when it ended, if that was written down: for the lines of a daemon that did not note the run, which are believed as far as time
+   * and order allow
    */
-  hasExit(id: string, pid: string, run: string): boolean {
-    return this.#events.some((e) => e.type === "exit" && e.id === id && e.pid === pid && e.run === run);
+  hasExit(id: string, pid: string, run: string, ended?: bigint): boolean {
+    const start = this.#events.findLastIndex((e) => isStart(e, id, pid));
+    const isLater = (e: Event, index: number) =>
+      ended !== undefined && index > start && ended <= e.timestamp && e.timestamp <= now();
+    return this.#events.some((e, index) => {
+      if (e.type !== "exit" || e.id !== id || e.pid !== pid) return false;
+      return e.run === undefined ? isLater(e, index) : e.run === run;
+    });
   }
 
   /**
@@ -132,10 +140,8 @@ export class EventLog {
    * @param since when it was created: for the lines of a daemon that did not note the run
    */
   hasStart(id: string, pid: string, since: bigint, run?: string): boolean | undefined {
-    const isStart = (e: Event) =>
-      pid === INIT ? e.type === "start-container" : e.type === "start-process" && e.pid === pid;
     const isOfRun = (e: Event) => (e.run === undefined ? e.timestamp >= since : e.run === run);
-    if (this.#events.some((e) => e.id === id && isStart(e) && isOfRun(e))) return true;
+    if (this.#events.some((e) => isStart(e, id, pid) && isOfRun(e))) return true;
     const [first] = this.#events;
     const complete = this.#events.length < this.#retain || (first !== undefined && first.timestamp < since);
     return complete ? false : undefined;
@@ -168,6 +174,11 @@ export class EventLog {
       return openSync(this.#path, "a", 0o600);
     });
   }
+}
+
+function isStart(event: Event, id: string, pid: string): boolean {
+  if (event.id !== id) return false;
+  return pid === INIT ? event.type === "start-container" : event.type === "start-process" && event.pid === pid;
 }
 
 function last(events: Event[], count: number): Event[] {

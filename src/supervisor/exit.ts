@@ -1,3 +1,5 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../linux/libc.js";
 import { processAge } from "../linux/process-age.js";
@@ -201,5 +203,20 @@ function endShim(container: Container, process: Process): void {
 function reportedBefore(supervisor: Supervisor, container: Container, process: Process): boolean {
   const isOurOwn = process.shim !== undefined;
   if (isOurOwn) return false;
-  return process.reported || supervisor.events.hasExit(container.id, process.id, process.run);
+  if (process.reported) return true;
+  return supervisor.events.hasExit(
+    container.id,
+    process.id,
+    process.run,
+    writtenAt(join(process.directory, "exitStatus")),
+  );
+}
+
+/** In ns since the epoch; undefined when there is no such file, or it can't be reached. */
+function writtenAt(path: string): bigint | undefined {
+  try {
+    return statSync(path, { bigint: true }).mtimeNs;
+  } catch {
+    return undefined;
+  }
 }

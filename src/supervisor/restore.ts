@@ -22,8 +22,9 @@ export async function restore(supervisor: Supervisor): Promise<void> {
     if (!entry.isDirectory()) continue;
     const { name } = entry;
     try {
-      if (isPartial(name)) removeTree(join(supervisor.stateDir, name));
-      else if (isContainerDirectory(join(supervisor.stateDir, name))) begin(supervisor, name);
+      const directory = join(supervisor.stateDir, name);
+      if (isPartial(name)) supervisor.removals.now(directory, () => removeTree(directory));
+      else if (isContainerDirectory(directory)) begin(supervisor, name);
       else foreign.push(name);
     } catch (error) {
       supervisor.log.error({ id: name, error: errorText(error) }, "containerd: restore container");

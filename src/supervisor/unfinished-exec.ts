@@ -49,11 +49,11 @@ async function waitForIdentity(container: Container, name: string, signal: Abort
 
 /** Ends an exec that can't be followed: its shim, and what that has started. Then its exit is told if its start was, and its name is free. Never rejects. */
 export async function endLostExec(supervisor: Supervisor, container: Container, name: string): Promise<void> {
+  const directory = join(container.directory, name);
   try {
-    const killed = await endShims(container, name);
-    tellEnd(supervisor, container, name, killed);
-    removeTree(join(container.directory, name));
+    tellEnd(supervisor, container, name, await endShims(container, name));
   } catch (error) {
-    supervisor.log.error({ id: container.id, pid: name, error: errorText(error) }, "containerd: remove exec");
+    supervisor.log.error({ id: container.id, pid: name, error: errorText(error) }, "containerd: end exec");
   }
+  supervisor.removals.now(directory, () => removeTree(directory));
 }

@@ -29,7 +29,7 @@ export async function endUnfinishedStart(
     for (const name of owedExits(supervisor, container)) {
       tellEnd(supervisor, container, name, (await endShims(container, name)) || wasThere);
     }
-    container.removeDirectory();
+    supervisor.removals.now(container.directory, () => container.removeDirectory());
   } catch (error) {
     supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: remove container");
   }
