@@ -260,7 +260,9 @@ describe("how a connection is served", () => {
   async function served(authority: string): Promise<{ socket: Socket; connection: Duplex }> {
     const path = join(directory, "served");
     const accepted = new Promise<{ socket: Socket; connection: Duplex }>((resolve) => {
-      server = createServer((socket) => openConnection(socket, (connection) => resolve({ socket, connection })));
+      server = createServer((socket) =>
+        openConnection(socket, (connection) => resolve({ socket, connection }), { patch: true }),
+      );
     });
     server.listen(path);
     using client = new WireClient(path);
@@ -275,7 +277,7 @@ describe("how a connection is served", () => {
 
   test("not at all when it stays silent, or stops in the middle of the preface; one that has begun may take its time", async () => {
     const path = join(directory, "silent");
-    server = createServer((socket) => openConnection(socket, () => {}, 200)).listen(path);
+    server = createServer((socket) => openConnection(socket, () => {}, { patch: true, timeout: 200 })).listen(path);
     using silent = new WireClient(path);
     using stuck = new WireClient(path);
     using begun = new WireClient(path);

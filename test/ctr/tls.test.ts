@@ -18,7 +18,8 @@ beforeAll(() => {
     "openssl",
     [
       ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
-      ...["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+      ...["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+      ...["-addext", "extendedKeyUsage=serverAuth,clientAuth", "-keyout", key, "-out", cert],
     ],
     { stdio: "ignore" },
   );

@@ -25,8 +25,11 @@ export class Authority {
     openssl("req", "-x509", ...newKey, "-days", "2", "-subj", `/CN=${name}`, "-keyout", this.#key, "-out", this.ca);
   }
 
-  /** A certificate for 127.0.0.1, signed by this authority. `days` may be 0: then it has just ended. */
-  issue(name: string, { days = 2 }: { days?: number } = {}): Identity {
+  /** A certificate for 127.0.0.1, signed by this authority. `days` may be 0: then it has just ended. Without `purpose` it names none. */
+  issue(
+    name: string,
+    { days = 2, purpose = "serverAuth,clientAuth" }: { days?: number; purpose?: string } = {},
+  ): Identity {
     const path = (end: string) => join(this.directory, `${this.name}-${name}.${end}`);
     const identity = { cert: path("pem"), key: path("key") };
     openssl(
@@ -36,6 +39,7 @@ export class Authority {
       `/CN=${name}`,
       "-addext",
       "subjectAltName=IP:127.0.0.1",
+      ...(purpose === "" ? [] : ["-addext", `extendedKeyUsage=${purpose}`]),
       "-keyout",
       identity.key,
       "-out",

@@ -3,8 +3,15 @@ import type { Duplex } from "node:stream";
 import { Opening } from "./opening.js";
 import { PatchedSocket } from "./patched-socket.js";
 
-/** In ms. */
+/** In ms: how long a client gets to begin to speak HTTP/2. */
 const OPENING_TIMEOUT = 30_000;
+
+export interface OpeningOptions {
+  /** Old clients are let in with a path as `:authority`: only unix sockets have such clients. */
+  patch: boolean;
+  /** In ms: after it a client that has not begun to speak HTTP/2 is disconnected. */
+  timeout?: number;
+}
 
 /** An empty SETTINGS frame (RFC 9113, 6.5). */
 const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
@@ -17,20 +24,24 @@ const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
  * nghttp2 sends its own later, which is allowed at any time (RFC 9113, 6.5), and the acknowledgement of ours is kept from it: it would take
  * that for an error.
  * @param serve is called once, unless the client leaves first
- * @param timeout in ms: a client that is silent for so long before it has begun to speak HTTP/2 is disconnected
  */
 export function openConnection(
   socket: Socket,
   serve: (connection: Duplex) => void,
-  timeout: number = OPENING_TIMEOUT,
+  { patch, timeout = OPENING_TIMEOUT }: OpeningOptions,
 ): void {
   const opening = new Opening();
-  socket.setTimeout(timeout, () => socket.destroy());
+  const timer = setTimeout(() => socket.destroy(), timeout);
+  socket.once("close", () => clearTimeout(timer));
   const onData = (chunk: Buffer) => {
     const verdict = opening.write(chunk);
     if (verdict === "wait") return;
-    socket.setTimeout(0);
-    if (verdict === "settings") {
+    clearTimeout(timer);
+    if (verdict === "refuse") {
+      socket.destroy();
+      return;
+    }
+    if (verdict === "settings" && patch) {
       opening.settingsSent();
       socket.write(emptySettings);
       return;
@@ -39,13 +50,12 @@ export function openConnection(
     socket.removeListener("data", onData);
     socket.removeListener("end", onEnd);
     socket.removeListener("error", onError);
-    socket.removeAllListeners("timeout");
-    if (verdict === "native") {
+    if (verdict === "patch" && patch) {
+      serve(new PatchedSocket(socket, opening.data, opening.ackDue));
+    } else {
       // Node's HTTP/2 begins with what a socket has buffered.
       socket.unshift(opening.dataWithoutAck());
       serve(socket);
-    } else {
-      serve(new PatchedSocket(socket, opening.data, opening.ackDue));
     }
   };
   const onEnd = () => socket.destroy();

@@ -23,6 +23,9 @@ export const FRAME_HEADER = 9;
  */
 export const BLOCK_LIMIT = 65_536;
 
+/** Header blocks in more frames than this are not held either: nghttp2 takes fewer. */
+const FRAMES_LIMIT = 32;
+
 /** The first nine bytes of a frame (RFC 9113, 4.1). */
 export interface FrameHeader {
   /** Of the payload. */
@@ -53,7 +56,7 @@ interface HeaderFrames {
 
 /**
  * The header block that begins with the HEADERS frame at `at`.
- * @returns "incomplete" when it is not all there; "malformed" when it can't be one, or is larger than {@link BLOCK_LIMIT}
+ * @returns "incomplete" when it is not all there; "malformed" when it can't be one, or is larger than {@link BLOCK_LIMIT}, or in too many frames
  */
 export function headerFramesAt(data: Buffer, at: number): HeaderFrames | "incomplete" | "malformed" {
   const fragments: Buffer[] = [];
@@ -65,7 +68,7 @@ export function headerFramesAt(data: Buffer, at: number): HeaderFrames | "incomp
     if (!isFirst && (frame.type !== CONTINUATION || frame.streamId !== first.streamId)) return "malformed";
     const payload = next + FRAME_HEADER;
     next = payload + frame.length;
-    if (next - at > BLOCK_LIMIT) return "malformed";
+    if (next - at > BLOCK_LIMIT || fragments.length === FRAMES_LIMIT) return "malformed";
     if (next > data.length) return "incomplete";
     const fragment = isFirst
       ? headersFragment(data.subarray(payload, next), frame.flags)

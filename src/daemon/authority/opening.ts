@@ -1,5 +1,6 @@
 import {
   ACK,
+  BLOCK_LIMIT,
   FRAME_HEADER,
   frameHeaderAt,
   GOAWAY,
@@ -13,16 +14,20 @@ import { authorityValues, hasSlash } from "./header-block.js";
 
 /**
  * What the beginning of a connection tells: "wait" for more; "settings": wait, and the client may wait for the server's SETTINGS before
- * it sends more; "native": nghttp2 can have it as it is; "patch": it must go through an AuthorityPatch.
+ * it sends more; "native": nghttp2 can have it as it is; "patch": it must go through an AuthorityPatch;
+ * "refuse": no client sends so much before its first request.
  */
-export type Verdict = "wait" | "settings" | "native" | "patch";
+export type Verdict = "wait" | "settings" | "native" | "patch" | "refuse";
 
 /**
  * The beginning of a connection, up to its first request. Everything that is not known to be legal goes the way that is always right
  * ("patch"); what is no HTTP/2 is nghttp2's to refuse ("native").
  */
 export class Opening {
-  #data: Buffer = Buffer.alloc(0);
+  #buffer: Buffer = Buffer.alloc(0);
+  #length = 0;
+  /** Where the first frame is that has not been looked at as a whole. */
+  #at = preface.length;
   /** We have sent SETTINGS that nghttp2 does not know of: their acknowledgement is not for it. */
   #settingsSent = false;
   /** Where that acknowledgement is in the data. */
@@ -30,7 +35,7 @@ export class Opening {
 
   /** Everything that came. */
   get data(): Buffer {
-    return this.#data;
+    return this.#buffer.subarray(0, this.#length);
   }
 
   /** The acknowledgement of our SETTINGS is still to be left out. */
@@ -44,27 +49,44 @@ export class Opening {
 
   /** Everything that came, but for the acknowledgement of our SETTINGS. */
   dataWithoutAck(): Buffer {
-    if (this.#ackAt === undefined) return this.#data;
-    return Buffer.concat([this.#data.subarray(0, this.#ackAt), this.#data.subarray(this.#ackAt + FRAME_HEADER)]);
+    const { data } = this;
+    if (this.#ackAt === undefined) return data;
+    return Buffer.concat([data.subarray(0, this.#ackAt), data.subarray(this.#ackAt + FRAME_HEADER)]);
   }
 
   write(chunk: Buffer): Verdict {
-    this.#data = this.#data.length > 0 ? Buffer.concat([this.#data, chunk]) : chunk;
+    if (this.#length === 0) {
+      this.#buffer = chunk;
+    } else {
+      if (this.#length + chunk.length > this.#buffer.length) this.#grow(this.#length + chunk.length);
+      chunk.copy(this.#buffer, this.#length);
+    }
+    this.#length += chunk.length;
     return this.#judge();
   }
 
+  /** To twice what is needed: what comes byte by byte is not copied each time. */
+  #grow(needed: number): void {
+    const larger = Buffer.alloc(2 * needed);
+    this.data.copy(larger);
+    this.#buffer = larger;
+  }
+
   #judge(): Verdict {
-    const data = this.#data;
+    const { data } = this;
     const common = Math.min(data.length, preface.length);
     if (data.compare(preface, 0, common, 0, common) !== 0) return "native";
     let verdict: Verdict = "wait";
-    let at = preface.length;
-    for (let frame = frameHeaderAt(data, at); frame !== undefined; frame = frameHeaderAt(data, at)) {
+    for (;;) {
+      const at = this.#at;
+      const frame = frameHeaderAt(data, at);
+      if (frame === undefined) break;
+      if (at > BLOCK_LIMIT) return "refuse";
       const end = at + FRAME_HEADER + frame.length;
       const isAck = frame.type === SETTINGS && (frame.flags & ACK) !== 0;
       if (isAck) {
-        // One that we have not asked for; ours may have been seen at the last look.
-        if (!this.#settingsSent || (this.#ackAt ?? at) !== at || frame.length !== 0) return "native";
+        // One that we have not asked for.
+        if (!this.#settingsSent || this.#ackAt !== undefined || frame.length !== 0) return "native";
         this.#ackAt = at;
       } else if (frame.type === SETTINGS || frame.type === WINDOW_UPDATE) {
         // A larger one than any client sends is not worth holding.
@@ -83,16 +105,17 @@ export class Opening {
         return frame.type === GOAWAY ? "native" : "patch";
       }
       if (end > data.length) return "wait";
-      at = end;
+      this.#at = end;
       verdict = this.#settingsSent ? "wait" : "settings";
     }
     // In the middle of a frame nobody waits for us.
-    return at === data.length ? verdict : "wait";
+    return this.#at === data.length ? verdict : "wait";
   }
 
   /** Looks for the acknowledgement of our SETTINGS in the frames from `at` on. */
   #findAck(at: number): boolean {
-    for (let frame = frameHeaderAt(this.#data, at); frame !== undefined; frame = frameHeaderAt(this.#data, at)) {
+    const { data } = this;
+    for (let frame = frameHeaderAt(data, at); frame !== undefined; frame = frameHeaderAt(data, at)) {
       if (frame.type === SETTINGS && frame.flags & ACK && frame.length === 0) {
         this.#ackAt = at;
         return true;

@@ -49,6 +49,9 @@ export async function listenHttp(options: HttpOptions, handle: HttpHandler): Pro
       if (request.method !== "GET" && request.method !== "HEAD") {
         response.setHeader("allow", "GET, HEAD");
         answer(response, 405, "only GET\n");
+      } else if (isFromWebPage(request)) {
+        // It could not read the answer, but the question alone starts a profile.
+        answer(response, 403, "this address does not answer to web pages\n");
       } else if (onlyLocal && !isLocalName(request.headers.host)) {
         // A web page that has its own name resolve to 127.0.0.1 must not read from here through somebody's browser.
         answer(response, 403, "this address answers to localhost only\n");
@@ -112,6 +115,12 @@ async function resolve(host: string, refuse: (why: string) => Error): Promise<st
 
 function isLoopback(host: string): boolean {
   return isIP(host) !== 0 && loopback.check(host, isIPv6(host) ? "ipv6" : "ipv4");
+}
+
+/** Whether a browser sends this for a page of somebody else's: scrapers and curl send none of it, and what a person types in has "none". */
+function isFromWebPage({ headers }: IncomingMessage): boolean {
+  const site = headers["sec-fetch-site"] ?? "none";
+  return headers.origin !== undefined || headers.referer !== undefined || (site !== "none" && site !== "same-origin");
 }
 
 function isLocalName(host: string | undefined): boolean {

@@ -1,17 +1,19 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { createServer as createTlsServer } from "node:tls";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { type ConnectionInjector, type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { namePeer } from "../../api/peer.js";
 import { errorText } from "../../linux/libc.js";
+import { openFilesLimit } from "../../linux/rlimit.js";
 import { peerCredentials, socketPath } from "../../linux/socket-options.js";
 import { type Owner, ownerOf } from "../../runtime/owner.js";
-import { openConnection } from "../authority/connection.js";
+import { type OpeningOptions, openConnection } from "../authority/connection.js";
 import type { ListenAddress } from "./address.js";
+import { Handshakes } from "./handshakes.js";
 import { inheritedSockets } from "./inherited-sockets.js";
 import { listening } from "./listening.js";
-import { type TlsFiles, tlsOptions } from "./tls.js";
+import { isClientCertificate, type TlsFiles, tlsOptions } from "./tls.js";
 import { listenUnix } from "./unix-socket.js";
 
 export interface ListenOptions {
@@ -28,6 +30,8 @@ export interface ListenOptions {
 const TCP_KEEPALIVE = 30_000;
 /** In ms. */
 const HANDSHAKE_TIMEOUT = 10_000;
+/** Of the descriptors that this process may have, TCP leaves one in so many to the unix sockets and to what the daemon does. */
+const RESERVED_PART = 4;
 
 /**
  * All sockets that the daemon listens on, and their connections. We accept them ourselves, since what comes in on a unix socket has to be looked
@@ -90,14 +94,22 @@ export class Listeners {
     return this.#follow(
       createServer((socket) => {
         const peer = this.#peerOf(socket);
-        keepWhileOpen(this.#opening, socket);
-        openConnection(socket, (connection) => {
-          this.#opening.delete(socket);
+        this.#open(socket, { patch: true }, (connection) => {
           if (peer !== undefined) namePeer(connection, peer);
-          this.#serve(socket, connection);
         });
       }),
     );
+  }
+
+  /** @param known called when it is known what the connection goes through */
+  #open(socket: Socket, options: OpeningOptions, known: (connection: Duplex) => void = () => {}): void {
+    keepWhileOpen(this.#opening, socket);
+    const serve = (connection: Duplex) => {
+      this.#opening.delete(socket);
+      known(connection);
+      this.#serve(socket, connection);
+    };
+    openConnection(socket, serve, options);
   }
 
   #tcpServer(text: string): Server {
@@ -108,25 +120,39 @@ export class Listeners {
           `listen ${text}: TCP needs --tls-cert, --tls-key and --tls-ca, or --insecure-tcp: then whoever reaches the port is root here`,
         );
       }
-      return this.#follow(createServer(tcpOptions, (socket) => this.#serveTcp(socket)));
+      return this.#follow(createServer(tcpOptions, (socket) => this.#openTcp(socket)));
     }
+    const handshakes = new Handshakes();
     const server = createTlsServer(
       { ...tlsOptions(tls), ...tcpOptions, handshakeTimeout: HANDSHAKE_TIMEOUT },
-      (socket) => this.#serveTcp(socket),
+      (socket) => {
+        handshakes.done(socket);
+        if (isClientCertificate(socket.getPeerCertificate())) this.#openTcp(socket);
+        else this.#refuse(socket, "the certificate is not for clients");
+      },
     );
-    server.on("tlsClientError", (error, socket) => {
-      this.#options.log.debug(
-        { peer: socket.remoteAddress, error: errorText(error) },
-        "containerd: TLS connection refused",
-      );
+    server.on("connection", (socket) => {
+      if (isReserved(socket)) this.#refuse(socket, "the descriptors that are left are for unix sockets");
+      else handshakes.begin(socket);
     });
+    server.on("tlsClientError", (error, socket) => this.#refuse(socket, errorText(error)));
     return this.#follow(server);
   }
 
-  #serveTcp(socket: Socket): void {
+  /** Node closes none by itself. */
+  #refuse(socket: Socket | TLSSocket, error: string): void {
+    this.#options.log.debug({ peer: socket.remoteAddress, error }, "containerd: TCP connection refused");
+    socket.destroy();
+  }
+
+  #openTcp(socket: Socket): void {
+    if (isReserved(socket)) {
+      this.#refuse(socket, "the descriptors that are left are for unix sockets");
+      return;
+    }
     const { remoteAddress, remotePort } = socket;
     this.#options.log.debug({ peer: `${remoteAddress}:${remotePort}` }, "containerd: connection");
-    this.#serve(socket, socket);
+    this.#open(socket, { patch: false });
   }
 
   /** @param connection the socket, or what it goes through */
@@ -146,13 +172,24 @@ export class Listeners {
 
   /** The process that has connected a unix socket, looked up now: later another may have its pid. */
   #peerOf(socket: Socket): Owner | undefined {
-    // Node tells nobody a socket's descriptor; this has been its place since there are handles.
-    const fd = (socket as Socket & { _handle?: { fd?: number } })._handle?.fd;
-    if (fd === undefined || fd < 0) return undefined;
+    const fd = descriptorOf(socket);
+    if (fd === undefined) return undefined;
     const credentials = peerCredentials(fd);
     this.#options.log.debug(credentials, "containerd: connection");
     return ownerOf(credentials.pid);
   }
+}
+
+/** Node tells nobody a socket's descriptor; this has been its place since there are handles. */
+function descriptorOf(socket: Socket): number | undefined {
+  const fd = (socket as Socket & { _handle?: { fd?: number } })._handle?.fd;
+  return fd !== undefined && fd >= 0 ? fd : undefined;
+}
+
+/** Whether a connection has got one of the last descriptors: the kernel gives the lowest that is free. */
+function isReserved(socket: Socket): boolean {
+  const limit = openFilesLimit();
+  return (descriptorOf(socket) ?? 0) >= limit - Math.ceil(limit / RESERVED_PART);
 }
 
 const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE };
