@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hasCode } from "../linux/libc.js";
+import { withReserve } from "../linux/reserved-descriptors.js";
 
 /**
  * A container's directory that is not there yet or no longer has a name that begins so, in the state directory: it gets its own by one rename, and
@@ -60,7 +61,8 @@ export function takeAway(path: string): string | undefined {
  */
 export function removeTree(directory: string): void {
   const info = lstatSync(directory, { throwIfNoEntry: false });
-  if (info?.isDirectory()) removeOn(info.dev, directory);
+  // Also when no descriptor is left: what a start has begun must not stay because it could not go on.
+  if (info?.isDirectory()) withReserve(() => removeOn(info.dev, directory));
   else if (info !== undefined) unlinkSync(directory);
 }
 

@@ -51,7 +51,8 @@ test("more connections than descriptors: clear errors, and all is well when some
   const sockets = Array.from({ length: 30 }, () =>
     connect(daemon.listen.slice("unix://".length)).on("error", () => {}),
   );
-  await eventually(() => openDescriptors(daemon.pid).size === limit);
+  // More than the limit where the daemon has inherited one with a higher number.
+  await eventually(() => openDescriptors(daemon.pid).size >= limit);
   await daemon.api.getServerVersion();
   await expect(daemon.api.state({ id: container.id })).rejects.toThrow(/RESOURCE_EXHAUSTED.*too many open files/);
   for (const socket of sockets) socket.destroy();
