@@ -1,5 +1,5 @@
 /** AddProcess, on real runc: what an exec gets, its events, and the order of its exit. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -280,31 +280,39 @@ test("Signal to an exec whose pid has been given to another process: no such pro
 }) => {
   const last = "/proc/sys/kernel/ns_last_pid";
   if (!existsSync(last)) skip("this kernel does not let pids be chosen");
-  using exec = await startExec(daemon, container, {
-    pid: "recycled",
-    // In a session of its own: as long as a session has processes, its number is not given out again.
-    args: ["sh", "-c", "setsid sleep 5 & exit 0"],
-    stdio: true,
-  });
-  await eventually(() => !existsSync(`/proc/${exec.systemPid}`));
-  // Others on this machine start processes too: as often as it takes.
-  const stranger = await eventually(
-    () => {
-      writeFileSync(last, String(exec.systemPid - 1));
+  /** False when somebody else on this machine has the pid, and keeps it. */
+  const tried = async (name: string): Promise<boolean> => {
+    using exec = await startExec(daemon, container, {
+      pid: name,
+      // What keeps its output open, until it is told to end, is in a session of its own: as long as a session has processes, its number is
+      // not given out again.
+      args: ["sh", "-c", "exec 3<&0; setsid sh -c 'read -r line <&3' & exit 0"],
+      stdio: true,
+    });
+    const { systemPid } = exec;
+    await eventually(() => !existsSync(`/proc/${systemPid}`));
+    let stranger: ChildProcess | undefined;
+    // Others start processes too: as often as it takes.
+    while (stranger === undefined && !existsSync(`/proc/${systemPid}`)) {
+      writeFileSync(last, String(systemPid - 1));
       const child = spawn("sleep", ["1000"]);
-      if (child.pid === exec.systemPid) return child;
-      child.kill("SIGKILL");
-      return undefined;
-    },
-    { what: "the pid once more" },
-  );
-  try {
-    await expect(exec.kill(9)).rejects.toMatchObject({ code: status.NOT_FOUND, details: "no such process" });
-    expect(isRunning(exec.systemPid)).toBe(true);
-  } finally {
-    stranger.kill("SIGKILL");
-  }
-  expect(await exec.exit()).toBe(0);
+      if (child.pid === systemPid) stranger = child;
+      else child.kill("SIGKILL");
+      await sleep(1);
+    }
+    try {
+      if (stranger !== undefined) {
+        await expect(exec.kill(9)).rejects.toMatchObject({ code: status.NOT_FOUND, details: "no such process" });
+        expect(isRunning(systemPid)).toBe(true);
+      }
+    } finally {
+      stranger?.kill("SIGKILL");
+    }
+    exec.stdio.stdin.write("end\n");
+    expect(await exec.exit()).toBe(0);
+    return stranger !== undefined;
+  };
+  for (let n = 0; !(await tried(`recycled-${n}`)); n++) expect(n).toBeLessThan(20);
 });
 
 test("20 execs of one container and of others at once", async () => {
