@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -314,6 +315,25 @@ describe("a directory that can't be removed", () => {
     }
     await lasting.kill();
     expect(await lasting.exit()).toBe(137);
+  });
+
+  test("of an exec whose exit was told, and whose identity and the log are lost: it is not told again", async () => {
+    await using daemon = await startDaemon();
+    using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+    using exec = await startExec(daemon, container, { pid: "e", args: ["sleep", "1000"] });
+    await daemon.kill();
+    const path = directory(daemon, container.id, "e");
+    // What a daemon leaves that has told it and could not remove all of the directory.
+    linkSync(join(path, "starttime"), join(path, "reported"));
+    kill(exec.systemPid);
+    await endedAlone(daemon, container.id, "e");
+    for (const name of ["pid", "starttime"]) rmSync(join(path, name));
+    rmSync(join(daemon.stateDir, "events.log"));
+    await daemon.start();
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    expect(told(await stored(daemon), container.id)).toEqual(["exit init 137"]);
+    await daemon.expectNothingLeft();
   });
 
   test("on a disk that has an error and takes nothing any more", async () => {

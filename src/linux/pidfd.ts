@@ -1,6 +1,7 @@
 import { closeSync } from "node:fs";
 import { libc, syscall, systemError } from "./libc.js";
 import { startTimeOf } from "./proc-stat.js";
+import { withReserve } from "./reserved-descriptors.js";
 
 const waitpidCall = libc.func("int waitpid(int pid, _Out_ int *status, int options)");
 const kill = libc.func("int kill(int pid, int signal)");
@@ -25,7 +26,7 @@ export function signalPidFd(fd: number, signal: number): void {
 export function killProcess(pid: number, startTime: string): void {
   let fd: number | undefined;
   try {
-    fd = openPidFd(pid);
+    fd = withReserve(() => openPidFd(pid));
     // The descriptor holds one process; if that has the start time, it is the one.
     if (startTimeOf(pid) === startTime) signalPidFd(fd, SIGKILL);
   } catch {

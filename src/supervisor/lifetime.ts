@@ -8,6 +8,8 @@ import { isOwnerAlive, type Owner } from "../runtime/owner.js";
 import { thaw } from "./exit.js";
 import type { Supervisor } from "./supervisor.js";
 
+/** In ms: how soon a program is tried to be watched again. */
+const RETRY_INTERVAL = 1_000;
 /** The longest time, in ms, that a timer of Node's can have. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -36,34 +38,56 @@ export function watchLifetime(supervisor: Supervisor, container: Container): voi
   container.exited.addEventListener("abort", release, { once: true });
 }
 
-/** @returns what ends the watch */
+/** Never throws: what can't be watched yet (no descriptor is left) is tried again. @returns what ends the watch */
 function watchOwner(supervisor: Supervisor, owner: Owner, gone: () => void): () => void {
-  let fd: number | undefined;
+  let release = () => {};
+  const watch = () => {
+    try {
+      release = watchProcess(supervisor, owner, gone);
+    } catch (error) {
+      if (tries++ === 0)
+        supervisor.log.warn(
+          { owner: owner.pid, error: errorText(error) },
+          "containerd: watch the owner of a container",
+        );
+      const timer = setTimeout(watch, RETRY_INTERVAL).unref();
+      release = () => clearTimeout(timer);
+    }
+  };
+  let tries = 0;
+  watch();
+  return () => release();
+}
+
+/** Calls `gone` once the program has ended. Throws a system error. @returns what ends the watch */
+function watchProcess(supervisor: Supervisor, owner: Owner, gone: () => void): () => void {
+  let fd: number;
   try {
     fd = openPidFd(owner.pid);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") {
-      supervisor.log.warn({ owner: owner.pid, error: errorText(error) }, "containerd: watch the owner of a container");
-      return () => {};
-    }
-  }
-  // The descriptor holds one process: if that has the owner's start time, it is the owner.
-  if (fd === undefined || !isOwnerAlive(owner)) {
-    if (fd !== undefined) closeSync(fd);
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
     gone();
     return () => {};
   }
-  const held = fd;
+  let isOpen = true;
   const release = () => {
-    if (fd === undefined) return;
-    fd = undefined;
-    supervisor.epoll.remove(held);
-    closeSync(held);
+    if (!isOpen) return;
+    isOpen = false;
+    supervisor.epoll.remove(fd);
+    closeSync(fd);
   };
-  supervisor.epoll.add(held, EPOLLIN, () => {
+  const ended = () => {
     release();
     gone();
-  });
+  };
+  try {
+    // The descriptor holds one process: if that has the owner's start time, it is the owner.
+    if (isOwnerAlive(owner)) supervisor.epoll.add(fd, EPOLLIN, ended);
+    else ended();
+  } catch (error) {
+    release();
+    throw error;
+  }
   return release;
 }
 

@@ -37,11 +37,12 @@ export async function endShims(container: Container, name: string): Promise<bool
   return shims.length > 0;
 }
 
-/** The processes of a container whose start was told, and not their exit: by the event log, or, where that is lost, by the mark of it; the init last. */
+/** The processes of a container whose start was told, and not their exit: by the event log, or, where that is lost, by the marks of it; the init last. */
 export function owedExits(supervisor: Supervisor, container: Container): string[] {
   const running = supervisor.events.running(container.id);
   for (const name of container.processDirectories()) {
-    if (!running.has(name)) running.set(name, existsSync(join(container.directory, name, "started")));
+    const isMarked = (mark: string) => existsSync(join(container.directory, name, mark));
+    if (!running.has(name)) running.set(name, isMarked("started") && !isMarked("reported"));
   }
   const owed = [...running.keys()].filter((name) => running.get(name));
   return [...owed.filter((name) => name !== INIT), ...owed.filter((name) => name === INIT)];
