@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkDirectory, makeTrustedDirectory } from "../linux/closed-directory.js";
 import { errorText, hasCode } from "../linux/libc.js";
@@ -62,9 +62,15 @@ export async function createCheckpoint(
       },
     );
   } catch (error) {
-    await onForeignFiles(path, () => rm(path, { recursive: true, force: true })).catch(() => {});
+    await onForeignFiles(path, () => removeFailed(path)).catch(() => {});
     throw error;
   }
+}
+
+/** What makes it a checkpoint goes first: that takes no descriptor, of which there may be none left for a moment, as the rest does. */
+async function removeFailed(path: string): Promise<void> {
+  await unlink(join(path, "config.json")).catch(() => {});
+  await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 }
 
 async function makeCheckpointDirectory(directory: string, path: string): Promise<void> {

@@ -18,6 +18,7 @@ import type { Owner } from "./owner.js";
 import { makeWhole, removeTree, takeAway } from "./partial-directory.js";
 import { readPidFile } from "./pid-file.js";
 import { INIT, Process, type Stdio } from "./process.js";
+import type { Removals } from "./removals.js";
 import { hasBegun, launchShim, type ShimProgram } from "./shim.js";
 import type { OciProcess, OciSpec } from "./spec.js";
 import { isSetAside } from "./state-file.js";
@@ -70,14 +71,16 @@ export class Container {
   /** The daemon has ended its init, and with it whatever else ran in it. */
   killed = false;
   readonly #epoll: Epoll;
+  readonly #removals: Removals;
   readonly #stdio: Stdio;
   #cgroup: Cgroup | undefined;
   /** Where its directory is while it is being removed. */
   #partial: string | undefined;
   readonly #exited = new AbortController();
 
-  private constructor(epoll: Epoll, directory: string, options: ContainerOptions) {
+  private constructor(epoll: Epoll, removals: Removals, directory: string, options: ContainerOptions) {
     this.#epoll = epoll;
+    this.#removals = removals;
     this.id = options.id;
     this.directory = directory;
     this.bundle = options.bundle;
@@ -96,11 +99,13 @@ export class Container {
    * Makes the container's directory and state.json: from now on the id is taken.
    * @throws OperationError (already-exists), or a system error; nothing is left then
    */
-  static create(epoll: Epoll, stateDir: string, options: ContainerOptions): Container {
-    const container = new Container(epoll, join(stateDir, options.id), options);
+  static create(epoll: Epoll, removals: Removals, stateDir: string, options: ContainerOptions): Container {
+    const container = new Container(epoll, removals, join(stateDir, options.id), options);
     try {
-      makeWhole(container.directory, (partial) =>
-        writeFileSync(join(partial, "state.json"), JSON.stringify(container.state), { mode: 0o600 }),
+      makeWhole(
+        container.directory,
+        (partial) => writeFileSync(join(partial, "state.json"), JSON.stringify(container.state), { mode: 0o600 }),
+        removals,
       );
     } catch (error) {
       if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].some((code) => hasCode(error, code))) {
@@ -112,8 +117,15 @@ export class Container {
   }
 
   /** Takes over a container that another daemon, or this one before its restart, has left, without its processes. */
-  static load(epoll: Epoll, stateDir: string, id: string, state: ContainerState, shim: ShimProgram): Container {
-    return new Container(epoll, join(stateDir, id), {
+  static load(
+    epoll: Epoll,
+    removals: Removals,
+    stateDir: string,
+    id: string,
+    state: ContainerState,
+    shim: ShimProgram,
+  ): Container {
+    return new Container(epoll, removals, join(stateDir, id), {
       id,
       bundle: state.bundle,
       labels: [...(state.labels ?? [])],
@@ -189,7 +201,7 @@ export class Container {
   async start(spec: OciSpec, checkpoint: string, signal: AbortSignal): Promise<Process> {
     const { uid, gid } = rootIds(spec);
     const directory = join(this.directory, INIT);
-    const process = Process.create(directory, INIT, {
+    const state = {
       ...spec.process,
       exec: false,
       ...this.#shared(this.#stdio),
@@ -197,7 +209,8 @@ export class Container {
       rootUID: uid,
       rootGID: gid,
       container: this.state,
-    });
+    };
+    const process = Process.create(directory, INIT, state, this.#removals);
     let bundle = this.bundle;
     try {
       const translated = translateOldSpec(spec, this.bundle);
@@ -224,20 +237,22 @@ export class Container {
   async exec(id: string, spec: OciProcess, stdio: Stdio, signal: AbortSignal): Promise<Process> {
     const directory = join(this.directory, id);
     const init = this.init?.state;
-    const process = Process.create(directory, id, {
+    const state = {
       ...spec,
       exec: true,
       ...this.#shared(stdio),
       checkpoint: "",
       rootUID: init?.rootUID ?? 0,
       rootGID: init?.rootGID ?? 0,
-    });
+    };
+    const process = Process.create(directory, id, state, this.#removals);
     try {
       await this.#launch(process, this.bundle, signal);
     } catch (error) {
       concealEnvironment(error, process.state.env);
       await this.#abandonExec(process, patienceAfter(error));
-      this.removeProcess(process);
+      process.close();
+      this.#removals.now(directory, () => process.removeDirectory());
       throw error;
     }
     this.processes.set(id, process);
@@ -357,13 +372,6 @@ export class Container {
     } catch {
       return this.id;
     }
-  }
-
-  /** Forgets a process that has exited, and its directory. */
-  removeProcess(process: Process): void {
-    this.processes.delete(process.id);
-    process.close();
-    process.removeDirectory();
   }
 
   /** Forgets everything on disk: the id is free again. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hasCode } from "../linux/libc.js";
-import { withReserve } from "../linux/reserved-descriptors.js";
+import type { Removals } from "./removals.js";
 
 /**
  * A container's directory that is not there yet or no longer has a name that begins so, in the state directory: it gets its own by one rename, and
@@ -21,20 +21,16 @@ function partialBeside(path: string): string {
 /**
  * Makes a directory that only root can enter.
  * @param fill gets the path of the directory before it has its name
- * @throws a system error, or what `fill` does; nothing is left then. ENOTEMPTY, EEXIST or ENOTDIR when the name is taken; an empty directory is replaced
+ * @throws a system error, or what `fill` does; nothing is left then, as soon as `removals` can remove it. ENOTEMPTY, EEXIST or ENOTDIR when the name is taken; an empty directory is replaced
  */
-export function makeWhole(path: string, fill: (partial: string) => void): void {
+export function makeWhole(path: string, fill: (partial: string) => void, removals: Removals): void {
   const partial = partialBeside(path);
   mkdirSync(partial, { mode: 0o700 });
   try {
     fill(partial);
     renameSync(partial, path);
   } catch (error) {
-    try {
-      removeTree(partial);
-    } catch {
-      // The first error is the one that says what happened; the next daemon removes it.
-    }
+    removals.now(partial, () => removeTree(partial));
     throw error;
   }
 }
@@ -61,8 +57,7 @@ export function takeAway(path: string): string | undefined {
  */
 export function removeTree(directory: string): void {
   const info = lstatSync(directory, { throwIfNoEntry: false });
-  // Also when no descriptor is left: what a start has begun must not stay because it could not go on.
-  if (info?.isDirectory()) withReserve(() => removeOn(info.dev, directory));
+  if (info?.isDirectory()) removeOn(info.dev, directory);
   else if (info !== undefined) unlinkSync(directory);
 }
 

@@ -11,6 +11,7 @@ import { OperationError } from "./operation-error.js";
 import { removeTree } from "./partial-directory.js";
 import { readPidFile } from "./pid-file.js";
 import { type ProcessState, parseProcessState } from "./process-state.js";
+import type { Removals } from "./removals.js";
 import type { Shim } from "./shim.js";
 import type { Identity } from "./shim-process.js";
 import { readStateFile, replaceStateFile, setAside } from "./state-file.js";
@@ -73,9 +74,9 @@ export class Process {
 
   /**
    * Makes the process directory with all that the shim needs.
-   * @throws OperationError (already-exists) or a system error; nothing is left then
+   * @throws OperationError (already-exists) or a system error; nothing is left then, as soon as `removals` can remove it
    */
-  static create(directory: string, id: string, state: ProcessState): Process {
+  static create(directory: string, id: string, state: ProcessState, removals: Removals): Process {
     makeDirectory(directory);
     try {
       writeAtomically(join(directory, "process.json"), stringifyJson(state));
@@ -83,7 +84,7 @@ export class Process {
       makeFifo(join(directory, "control"));
       return new Process(directory, id, state);
     } catch (error) {
-      removeTree(directory);
+      removals.now(directory, () => removeTree(directory));
       throw error;
     }
   }

@@ -31,7 +31,7 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
   closeTree(directory);
   const state = savedState(supervisor, id) ?? (await rescueState(supervisor, id, operation));
   const shim = supervisor.shimProgramOf(state.shim);
-  const container = Container.load(supervisor.epoll, supervisor.stateDir, id, state, shim);
+  const container = Container.load(supervisor.epoll, supervisor.removals, supervisor.stateDir, id, state, shim);
   const init = await findInit(supervisor, container, operation);
   if (init !== undefined) container.processes.set(INIT, init);
   const underWay: string[] = [];

@@ -59,7 +59,7 @@ async function runStart(
       ? ""
       : await findCheckpoint(checkpointsDirectory(request.bundle, request.checkpointDir), request.checkpoint, signal);
   await supervisor.removals.settled(join(supervisor.stateDir, request.id), signal);
-  const container = Container.create(supervisor.epoll, supervisor.stateDir, {
+  const container = Container.create(supervisor.epoll, supervisor.removals, supervisor.stateDir, {
     id: request.id,
     bundle: request.bundle,
     labels: request.labels,

@@ -11,6 +11,7 @@ import type { Container } from "../runtime/container.js";
 import { logText } from "../runtime/log-text.js";
 import { OperationError } from "../runtime/operation-error.js";
 import type { Process } from "../runtime/process.js";
+import { Removals } from "../runtime/removals.js";
 import type { ShimProgram } from "../runtime/shim.js";
 import { ShimSpawner } from "../runtime/shim-spawner.js";
 import { Workers } from "../runtime/workers.js";
@@ -18,7 +19,6 @@ import type { Event } from "./event.js";
 import { EventLog } from "./event-log.js";
 import { Metrics } from "./metrics.js";
 import { Operations } from "./operations.js";
-import { Removals } from "./removals.js";
 import { Subscribers } from "./subscribers.js";
 
 export interface SupervisorOptions {

@@ -1,4 +1,5 @@
 /** What /proc tells about the processes of a test. */
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 export interface ProcessInfo {
@@ -68,6 +69,18 @@ export function openDescriptors(pid: number): Map<number, string> {
     }
   }
   return open;
+}
+
+/**
+ * Limits a process to as many descriptors as leave it so many numbers. What it has open above stays, so that how many it has open says nothing.
+ * @returns the limit
+ */
+export function leaveDescriptors(pid: number, free: number): number {
+  const open = openDescriptors(pid);
+  let limit = 0;
+  for (let left = free; left > 0 || open.has(limit); limit++) if (!open.has(limit)) left--;
+  execFileSync("prlimit", ["--pid", `${pid}`, `--nofile=${limit}:4096`]);
+  return limit;
 }
 
 /** The processes that have a file open. */

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { errorText } from "../linux/libc.js";
 import { withReserve } from "../linux/reserved-descriptors.js";
-import { abortable } from "../runtime/abortable.js";
+import { abortable } from "./abortable.js";
 
 /** In ms: how long after a failure it is tried again, twice as long after each. */
 const FIRST_DELAY = 500;
@@ -86,7 +86,8 @@ export class Removals {
       return;
     }
     if (removal.failures > 0) this.#log.info({ directory }, "containerd: directory removed");
-    this.#forget(directory);
+    // Another one may have had this name since, and be on its way out too.
+    if (this.#pending.get(directory) === removal) this.#forget(directory);
   }
 
   /** With all that was in it: others may have these names from now on. */
