@@ -146,6 +146,17 @@ const greedy: Kind = async (client, options) => {
   return "out of memory";
 };
 
+/** How a run may end, so that a load can tell that it has seen each of them. */
+export const endings = [
+  ["ended"],
+  ["timed out", "timed out before it printed"],
+  ["aborted"],
+  ["ended before it was aborted", "aborted before it ended"],
+  ["refused"],
+  ["printed too much"],
+  ["out of memory"],
+];
+
 const kinds: [number, Kind][] = [
   [0.4, echo],
   [0.6, timeout],

@@ -4,9 +4,16 @@
  */
 import { startDaemon } from "../harness/daemon.js";
 import { removeSharedRootfs } from "../harness/rootfs.js";
-import { runLoad } from "./run-load.js";
+import { endings, runLoad } from "./run-load.js";
+
+/** So many runs see every way in which one can end. */
+const ALL_ENDINGS = 300;
 
 const [runs = 1000, parallel = 20, seed = 1] = process.argv.slice(2).map(Number);
+if (![runs, parallel].every((count) => Number.isInteger(count) && count > 0) || !Number.isInteger(seed)) {
+  console.error("usage: npm run stress:client -- [RUNS] [PARALLEL] [SEED]");
+  process.exit(2);
+}
 
 try {
   await using daemon = await startDaemon();
@@ -17,6 +24,8 @@ try {
   console.log(`${seconds.toFixed(1)} s, ${(runs / seconds).toFixed(1)} runs a second`);
   for (const [program, [before, after]] of Object.entries(descriptors))
     console.log(`descriptors of the ${program}: ${before} before, ${after} after`);
+  const unseen = endings.filter((names) => !names.some((name) => outcomes[name]));
+  if (runs >= ALL_ENDINGS) wrong.push(...unseen.map(([name]) => `no run ${name}: too little was tried`));
   for (const line of wrong) console.log(`wrong: ${line}`);
   if (wrong.length > 0)
     console.log(

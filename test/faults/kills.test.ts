@@ -3,14 +3,15 @@ import { expect, test } from "vitest";
 import { runKills } from "./kills.js";
 
 test("the daemon killed at random moments: every invariant holds after each restart", async () => {
-  const { violations, kills, starts } = await runKills({ kills: 20, seed: 20160825 });
+  const { violations, kills, work } = await runKills({ kills: 20, seed: 20160825 });
   expect(violations).toEqual([]);
   expect(kills).toBe(20);
-  expect(starts).toBeGreaterThan(0);
-}, 120_000);
+  expect(work.starts).toBeGreaterThanOrEqual(10);
+  expect(work.execs).toBeGreaterThanOrEqual(10);
+});
 
 test("shims killed at random moments: every process that was killed for it has 137, nothing else is touched", async () => {
   const { violations, kills } = await runKills({ kills: 20, seed: 20160826, victim: "shims" });
   expect(violations).toEqual([]);
   expect(kills).toBeGreaterThanOrEqual(20);
-}, 120_000);
+});

@@ -5,12 +5,16 @@ import { join, relative } from "node:path";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { removeLeftovers } from "../harness/leftovers.js";
 import { kill, openDescriptors, processes } from "../harness/processes.js";
+import { startTimeoutFlags } from "../harness/start-timeout.js";
 import { eventually, sleep } from "../harness/wait.js";
 import { check } from "./check.js";
+import { FaultyWorld, SmallDisk } from "./faults.js";
 import { Ledger } from "./ledger.js";
 import { Load } from "./load.js";
+import { type Phase, phases, presentPhases } from "./phases.js";
 import { copyBuild } from "./private-build.js";
 import { Random } from "./random.js";
+import { tooLittle, type Work, workDone } from "./work.js";
 
 export interface KillOptions {
   kills: number;
@@ -19,6 +23,8 @@ export interface KillOptions {
   places?: number;
   /** What is killed: the daemon, or shims under a daemon that lives. */
   victim?: "daemon" | "shims";
+  /** Real errors come between, and during, the kills of the daemon; they are counted with them. */
+  faults?: boolean;
   /** Is told how it goes. */
   progress?: (line: string) => void;
   /** Ends the run early. */
@@ -27,17 +33,33 @@ export interface KillOptions {
 
 export interface KillReport {
   kills: number;
+  /** What else was done to it, by kind. */
+  faults: Work;
   violations: string[];
-  /** Seen by the client. */
-  starts: number;
-  execs: number;
-  exits: number;
+  /** What was done, as seen by the client, and how many calls a fault has made fail. */
+  work: Work;
+  /** How often the daemon was killed while something was in this phase. */
+  phases: Record<Phase, number>;
   /** In ms, from the kill until everything fits together again. */
   recoveries: number[];
 }
 
-/** In ms: the daemon is killed within this time after the load has begun. */
-const LONGEST_LOAD = 300;
+/** What is done at least between two kills. */
+const LEAST_WORK: Work = { starts: 1, execs: 1, exits: 1 };
+/** In ms: how long the phase in which the daemon is to be killed is waited for, and how long it is left in it at most. */
+const PHASE_PATIENCE = 2_000;
+const PHASE_DEPTH = 12;
+/** In ms: a daemon that restores is killed again within this time. */
+const LONGEST_RESTORE = 300;
+/** With so many kills each phase must have been met. */
+const ALL_PHASES = 100;
+/** The kinds of rounds when there are faults: the first share of them kills only, the second injects a fault only. */
+const KILL_ONLY = 0.35;
+const FAULT_ONLY = 0.65;
+/** In ms: a fault is there for so long at most, while the load goes on. */
+const LONGEST_FAULT = 1_500;
+/** In ms: how long it may take until everything fits together after a fault; a runtime that hangs is given 30 s. */
+const RECOVERY_FROM_FAULT = 120_000;
 /** In ms: a recovery that takes longer is shown with the daemon's log. */
 const SLOW = 5_000;
 /** How often it is killed again while it restores. */
@@ -46,11 +68,21 @@ const SECOND_KILL = 0.15;
 /** Runs it; what it started is gone afterwards, also when it throws. */
 export async function runKills(options: KillOptions): Promise<KillReport> {
   const { seed, places = 12, victim = "daemon" } = options;
-  const report: KillReport = { kills: 0, violations: [], starts: 0, execs: 0, exits: 0, recoveries: [] };
-  const violation = (text: string) => {
-    report.violations.push(`after kill ${report.kills}: ${text}`);
-    options.progress?.(`VIOLATION after kill ${report.kills}: ${text}`);
+  const report: KillReport = {
+    kills: 0,
+    faults: {},
+    violations: [],
+    work: {},
+    phases: Object.fromEntries(phases.map((phase) => [phase, 0])) as Record<Phase, number>,
+    recoveries: [],
   };
+  let fault = "";
+  const violation = (text: string) => {
+    const line = `after kill ${report.kills}${fault && `, with "${fault}"`}: ${text}`;
+    report.violations.push(line);
+    options.progress?.(`VIOLATION ${line}`);
+  };
+  const count = () => report.kills + Object.values(report.faults).reduce((sum, one) => sum + one, 0);
   /** The log's last lines, and before them those of the containers that the texts name. */
   const showLog = (texts: string[] = []) => {
     const ids = texts.flatMap((text) => text.match(new RegExp(`${daemon.id("p")}\\d+`, "g")) ?? []);
@@ -68,53 +100,97 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
   const random = new Random(seed);
   const ledger = new Ledger(violation);
   using build = copyBuild();
+  using disk = options.faults ? new SmallDisk() : undefined;
+  const timeout = options.faults ? await startTimeoutFlags() : [];
   await using daemon = await startDaemon({
     program: build.daemon,
-    flags: ["--shim", build.shim, "--log-level", "debug"],
+    flags: ["--shim", build.shim, "--log-level", "debug", ...timeout],
+    ...(disk && { stateDir: disk.stateDir }),
   });
+  await using world = disk && new FaultyWorld(daemon, disk);
   const descriptors = openDescriptors(daemon.pid).size;
-  const load = new Load({ daemon, ledger, random, places, violation, shimKills: victim === "shims" });
+  const load = new Load({
+    daemon,
+    ledger,
+    random,
+    places,
+    violation,
+    shimKills: victim === "shims",
+    ...(world && { runtime: world.runtime.path }),
+  });
   let following = ledger.follow(daemon.api.events({ timestamp: ledger.resumeFrom }));
   const followAgain = async () => {
     await following;
     following = ledger.follow(daemon.api.events({ timestamp: ledger.resumeFrom }));
   };
-  while (report.kills < options.kills && !options.signal?.aborted) {
+  const work = async () => {
+    const missing = await workDone(() => ledger.work, before, LEAST_WORK, options.signal);
+    if (missing !== undefined) violation(missing);
+  };
+  let before = ledger.work;
+  while (count() < options.kills && !options.signal?.aborted) {
     const enough = new AbortController();
     setMaxListeners(0, enough.signal);
+    before = ledger.work;
+    load.faulty = false;
+    fault = "";
+    const kindOfRound = world === undefined ? 0 : random.next();
     const working = load.run(enough.signal);
     const begin = performance.now();
-    // Shims have to be there before they can be killed.
-    await sleep(random.next() * LONGEST_LOAD * (victim === "shims" ? 3 : 1));
+    await work();
+    let endFault = () => {};
+    if (kindOfRound >= KILL_ONLY) {
+      load.faulty = true;
+      const injected = await world!.begin(random);
+      fault = injected.name;
+      endFault = injected.end;
+      report.faults = world!.counts;
+      options.progress?.(`${new Date().toISOString()}: ${fault}`);
+      await sleep(random.next() * LONGEST_FAULT);
+    }
+    const killDaemon = victim === "daemon" && (kindOfRound < KILL_ONLY || kindOfRound >= FAULT_ONLY);
+    if (victim === "daemon" && !killDaemon) {
+      endFault();
+      before = ledger.work;
+      await work();
+    }
     let began = performance.now();
-    if (victim === "daemon") {
+    if (killDaemon) {
+      await untilPhase(daemon, ledger, random, report);
       await daemon.kill();
       report.kills++;
       enough.abort();
       await working;
-      while (report.kills < options.kills && random.chance(SECOND_KILL)) {
+      while (count() < options.kills && random.chance(SECOND_KILL)) {
         daemon.spawn();
-        await sleep(random.next() * LONGEST_LOAD);
+        await sleep(random.next() * LONGEST_RESTORE);
         await daemon.kill();
         report.kills++;
       }
+      // A fault goes before the next daemon comes, or stays for its first steps.
+      const early = random.chance(0.5);
+      if (early) endFault();
       began = performance.now();
       try {
-        await daemon.start();
+        const started = daemon.start();
+        if (!early) setTimeout(endFault, random.next() * LONGEST_RESTORE);
+        await started;
       } catch (error) {
+        endFault();
         violation(`the daemon does not start: ${(error as Error).message}`);
         showLog();
         await clear(daemon);
         await daemon.start();
         await ledger.begin(daemon.api);
       }
+      endFault();
       await followAgain();
     } else {
-      report.kills += killShims(daemon, ledger, random, options.progress);
+      if (victim === "shims") report.kills += killShims(daemon, ledger, random, options.progress);
       enough.abort();
       await working;
     }
-    const found = await check(daemon, ledger);
+    const found = await check(daemon, ledger, fault === "" ? undefined : RECOVERY_FROM_FAULT);
     const recovery = performance.now() - began;
     report.recoveries.push(recovery);
     if (recovery > SLOW && found.length === 0) showLog();
@@ -128,12 +204,46 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
       await followAgain();
     }
     options.progress?.(
-      `${report.kills} kills, ${report.violations.length} violations; last after ${Math.round(began - begin)} ms of load, ` +
+      `${report.kills} kills, ${count() - report.kills} faults, ${report.violations.length} violations; last after ${Math.round(began - begin)} ms of load, ` +
         `whole again after ${Math.round(performance.now() - began)} ms with ${ledger.running.length} containers`,
     );
   }
   await finish(daemon, ledger, descriptors, violation);
-  return Object.assign(report, { starts: ledger.starts, execs: ledger.execs, exits: ledger.exits });
+  report.work = { ...ledger.work, "kills by the client": load.kills, "refused calls": load.refusals };
+  const little = tooLittle(
+    { ...report.work, ...report.phases },
+    leastWork(report.kills, victim === "daemon", world !== undefined),
+  );
+  if (little !== undefined && !options.signal?.aborted) violation(little);
+  return report;
+}
+
+/** What a whole run has to have done. */
+function leastWork(kills: number, daemonKilled: boolean, faults: boolean): Work {
+  const rounds = Math.ceil(kills / 2);
+  const met = daemonKilled && kills >= ALL_PHASES ? phases.map((phase) => [phase, 1]) : [];
+  return {
+    starts: rounds,
+    execs: rounds,
+    exits: rounds,
+    "exits of execs": Math.ceil(kills / 4),
+    "kills by the client": Math.ceil(kills / 10),
+    pauses: Math.floor(kills / 20),
+    ...(faults && { "refused calls": Math.ceil(kills / 10) }),
+    ...Object.fromEntries(met),
+  };
+}
+
+/** Waits until something is in a phase that was rarely met, a while longer, and notes what the daemon is in the middle of then. */
+async function untilPhase(daemon: TestDaemon, ledger: Ledger, random: Random, report: KillReport): Promise<void> {
+  const fewest = Math.min(...Object.values(report.phases));
+  const wanted = random.pick(phases.filter((phase) => report.phases[phase] === fewest));
+  const present = () => presentPhases(daemon.stateDir, ledger);
+  for (const end = performance.now() + PHASE_PATIENCE; !present().has(wanted) && performance.now() < end; )
+    await sleep(1);
+  // Half of the kills come at once, the others anywhere in the phase and after it.
+  if (random.chance(0.5)) await sleep(random.next() * PHASE_DEPTH);
+  for (const phase of present()) report.phases[phase]++;
 }
 
 /** Ends all containers: then nothing must be left, in the daemon neither. */

@@ -1,6 +1,7 @@
 /** The client that resumes: follows the events over all restarts and compares them with what it asked for. */
 import type { Api, EventStream, wire } from "../harness/api.js";
 import { ContainerLife, type ProcessLife } from "./lives.js";
+import type { Work } from "./work.js";
 
 /** Nanoseconds since the epoch. */
 const nanoseconds = ({ timestamp }: wire.Event) => timestamp!.seconds * 1_000_000_000n + BigInt(timestamp!.nanos);
@@ -17,6 +18,9 @@ export class Ledger {
   starts = 0;
   exits = 0;
   execs = 0;
+  execExits = 0;
+  pauses = 0;
+  resumes = 0;
 
   constructor(violation: (text: string) => void) {
     this.#violation = violation;
@@ -25,6 +29,12 @@ export class Ledger {
   /** Where to go on: the last timestamp seen. */
   get resumeFrom(): { seconds: bigint; nanos: number } {
     return this.#last ?? { seconds: 0n, nanos: 0 };
+  }
+
+  /** What was done, as far as the events tell. */
+  get work(): Work {
+    const { starts, execs, exits, execExits, pauses, resumes } = this;
+    return { starts, execs, exits, "exits of execs": execExits, pauses, resumes };
   }
 
   get running(): ContainerLife[] {
@@ -91,6 +101,8 @@ export class Ledger {
       else this.#start(event, exec);
     } else if (type === "exit" && pid !== "init") this.#exitExec(event, life);
     else if (type === "exit") this.#exit(event, life);
+    else if (type === "pause") this.pauses++;
+    else if (type === "resume") this.resumes++;
   }
 
   #start(event: wire.Event, life: ProcessLife): void {
@@ -109,6 +121,7 @@ export class Ledger {
     if (!exec.started) this.#report(event, "before its start-process");
     if (exec.exited !== undefined) this.#report(event, "for the second time");
     exec.exited = event.status;
+    this.execExits++;
     const ending = life.killed !== "no" || life.ending.status !== undefined || life.shimKilled;
     const why = exec.contradicts(event.status, ending);
     if (why !== undefined) this.#report(event, why);

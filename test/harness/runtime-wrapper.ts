@@ -36,7 +36,8 @@ export type Fault =
   /** Does what was asked for, then ends with status 1 all the same. */
   | { kind: "fail-afterwards" };
 
-function action(fault: Fault, isOn: string): string {
+/** The shell commands of a fault; "$real" is the runtime, $log and $pidfile what it was told to write. */
+export function faultAction(fault: Fault, isOn = "false"): string {
   switch (fault.kind) {
     case "fail":
       return `echo '${(fault.message ?? "made to fail").replaceAll("'", "")}' >&2; exit 1`;
@@ -111,7 +112,7 @@ case $subcommand in
       only=$(cat ${file})
       for word in "$@"; do
         if [ -z "$only" ] || [ "$word" = "$only" ]; then
-          ${action(fault, isOn)}
+          ${faultAction(fault, isOn)}
           break
         fi
       done

@@ -10,6 +10,7 @@ import { Ledger } from "../faults/ledger.js";
 import { Load } from "../faults/load.js";
 import { copyBuild } from "../faults/private-build.js";
 import { Random } from "../faults/random.js";
+import { describeWork, type Work, workDone } from "../faults/work.js";
 import { startDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";
 import { removeSharedRootfs } from "../harness/rootfs.js";
@@ -31,8 +32,9 @@ if (!(minutes > 0) || !Number.isInteger(places) || places < 1 || !Number.isInteg
   process.exit(2);
 }
 
-/** In ms: how long the load goes on between two looks at the invariants. */
+/** In ms: how long the load goes on between two looks at the invariants, and longer until so much has been done. */
 const ROUND = 10_000;
+const LEAST_WORK: Work = { starts: 1, execs: 1, exits: 1, "exits of execs": 1 };
 /** The memory of a Node that has come to its working size still breathes by so much. */
 const BREATH = 1.25;
 
@@ -61,8 +63,11 @@ async function soak(): Promise<void> {
   while (performance.now() - began < minutes * 60_000 && !interrupt.signal.aborted) {
     const enough = new AbortController();
     setMaxListeners(0, enough.signal);
+    const before = ledger.work;
     const working = load.run(enough.signal);
     await sleep(ROUND);
+    const missing = await workDone(() => ledger.work, before, LEAST_WORK, interrupt.signal);
+    if (missing !== undefined) violation(missing);
     enough.abort();
     await working;
     for (const text of await check(daemon, ledger)) violation(text);
@@ -81,9 +86,7 @@ async function soak(): Promise<void> {
   await eventually(() => openDescriptors(daemon.pid).size <= before + 2, { what: "the release of descriptors" });
   console.log(`descriptors: ${before} before, ${openDescriptors(daemon.pid).size} after`);
   judgeMemory(samples);
-  console.log(
-    `${ledger.starts} containers, ${ledger.execs} execs, ${ledger.exits} exits, ${ledger.events} events; seed ${seed}`,
-  );
+  console.log(`${describeWork(ledger.work)}; ${ledger.events} events; seed ${seed}`);
 }
 
 /** The second half's memory beside that of the quarter before it, when the daemon had come to its working size. */
