@@ -180,3 +180,15 @@ test("hasStart knows when it can't know", () => {
   for (let i = 0; i < 200; i++) log.append({ type: "oom", id: "x" }, fail);
   expect(log.hasStart("c", "init", started)).toBeUndefined();
 });
+
+test("an exec whose exit was lost belongs to the container of its time, not to the next one of that name", () => {
+  const log = openLog();
+  log.append({ type: "start-container", id: "c" }, fail);
+  log.append({ type: "start-process", id: "c", pid: "lost" }, fail);
+  log.append({ type: "start-container", id: "c" }, fail);
+  log.append({ type: "start-process", id: "c", pid: "e" }, fail);
+  expect([...log.running("c")]).toEqual([
+    ["init", true],
+    ["e", true],
+  ]);
+});

@@ -152,8 +152,11 @@ export class EventLog {
     const running = new Map<string, boolean>();
     for (const event of this.#events) {
       if (event.id !== id) continue;
-      if (event.type === "start-container") running.set(INIT, true);
-      else if (event.type === "start-process" && event.pid !== undefined) running.set(event.pid, true);
+      if (event.type === "start-container") {
+        // Execs of an earlier one of that name, whose exits were lost with a full disk, are none of its.
+        running.clear();
+        running.set(INIT, true);
+      } else if (event.type === "start-process" && event.pid !== undefined) running.set(event.pid, true);
       else if (event.type === "exit" && event.pid !== undefined) running.set(event.pid, false);
     }
     return running;
