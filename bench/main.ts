@@ -41,32 +41,34 @@ function atLeastTwenty(text: string): number {
   return number;
 }
 
-const measurements: Record<string, () => Promise<Row[]>> = {
-  starts: () => starts(containers),
-  "starts-crun": () => inPureCgroupV2("starts-crun-inside"),
-  "one-start": oneStart,
-  execs,
+/** Each tells its rows one by one, as it has measured them. */
+const measurements: Record<string, () => AsyncIterable<Row>> = {
+  starts: () => oneByOne(starts(containers)),
+  "starts-crun": () => oneByOne(inPureCgroupV2("starts-crun-inside")),
+  "one-start": () => oneByOne(oneStart()),
+  execs: () => oneByOne(execs()),
   fleet: () => fleetRows(containers),
-  stdout: stdoutRate,
-  calls,
-  ctr: ctrVersion,
-  "event-loop": eventLoop,
+  stdout: () => oneByOne(stdoutRate()),
+  calls: () => oneByOne(calls()),
+  ctr: () => oneByOne(ctrVersion()),
+  "event-loop": () => oneByOne(eventLoop()),
 };
+
+async function* oneByOne(rows: Promise<Row[]>): AsyncIterable<Row> {
+  yield* await rows;
+}
 
 /** Runs a measurement in a mount namespace where cgroup v2 is all there is, by another process of this program. */
 async function inPureCgroupV2(name: string): Promise<Row[]> {
   const reason = withoutCgroupV2();
-  if (reason !== undefined) {
-    console.error(`${name}: left out: ${reason}`);
-    return [];
-  }
+  if (reason !== undefined) throw new Error(reason);
   const directory = mkdtempSync(join(tmpdir(), "ctd-bench-"));
   const file = join(directory, "rows.json");
   try {
     const [command, ...args] = [...inCgroupV2(), process.execPath, process.argv[1]!];
     const own = ["--only", name, "--containers", String(containers), "--json", file];
     const { status } = spawnSync(command!, [...args, ...own], { stdio: ["ignore", "ignore", "inherit"] });
-    if (status !== 0) throw new Error(`${name} ended with status ${status}`);
+    if (status !== 0) throw new Error(`it ended with status ${status} in a mount namespace of its own`);
     return JSON.parse(readFileSync(file, "utf8")) as Row[];
   } finally {
     rmSync(directory, { recursive: true });
@@ -79,17 +81,28 @@ if (wantsGrowth) {
   process.exit(0);
 }
 const chosen = only ?? Object.keys(measurements);
-const inside: typeof measurements = { ...measurements, "starts-crun-inside": () => startsCrun(containers) };
-const rows: Row[] = [];
+const inside: typeof measurements = { ...measurements, "starts-crun-inside": () => oneByOne(startsCrun(containers)) };
 for (const name of chosen) {
-  const measure = inside[name];
-  if (measure === undefined) {
-    console.error(`bench: no measurement ${JSON.stringify(name)}; there are ${Object.keys(measurements).join(", ")}`);
-    process.exit(1);
-  }
-  console.error(`bench: ${name}`);
-  rows.push(...(await measure()));
+  if (inside[name] !== undefined) continue;
+  console.error(`bench: no measurement ${JSON.stringify(name)}; there are ${Object.keys(measurements).join(", ")}`);
+  process.exit(1);
 }
-if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, undefined, 2)}\n`);
-console.log(table(rows));
-process.exit(0);
+const rows: Row[] = [];
+const failures: string[] = [];
+for (const name of chosen) {
+  console.error(`bench: ${name}`);
+  try {
+    // Told and written at once: a run takes many minutes, and may be interrupted.
+    for await (const row of inside[name]!()) {
+      rows.push(row);
+      console.error(table([row], false));
+      if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, undefined, 2)}\n`);
+    }
+  } catch (error) {
+    failures.push(`${name} could not be measured: ${(error as Error).message}`);
+    console.error(`bench: ${failures.at(-1)}`);
+  }
+}
+if (rows.length > 0) console.log(table(rows));
+for (const failure of failures) console.log(failure);
+process.exit(failures.length === 0 ? 0 : 1);

@@ -37,12 +37,12 @@ export function row({ name, unit, ours, peer, aim, met }: Measured): Row {
   };
 }
 
-/** The rows as a table for people. */
-export function table(rows: Row[]): string {
+/** The rows as a table for people; `heading`: with the names of the columns. */
+export function table(rows: Row[], heading = true): string {
   const number = (value: number | null) =>
     value === null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
   const lines = [
-    ["", "name", "ours", "peer", "ratio", "unit", "aim", "peer is"],
+    ...(heading ? [["", "name", "ours", "peer", "ratio", "unit", "aim", "peer is"]] : []),
     ...rows.map((r) => [
       r.met ? "ok" : "--",
       r.name,

@@ -151,7 +151,7 @@ function stop(targets: ProcessInfo[]): () => void {
 
 /** Mounts the file of a memory over it, whose first bytes nobody has mapped: reading them is an input/output error. */
 function makeUnreadable(path: string): void {
-  execFileSync("mount", ["--bind", `/proc/${process.pid}/mem`, path]);
+  execFileSync("mount", ["--bind", `/proc/${process.pid}/mem`, path], { stdio: "pipe" });
 }
 
 /** The container's directory may have got another name meanwhile. */
