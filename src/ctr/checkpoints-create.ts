@@ -25,9 +25,9 @@ export function checkpointsCreateCommand(): Command {
     .option("--checkpoint-dir <directory>", "where to save it (default: the bundle's folder checkpoints)")
     .option("--empty-ns <namespace...>", "make this namespace, but do not save what is in it; repeatable");
   command.action(async (id: string | undefined, name: string | undefined, flags: CreateFlags) => {
-    const container = required(id, "container id");
+    const container = required(id, "container id", command);
     const checkpoint = {
-      name: required(name, "checkpoint name"),
+      name: required(name, "checkpoint name", command),
       exit: flags.exit ?? false,
       tcp: flags.tcp ?? false,
       unixSockets: flags.unixSockets ?? false,

@@ -13,8 +13,8 @@ export function checkpointsDeleteCommand(): Command {
   command.action(
     async (id: string | undefined, name: string | undefined, { checkpointDir }: { checkpointDir?: string }) => {
       const request = {
-        id: required(id, "container id"),
-        name: required(name, "checkpoint name"),
+        id: required(id, "container id", command),
+        name: required(name, "checkpoint name", command),
         checkpointDir: wholePath(checkpointDir),
       };
       const client = await openClient(command);

@@ -22,7 +22,7 @@ export function checkpointsListCommand(): Command {
 
 /** Also what `ctr checkpoints ID` does. */
 export async function listCheckpoints(command: Command, id: string | undefined, checkpointDir?: string): Promise<void> {
-  const container = required(id, "container id");
+  const container = required(id, "container id", command);
   const { json, quiet } = outputFlags(command);
   const client = await openClient(command);
   const { checkpoints } = await client.api.listCheckpoint({ id: container, checkpointDir: wholePath(checkpointDir) });

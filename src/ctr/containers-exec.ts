@@ -36,7 +36,7 @@ export function containersExecCommand(): Command {
   command.action(async (args: string[], flags: ExecFlags) => {
     const id = required(flags.id, "container id", "--id ID");
     const name = required(flags.pid, "process id", "--pid NAME");
-    required(args[0], "command");
+    required(args[0], "command", command);
     const terminal = flags.tty ?? false;
     const options = {
       name,

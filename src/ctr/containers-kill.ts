@@ -12,7 +12,7 @@ export function containersKillCommand(): Command {
     .option("-s, --signal <signal>", "name or number: KILL, SIGKILL, 9", "15")
     .option("-p, --pid <name>", "name of the process", "init");
   command.action(async (id: string | undefined, flags: { signal: string; pid: string }) => {
-    const container = required(id, "container id");
+    const container = required(id, "container id", command);
     const signal = signalNumber(flags.signal);
     const client = await openClient(command);
     await client.api.signal({ id: container, pid: flags.pid, signal });

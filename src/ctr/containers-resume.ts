@@ -9,7 +9,7 @@ export function containersResumeCommand(): Command {
     .usage("ID")
     .argument("[id]", "the container");
   command.action(async (id: string | undefined) => {
-    const container = required(id, "container id");
+    const container = required(id, "container id", command);
     const client = await openClient(command);
     await client.api.updateContainer({ id: container, pid: "init", status: "running" });
   });

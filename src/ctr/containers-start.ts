@@ -30,9 +30,9 @@ export function containersStartCommand(): Command {
     .option("-r, --runtime <name>", "name or path of the OCI runtime (default: the daemon's)")
     .option("--runtime-args <argument...>", "an argument for the runtime (without --runtime: for runc); repeatable");
   command.action(async (id: string | undefined, bundle: string | undefined, flags: StartFlags) => {
-    const path = wholePath(required(bundle, "bundle path"));
+    const path = wholePath(required(bundle, "bundle path", command));
     const options = {
-      id: required(id, "container id"),
+      id: required(id, "container id", command),
       bundle: path,
       labels: flags.label ?? [],
       noPivotRoot: !flags.pivot,
@@ -69,8 +69,12 @@ function readTerminalSetting(bundle: string): boolean {
     text = readFileSync(file, "utf8");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // As the daemon words it.
-    if (code === "ENOENT") throw new Error(`open ${file}: no such file or directory`, { cause: error });
+    // As the daemon and the client library word it.
+    if (code === "ENOENT")
+      throw new Error(
+        `open ${file}: no such file or directory; bundle must be a folder with config.json on the daemon's machine`,
+        { cause: error },
+      );
     if (code === "ENOTDIR") throw new Error(`open ${file}: not a directory`, { cause: error });
     throw error;
   }

@@ -13,7 +13,7 @@ const interval = 1000;
 export function containersStatsCommand(): Command {
   const command = new Command("stats")
     .description("print what a container uses, as JSON")
-    .usage("[flags] ID...")
+    .usage("ID | --watch [ID...]")
     .argument("[id...]", "the container; with --watch several, or none for all of them")
     .option("-w, --watch", "show a table that is renewed every second");
   command.action(async (ids: string[], { watch }: { watch?: boolean }) => {
@@ -21,7 +21,7 @@ export function containersStatsCommand(): Command {
       await watchStats(await openClient(command), ids);
       return;
     }
-    const id = required(ids[0], "container id");
+    const id = required(ids[0], "container id", command);
     if (ids.length > 1) throw new Error(`one container at a time, not "${ids.join(" ")}", unless with --watch`);
     const client = await openClient(command);
     await printJson(await client.api.stats({ id }));

@@ -35,7 +35,7 @@ export function containersUpdateCommand(): Command {
   for (const [flag, , text] of numbers) command.option(`--${flag} <number>`, text);
   for (const [flag, , text] of texts) command.option(`--${flag} <list>`, text);
   command.action(async (id: string | undefined, flags: Record<string, string | undefined>) => {
-    const container = required(id, "container id");
+    const container = required(id, "container id", command);
     const limits: Limits = {};
     for (const [parse, table] of [
       [parseSize, sizes],

@@ -1,6 +1,7 @@
 import { CommanderError } from "commander";
+import type { ContainerdError, ErrorKind } from "../client/index.js";
 import { FlagError } from "../flags/flag-error.js";
-import { goArgv } from "../flags/go-argv.js";
+import { destination, goArgv } from "../flags/go-argv.js";
 import { printable } from "../terminal/printable.js";
 import { ctrProgram } from "./program.js";
 import { findUnknownCommand, hintForFlag } from "./unknown-command.js";
@@ -35,13 +36,31 @@ function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return printable(String(error));
   // Commander's have a second line, with a command or flag that was perhaps meant.
   if (error instanceof CommanderError) return printableLines(error.message.replace(/^error: /, ""));
-  const hint = error instanceof FlagError && error.undefinedFlag !== undefined && hintForFlag(error.undefinedFlag);
+  const hint = error instanceof FlagError && error.undefinedFlag !== undefined && flagHint(error.undefinedFlag);
   return printable(hint ? `${error.message}: ${hint}` : inOwnWords(error));
 }
 
-/** As the daemon has said it: what the client library adds is advice to programs. */
-function inOwnWords({ name, message, cause }: Error): string {
-  return name === "ContainerdError" && cause instanceof Error ? cause.message : message;
+function flagHint(flag: string): string | undefined {
+  return hintForFlag(flag, destination(process.argv.slice(2), program).command.name());
+}
+
+/** What the client library adds for these is as good for people; for others it is advice to programs. */
+const explained: ReadonlySet<ErrorKind> = new Set([
+  "bad-rootfs",
+  "bundle-not-found",
+  "command-not-found",
+  "id-in-use",
+  "runtime-not-found",
+]);
+
+/** As the daemon has said it, and what helps. */
+function inOwnWords(error: Error): string {
+  const { name, message, cause } = error;
+  if (name !== "ContainerdError") return message;
+  const { kind, containerId } = error as ContainerdError;
+  if (kind === "not-found" && containerId && /containers?( not found)?$/.test(message))
+    return `${message}: "${containerId}"`;
+  return cause instanceof Error && !explained.has(kind) ? cause.message : message;
 }
 
 function printableLines(text: string): string {

@@ -49,6 +49,7 @@ function setUp(command: Command): void {
     .helpOption("-h, --help", "show this help")
     .configureOutput({ writeErr: () => {} })
     .configureHelp({ showGlobalOptions: true });
+  if (command.commands.length > 0) command.helpCommand(true);
   if (command.name() !== "containers" && command.name() !== "checkpoints") command.allowExcessArguments(false);
   for (const subcommand of command.commands) setUp(subcommand);
 }

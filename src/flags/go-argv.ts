@@ -66,21 +66,27 @@ export interface Destination {
   command: Command;
   /** Undefined: there is none. */
   first?: string;
+  /** The name of a flag that there is not, right before {@link first}, which may be meant as its value. */
+  unknownFlag?: string;
   rest: readonly string[];
 }
 
 /** Follows the names of commands in a command line, over flags known and unknown, to the first word that is neither. */
 export function destination(argv: readonly string[], command: Command): Destination {
+  let unknownFlag: string | undefined;
   for (let index = 0; index < argv.length; index++) {
     const word = argv[index]!;
     if (word === "--") break;
     if (word === "-" || !word.startsWith("-")) {
       const rest = argv.slice(index + 1);
       const subcommand = findCommand(command, word);
-      return subcommand ? destination(rest, subcommand) : { command, first: word, rest };
+      if (subcommand) return destination(rest, subcommand);
+      return { command, first: word, rest, ...(unknownFlag !== undefined && { unknownFlag }) };
     }
     const { name, value } = split(word);
-    if (value === undefined && findOption(command, name)?.required) index++;
+    const option = findOption(command, name);
+    unknownFlag = option === undefined && value === undefined ? name : undefined;
+    if (value === undefined && option?.required) index++;
   }
   return { command, rest: [] };
 }

@@ -161,8 +161,8 @@ test("--debug tells an error's code and where it comes from, without it one line
   const words = ["containers", "state", "none"];
   const { status, stderr } = await runCtr(daemon, ["--debug", ...words]);
   expect(status).toBe(1);
-  expect(stderr).toMatch(/^\[ctr\] containerd: container not found\ncode: NOT_FOUND\n.*\n +at /);
-  expect(await ctrError(daemon, ...words)).toBe("containerd: container not found");
+  expect(stderr).toMatch(/^\[ctr\] containerd: container not found: "none"\ncode: NOT_FOUND\n.*\n +at /);
+  expect(await ctrError(daemon, ...words)).toBe('containerd: container not found: "none"');
 });
 
 test("events: stored ones by default and from a time on, then those that come", async () => {
@@ -220,7 +220,8 @@ test("watch shows one container's events", async () => {
     new RegExp(`\n{"timestamp":"[^"]+Z","type":"exit","id":"${a}","pid":"init","status":137}\n$`),
   );
   expect(String(stdout)).not.toContain(b);
-  expect(await ctrError(daemon, "containers", "watch", daemon.id("none"))).toBe("containerd: container not found");
+  const none = daemon.id("none");
+  expect(await ctrError(daemon, "containers", "watch", none)).toBe(`containerd: container not found: "${none}"`);
 });
 
 test("checkpoints: none, and what is refused", async () => {
@@ -230,9 +231,13 @@ test("checkpoints: none, and what is refused", async () => {
   const heading = "NAME                TCP                 UNIX SOCKETS        SHELL\n";
   expect(await ctr(daemon, "checkpoints", id)).toBe(heading);
   expect(await ctr(daemon, "checkpoints", "list", id)).toBe(heading);
-  expect(await ctrError(daemon, "checkpoints", "list", "none")).toBe("no such containers");
-  expect(await ctrError(daemon, "checkpoints", "create", id)).toBe("checkpoint name cannot be empty");
-  expect(await ctrError(daemon, "checkpoints", "delete")).toBe("container id cannot be empty");
+  expect(await ctrError(daemon, "checkpoints", "list", "none")).toBe('no such containers: "none"');
+  expect(await ctrError(daemon, "checkpoints", "create", id)).toBe(
+    "checkpoint name cannot be empty: ctr checkpoints create [flags] ID NAME",
+  );
+  expect(await ctrError(daemon, "checkpoints", "delete")).toBe(
+    "container id cannot be empty: ctr checkpoints delete [flags] ID NAME",
+  );
   expect(await ctrError(daemon, "checkpoints", "create", id, "a/b")).toContain('"a/b"');
 });
 
@@ -244,13 +249,14 @@ test("bad command lines", async () => {
     [["containers", "nope"], 'containerd: container not found: "nope" is neither a command nor a container'],
     [["containers", "nope", "x"], 'unknown command "nope" for "ctr containers"'],
     [["--nope", "version"], "flag provided but not defined: -nope"],
-    [["containers", "kill", "-9", "x"], "flag provided but not defined: -9"],
-    [["containers", "kill"], "container id cannot be empty"],
-    [["containers", "start", "x"], "bundle path cannot be empty"],
-    [["containers", "start"], "bundle path cannot be empty"],
+    [["containers", "kill", "-9", "x"], "flag provided but not defined: -9: type --signal 9"],
+    [["containers", "kill"], "container id cannot be empty: ctr containers kill [flags] ID"],
+    [["containers", "start", "x"], "bundle path cannot be empty: ctr containers start [flags] ID BUNDLE"],
+    [["containers", "start"], "bundle path cannot be empty: ctr containers start [flags] ID BUNDLE"],
+    [["containers", "stats"], "container id cannot be empty: ctr containers stats ID | --watch [ID...]"],
     [["containers", "exec", "ls"], "container id cannot be empty: give it with --id ID"],
     [["containers", "exec", "--id", "x", "ls"], "process id cannot be empty: give it with --pid NAME"],
-    [["containers", "exec", "--id", "x", "--pid", "y"], "command cannot be empty"],
+    [["containers", "exec", "--id", "x", "--pid", "y"], /^command cannot be empty: ctr containers exec --id ID/],
     [["containers", "exec", "--uid", "root", "--id", "x", "--pid", "y", "ls"], /root/],
     [["--conn-timeout", "5x", "version"], 'invalid duration "5x"'],
     [["--address", "bla", "version"], /^bad address "bla", expected proto:\/\/address/],
@@ -259,9 +265,9 @@ test("bad command lines", async () => {
       "cannot reach containerd at unix:///nope/s: no such file or directory",
     ],
     [["events", "-t", "yesterday"], /^invalid time "yesterday"/],
-    [["containers", "state", "none"], "containerd: container not found"],
-    [["containers", "stats", "none"], "containerd: container not found"],
-    [["containers", "pause", "none"], "containerd: container not found"],
+    [["containers", "state", "none"], 'containerd: container not found: "none"'],
+    [["containers", "stats", "none"], 'containerd: container not found: "none"'],
+    [["containers", "pause", "none"], 'containerd: container not found: "none"'],
   ];
   for (const [args, message] of cases) {
     const { status, stderr } = await runCtr(daemon, args);
@@ -283,6 +289,23 @@ test("what other programs' users type is answered with what to type here, whatev
     [["logs", "--follow", "web"], "unknown command 'logs': output goes to whoever has started the container"],
     [["-a", "unix:///x", "task", "ls"], "unknown command 'task': type: ctr containers"],
     [["--wrong", "nope", "--flag"], "unknown command 'nope'"],
+    [["-n", "default", "c", "ls"], "flag provided but not defined: -n: this containerd has no namespaces"],
+    [["-n", "k8s.io", "images", "ls"], "flag provided but not defined: -n: this containerd has no namespaces"],
+    [["--namespace=default", "containers"], "this containerd has no namespaces"],
+    [["i", "ls"], "unknown command 'i': this containerd has no images"],
+    [["c", "ls"], "unknown command 'c': type: ctr containers list"],
+    [["task", "exec", "--exec-id", "e", "-t", "web", "sh"], "type: ctr containers exec --id ID --pid NAME"],
+    [["task", "kill", "-s", "SIGKILL", "web"], "unknown command 'task': type: ctr containers kill"],
+    [["task", "metrics", "web"], "unknown command 'task': type: ctr containers stats ID"],
+    [["c", "create", "image", "web"], "unknown command 'c': a container is created and started at once"],
+    [["checkpoint", "create", "web"], "unknown command 'checkpoint': type: ctr checkpoints create [flags] ID NAME"],
+    [["restart", "web"], "unknown command 'restart': a container that has ended is started anew"],
+    [["containers", "list", "--format", "json"], "flag provided but not defined: -format: type --json"],
+    [["containers", "ls", "-a"], "flag provided but not defined: -a: all are listed"],
+    [["containers", "kill", "-KILL", "web"], "flag provided but not defined: -KILL: type --signal KILL"],
+    [["containers", "start", "-it", "web", "/b"], "-it: type --attach; config.json says whether there is a terminal"],
+    [["state", "--json"], "flag provided but not defined: -json: it prints JSON as it is"],
+    [["events", "--since", "1h"], "flag provided but not defined: -since: type --timestamp TIME"],
     [
       ["containers", "rm", "-f", "web"],
       'unknown command "rm" for "ctr containers": a container is removed when it ends',
@@ -296,6 +319,38 @@ test("what other programs' users type is answered with what to type here, whatev
     const said = await ctrError(daemon, ...args);
     expect(said, args.join(" ")).toContain(message);
   }
+});
+
+test("a start that can't be says what to do: an id in use, no bundle, no runtime, no command", async () => {
+  await using daemon = await startDaemon();
+  const [id, other] = [daemon.id("a"), daemon.id("b")];
+  const bundle = daemon.bundle("a", { args: ["sleep", "1000"] });
+  await ctr(daemon, "containers", "start", id, bundle);
+  expect(await ctrError(daemon, "containers", "start", id, bundle)).toBe(
+    `the id "${id}" is taken by a container that is there: choose another, or end that one first ` +
+      `(mkdir ${daemon.stateDir}/${id}: file exists)`,
+  );
+  for (const flags of [[], ["--attach"]])
+    expect(await ctrError(daemon, "containers", "start", ...flags, other, daemon.dir)).toBe(
+      `open ${daemon.dir}/config.json: no such file or directory; bundle must be a folder with config.json on the daemon's machine`,
+    );
+  expect(await ctrError(daemon, "containers", "start", "--runtime", "nope", other, bundle)).toContain(
+    "nope not installed on system; runtime must be a program on the PATH of the daemon",
+  );
+  expect(await ctrError(daemon, "containers", "exec", "--id", id, "--pid", "e", "nope")).toMatch(
+    /not found.*; the command is looked up in the container/,
+  );
+});
+
+test("help for a command is where it is looked for", async () => {
+  await using daemon = await startDaemon();
+  for (const words of [
+    ["help", "containers"],
+    ["containers", "help"],
+    ["containers", "help", "start"],
+    ["checkpoints", "help"],
+  ])
+    expect(await ctr(daemon, ...words), words.join(" ")).toMatch(words.length === 3 ? /ID BUNDLE/ : /Commands:/);
 });
 
 test("the daemon's address comes from CONTAINERD_ADDRESS, and -a has the last word", async () => {
@@ -381,7 +436,7 @@ test("bad bundles and ids leave nothing", async () => {
   const bundle = daemon.bundle("x", { args: ["true"] });
   for (const attach of [[], ["--attach"]]) {
     const start = (...words: string[]) => ctrError(daemon, "containers", "start", ...attach, ...words);
-    expect(await start("x", "/no/bundle")).toBe("open /no/bundle/config.json: no such file or directory");
+    expect(await start("x", "/no/bundle")).toContain("open /no/bundle/config.json: no such file or directory; bundle");
     expect(await start("x", `${bundle}/config.json`)).toContain("not a directory");
     expect(await start("../x", bundle)).toContain("../x");
     expect(await start("--runtime", "no-such-runtime", daemon.id("x"), bundle)).toBe(
