@@ -16,7 +16,10 @@ export const clientTypes: Product = {
   name: "client library's types",
   outputs: ["dist/client/index.d.ts"],
   async build() {
-    const listed = await runTool("tsc", ["-p", "tsconfig.client.json", "--listFiles"]);
+    const listed = await runTool("tsc", ["-p", "tsconfig.client.json", "--listFiles"]).catch((error: Error) => {
+      // The hundreds of files that it lists after what is wrong would hide that.
+      throw new Error(error.message.replace(/^\/.*\n?/gm, "").trimEnd());
+    });
     const sources = listed
       .trim()
       .split("\n")

@@ -22,7 +22,8 @@ const known = {
 
 const [area = ""] = process.argv.slice(2);
 if (!Object.hasOwn(known, area)) {
-  console.error(`unknown area "${area}": it is one of ${Object.keys(known).join(", ")}`);
+  const wrong = area === "" ? "no area is named" : `unknown area "${area}"`;
+  console.error(`${wrong}: npm run test:full -- AREA, one of ${Object.keys(known).join(", ")}`);
   process.exit(1);
 }
 if (known[area].length === 0) {

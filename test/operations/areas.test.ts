@@ -22,11 +22,15 @@ const areas = Object.keys(JSON.parse(readFileSync(join(repository, "test/areas.j
 
 test("an unknown area, or none, is an error that lists them; the last line counts it", () => {
   const all = [...areas, "other", "all"];
-  for (const area of ["nope", "toString", ""])
+  for (const [area, wrong] of [
+    ["nope", 'unknown area "nope"'],
+    ["toString", 'unknown area "toString"'],
+    ["", "no area is named"],
+  ] as const)
     expect(runTests("--full", area)).toEqual({
       status: 1,
       stdout: "0 passed, 1 failed\n",
-      stderr: `unknown area "${area}": it is one of ${all.join(", ")}\n`,
+      stderr: `${wrong}: npm run test:full -- AREA, one of ${all.join(", ")}\n`,
     });
   const contributing = readFileSync(join(repository, "CONTRIBUTING.md"), "utf8");
   for (const area of all) expect(contributing).toContain(`\`${area}\``);

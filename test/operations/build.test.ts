@@ -1,6 +1,16 @@
 /** What the build builds again after an edit, in a copy of the repository. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { appendFileSync, cpSync, mkdtempSync, rmSync, statSync, symlinkSync, utimesSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ctr } from "../ctr/ctr.js";
@@ -101,4 +111,19 @@ test("the daemon tells the commit that it was built from, and none when there is
   await using daemon = await startDaemon(installed);
   expect(await ctr(daemon, "version")).toMatch(/^daemon version [\d.]+ commit: [0-9a-f]{40}\n$/);
   expect(await ctr(daemon, "version")).toContain(git("rev-parse", "HEAD"));
+});
+
+test("what is wrong with a type is told, and nothing else", { timeout: 300_000 }, () => {
+  const file = join(copy, "src/client/run.ts");
+  const before = readFileSync(file);
+  try {
+    appendFileSync(file, "export const wrong: string = 1;\n");
+    const { status, stderr } = build("--if-stale");
+    expect(status).not.toBe(0);
+    expect(stderr).toContain("src/client/run.ts");
+    expect(stderr).toContain("TS2322");
+    expect(stderr).not.toContain("node_modules/typescript");
+  } finally {
+    writeFileSync(file, before);
+  }
 });
