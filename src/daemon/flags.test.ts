@@ -62,7 +62,10 @@ describe("flags", () => {
     [["--retain-count", "many"], "many"],
     [["--start-workers", "0"], "at least 1"],
     [["--log-level", "loud"], "loud"],
-    [["extra"], "argument"],
+    [["config", "default"], 'unknown argument "config": this daemon has flags only'],
+    [["--state-dir", ""], "--state-dir"],
+    [["--address", "/x"], "flag provided but not defined: -address: type --listen unix:///path"],
+    [["-c", "/etc/containerd/config.toml"], "there is no configuration file"],
     [["-l"], "flag needs an argument: -l"],
   ])("%j is refused", (argv, message) => {
     expect(() => parseFlags(argv)).toThrow(message);

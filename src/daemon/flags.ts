@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { FlagError } from "../flags/flag-error.js";
 import { goArgv } from "../flags/go-argv.js";
 import { parseGoDuration } from "../flags/go-duration.js";
 import { version } from "./version.js";
@@ -10,6 +11,16 @@ const logFormats = ["text", "json"] as const;
 const LONGEST = 2 ** 31 - 1;
 
 const defaultListen = ["unix:///run/containerd/containerd.sock"];
+
+/** What the daemon of containerd 1.x has, and what to type here. */
+const containerd1Flags: ReadonlyMap<string, string> = new Map([
+  ["a", "type --listen unix:///path"],
+  ["address", "type --listen unix:///path"],
+  ["c", "there is no configuration file, only flags"],
+  ["config", "there is no configuration file, only flags"],
+  ["root", "there are no images; type --state-dir for the state"],
+  ["state", "type --state-dir"],
+]);
 
 /** What the daemon was told on its command line. Durations in ms. */
 export interface Flags {
@@ -55,8 +66,14 @@ export class FlagsExit extends Error {
 export function parseFlags(argv: readonly string[]): Flags {
   const program = daemonCommand();
   try {
-    program.parse(goArgv(argv, program), { from: "user" });
+    const words = goArgv(argv, program);
+    const surplus = words.indexOf("--") + 1;
+    if (surplus > 0)
+      throw new Error(`unknown argument "${words[surplus]}": this daemon has flags only, containerd --help lists them`);
+    program.parse(words, { from: "user" });
   } catch (error) {
+    const hint = error instanceof FlagError && containerd1Flags.get(error.undefinedFlag ?? "");
+    if (hint) throw new FlagError(`${(error as Error).message}: ${hint}`);
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) throw new FlagsExit(0);
     throw new Error(error.message.replace(/^error: /, ""));
@@ -74,7 +91,7 @@ export function daemonCommand(): Command {
     .option("--debug", "log everything", false)
     .option("--log-level <level>", `log from this level on: ${logLevels.join(", ")}`, oneOf(logLevels), "info")
     .option("--log-format <format>", `write log lines as ${logFormats.join(" or ")}`, oneOf(logFormats), "text")
-    .option("--state-dir <directory>", "where the state of running containers is kept", "/run/containerd")
+    .option("--state-dir <directory>", "where the state of running containers is kept", notEmpty, "/run/containerd")
     .addOption(
       new Option("--metrics-interval <duration>", "how often all metrics are written to the log; 0 for never")
         .argParser(duration)
@@ -124,6 +141,11 @@ function oneOf<T extends string>(values: readonly T[]) {
     if (value === undefined) throw new InvalidArgumentError(`Not one of ${values.join(", ")}.`);
     return value;
   };
+}
+
+function notEmpty(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It can't be empty.");
+  return text;
 }
 
 function duration(text: string): number {

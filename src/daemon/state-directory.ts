@@ -26,7 +26,11 @@ export async function takeStateDirectory(directory: string): Promise<void> {
   }
   const deadline = performance.now() + LOCK_TIMEOUT;
   while (lockDirectory(directory) === undefined) {
-    if (performance.now() > deadline) throw new Error(`state directory ${directory} is in use by another daemon`);
+    if (performance.now() > deadline)
+      throw new Error(
+        `state directory ${directory} is in use by another daemon. Give this one a directory and a socket of its own, ` +
+          "with --state-dir DIR --listen unix://DIR/containerd.sock, or end the other",
+      );
     await delay(LOCK_INTERVAL);
   }
 }
