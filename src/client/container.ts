@@ -9,6 +9,7 @@ import { type ContainerStats, statsOf, type WatchStatsOptions, watchStats } from
 import { ContainerdError } from "./containerd-error.js";
 import { type Environment, environmentCheck, environmentList } from "./environment.js";
 import type { ExitStatus, ExitWatch } from "./exit-watch.js";
+import { explainFailure } from "./failure-causes.js";
 import { type Limits, limitsChecks, toUpdateResource } from "./limits.js";
 import { absolutePath, anyText, type Checks, checkOptions, flag, listOf, nameText, pathText } from "./option-checks.js";
 import type { SignalName } from "./signals.js";
@@ -171,11 +172,11 @@ export class Container {
 
   /** Freezes all of its processes. */
   async pause(options?: CallOptions): Promise<void> {
-    await this.#parts.api.updateContainer({ id: this.id, pid: "init", status: "paused" }, options);
+    await this.#change({ pid: "init", status: "paused" }, options);
   }
 
   async resume(options?: CallOptions): Promise<void> {
-    await this.#parts.api.updateContainer({ id: this.id, pid: "init", status: "running" }, options);
+    await this.#change({ pid: "init", status: "running" }, options);
   }
 
   /**
@@ -187,7 +188,15 @@ export class Container {
    */
   async update(limits: Limits, options?: CallOptions): Promise<void> {
     checkOptions(limits, limitsChecks, "limits");
-    await this.#parts.api.updateContainer({ id: this.id, resources: toUpdateResource(limits) }, options);
+    await this.#change({ resources: toUpdateResource(limits) }, options);
+  }
+
+  async #change(change: Omit<Parameters<Api["updateContainer"]>[0], "id">, options?: CallOptions): Promise<void> {
+    try {
+      await this.#parts.api.updateContainer({ ...change, id: this.id }, options);
+    } catch (error) {
+      throw explainFailure(error, { containerId: this.id, name: "init" });
+    }
   }
 
   /** What it uses now. @throws ContainerdError, `isNotFound` when it is gone. */

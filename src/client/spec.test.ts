@@ -68,6 +68,7 @@ test.each<[Partial<SpecOptions>, string]>([
   [{ limits: { cpu: 0 } }, "limits.cpu must be a number of processors, 0.01 or more, not 0"],
   [{ user: { uid: -1 } }, "user.uid must be a user or group id (0 – 4294967294), not -1"],
   [{ capabilities: ["no such"] }, 'capabilities[0] must be the name of a capability, not "no such"'],
+  [{ capabilities: ["KILL", "NET_ADMN"] }, 'capabilities[1] must be the name of a capability, not "NET_ADMN"'],
   [{ network: "bridge" as "host" }, 'network must be "none", "host" or { path }, not "bridge"'],
   [{ network: { path: "x" } }, 'network.path must be an absolute path, not "x"'],
   [{ mounts: [{ source: "/x", destination: "y" }] }, 'mounts[0].destination must be an absolute path, not "y"'],

@@ -5,9 +5,9 @@ import type { ContainerParts } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
 import { ContainerdError } from "./containerd-error.js";
 import { pause } from "./duration.js";
+import { type Attempt, explainFailure } from "./failure-causes.js";
 import { whileLost } from "./lost-daemon.js";
 import { oneOf } from "./option-checks.js";
-import { explainStart, type StartAttempt } from "./start-failure.js";
 import { detachedStdin, Stdio } from "./stdio.js";
 
 /**
@@ -29,7 +29,7 @@ export interface StartRequest extends CallOptions {
   /** Tells a container that this start has made from another one with the same id; where its streams do not tell already. */
   bundle?: string | undefined;
   /** What a failure is explained with. */
-  about?: Pick<StartAttempt, "bundle" | "rootfs">;
+  about?: Pick<Attempt, "bundle" | "rootfs">;
   /** Asks the daemon; resolves with the system pid. */
   start(paths: Stdio["paths"]): Promise<number>;
 }
@@ -95,7 +95,7 @@ async function start(parts: ContainerParts, request: StartRequest, paths: Stdio[
     if (unanswered) await retract(parts, request, paths).catch(() => {});
     const { containerId, name, about } = request;
     const stdioDir = dirname(paths.stdout || paths.stdin || "");
-    throw explainStart(error, { ...about, containerId, name, ...(stdioDir !== "." && { stdioDir }) });
+    throw explainFailure(error, { ...about, containerId, name, ...(stdioDir !== "." && { stdioDir }) });
   }
 }
 

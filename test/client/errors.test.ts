@@ -103,6 +103,12 @@ test("of a container that runs: ids and names in use, commands that are none, a 
   await container.pause();
   expect((await failure(() => container.exec(["true"], { stdioDir: daemon.dir }))).kind).toBe("wrong-state");
   await container.resume();
+  const resumed = await failure(() => container.resume());
+  expect(resumed).toMatchObject({ kind: "wrong-state", containerId: id });
+  expect(resumed.message).toMatch(/not paused.*; pause\(\) and resume\(\) change it/s);
+  const limited = await failure(() => container.update({ memory: 4096 }));
+  expect(limited).toMatchObject({ kind: "bad-limit", containerId: id });
+  expect(limited.message).toContain("; a limit must leave room for what the container uses");
   shell.stdin.end();
   await shell.wait();
 });

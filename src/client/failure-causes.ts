@@ -2,8 +2,8 @@ import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ContainerdError, type ErrorCode, type ErrorKind } from "./containerd-error.js";
 
-/** What a start was about, as far as it explains its failure. */
-export interface StartAttempt {
+/** What a call was about, as far as it explains its failure. */
+export interface Attempt {
   containerId: string;
   /** "init", or the name of a process that is executed. */
   name: string;
@@ -20,7 +20,7 @@ interface Cause {
   /** The words of the daemon, of runc or of crun. */
   words: RegExp;
   /** What to do about it. */
-  advice(attempt: StartAttempt): string;
+  advice(attempt: Attempt): string;
 }
 
 const elsewhere =
@@ -59,7 +59,7 @@ const causes: readonly Cause[] = [
   {
     kind: "bad-limit",
     words: /(?:memory|pids|cpu).* limit|cgroup config/i,
-    advice: () => "a limit must leave room for the container's start (memory: some 4 MiB)",
+    advice: () => "a limit must leave room for what the container uses (at its start: some 4 MiB of memory)",
   },
   {
     kind: "bad-cwd",
@@ -84,8 +84,8 @@ const causes: readonly Cause[] = [
   },
 ];
 
-/** A failed start, told by what its caller can do about it; any other error as it is. */
-export function explainStart(error: unknown, attempt: StartAttempt): unknown {
+/** A failed start or change of a container, told by what its caller can do about it; any other error as it is. */
+export function explainFailure(error: unknown, attempt: Attempt): unknown {
   if (!(error instanceof ContainerdError)) return error;
   const { message } = error;
   const { containerId, name, bundle, stdioDir } = attempt;
