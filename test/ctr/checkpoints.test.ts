@@ -93,7 +93,7 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
     expect(status).toBe(137);
     const last = Number(String(stdout).trim().split("\n").at(-1));
     await eventually(() => !existsSync(join(daemon.stateDir, container.id)));
-    expect(await ctrError(daemon, "checkpoints", "list", container.id)).toBe("no such containers");
+    expect(await ctrError(daemon, "checkpoints", "list", container.id)).toBe(`no such containers: "${container.id}"`);
     const again = restore("exit", container.bundle, "--checkpoint", "last");
     await again.running.printed("\n");
     await eventually(async () => /running +init/.test(await ctr(daemon, "containers", container.id)));
