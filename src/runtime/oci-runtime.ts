@@ -1,10 +1,10 @@
-import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { BothEnds } from "../linux/both-ends.js";
 import { type CommandResult, runCommand } from "../linux/child.js";
 import type { Epoll } from "../linux/epoll.js";
-import { environmentStrings, findProgram } from "../linux/spawn.js";
+import { environmentStrings } from "../linux/spawn.js";
+import { findRuntime, whyNoRuntime } from "./find-runtime.js";
 import { goQuote } from "./go-quote.js";
 import { OperationError } from "./operation-error.js";
 
@@ -134,11 +134,11 @@ export class OciRuntime {
 
   /**
    * Runs one subcommand to its end, whatever that is.
-   * @throws OperationError (not-found) when the runtime is not installed
+   * @throws OperationError: not-found when the runtime is not installed, deadline-exceeded when its file system does not answer
    */
   async call(args: readonly string[], options: CallOptions = {}): Promise<CommandResult> {
-    const path = findProgram(this.name);
-    if (path === undefined) throw notInstalled(this.name);
+    const path = await findRuntime(this.name, options.signal);
+    if (path === undefined) throw await notInstalled(this.name, options.signal);
     return await runCommand(this.#epoll, path, [this.name, ...this.args, ...args], {
       env: childEnvironment,
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
@@ -154,10 +154,9 @@ export class OciRuntime {
 }
 
 /** In the words that the shim has for it. */
-function notInstalled(name: string): OperationError {
+async function notInstalled(name: string, signal?: AbortSignal): Promise<OperationError> {
   if (!name.includes("/")) return new OperationError("not-found", `${name} not installed on system`);
-  const reason = existsSync(name) ? "permission denied" : "no such file or directory";
-  return new OperationError("not-found", `fork/exec ${name}: ${reason}`);
+  return new OperationError("not-found", `fork/exec ${name}: ${await whyNoRuntime(name, signal)}`);
 }
 
 /** The last value of `--name VALUE` or `--name=VALUE`, as both runtimes take it. */

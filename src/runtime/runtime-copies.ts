@@ -1,8 +1,9 @@
-import { closeSync, existsSync, fchmodSync, fchownSync, fstatSync, statSync, writeFile } from "node:fs";
-import { open } from "node:fs/promises";
+import { closeSync, existsSync, fchmodSync, fchownSync, fstatSync, type Stats, statSync, writeFile } from "node:fs";
+import { open, stat } from "node:fs/promises";
 import { promisify } from "node:util";
 import { makeMemFd, sealMemFd } from "../linux/memfd.js";
-import { findProgram } from "../linux/spawn.js";
+import { findRuntime } from "./find-runtime.js";
+import { onForeignFiles } from "./foreign-files.js";
 
 /**
  * What a runtime calls the copy of itself that it makes to enter a container in, each time (CVE-2019-5736: its file must not be what the container
@@ -47,7 +48,7 @@ class Copy implements RuntimeCopy {
   }
 
   async #make(path: string): Promise<void> {
-    const program = await readProgram(path);
+    const program = await onForeignFiles(path, () => readProgram(path));
     if (program === undefined) return;
     const descriptor = makeMemFd("runtime");
     try {
@@ -97,12 +98,17 @@ async function readProgram(path: string): Promise<Buffer | undefined> {
 export class RuntimeCopies {
   /** By path. */
   readonly #copies = new Map<string, Copy>();
+  #closed = false;
 
-  /** The copy of what the runtime's file is now. Its descriptor is undefined where there is to be none; never rejects. */
+  /**
+   * The copy of what the runtime's file is now. Its descriptor is undefined where there is to be none.
+   * @throws OperationError (deadline-exceeded) when the file system of a runtime's path does not answer
+   */
   async of(runtime: string): Promise<RuntimeCopy> {
-    const path = filesAreLabelled ? undefined : findProgram(runtime);
-    const source = path && stateOf(path);
-    if (path === undefined || source === undefined) return { descriptor: undefined };
+    const path = filesAreLabelled ? undefined : await findRuntime(runtime);
+    // As with findRuntime: only a path may be a client's.
+    const source = path === runtime ? await onForeignFiles(path, () => stateOfForeign(path)) : path && stateOf(path);
+    if (path === undefined || source === undefined || this.#closed) return { descriptor: undefined };
     let copy = this.#copies.get(path);
     if (copy?.source === source) {
       this.#copies.delete(path);
@@ -129,16 +135,21 @@ export class RuntimeCopies {
   }
 
   close(): void {
+    this.#closed = true;
     for (const path of [...this.#copies.keys()]) this.#drop(path);
   }
 }
 
 /** What changes when somebody installs another program there; undefined when there is none. */
 function stateOf(path: string): string | undefined {
-  try {
-    const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
-    return [dev, ino, size, mtimeMs, ctimeMs].join();
-  } catch {
-    return undefined;
-  }
+  const info = statSync(path, { throwIfNoEntry: false });
+  return info && describe(info);
+}
+
+function stateOfForeign(path: string): Promise<string | undefined> {
+  return stat(path).then(describe, () => undefined);
+}
+
+function describe({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return [dev, ino, size, mtimeMs, ctimeMs].join();
 }

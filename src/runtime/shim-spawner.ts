@@ -74,9 +74,11 @@ export class ShimSpawner {
     this.#program = program;
   }
 
-  /** Makes ready what the first launch would have to wait for. */
+  /** Makes ready what the first launch would have to wait for. Never rejects. */
   async prepare(runtime: string): Promise<void> {
-    if ((await this.#running()) !== undefined) await this.#runtimeCopies.of(runtime);
+    if ((await this.#running()) === undefined) return;
+    // What is wrong with the runtime is told to those who start something.
+    await this.#runtimeCopies.of(runtime).catch(() => {});
   }
 
   /**

@@ -1,5 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readForeignFile } from "./foreign-files.js";
+import type { OperationError } from "./operation-error.js";
+
+/** In bytes: a runtime that says everything says some kilobytes. */
+const LARGEST_LOG = 1024 * 1024;
 
 /** What the shim says went wrong with it; undefined when nothing did. */
 export async function shimLogError(directory: string): Promise<string | undefined> {
@@ -11,18 +15,22 @@ export async function runtimeLogError(directory: string): Promise<string | undef
   return (await readErrors(join(directory, "log.json"))).at(-1);
 }
 
-/** The messages of level "error" in a log of JSON lines; lines that are none are passed over. */
+/**
+ * The messages of level "error" in a log of JSON lines; lines that are none are passed over. A runtime may be any program, and what runs before it is
+ * through (a hook) may have the file open: what can't be read is told instead.
+ */
 async function readErrors(path: string): Promise<string[]> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
-  } catch {
-    return [];
+    text = await readForeignFile(path, LARGEST_LOG);
+  } catch (error) {
+    const { kind, message } = error as OperationError;
+    return kind === "not-found" ? [] : [message];
   }
   return text.split("\n").flatMap((line) => {
     try {
-      const { level, msg } = JSON.parse(line) as { level?: string; msg?: string };
-      return level === "error" && msg ? [msg] : [];
+      const { level, msg } = JSON.parse(line) as { level?: unknown; msg?: unknown };
+      return level === "error" && typeof msg === "string" && msg !== "" ? [msg] : [];
     } catch {
       return [];
     }

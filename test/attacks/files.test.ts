@@ -284,3 +284,52 @@ test("a bundle on a file system that stops answering while its container runs: t
     rmSync(bundle, { recursive: true, force: true });
   }
 });
+
+test("a runtime on a file system that never answers holds up who has named it, and nobody else", async () => {
+  const directory = join(daemon.dir, "silent-runtime");
+  const end = mountSilence(directory);
+  try {
+    const bundlePath = daemon.bundle("silent-runtime", { args: ["true"] });
+    let over = false;
+    const calls = [1, 2, 3].map((n) =>
+      daemon.api
+        .createContainer({ id: daemon.id(`silent-runtime${n}`), bundlePath, runtime: join(directory, "runc") })
+        .catch((error: Error) => error),
+    );
+    const failures = Promise.all(calls).finally(() => {
+      over = true;
+    });
+    await othersAreServed();
+    expect(over).toBe(false);
+    for (const failure of await failures) {
+      expect(failure).toMatchObject({ code: status.DEADLINE_EXCEEDED });
+      expect(String(failure)).toContain(`${directory}/runc`);
+    }
+    await othersAreServed();
+  } finally {
+    end();
+  }
+});
+
+test.each([
+  ["a FIFO", "mkfifo $log", /log\.json: not a regular file/],
+  ["a link to /dev/zero", "ln -s /dev/zero $log", /log\.json: not a regular file/],
+  ["a terabyte", "truncate -s 1T $log", /log\.json: larger than \d+ bytes/],
+  ["an error that is no text", `echo '{"level":"error","msg":{"a":1}}' >$log`, /container not started/],
+])("a runtime that leaves %s as its log", async (what, leave, words) => {
+  const name = `log-${what.replaceAll(/\W+/g, "-")}`;
+  const runtime = join(daemon.dir, name);
+  writeFileSync(
+    runtime,
+    `#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = --log ] && log=$2; shift; done\n[ -n "$log" ] && rm -f $log && ${leave}\nexit 1\n`,
+    { mode: 0o755 },
+  );
+  const bundlePath = daemon.bundle(name, { args: ["true"] });
+  const before = memory();
+  const [failure] = await Promise.all([
+    daemon.api.createContainer({ id: daemon.id(name), bundlePath, runtime }).catch((error) => error),
+    othersAreServed(),
+  ]);
+  expect(failure.details).toMatch(words);
+  expect(memory() - before).toBeLessThan(150_000);
+});
