@@ -100,6 +100,23 @@ describe("an exit status that can't be read is 255", () => {
   });
 });
 
+test("what stands where the shim writes the status does not hold it up: the status is told", async () => {
+  await using daemon = await startDaemon();
+  const target = join(daemon.dir, "target");
+  writeFileSync(target, "not ours");
+  const places = { fifo: makeFifos, link: (path: string) => symlinkSync(target, path), directory: mkdirSync };
+  for (const [name, put] of Object.entries(places)) {
+    using container = await startContainer(daemon, { name, args: ["sleep", "1000"] });
+    const path = join(directory(daemon, container.id), "exitStatus.reserved");
+    rmSync(path);
+    put(path);
+    await container.kill();
+    expect(await container.exit(), name).toBe(137);
+  }
+  expect(readFileSync(target, "utf8")).toBe("not ours");
+  await daemon.expectNothingLeft();
+});
+
 test("no descriptor is left, idle connections have them all: exits have their status, and each directory goes", async () => {
   await using daemon = await startDaemon();
   using container = await startContainer(daemon, { name: "c", args: ["sh", "-c", "read line; exit 7"], stdio: true });

@@ -119,7 +119,7 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
  * it from one that has run and ended.
  */
 function markAbandoned(): void {
-  const fd = sys.open("abandoned", sys.O_WRONLY + sys.O_CREAT, 0o600);
+  const fd = sys.open("abandoned", sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
   if (fd < 0) logWarning(`abandoned: ${sys.errorText(fd)}`);
   else sys.close(fd);
 }

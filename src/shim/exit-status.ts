@@ -19,7 +19,7 @@ export function openExitFifo(): void {
  * that cannot be written is lost.
  */
 export function reserveExitStatus(): void {
-  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o600);
+  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC + sys.O_OWN, 0o600);
   if (fd < 0) return;
   sys.write(fd, unknownStatus, unknownStatus.length);
   sys.close(fd);
@@ -31,7 +31,7 @@ export function reserveExitStatus(): void {
  */
 export function writeExitStatus(status: number): void {
   const text = string.format("%d", status);
-  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT, 0o600);
+  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
   let result = fd;
   if (fd >= 0) {
     result = sys.write(fd, text, text.length);

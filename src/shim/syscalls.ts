@@ -23,6 +23,9 @@ export const O_TRUNC = 0x200;
 export const O_APPEND = 0x400;
 export const O_NONBLOCK = 0x800;
 export const O_CLOEXEC = 0x80000;
+const O_NOFOLLOW = ffi.arch === "arm64" ? 0x8000 : 0x20000;
+/** For a file that we make: whatever stands in its place, opening it neither waits for somebody nor is about another file. */
+export const O_OWN = O_NONBLOCK + O_NOFOLLOW;
 
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
