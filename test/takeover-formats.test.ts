@@ -2,13 +2,13 @@
  * What another containerd 0.2 relies on in a state directory of ours, checked by its rules: the types of every field, the FIFOs' modes, the
  * files beside them. And what becomes of a container whose shim is not the one that the daemon would start now.
  */
-import { constants, readdirSync, readFileSync, statSync } from "node:fs";
+import { constants, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { startContainer } from "./harness/container.js";
 import { startDaemon, TestDaemon } from "./harness/daemon.js";
 import { startExec } from "./harness/exec.js";
-import { repository, shimProgram } from "./harness/paths.js";
+import { findProgram, repository, shimProgram } from "./harness/paths.js";
 import { isRunning, kill, processes } from "./harness/processes.js";
 import { eventually } from "./harness/wait.js";
 
@@ -149,5 +149,25 @@ test("a container that ends at once is started all the same under another's shim
     await eventually(() => daemon.events.events.length === expected.length, { what: `exit ${round}` });
   }
   expect(daemon.events.events.map(({ type, status }) => `${type} ${status}`)).toEqual(expected);
+  await daemon.expectNothingLeft();
+});
+
+test("one that has ended, and was deleted, before its runtime's start has ended is started, too", async () => {
+  await using daemon = await startDaemon({ flags: ["--shim", otherShim] });
+  const runtime = join(daemon.dir, "runc");
+  const lines = [
+    "#!/bin/sh",
+    `${findProgram("runc")} "$@" || exit`,
+    'case " $* " in *" start "*) ;; *) exit 0 ;; esac',
+    "for id; do :; done",
+    `while ${findProgram("runc")} state "$id" >/dev/null 2>&1; do sleep 0.02; done`,
+    // As runc says it, which removes the FIFO at the end.
+    'echo "remove /run/runc/$id/exec.fifo: no such file or directory" >&2',
+    "exit 1",
+  ];
+  writeFileSync(runtime, `${lines.join("\n")}\n`, { mode: 0o755 });
+  using ended = await startContainer(daemon, { name: "ended", args: ["sh", "-c", "exit 7"], request: { runtime } });
+  expect(await ended.exit()).toBe(7);
+  expect(daemon.events.events.map(({ type }) => type)).toEqual(["start-container", "exit"]);
   await daemon.expectNothingLeft();
 });

@@ -299,7 +299,20 @@ class ForeignShim implements Shim {
     void this.child.exited.then((status) => {
       if (status !== 0) shimExited.abort(exited);
     });
-    await this.#runtime.start(this.#containerId, { signal: AbortSignal.any([signal, shimExited.signal]) });
+    try {
+      await this.#runtime.start(this.#containerId, { signal: AbortSignal.any([signal, shimExited.signal]) });
+    } catch (error) {
+      if (!this.#hasEndedBefore(error)) throw error;
+    }
+  }
+
+  /**
+   * Whether a runtime has failed because the process that it has started has ended at once: the shim has deleted the container by then, and with
+   * it the FIFO that the runtime removes at the end of its start.
+   */
+  #hasEndedBefore(error: unknown): boolean {
+    const missesFifo = error instanceof OperationError && error.message.includes("exec.fifo");
+    return missesFifo && existsSync(join(this.#directory, "exitStatus"));
   }
 
   cancel(): void {}
