@@ -207,6 +207,25 @@ describe("is taken over", () => {
 });
 
 describe("is ended, and its exit is told", () => {
+  test("an exec without its directory; what has its name at once afterwards is left alone", async () => {
+    using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+    const names = Array.from({ length: 12 }, (_, n) => `e${n}`);
+    await Promise.all(names.map((pid) => startExec(daemon, container, { pid, args: ["sleep", "1000"] })));
+    await daemon.kill();
+    for (const name of names) remove(join(daemon.stateDir, container.id, name));
+    await daemon.start();
+    const execs = await Promise.all(names.map((pid) => startExec(daemon, container, { pid, args: ["sleep", "1000"] })));
+    for (const { pid, systemPid } of execs) {
+      expect(exits(container.id, pid), pid).toHaveLength(1);
+      expect((await shown()).get(container.id)?.[pid], pid).toBe(systemPid);
+      await daemon.api.signal({ id: container.id, pid, signal: 9 });
+      await eventually(() => exits(container.id, pid).length === 2, { what: `the exit of ${pid}` });
+    }
+    await container.kill();
+    expect(await container.exit()).toBe(137);
+    await daemon.expectNothingLeft();
+  });
+
   test("a container without its init's directory, after its execs", async () => {
     const containers = await startMany(["missing", "file", "fifo", "renamed"]);
     for (const container of containers.values()) {

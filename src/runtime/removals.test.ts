@@ -76,3 +76,14 @@ test("with a directory goes what was in it: its names may be others' then", asyn
   await removals.settled("/de", never);
   expect(other.tries).toBe(2);
 });
+
+test("one that has to wait is forgotten with the directory that it is in", async () => {
+  const [outer, inner] = [stubborn(0), stubborn(0)];
+  let ready = () => {};
+  const waiting = new Promise<void>((resolve) => (ready = resolve));
+  removals.after(waiting, "/d/e", inner.remove);
+  expect(removals.now("/d", outer.remove)).toBe(true);
+  ready();
+  await waiting;
+  expect(inner.tries).toBe(0);
+});

@@ -58,7 +58,8 @@ export class Removals {
     this.#pending.set(directory, removal);
     void ready.then(() => {
       removal.isReady = true;
-      this.#try(directory, removal);
+      // Otherwise it has gone with the directory that it was in, and the name may be another's.
+      if (this.#pending.get(directory) === removal) this.#try(directory, removal);
     });
   }
 

@@ -32,10 +32,11 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
   const state = savedState(supervisor, id) ?? (await rescueState(supervisor, id, operation));
   const shim = supervisor.shimProgramOf(state.shim);
   const container = Container.load(supervisor.epoll, supervisor.removals, supervisor.stateDir, id, state, shim);
-  const init = await findInit(supervisor, container, operation);
+  const names = container.processDirectories();
+  const init = names.includes(INIT) ? await findInit(supervisor, container, operation) : undefined;
   if (init !== undefined) container.processes.set(INIT, init);
   const underWay: string[] = [];
-  for (const name of container.processDirectories()) {
+  for (const name of names) {
     if (name === INIT) continue;
     const identity = findIdentity(container, name);
     if (identity === undefined) underWay.push(name);
@@ -63,7 +64,7 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
     );
   }
   for (const name of owedExits(supervisor, container)) {
-    if (!container.processDirectories().includes(name)) void endLostExec(supervisor, container, name);
+    if (!names.includes(name)) void endLostExec(supervisor, container, name);
   }
 }
 
@@ -123,7 +124,6 @@ async function findInit(
   container: Container,
   operation: Operation,
 ): Promise<Process | undefined> {
-  if (!container.processDirectories().includes(INIT)) return undefined;
   const found = findIdentity(container, INIT);
   if (found !== undefined && (found.startTime !== "" || startTimeOf(found.pid) === undefined)) {
     return loadProcess(container, INIT, found);

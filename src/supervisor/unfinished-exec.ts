@@ -47,13 +47,21 @@ async function waitForIdentity(container: Container, name: string, signal: Abort
   }
 }
 
-/** Ends an exec that can't be followed: its shim, and what that has started. Then its exit is told if its start was, and its name is free. Never rejects. */
+/**
+ * Ends an exec that can't be followed: its shim, and what that has started. Then its exit is told if its start was, and its name is free: nobody gets it
+ * before. Never rejects.
+ */
 export async function endLostExec(supervisor: Supervisor, container: Container, name: string): Promise<void> {
   const directory = join(container.directory, name);
+  const ended = endAndTell(supervisor, container, name);
+  supervisor.removals.after(ended, directory, () => removeTree(directory));
+  await ended;
+}
+
+async function endAndTell(supervisor: Supervisor, container: Container, name: string): Promise<void> {
   try {
     tellEnd(supervisor, container, name, await endShims(container, name));
   } catch (error) {
     supervisor.log.error({ id: container.id, pid: name, error: errorText(error) }, "containerd: end exec");
   }
-  supervisor.removals.now(directory, () => removeTree(directory));
 }
