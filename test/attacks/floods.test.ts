@@ -1,0 +1,113 @@
+/** Callers and containers that do too much of what is allowed: others are served all the while, and afterwards nothing of it is left. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { indexed, literal } from "../authority/hpack.js";
+import {
+  CONTINUATION,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  greeting,
+  HEADERS,
+  message,
+  PING,
+  requestBlock,
+  SETTINGS,
+  WireClient,
+} from "../authority/wire-client.js";
+import { startContainer } from "../harness/container.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { times } from "../harness/extent.js";
+import { openDescriptors } from "../harness/processes.js";
+import { eventually } from "../harness/wait.js";
+
+let daemon: TestDaemon;
+beforeAll(async () => {
+  daemon = await startDaemon();
+});
+afterAll(async () => {
+  await daemon?.[Symbol.asyncDispose]();
+});
+
+/** In kB. */
+function peakMemory(): number {
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1]);
+}
+
+const MARK = Buffer.from("the end!");
+const COUNT = times(20_000, 2_000);
+const block = requestBlock("localhost", "/types.API/State");
+const headers = (stream: number, flags = END_HEADERS) => frame(HEADERS, flags, stream, block);
+const stream = (n: number) => 2 * n + 1;
+const many = (part: (n: number) => Buffer) => Array.from({ length: COUNT }, (_, n) => part(n));
+/** A field of 4,000 bytes, which enters the table, then one byte for each time that it is meant. */
+const bomb = Buffer.concat([
+  block,
+  literal("x", "y".repeat(4000), { coded: false }),
+  Buffer.alloc(12_000, indexed(62)),
+]);
+
+/** [what, the frames after the greeting] */
+const floods: [string, () => Buffer[]][] = [
+  ["SETTINGS", () => many(() => frame(SETTINGS, 0, 0))],
+  ["PING", () => many(() => frame(PING, 0, 0, Buffer.alloc(8)))],
+  ["empty DATA", () => [headers(1), ...many(() => frame(DATA, 0, 1))]],
+  ["empty CONTINUATION", () => [headers(1, 0), ...many(() => frame(CONTINUATION, 0, 1))]],
+  ["headers that unpack to 48 MB", () => [frame(HEADERS, END_HEADERS | END_STREAM, 1, bomb)]],
+  [
+    "requests whose answers have no window",
+    () => [
+      frame(SETTINGS, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0])),
+      ...many((n) => Buffer.concat([headers(stream(n)), frame(DATA, END_STREAM, stream(n), message())])),
+    ],
+  ],
+  ["streams that stay open", () => many((n) => headers(stream(n)))],
+];
+
+describe("a connection with no end of", () => {
+  test.each(floods)("%s", async (_, parts) => {
+    await daemon.api.getServerVersion();
+    const descriptors = openDescriptors(daemon.pid).size;
+    const memory = peakMemory();
+    {
+      using client = new WireClient(join(daemon.dir, "s"));
+      const isOver = () =>
+        client.closed || client.frames.some(({ type, payload }) => type === PING && payload.equals(MARK));
+      client.send(greeting, ...parts(), frame(PING, 0, 0, MARK));
+      // Those who call meanwhile get their answers: they would fail, or never come.
+      await eventually(async () => {
+        expect((await daemon.api.getServerVersion()).minor).toBe(2);
+        return isOver();
+      });
+    }
+    await eventually(() => openDescriptors(daemon.pid).size <= descriptors, { what: "the end of the connection" });
+    expect((await daemon.api.state()).containers).toEqual([]);
+    expect(peakMemory() - memory).toBeLessThan(150_000);
+  });
+});
+
+test.each([
+  ["deep", (text: string) => text.replace(/}$/, `,"annotations":${"[".repeat(2 ** 20)}${"]".repeat(2 ** 20)}}`)],
+  ["deep, and never closed", () => '{"a":'.repeat(2 ** 20)],
+  ["wide", (text: string) => text.replace(/}$/, `,"annotations":{${'"a":"b",'.repeat(10 ** 6)}"c":"d"}}`)],
+  ["one long text", (text: string) => text.replace(/}$/, `,"annotations":{"a":"${"b".repeat(15 * 2 ** 20)}"}}`)],
+  ["one long number", (text: string) => text.replace(/}$/, `,"x":${"9".repeat(2 ** 20)}}`)],
+])("a config.json that is %s ends nobody", async (what, change) => {
+  const name = what.replaceAll(/\W+/g, "-");
+  const bundlePath = daemon.bundle(name, { args: ["true"] });
+  const config = join(bundlePath, "config.json");
+  writeFileSync(config, change(readFileSync(config, "utf8").trimEnd()));
+  const id = daemon.id(name);
+  const { pid } = daemon;
+  const outcome = await daemon.api.createContainer({ id, bundlePath }).catch((error) => error);
+  // It runs, or there is an error that is no riddle.
+  if (outcome instanceof Error) expect(outcome).toMatchObject({ details: expect.stringMatching(/\w{3}/) });
+  else await daemon.events.waitFor({ type: "exit", id, pid: "init" });
+  await setImmediate();
+  expect(daemon.pid).toBe(pid);
+  await using other = await startContainer(daemon, { name: `beside-${name}`, args: ["sh", "-c", "exit 7"] });
+  expect(await other.exit()).toBe(7);
+});
