@@ -3,7 +3,8 @@ import { readProcStat } from "../linux/proc-stat.js";
 import type { DeviceLimits } from "./device-limits.js";
 import type { KernelLimits } from "./kernel-limits.js";
 import { type Membership, parseMembership } from "./membership.js";
-import { directoryOf, forgetHierarchies, type Hierarchy, reachableHierarchies } from "./mounts.js";
+import { directoryOf, forgetHierarchies, type Hierarchy, isHierarchyOf, reachableHierarchies } from "./mounts.js";
+import { byController, directoriesOf, UNIFIED } from "./place.js";
 import type { CgroupStats } from "./stats.js";
 import { CgroupV1 } from "./v1.js";
 import { CgroupV2 } from "./v2.js";
@@ -27,6 +28,13 @@ export interface Cgroup {
   setDeviceLimits(limits: DeviceLimits): void;
   /** Sets v1's limits that are named. Throws an Error that names the limit when the kernel does not have it. */
   setKernelLimits(limits: KernelLimits): void;
+  /** Its directories, by controller; v2's is {@link UNIFIED}. */
+  readonly directories: ReadonlyMap<string, string>;
+  /**
+   * Sends SIGKILL to every process in it and below, without starting a program. A process that was just being made may be missed: call it until
+   * {@link pids} is empty. Nothing happens once the cgroup is gone.
+   */
+  kill(): void;
 }
 
 export interface OomWatchOptions {
@@ -71,10 +79,23 @@ export function cgroupOf(pid: number): Cgroup {
   throw new Error(`process ${pid} has no cgroup of its own in a mounted hierarchy`);
 }
 
+/** The cgroup that an earlier daemon has written down; undefined when it is gone, or when that can't be true. */
+export function cgroupAt(place: unknown): Cgroup | undefined {
+  const directories = directoriesOf(place, reachableHierarchies(), ownMembership());
+  return directories && assemble(directories);
+}
+
+/** The cgroup that has these directories; undefined when none of them is one. */
+export function cgroupIn(paths: readonly string[]): Cgroup | undefined {
+  return assemble(byController(paths, reachableHierarchies(), ownMembership()));
+}
+
+function ownMembership(): Membership[] {
+  return parseMembership(readFileSync("/proc/self/cgroup", "utf8"));
+}
+
 function readMembership(pid: number): Membership[] {
-  const own = new Map(
-    parseMembership(readFileSync("/proc/self/cgroup", "utf8")).map((m) => [m.controllers.join(), m.path]),
-  );
+  const own = new Map(ownMembership().map((m) => [m.controllers.join(), m.path]));
   const memberships = parseMembership(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
   // In this order: a process that was not on its way out afterwards was not at the time of the reading either.
   if (readProcStat(pid)?.exiting !== false) {
@@ -87,14 +108,20 @@ function readMembership(pid: number): Membership[] {
 
 /** Undefined when none of it can be seen in these mounts. */
 function locate(memberships: readonly Membership[], hierarchies: readonly Hierarchy[]): Cgroup | undefined {
-  const v1 = new Map<string, string>();
-  let unified: string | undefined;
+  const directories = new Map<string, string>();
   for (const membership of memberships) {
     const directory = directoryIn(membership, hierarchies);
     if (directory === undefined) continue;
-    if (membership.controllers.length === 0) unified = directory;
-    for (const controller of membership.controllers) v1.set(controller, directory);
+    if (membership.controllers.length === 0) directories.set(UNIFIED, directory);
+    for (const controller of membership.controllers) directories.set(controller, directory);
   }
+  return assemble(directories);
+}
+
+function assemble(directories: ReadonlyMap<string, string>): Cgroup | undefined {
+  const v1 = new Map(directories);
+  const unified = directories.get(UNIFIED);
+  v1.delete(UNIFIED);
   // A hierarchy without controllers (name=systemd) is a last resort: processes are moved about in it by others.
   const hasController = [...v1.keys()].some((controller) => !controller.startsWith("name="));
   if (unified !== undefined && !hasController) return new CgroupV2(unified);
@@ -104,11 +131,7 @@ function locate(memberships: readonly Membership[], hierarchies: readonly Hierar
 /** The directory of a membership in the first mount of its hierarchy that shows it. */
 function directoryIn({ controllers, path }: Membership, hierarchies: readonly Hierarchy[]): string | undefined {
   for (const hierarchy of hierarchies) {
-    const same =
-      controllers.length === 0
-        ? hierarchy.version === 2
-        : hierarchy.version === 1 && controllers.every((controller) => hierarchy.options.includes(controller));
-    const directory = same ? directoryOf(hierarchy, path) : undefined;
+    const directory = isHierarchyOf(hierarchy, controllers) ? directoryOf(hierarchy, path) : undefined;
     if (directory !== undefined && existsSync(directory)) return directory;
   }
   return undefined;

@@ -1,8 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { hasCode } from "../linux/libc.js";
 
 /** What the kernel means by "max" (v2) and the most a counter of the wire contract can say. */
 export const UNLIMITED = 2n ** 64n - 1n;
+
+const MISSING = ["ENOENT", "ENODEV", "ENOTSUP"];
 
 /**
  * The text of a cgroup's file, undefined where there is none: the controller is not on, the kernel is older or built without it, or
@@ -12,7 +14,18 @@ export function readControlFile(directory: string, name: string): string | undef
   try {
     return readFileSync(`${directory}/${name}`, "utf8");
   } catch (error) {
-    if (["ENOENT", "ENODEV", "ENOTSUP"].some((code) => hasCode(error, code))) return undefined;
+    if (MISSING.some((code) => hasCode(error, code))) return undefined;
+    throw error;
+  }
+}
+
+/** Writes into a cgroup's file; false where there is none (see {@link readControlFile}). */
+export function writeControlFile(directory: string, name: string, text: string): boolean {
+  try {
+    writeFileSync(`${directory}/${name}`, text, { flag: "r+" });
+    return true;
+  } catch (error) {
+    if (MISSING.some((code) => hasCode(error, code))) return false;
     throw error;
   }
 }

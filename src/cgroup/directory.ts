@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, type Stats, statSync } from "node:fs";
 import { hasCode } from "../linux/libc.js";
+import { openPidFd, signalPidFd } from "../linux/pidfd.js";
 
 /** ENOENT, as Node words it, for a cgroup that is gone. */
 export function goneError(path: string): Error {
@@ -53,9 +54,46 @@ export class CgroupDirectory {
     return sortedUnique(pids);
   }
 
+  /** Sends SIGKILL to each of {@link pids}. */
+  killEach(): void {
+    const pids = this.pids();
+    for (let first = 0; first < pids.length; first += KILLED_AT_A_TIME) {
+      const some = pids.slice(first, first + KILLED_AT_A_TIME).flatMap((pid) => descriptorsOf(pid));
+      try {
+        // A descriptor holds one process. One that is in here now, and has the pid, is that process: else it has ended, and the signal fails.
+        const here = new Set(this.pids());
+        for (const { pid, fd } of some) if (here.has(pid)) killByDescriptor(fd);
+      } finally {
+        for (const { fd } of some) closeSync(fd);
+      }
+    }
+  }
+
   #stat(): Stats | undefined {
     const stat = statSync(this.path, { throwIfNoEntry: false });
     return stat?.ino === this.#inode ? stat : undefined;
+  }
+}
+
+const SIGKILL = 9;
+/** How many processes are held by a descriptor while they are killed. */
+const KILLED_AT_A_TIME = 32;
+
+/** Empty when the process has ended. */
+function descriptorsOf(pid: number): { pid: number; fd: number }[] {
+  try {
+    return [{ pid, fd: openPidFd(pid) }];
+  } catch (error) {
+    if (hasCode(error, "ESRCH")) return [];
+    throw error;
+  }
+}
+
+function killByDescriptor(fd: number): void {
+  try {
+    signalPidFd(fd, SIGKILL);
+  } catch (error) {
+    if (!hasCode(error, "ESRCH")) throw error;
   }
 }
 

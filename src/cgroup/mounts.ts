@@ -43,6 +43,12 @@ function unescapeField(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
+/** Whether that is the hierarchy of these controllers, as /proc/<pid>/cgroup lists them: v2's has none. */
+export function isHierarchyOf({ version, options }: Hierarchy, controllers: readonly string[]): boolean {
+  if (controllers.length === 0) return version === 2;
+  return version === 1 && controllers.every((controller) => options.includes(controller));
+}
+
 let cached: Hierarchy[] | undefined;
 
 /**

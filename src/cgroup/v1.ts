@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { hasCode } from "../linux/libc.js";
 import { readBlkioV1 } from "./blkio.js";
 import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
-import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED } from "./control-file.js";
+import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED, writeControlFile } from "./control-file.js";
 import { type DeviceLimits, placesV1, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
 import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime, NANOSECONDS_PER_TICK } from "./host-cpu.js";
@@ -32,8 +32,24 @@ export class CgroupV1 implements Cgroup {
     this.#main = new CgroupDirectory(paths.get(main)!);
   }
 
+  get directories(): ReadonlyMap<string, string> {
+    return this.#unified === undefined ? this.#paths : new Map([...this.#paths, ...this.#unified.directories]);
+  }
+
   pids(): number[] {
     return this.#main.pids();
+  }
+
+  kill(): void {
+    this.#unified?.kill();
+    const freezer = this.#paths.get("freezer");
+    // A frozen process makes no others, and does not end, so that its pid stays its own; it dies when it thaws.
+    if (freezer !== undefined) writeControlFile(freezer, "freezer.state", "FROZEN");
+    try {
+      this.#main.killEach();
+    } finally {
+      if (freezer !== undefined) writeControlFile(freezer, "freezer.state", "THAWED");
+    }
   }
 
   frozen(): boolean {

@@ -2,12 +2,13 @@ import { readdirSync } from "node:fs";
 import { hasCode } from "../linux/libc.js";
 import { addIoStat } from "./blkio.js";
 import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
-import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED } from "./control-file.js";
+import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED, writeControlFile } from "./control-file.js";
 import { type DeviceLimits, placesV2, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
 import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime } from "./host-cpu.js";
 import { type KernelLimits, writeKernelLimits } from "./kernel-limits.js";
 import { watchOomV2 } from "./oom-v2.js";
+import { UNIFIED } from "./place.js";
 import {
   type BlkioStats,
   type CgroupStats,
@@ -34,8 +35,17 @@ export class CgroupV2 implements Cgroup {
     this.#directory = new CgroupDirectory(path);
   }
 
+  get directories(): ReadonlyMap<string, string> {
+    return new Map([[UNIFIED, this.#path]]);
+  }
+
   pids(): number[] {
     return this.#directory.pids();
+  }
+
+  kill(): void {
+    // Since Linux 5.14.
+    if (!writeControlFile(this.#path, "cgroup.kill", "1")) this.#directory.killEach();
   }
 
   frozen(): boolean {

@@ -1,13 +1,18 @@
 import { setMaxListeners } from "node:events";
-import { readdirSync, writeFileSync } from "node:fs";
+import { lstatSync, readdirSync, writeFileSync } from "node:fs";
 import { realpath } from "node:fs/promises";
+import { uptime } from "node:os";
 import { join, resolve } from "node:path";
+import { pid as ownPid } from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { removeAbandonedCgroups } from "../cgroup/abandoned.js";
-import { type Cgroup, cgroupOf } from "../cgroup/cgroup.js";
+import type { Cgroup } from "../cgroup/cgroup.js";
+import { ancestorsOf, killDescendants, killIf } from "../linux/descendants.js";
 import type { Epoll } from "../linux/epoll.js";
 import { errorText, hasCode } from "../linux/libc.js";
+import type { ExitStatus } from "../linux/pidfd.js";
+import { readProcStat } from "../linux/proc-stat.js";
 import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
+import { ContainerCgroup } from "./container-cgroup.js";
 import type { ContainerState } from "./container-state.js";
 import { onForeignFiles } from "./foreign-files.js";
 import { stringifyJson } from "./json.js";
@@ -19,11 +24,14 @@ import { makeWhole, removeTree, takeAway } from "./partial-directory.js";
 import { readPidFile } from "./pid-file.js";
 import { INIT, Process, type Stdio } from "./process.js";
 import type { Removals } from "./removals.js";
-import { hasBegun, launchShim, type ShimProgram } from "./shim.js";
+import { hasBegun, launchShim, type Shim, type ShimProgram } from "./shim.js";
 import type { OciProcess, OciSpec } from "./spec.js";
 import { isSetAside } from "./state-file.js";
 import { Turns } from "./turns.js";
 import { writeAtomically } from "./write-atomically.js";
+
+/** The file that marks one whose exit has been told. */
+const ENDED = "ended";
 
 /** In ms: how long a runtime may take to remove a container. */
 const DELETE_TIMEOUT = 30_000;
@@ -73,7 +81,9 @@ export class Container {
   readonly #epoll: Epoll;
   readonly #removals: Removals;
   readonly #stdio: Stdio;
-  #cgroup: Cgroup | undefined;
+  readonly #cgroup: ContainerCgroup;
+  /** The runtime may still hold it: it could not be asked, or could not let go. */
+  held = false;
   /** Where its directory is while it is being removed. */
   #partial: string | undefined;
   readonly #exited = new AbortController();
@@ -91,6 +101,7 @@ export class Container {
     this.owner = options.owner;
     this.endsAt = options.endsAt;
     this.#stdio = options.stdio;
+    this.#cgroup = new ContainerCgroup(directory);
     // Every operation on the container listens to it; many at once are no leak.
     setMaxListeners(0, this.#exited.signal);
   }
@@ -181,14 +192,7 @@ export class Container {
 
   /** Its cgroup; undefined when it has none on this host (a VM runtime) or it is gone. */
   get cgroup(): Cgroup | undefined {
-    if (this.#cgroup === undefined && this.init !== undefined) {
-      try {
-        this.#cgroup = cgroupOf(this.init.systemPid);
-      } catch {
-        return undefined;
-      }
-    }
-    return this.#cgroup;
+    return this.init && this.#cgroup.find(this.init.systemPid);
   }
 
   /**
@@ -213,6 +217,7 @@ export class Container {
     const process = Process.create(directory, INIT, state, this.#removals);
     let bundle = this.bundle;
     try {
+      this.#cgroup.expect(spec.linux?.cgroupsPath || this.id);
       const translated = translateOldSpec(spec, this.bundle);
       if (translated !== undefined) {
         writeAtomically(join(directory, "config.json"), stringifyJson(translated));
@@ -227,6 +232,8 @@ export class Container {
       throw error;
     }
     this.processes.set(INIT, process);
+    // Before it runs: later it may be elsewhere.
+    this.#cgroup.find(process.systemPid);
     return process;
   }
 
@@ -237,6 +244,7 @@ export class Container {
   async exec(id: string, spec: OciProcess, stdio: Stdio, signal: AbortSignal): Promise<Process> {
     const directory = join(this.directory, id);
     const init = this.init?.state;
+    const began = ticksSinceBoot();
     const state = {
       ...spec,
       exec: true,
@@ -251,6 +259,7 @@ export class Container {
     } catch (error) {
       concealEnvironment(error, process.state.env);
       await this.#abandonExec(process, patienceAfter(error));
+      this.#killOrphans(began);
       process.close();
       this.#removals.now(directory, () => process.removeDirectory());
       throw error;
@@ -297,8 +306,23 @@ export class Container {
       if (!shim.child.running || performance.now() > deadline) break;
       await Promise.race([shim.child.exited, delay(ABANDON_INTERVAL)]);
     }
-    shim.child.kill();
-    await shim.child.exited;
+    await endShim(shim);
+  }
+
+  /**
+   * Kills what an exec has left whose shim has died: nobody's child, and none of the processes that are known.
+   * @param since what is older is not the exec's
+   */
+  #killOrphans(since: number): void {
+    const reapers = new Set([1, ...ancestorsOf(ownPid)]);
+    const known = new Set([...this.processes.values()].map(({ systemPid }) => systemPid));
+    for (const pid of this.#cgroup.own()?.pids() ?? []) {
+      if (known.has(pid)) continue;
+      killIf(pid, () => {
+        const stat = readProcStat(pid);
+        return stat !== undefined && reapers.has(stat.parent) && Number(stat.startTime) >= since;
+      });
+    }
   }
 
   /** Kills an exec of which there may be a pid file only. */
@@ -323,11 +347,11 @@ export class Container {
         await Promise.race([shim.child.exited, missed, delay(patience)]);
       }
       const killed = shim.child.running;
-      shim.child.kill();
-      const status = await shim.child.exited;
+      const status = await endShim(shim);
       shim.release();
       // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
-      if (killed || status > 128 || readPidFile(process.directory) !== undefined) await this.deleteFromRuntime();
+      const isLeft = readPidFile(process.directory) !== undefined || this.#cgroup.isLeft();
+      if (killed || status > 128 || isLeft) await this.deleteFromRuntime();
     } else if (hasBegun(process.directory)) {
       // A forked one whose spawner died before it told the pid.
       await this.deleteFromRuntime();
@@ -336,18 +360,27 @@ export class Container {
     process.close();
   }
 
-  /** Removes what the runtime holds under this id, killing it, unless that is somebody else's container. Logs are the caller's: never throws. */
+  /**
+   * Ends what there is of it, in its cgroup and in the runtime, unless that is somebody else's container; {@link held} tells whether that did not
+   * succeed. Logs are the caller's: never throws.
+   */
   async deleteFromRuntime(): Promise<void> {
     const signal = AbortSignal.timeout(DELETE_TIMEOUT);
     const state = await this.runtime.state(this.id, { signal });
     // Nobody knows which runtime has one of which all is lost: its shim does that.
-    if (this.bundle === "" || (state?.bundle !== undefined && !(await this.isOurs(state)))) return;
+    if (this.bundle === "" || (state?.bundle !== undefined && !(await this.isOurs(state)))) {
+      this.held = false;
+      return;
+    }
+    const ended = await this.endProcesses();
     try {
       await this.runtime.forceDelete(this.id, { signal });
+      this.held = false;
     } catch {
-      // Hanging or gone: there is nothing more to be done here.
+      // One that failed on its way may know it no more: then the next time tells.
+      this.held = true;
     }
-    await removeAbandonedCgroups(await this.#cgroupsPath());
+    this.held ||= !(await this.#cgroup.remove()) || !ended;
   }
 
   /** Whether what the runtime knows under this id is this container, and not somebody else's. */
@@ -361,17 +394,27 @@ export class Container {
 
   /** As {@link deleteFromRuntime}, for a container whose shim has most likely done so. */
   async deleteRestFromRuntime(): Promise<void> {
-    const state = await this.runtime.state(this.id, { signal: AbortSignal.timeout(DELETE_TIMEOUT) });
-    if (state !== undefined) await this.deleteFromRuntime();
+    const isGone = await this.runtime.knowsNone(this.id, { signal: AbortSignal.timeout(DELETE_TIMEOUT) });
+    if (!isGone || this.#cgroup.isLeft()) await this.deleteFromRuntime();
   }
 
-  /** Where the runtime puts its cgroups. */
-  async #cgroupsPath(): Promise<string> {
+  /** Kills what is left in its cgroup, if that is its alone; false when something does not end. Never throws. */
+  async endProcesses(): Promise<boolean> {
     try {
-      return (await readSpec(this.bundle)).linux?.cgroupsPath || this.id;
+      return await this.#cgroup.endProcesses();
     } catch {
-      return this.id;
+      return false;
     }
+  }
+
+  /** Its exit has been told; only the runtime does not let go of it. */
+  get ended(): boolean {
+    return lstatSync(join(this.directory, ENDED), { throwIfNoEntry: false })?.isFile() ?? false;
+  }
+
+  /** Throws a system error. */
+  markEnded(): void {
+    writeFileSync(join(this.directory, ENDED), "");
   }
 
   /** Forgets everything on disk: the id is free again. */
@@ -379,7 +422,20 @@ export class Container {
     // First, so that what a kill in the middle leaves is no container any more. And only once: the id may be another's by the next try.
     this.#partial ??= takeAway(this.directory);
     if (this.#partial !== undefined) removeTree(this.#partial);
+    this.#cgroup.forget();
   }
+}
+
+/** Kills a shim that has not ended, and first what it has started: a runtime's child may be in a session of its own. */
+async function endShim({ child }: Shim): Promise<ExitStatus> {
+  if (child.running) await killDescendants(child.pid);
+  child.kill();
+  return await child.exited;
+}
+
+/** As field 22 of /proc/<pid>/stat has it; a moment ago, rather than too late. */
+function ticksSinceBoot(): number {
+  return Math.floor(uptime() * 100) - 1;
 }
 
 /** A start that took too long hangs, so its shim gets no more time; after any other failure it cleans up by itself. */

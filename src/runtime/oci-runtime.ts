@@ -103,9 +103,9 @@ export class OciRuntime {
     await this.#run(["update", "-r", "-", id], { ...options, stdin: resources });
   }
 
-  /** Removes a container, killing it if it still runs; fine when there is none. */
+  /** Removes a container, killing it if it still runs; fine when there is none. Throws when it says that it could not. */
   async forceDelete(id: string, options?: CallOptions): Promise<void> {
-    await this.call(["delete", "--force", id], options);
+    await this.#run(["delete", "--force", id], options);
   }
 
   async checkpoint(id: string, flags: readonly string[], options?: CallOptions): Promise<void> {
@@ -119,6 +119,18 @@ export class OciRuntime {
       return status === 0 ? (JSON.parse(output) as RuntimeState) : undefined;
     } catch {
       return undefined;
+    }
+  }
+
+  /** Whether it says that it knows no container with this id; false also when it can't be asked. */
+  async knowsNone(id: string, options?: CallOptions): Promise<boolean> {
+    try {
+      const { status, output } = await this.call(["state", id], options);
+      // runc's words, and crun's, which looks for the container's file.
+      const isCrunsFile = output.includes(`/${id}/status`) && /no such file or directory/i.test(output);
+      return status !== 0 && (/container .*does not exist/.test(output) || isCrunsFile);
+    } catch {
+      return false;
     }
   }
 

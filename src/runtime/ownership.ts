@@ -22,6 +22,7 @@ const processFiles = new Set([
   "shim-log.json",
   "log.json",
   "config.json",
+  "usage",
 ]);
 
 /** Of these one is enough: nobody else calls anything so. */
@@ -71,7 +72,7 @@ function isAnothersState(directory: string): boolean {
 }
 
 function isOfContainer(directory: string, entry: Dirent): boolean {
-  if (entry.name.startsWith("state.json")) return true;
+  if (/^(state\.json|cgroup\.json|ended$)/.test(entry.name)) return true;
   if (!entry.isDirectory()) return false;
   const path = join(directory, entry.name);
   const names = readdirSync(path);

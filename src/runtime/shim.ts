@@ -2,6 +2,7 @@ import { closeSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Child, devNull } from "../linux/child.js";
+import { killDescendants } from "../linux/descendants.js";
 import { EPOLLIN, type Epoll } from "../linux/epoll.js";
 import { killProcessGroup } from "../linux/pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../linux/seqpacket.js";
@@ -222,7 +223,10 @@ function fork(options: LaunchOptions, spawner: ShimSpawner, channel: number): Pr
 async function endForked({ directory, containerId }: LaunchOptions, channel: number): Promise<void> {
   const deadline = performance.now() + FORKED_PATIENCE;
   while (receivePacket(channel) !== "" && performance.now() < deadline) {
-    for (const { pid } of findShims(directory, containerId)) killProcessGroup(pid);
+    for (const { pid } of findShims(directory, containerId)) {
+      await killDescendants(pid);
+      killProcessGroup(pid);
+    }
     await delay(INTERVAL);
   }
 }

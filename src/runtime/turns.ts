@@ -1,6 +1,6 @@
 /**
  * Orders the operations on one container. Shared ones (execs) run side by side; an exclusive one (pause, update, checkpoint, …) runs
- * alone: after all that came before it, before all that come later.
+ * alone: after all that came before it, before all that come later. A container can hold up an exec, so not every exclusive one waits for those to the end.
  */
 export class Turns {
   #lastExclusive: Promise<unknown> = Promise.resolve();
@@ -14,9 +14,14 @@ export class Turns {
     return running;
   }
 
-  /** Runs `operation` alone. */
-  exclusive<T>(operation: () => Promise<T>): Promise<T> {
-    const running = Promise.all([this.#lastExclusive, ...this.#shared]).then(operation);
+  /**
+   * Runs `operation` alone.
+   * @param patience in ms: how long shared ones that are under way are waited for
+   */
+  exclusive<T>(operation: () => Promise<T>, patience = Number.POSITIVE_INFINITY): Promise<T> {
+    const shared = Promise.all(this.#shared);
+    const waited = patience === Number.POSITIVE_INFINITY ? shared : within(shared, patience);
+    const running = Promise.all([this.#lastExclusive, waited]).then(operation);
     this.#lastExclusive = running.then(ignore, ignore);
     return running;
   }
@@ -25,6 +30,16 @@ export class Turns {
   async idle(): Promise<void> {
     await Promise.all([this.#lastExclusive, ...this.#shared]);
   }
+}
+
+/** Resolves when the promise has, or when its time is over. */
+async function within(promise: Promise<unknown>, time: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, time);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
 }
 
 function ignore(): void {}

@@ -2,7 +2,7 @@
 import type { Assignment } from "./creation";
 import { writeExitStatus } from "./exit-status";
 import { logWarning } from "./log";
-import type { Child } from "./reaper";
+import { type Child, killChildren } from "./reaper";
 import { type CallResult, call, cleanUpLimit } from "./runtime";
 import { closeStdio, drain } from "./stdio";
 import * as sys from "./syscalls";
@@ -15,29 +15,35 @@ const strangersLimit = 10_000;
  * end; and has the runtime forget the container, so that its id is free when the exit FIFO hangs up.
  *
  * @param endsAlone the kernel has killed everything else already
+ * @returns whether nothing is left for the daemon to do
  */
-export function finish(assignment: Assignment, child: Child, endsAlone: boolean): void {
+export function finish(assignment: Assignment, child: Child, endsAlone: boolean): boolean {
   const { id, state, stdio } = assignment;
   writeExitStatus(child.status!);
+  let isDeleted = true;
   if (state.exec) {
     // Its container lives on, and so may what the exec has left behind: the exec is over when its output is.
     drain(stdio, undefined);
   } else {
-    if (!endsAlone) complain("kill", call(["kill", "--all", id, "SIGKILL"], cleanUpLimit));
+    // Without the runtime: no further than to what has come to us. The daemon knows the cgroup.
+    if (!endsAlone && !succeeds("kill", call(["kill", "--all", id, "SIGKILL"], cleanUpLimit))) killChildren();
     drain(stdio, strangersLimit);
-    deleteContainer(id);
+    isDeleted = deleteContainer(id);
   }
   closeStdio(stdio);
+  return isDeleted;
 }
 
 /** After a checkpoint the runtime has forgotten the container by itself, which the call by force accepts. */
-function deleteContainer(id: string): void {
-  if (call(["delete", id], cleanUpLimit).status === 0) return;
-  complain("delete", call(["delete", "--force", id], cleanUpLimit));
+function deleteContainer(id: string): boolean {
+  if (call(["delete", id], cleanUpLimit).status === 0) return true;
+  return succeeds("delete", call(["delete", "--force", id], cleanUpLimit));
 }
 
-function complain(what: string, result: CallResult): void {
+/** Logs it when a call has failed. */
+function succeeds(what: string, result: CallResult): boolean {
   if (result.status !== 0) logWarning(`${what}: exit status ${result.status}: ${result.output}`);
+  return result.status === 0;
 }
 
 /**

@@ -90,7 +90,8 @@ function serve(
     if (!runUntil(ended, sys.now() + releaseDelay)) sys.releaseText();
     collectAt(110);
     runUntil(ended);
-    finish(assignment, child, endsAlone);
+    // The daemon does it then, as for a shim that was killed.
+    if (!finish(assignment, child, endsAlone)) error(alreadyLogged, 0);
   } else {
     abandon(assignment, child);
   }

@@ -1,5 +1,5 @@
 /** Reaps every child, always: the runtime's calls, the container's process, and the orphans that come to us. */
-import { close, watch } from "./loop";
+import { close, runFor, watch } from "./loop";
 import * as sys from "./syscalls";
 
 /** A process whose end somebody waits for. */
@@ -78,9 +78,16 @@ function watchForeign(child: Child): void {
   });
 }
 
-/** Kills every child that is left: only for when a failed start is undone, and none of them was announced. */
+/** How long those may take to end that were killed, in ms. */
+const killedLimit = 1_000;
+
+/**
+ * Kills every child that is left, and what comes to us when it ends: only for when a failed start is undone, and none of them was announced, or
+ * for the end of a container.
+ */
 export function killChildren(): void {
-  killAllBut(0);
+  const deadline = sys.now() + killedLimit;
+  while (killAllBut(0) && sys.now() < deadline) runFor(5);
 }
 
 /** Kills every child but the process that we are there for; whether there was one. */

@@ -1,5 +1,6 @@
 import type { Container } from "../runtime/container.js";
 import type { Process } from "../runtime/process.js";
+import { release } from "./release.js";
 import type { Supervisor } from "./supervisor.js";
 
 /**
@@ -10,10 +11,12 @@ export function deleteContainer(supervisor: Supervisor, container: Container): v
   supervisor.containers.delete(container.id);
   // A daemon that takes over meanwhile has nothing to tell.
   container.init?.markReported();
-  supervisor.removals.after(container.turns.idle(), container.directory, () => {
-    for (const process of container.processes.values()) closeProcess(supervisor, process);
-    container.processes.clear();
-    container.removeDirectory();
+  release(supervisor, container, {
+    ready: container.turns.idle(),
+    before: () => {
+      for (const process of container.processes.values()) closeProcess(supervisor, process);
+      container.processes.clear();
+    },
   });
 }
 

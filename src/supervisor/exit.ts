@@ -156,6 +156,10 @@ async function exitContainer(
   operation: Operation,
 ): Promise<void> {
   container.markExited();
+  operation.doing = "ending what is left in its cgroup";
+  if (!(await container.endProcesses())) {
+    supervisor.log.warn({ id: container.id }, "containerd: processes of the container do not end");
+  }
   operation.doing = "waiting for the exits of its execs";
   await execExits(supervisor, container);
   operation.doing = "removing the container";

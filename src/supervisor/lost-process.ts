@@ -2,6 +2,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { killDescendants } from "../linux/descendants.js";
+import { isAlive } from "../linux/proc-stat.js";
 import type { Container } from "../runtime/container.js";
 import { INIT, Process } from "../runtime/process.js";
 import { findShims, killShim } from "../runtime/shim-process.js";
@@ -32,7 +34,10 @@ export async function shimsGone(container: Container, name: string): Promise<boo
 /** Kills the shims that work in a process directory, with their processes; false when there were none. */
 export async function endShims(container: Container, name: string): Promise<boolean> {
   const shims = shimsOf(container, name);
-  for (const shim of shims) killShim(shim);
+  for (const shim of shims) {
+    if (isAlive(shim.pid, shim.startTime)) await killDescendants(shim.pid);
+    killShim(shim);
+  }
   await shimsGone(container, name);
   return shims.length > 0;
 }

@@ -17,6 +17,7 @@ import { watchLifetime } from "./lifetime.js";
 import { owedExits } from "./lost-process.js";
 import { watchOom } from "./oom.js";
 import type { Operation } from "./operations.js";
+import { releaseRest } from "./release.js";
 import { announce, creationTime, findIdentity, follow, loadProcess } from "./restore-process.js";
 import type { Supervisor } from "./supervisor.js";
 import { adoptExec, endLostExec } from "./unfinished-exec.js";
@@ -32,6 +33,10 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
   const state = savedState(supervisor, id) ?? (await rescueState(supervisor, id, operation));
   const shim = supervisor.shimProgramOf(state.shim);
   const container = Container.load(supervisor.epoll, supervisor.removals, supervisor.stateDir, id, state, shim);
+  if (container.ended) {
+    releaseRest(supervisor, container);
+    return;
+  }
   const names = container.processDirectories();
   const init = names.includes(INIT) ? await findInit(supervisor, container, operation) : undefined;
   if (init !== undefined) container.processes.set(INIT, init);

@@ -13,6 +13,7 @@ import { followExit } from "./exit.js";
 import { bootTime, watchLifetime } from "./lifetime.js";
 import { watchOom } from "./oom.js";
 import type { Operation } from "./operations.js";
+import { release } from "./release.js";
 import type { Supervisor } from "./supervisor.js";
 
 export interface StartRequest {
@@ -87,7 +88,7 @@ async function runStart(
     );
   } catch (error) {
     supervisor.log.error({ id: container.id, error: logText(error) }, "containerd: start container");
-    supervisor.removals.now(container.directory, () => container.removeDirectory());
+    release(supervisor, container);
     throw error;
   }
   return container;

@@ -3,6 +3,7 @@ import type { Container } from "../runtime/container.js";
 import { INIT } from "../runtime/process.js";
 import { endShims, owedExits, shimsGone, tellEnd } from "./lost-process.js";
 import type { Operation } from "./operations.js";
+import { release } from "./release.js";
 import type { Supervisor } from "./supervisor.js";
 
 /**
@@ -29,7 +30,7 @@ export async function endUnfinishedStart(
     for (const name of owedExits(supervisor, container)) {
       tellEnd(supervisor, container, name, (await endShims(container, name)) || wasThere);
     }
-    supervisor.removals.now(container.directory, () => container.removeDirectory());
+    release(supervisor, container);
   } catch (error) {
     supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: remove container");
   }

@@ -8,6 +8,9 @@ import { withDeadline } from "./deadline.js";
 import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
 
+/** In ms: how long execs under way are waited for; one that takes longer is most likely held up by the container itself. */
+const EXEC_PATIENCE = 1_000;
+
 export interface UpdateRequest {
   id: string;
   /** "paused" or "running"; wins over resources. "" changes none. */
@@ -37,37 +40,39 @@ async function runUpdate(
     throw new OperationError("invalid-argument", "containerd: unknown container status ");
   }
   operation.doing = "waiting for its turn";
-  await container.turns.exclusive(() =>
-    withDeadline(
-      [signal, container.exited],
-      supervisor.startTimeout,
-      "containerd: container did not change before the specified timeout",
-      async (limited) => {
-        const began = performance.now();
-        operation.doing = `runtime ${operation.kind}`;
-        const done = (what: string) =>
-          supervisor.log.info(
-            { id: container.id, duration: Math.round(performance.now() - began) },
-            `containerd: container ${what}`,
-          );
-        // Until its runtime call has ended well, only the cgroup knows.
-        if (status !== "" && container.cgroup !== undefined) container.paused = undefined;
-        if (status === "paused") {
-          await container.runtime.pause(container.id, { signal: limited });
-          container.paused = true;
-          done("paused");
-          supervisor.emit({ type: "pause", id: container.id });
-        } else if (status === "running") {
-          await container.runtime.resume(container.id, { signal: limited });
-          container.paused = false;
-          done("resumed");
-          supervisor.emit({ type: "resume", id: container.id });
-        } else if (request.resources !== undefined) {
-          await limit(container, request.resources, limited);
-          done("updated");
-        }
-      },
-    ),
+  await container.turns.exclusive(
+    () =>
+      withDeadline(
+        [signal, container.exited],
+        supervisor.startTimeout,
+        "containerd: container did not change before the specified timeout",
+        async (limited) => {
+          const began = performance.now();
+          operation.doing = `runtime ${operation.kind}`;
+          const done = (what: string) =>
+            supervisor.log.info(
+              { id: container.id, duration: Math.round(performance.now() - began) },
+              `containerd: container ${what}`,
+            );
+          // Until its runtime call has ended well, only the cgroup knows.
+          if (status !== "" && container.cgroup !== undefined) container.paused = undefined;
+          if (status === "paused") {
+            await container.runtime.pause(container.id, { signal: limited });
+            container.paused = true;
+            done("paused");
+            supervisor.emit({ type: "pause", id: container.id });
+          } else if (status === "running") {
+            await container.runtime.resume(container.id, { signal: limited });
+            container.paused = false;
+            done("resumed");
+            supervisor.emit({ type: "resume", id: container.id });
+          } else if (request.resources !== undefined) {
+            await limit(container, request.resources, limited);
+            done("updated");
+          }
+        },
+      ),
+    EXEC_PATIENCE,
   );
 }
 

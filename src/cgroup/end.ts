@@ -1,0 +1,48 @@
+import { readdirSync, rmdirSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { hasCode } from "../linux/libc.js";
+import type { Cgroup } from "./cgroup.js";
+
+/** In ms: how often what has been killed is looked at. */
+const INTERVAL = 10;
+
+/**
+ * Kills every process of a cgroup and waits for their ends.
+ * @param patience in ms: a process that the kernel holds (a hanging disk) does not end when it is killed
+ * @returns whether none is left
+ */
+export async function endProcesses(cgroup: Cgroup, patience: number): Promise<boolean> {
+  const deadline = performance.now() + patience;
+  while (cgroup.pids().length > 0) {
+    if (performance.now() > deadline) return false;
+    cgroup.kill();
+    await delay(INTERVAL);
+  }
+  return true;
+}
+
+/**
+ * Removes cgroups, with those below them, that hold no process.
+ * @returns whether none of them is left after `patience` ms: a cgroup whose last process is just ending is busy
+ */
+export async function removeCgroups(directories: readonly string[], patience: number): Promise<boolean> {
+  const deadline = performance.now() + patience;
+  for (;;) {
+    if (directories.map(removeTree).every(Boolean)) return true;
+    if (performance.now() > deadline) return false;
+    await delay(INTERVAL);
+  }
+}
+
+/** False when something of it is left: rmdir of a cgroup fails while there is anything in it, and that is all the caution that is needed. */
+function removeTree(directory: string): boolean {
+  try {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      if (entry.isDirectory()) removeTree(`${directory}/${entry.name}`);
+    }
+    rmdirSync(directory);
+    return true;
+  } catch (error) {
+    return hasCode(error, "ENOENT") || hasCode(error, "ENODEV");
+  }
+}
