@@ -1,6 +1,8 @@
 /** The `oom` event, with a real memory limit and the kernel's OOM killer (cgroup v1; v2's files are tested in src/cgroup). */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { cgroupDirectory } from "./harness/cgroup-files.js";
 import { startContainer, type TestContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { startExec } from "./harness/exec.js";
@@ -134,6 +136,74 @@ describe.runIf(hasMemory)("oom", () => {
     container.stdio.stdin.write("go\n");
     await eventually(() => types(container, other).length > 2);
     expect(types(container, other)).toEqual(["start-container", "oom", "oom"]);
+  });
+
+  test("while no daemon is there: told by the next one, before the exit", async () => {
+    await using other = await startDaemon();
+    using container = await startContainer(other, {
+      name: "c",
+      args: ["sh", "-c", `read x; exec ${greedy}`],
+      memoryLimit: LIMIT,
+      stdio: true,
+    });
+    await other.kill();
+    container.stdio.stdin.write("go\n");
+    await eventually(() => existsSync(join(other.stateDir, container.id, "init/exitStatus")));
+    await other.start();
+    void other.events;
+    expect(await container.exit()).toBe(137);
+    expect(types(container, other)).toEqual(["start-container", "oom", "exit init"]);
+  });
+
+  test("while no daemon is there, of a container that goes on: told once, over any number of restarts", async () => {
+    await using other = await startDaemon();
+    using container = await startContainer(other, {
+      name: "c",
+      args: ["sh", "-c", `${greedy}; read x; ${greedy}; echo over; read x`],
+      memoryLimit: LIMIT,
+      stdio: true,
+    });
+    await other.events.waitFor({ id: container.id, type: "oom" });
+    await other.kill();
+    container.stdio.stdin.write("go\n");
+    await container.printed("over");
+    await other.start();
+    void other.events;
+    await eventually(() => types(container, other).length === 3);
+    await other.restart({ kill: true });
+    void other.events;
+    container.stdio.stdin.write("end\n");
+    expect(await container.exit()).toBe(0);
+    expect(types(container, other)).toEqual(["start-container", "oom", "oom", "exit init"]);
+  });
+
+  test("of a process in a cgroup below: told while it runs when the limit is the container's, at its end at the latest", async () => {
+    using container = await startContainer(daemon, {
+      name: "below",
+      args: ["sleep", "1000"],
+      memoryLimit: LIMIT,
+    });
+    const below = (name: string, limit: number) => {
+      const directory = join(cgroupDirectory(container.response.container!.processes[0]!.systemPid, "memory"), name);
+      mkdirSync(directory);
+      if (limit > 0) writeFileSync(join(directory, "memory.limit_in_bytes"), String(limit));
+      return directory;
+    };
+    const run = async (pid: string, directory: string) => {
+      using exec = await startExec(daemon, container, {
+        pid,
+        args: ["sh", "-c", `read x; exec ${greedy}`],
+        stdio: true,
+      });
+      writeFileSync(join(directory, "cgroup.procs"), String(exec.systemPid));
+      exec.stdio.stdin.write("go\n");
+      expect(await exec.exit()).toBe(137);
+    };
+    await run("a", below("a", 0));
+    await eventually(() => daemon.events.all({ id: container.id, type: "oom" }).length === 1);
+    await run("b", below("b", LIMIT / 2));
+    await end(container);
+    expect(daemon.events.all({ id: container.id, type: "oom" })).toHaveLength(2);
   });
 
   test("a container leaves no descriptor of its watch", async () => {

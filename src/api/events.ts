@@ -72,6 +72,13 @@ function fail(call: ServerWritableStream<EventsRequest, EventMessage>, error: Se
   call.emit("error", error);
 }
 
-function eventMessage({ type, id, status, pid, timestamp }: Event): EventMessage {
-  return { type, id, status: status ?? 0, pid: pid ?? "", timestamp: timestampMessage(timestamp) };
+function eventMessage({ type, id, status, pid, timestamp, memoryPeak }: Event): EventMessage {
+  return {
+    type,
+    id,
+    status: status ?? 0,
+    pid: pid ?? "",
+    timestamp: timestampMessage(timestamp),
+    memoryPeak: memoryPeak ?? 0n,
+  };
 }

@@ -43,6 +43,8 @@ export interface OomWatchOptions {
    * its event log already.
    */
   ignorePast?: boolean;
+  /** How many kills have been told already, by an earlier watch. Default: none. */
+  past?: bigint;
 }
 
 /**
@@ -59,6 +61,8 @@ export interface OomWatch {
    */
   read(): "oom" | "removed" | "nothing";
   close(): void;
+  /** How many kills {@link read} has told of, those before the watch included. */
+  readonly told: bigint;
 }
 
 /**

@@ -97,6 +97,25 @@ function killByDescriptor(fd: number): void {
   }
 }
 
+/** The paths of the cgroups below one, those nearer to it first; none when it is gone. */
+export function directoriesBelow(path: string, most: number): string[] {
+  const found: string[] = [];
+  for (
+    let next: string | undefined = path, index = 0;
+    next !== undefined && found.length < most;
+    next = found[index++]
+  ) {
+    // 2 links are those of a directory without others in it.
+    if (statSync(next, { throwIfNoEntry: false })?.nlink === 2) continue;
+    try {
+      for (const entry of readDirectory(next)) if (entry.isDirectory()) found.push(`${next}/${entry.name}`);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT") && !hasCode(error, "ENODEV")) throw error;
+    }
+  }
+  return found.slice(0, most);
+}
+
 function collectBelow(path: string, stat: Stats, file: string, pids: number[]): void {
   collect(`${path}/${file}`, pids);
   collectChildren(path, stat, file, pids);

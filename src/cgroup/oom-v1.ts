@@ -2,10 +2,14 @@ import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { drainEventFd, makeEventFd, signalEventFd } from "../linux/eventfd.js";
 import { hasCode } from "../linux/libc.js";
 import type { OomWatch, OomWatchOptions } from "./cgroup.js";
-import { parseFlatKeyed } from "./control-file.js";
+import { parseFlatKeyed, readControlFile } from "./control-file.js";
+import { directoriesBelow } from "./directory.js";
 
 /** In ms: when the counter of kills is looked at after a signal; the kernel signals first, and may need a while to find whom to kill. */
 const LOOKS = [5, 25, 100, 400];
+
+/** How many cgroups below are looked at: a container can make as many as it likes. */
+const MOST_BELOW = 1000;
 
 /**
  * Has the kernel signal an eventfd for every OOM of a v1 memory cgroup (Documentation/admin-guide/cgroup-v1/memory.rst, section 10).
@@ -22,6 +26,11 @@ export function watchOomV1(directory: string, options: OomWatchOptions = {}): Oo
 
 class EventfdWatch implements OomWatch {
   readonly fd: number;
+  readonly #directory: string;
+  /** Of the cgroups below, by path: what was last counted in each. */
+  readonly #below = new Map<string, bigint>();
+  /** Kills in cgroups below that are gone, their names having been used again. */
+  #belowBefore = 0n;
   /** memory.oom_control: an open file belongs to this cgroup for good, whatever gets its name later. */
   readonly #oomControl: number;
   /** Kills that have been told. */
@@ -34,7 +43,8 @@ class EventfdWatch implements OomWatch {
   /** Signals since the cgroup was removed: one of them is the removal's own, which may come late. */
   #sinceRemoval = 0n;
 
-  constructor(directory: string, { ignorePast = false }: OomWatchOptions) {
+  constructor(directory: string, { ignorePast = false, past: told = 0n }: OomWatchOptions) {
+    this.#directory = directory;
     this.#oomControl = openSync(`${directory}/memory.oom_control`, "r");
     try {
       this.fd = makeEventFd();
@@ -43,21 +53,31 @@ class EventfdWatch implements OomWatch {
       throw error;
     }
     try {
-      const eventControl = openSync(`${directory}/cgroup.event_control`, "r+");
-      try {
-        writeSync(eventControl, `${this.fd} ${this.#oomControl}`);
-      } finally {
-        closeSync(eventControl);
-      }
+      this.#register(directory, this.#oomControl);
       // What was over before is in the counter; an OOM under way has been signalled by the registration.
       const past = this.#kills();
-      if (typeof past === "bigint" && past > 0n) {
-        if (ignorePast) this.#told = past;
-        else this.#signal();
+      if (typeof past === "bigint") {
+        // Fewer than were told: cgroups below have gone with theirs.
+        this.#told = ignorePast || past < told ? past : told;
+        if (past > this.#told) this.#signal();
       }
     } catch (error) {
       this.close();
       throw error;
+    }
+  }
+
+  get told(): bigint {
+    return this.#told;
+  }
+
+  /** Has the kernel signal each OOM of a cgroup. */
+  #register(directory: string, oomControl: number): void {
+    const eventControl = openSync(`${directory}/cgroup.event_control`, "r+");
+    try {
+      writeSync(eventControl, `${this.fd} ${oomControl}`);
+    } finally {
+      closeSync(eventControl);
     }
   }
 
@@ -66,7 +86,11 @@ class EventfdWatch implements OomWatch {
     this.#own = 0n;
     const kills = this.#kills();
     if (kills === "gone") return this.#readRemoved(signals);
-    if (kills === "uncounted") return signals > 0n ? "oom" : "nothing";
+    if (kills === "uncounted") {
+      if (signals === 0n) return "nothing";
+      this.#told++;
+      return "oom";
+    }
     if (kills > this.#told) {
       this.#told = kills;
       this.#stopLooking();
@@ -84,6 +108,7 @@ class EventfdWatch implements OomWatch {
     this.#sinceRemoval += signals;
     if (this.#sinceRemoval > 1n) this.#sinceRemoval = 1n;
     else if (!unresolved) return "removed";
+    this.#told++;
     return "oom";
   }
 
@@ -117,13 +142,44 @@ class EventfdWatch implements OomWatch {
     this.#looks = 0;
   }
 
+  /** v1 counts a kill where the process was, and signals an OOM where the limit is, and below: so each cgroup below is looked at, and listened to. */
+  #killsBelow(): bigint {
+    for (const directory of directoriesBelow(this.#directory, MOST_BELOW)) {
+      const text = readControlFile(directory, "memory.oom_control");
+      if (text === undefined) continue;
+      const kills = parseFlatKeyed(text).get("oom_kill") ?? 0n;
+      const before = this.#below.get(directory);
+      if (before === undefined) this.#listen(directory);
+      else if (kills < before) this.#belowBefore += before;
+      this.#below.set(directory, kills);
+    }
+    let sum = this.#belowBefore;
+    for (const kills of this.#below.values()) sum += kills;
+    return sum;
+  }
+
+  #listen(directory: string): void {
+    try {
+      const oomControl = openSync(`${directory}/memory.oom_control`, "r");
+      try {
+        this.#register(directory, oomControl);
+      } finally {
+        closeSync(oomControl);
+      }
+    } catch {
+      // It is just going.
+    }
+  }
+
   /** How many of the cgroup's processes the OOM killer has killed. */
   #kills(): bigint | "uncounted" | "gone" {
     const text = Buffer.alloc(256);
     try {
       const length = readSync(this.#oomControl, text, 0, text.length, 0);
       const control = parseFlatKeyed(text.toString("latin1", 0, length));
-      return control.get("oom_kill_disable") === 1n ? "uncounted" : (control.get("oom_kill") ?? "uncounted");
+      const own = control.get("oom_kill");
+      if (own === undefined || control.get("oom_kill_disable") === 1n) return "uncounted";
+      return own + this.#killsBelow();
     } catch (error) {
       if (hasCode(error, "ENODEV")) return "gone";
       throw error;

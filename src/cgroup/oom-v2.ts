@@ -24,17 +24,21 @@ export class CounterWatch implements OomWatch {
   readonly #name: string;
   #seen: bigint;
 
-  constructor(path: string, name: string, { ignorePast = false }: OomWatchOptions) {
+  constructor(path: string, name: string, { ignorePast = false, past = 0n }: OomWatchOptions) {
     this.#name = name;
     this.#file = openSync(path, "r");
     try {
       // Before the first reading, which is what the kernel counts changes from.
       this.fd = watchNotifiedFile(this.#file);
-      this.#seen = ignorePast ? (this.#count() ?? 0n) : 0n;
+      this.#seen = ignorePast ? (this.#count() ?? 0n) : past;
     } catch (error) {
       closeSync(this.#file);
       throw error;
     }
+  }
+
+  get told(): bigint {
+    return this.#seen;
   }
 
   read(): "oom" | "removed" | "nothing" {

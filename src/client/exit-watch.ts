@@ -15,6 +15,18 @@ export interface ExitStatus {
   exitedAt: Timestamp;
   /** Whether the kernel has killed a process of the container, not necessarily this one, for lack of memory while it ran. */
   oomKilled: boolean;
+  /** Of a container's first process: the most memory in bytes that the container had. Not there where nobody can tell. */
+  memoryPeak?: number;
+}
+
+function exitStatus({ status, timestamp, memoryPeak }: Event, oomKilled: boolean): ExitStatus {
+  return {
+    status,
+    exitedAt: timestamp ?? { seconds: 0n, nanos: 0 },
+    oomKilled,
+    // 0 is also what a daemon says that does not know the field.
+    ...(memoryPeak ? { memoryPeak: Number(memoryPeak) } : {}),
+  };
 }
 
 /** Milliseconds between a process's disappearance from the daemon's state and its exit event, at most. */
@@ -176,8 +188,7 @@ export class ExitWatch {
         if (isInit && !expected.early) expected.oomKilled = false;
         if (expected.early) void this.#verify(expected);
       } else if (event.type === "exit" && event.pid === expected.pid) {
-        const { oomKilled } = expected;
-        const exit = { status: event.status, exitedAt: event.timestamp ?? { seconds: 0n, nanos: 0 }, oomKilled };
+        const exit = exitStatus(event, expected.oomKilled);
         if (expected.running) this.#resolve(expected, exit);
         else expected.early = exit;
       }
@@ -241,7 +252,7 @@ export class ExitWatch {
     for await (const event of stored) {
       if (event.type === "oom") oomKilled = true;
       if (event.type === "exit" && event.id === id && event.pid === pid && event.timestamp)
-        return { status: event.status, exitedAt: event.timestamp, oomKilled };
+        return exitStatus(event, oomKilled);
     }
     return undefined;
   }

@@ -5,6 +5,7 @@ import type { ContainerStats } from "./container-stats.js";
 import { ContainerdError } from "./containerd-error.js";
 import { type Containers, type StartBuiltOptions, startBuiltChecks } from "./containers.js";
 import { pause, positiveDuration, startTimer } from "./duration.js";
+import type { ExitStatus } from "./exit-watch.js";
 import { type Checks, checkOptions, number, oneOf, that } from "./option-checks.js";
 import { OutputCollector } from "./output-collector.js";
 import type { StartedContainer } from "./started-container.js";
@@ -49,13 +50,13 @@ export const runChecks: Checks<RunOptions | RunBufferOptions> = {
   ),
 };
 
-/** What a run used, by samples taken while it ran: at its start, then more and more rarely, once a second in the end. */
+/** What a run used: by what was counted at its end, or by samples taken while it ran: at its start, then more and more rarely, once a second in the end. */
 export interface RunStats {
   /** Milliseconds from the answer to the start to the end. */
   duration: number;
   /** Milliseconds of processor time up to the last sample; undefined when the run was too short for one. */
   cpuTime: number | undefined;
-  /** The most memory in bytes up to the last sample, as the kernel has kept it. */
+  /** The most memory in bytes, as the kernel has kept it; up to the last sample, of a run that was ended early, and with a daemon that does not tell it. */
   memoryPeak: number | undefined;
   /** The last sample. */
   last: ContainerStats | undefined;
@@ -146,6 +147,7 @@ class Run {
   readonly #stdout: OutputCollector;
   readonly #stderr: OutputCollector;
   #last: ContainerStats | undefined;
+  #memoryPeak: number | undefined;
   #startedAt = performance.now();
   #duration = 0;
 
@@ -165,7 +167,7 @@ class Run {
     const stats: RunStats = {
       duration: this.#duration,
       cpuTime: this.#last?.cpu.time,
-      memoryPeak: this.#last && Math.max(this.#last.memory.peak, this.#last.memory.usage),
+      memoryPeak: this.#memoryPeak ?? (this.#last && Math.max(this.#last.memory.peak, this.#last.memory.usage)),
       last: this.#last,
     };
     return { stdout: text(this.#stdout), stderr: text(this.#stderr), stats };
@@ -188,9 +190,10 @@ class Run {
     if (input !== undefined) this.#feed(input, init.stdin);
     const sampling = new AbortController();
     void this.#sample(container, sampling.signal);
-    let exit: { status: number; oomKilled: boolean };
+    let exit: ExitStatus;
     try {
       exit = await container.wait({ signal });
+      this.#memoryPeak = exit.memoryPeak;
     } catch (error) {
       // That it cannot be removed as well, from a daemon that is away, is not what went wrong first.
       await container.remove().catch(() => {});

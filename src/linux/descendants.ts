@@ -1,4 +1,5 @@
 import { closeSync, readdirSync, readFileSync } from "node:fs";
+import { kill } from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { hasCode } from "./libc.js";
 import { openPidFd, signalPidFd } from "./pidfd.js";
@@ -12,9 +13,16 @@ const PATIENCE = 1_000;
 
 /**
  * Kills all that a process has started, and what that has started, whatever session it has gone into; not the process itself, which has to
- * be there until all of it has gone: as a subreaper it gets the children of those that end first.
+ * be there until all of it has gone: as a subreaper it gets the children of those that end first. It is stopped, so that it starts nothing more: the
+ * caller, who knows that the number still means what it meant, kills it afterwards.
  */
 export async function killDescendants(ancestor: number): Promise<void> {
+  try {
+    kill(ancestor, "SIGSTOP");
+  } catch (error) {
+    if (hasCode(error, "ESRCH")) return;
+    throw error;
+  }
   const deadline = performance.now() + PATIENCE;
   while (performance.now() < deadline) {
     const found = descendantsOf(ancestor);

@@ -60,6 +60,12 @@ export class ContainerCgroup {
     return this.#cgroup;
   }
 
+  /** Whether it was written down, by whatever daemon. */
+  get isWritten(): boolean {
+    this.#record ??= read(this.#file);
+    return this.#record !== undefined;
+  }
+
   #written(): Cgroup | undefined {
     this.#record ??= read(this.#file);
     return this.#record?.place && cgroupAt(this.#record.place);

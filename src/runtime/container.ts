@@ -195,6 +195,11 @@ export class Container {
     return this.init && this.#cgroup.find(this.init.systemPid);
   }
 
+  /** Whether a daemon that keeps account of its cgroup has started it. */
+  get remembersCgroup(): boolean {
+    return this.#cgroup.isWritten;
+  }
+
   /**
    * Creates the container with the runtime, or restores it from a checkpoint (which also starts it).
    * @param spec of its bundle

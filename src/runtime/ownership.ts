@@ -72,7 +72,7 @@ function isAnothersState(directory: string): boolean {
 }
 
 function isOfContainer(directory: string, entry: Dirent): boolean {
-  if (/^(state\.json|cgroup\.json|ended$)/.test(entry.name)) return true;
+  if (/^(state\.json|cgroup\.json|oom$|ended$)/.test(entry.name)) return true;
   if (!entry.isDirectory()) return false;
   const path = join(directory, entry.name);
   const names = readdirSync(path);

@@ -6,6 +6,7 @@ import { type Child, killChildren } from "./reaper";
 import { type CallResult, call, cleanUpLimit } from "./runtime";
 import { closeStdio, drain } from "./stdio";
 import * as sys from "./syscalls";
+import { recordUsage } from "./usage";
 
 /** How long strangers may keep the output of a container open after it has been killed, in ms. */
 const strangersLimit = 10_000;
@@ -28,6 +29,7 @@ export function finish(assignment: Assignment, child: Child, endsAlone: boolean)
     // Without the runtime: no further than to what has come to us. The daemon knows the cgroup.
     if (!endsAlone && !succeeds("kill", call(["kill", "--all", id, "SIGKILL"], cleanUpLimit))) killChildren();
     drain(stdio, strangersLimit);
+    recordUsage();
     isDeleted = deleteContainer(id);
   }
   closeStdio(stdio);

@@ -91,6 +91,7 @@ struct memory_map {
   uint32_t auxv_size, exe_fd;
 };
 struct winsize { unsigned short rows, columns, xpixel, ypixel; };
+struct dirent { uint64_t inode; int64_t offset; unsigned short length; unsigned char type; char name[256]; };
 extern char **environ;
 int open(const char *path, int flags, unsigned mode);
 int close(int fd);
@@ -110,6 +111,9 @@ int mkdir(const char *path, unsigned mode);
 int chdir(const char *path);
 int access(const char *path, int mode);
 unsigned umask(unsigned mask);
+void *opendir(const char *path);
+struct dirent *readdir(void *directory);
+int closedir(void *directory);
 char *getcwd(char *buffer, size_t length);
 char *strerror(int number);
 char *getenv(const char *name);
@@ -164,6 +168,11 @@ interface ControlMessage extends CData {
   second: number;
 }
 
+interface DirectoryEntry extends CData {
+  type: number;
+  name: CData;
+}
+
 interface Libc {
   environ: CData;
   open(this: void, path: string, flags: number, mode: number): number;
@@ -192,6 +201,9 @@ interface Libc {
   chdir(this: void, path: string): number;
   access(this: void, path: string, mode: number): number;
   umask(this: void, mask: number): number;
+  opendir(this: void, path: string): CData | undefined;
+  readdir(this: void, directory: CData): DirectoryEntry | undefined;
+  closedir(this: void, directory: CData): number;
   getcwd(this: void, buffer: CData, length: number): CData;
   strerror(this: void, number: number): CData;
   getenv(this: void, name: string): CData;
@@ -302,6 +314,23 @@ function writeFile(path: string, text: string): void {
   if (fd < 0) return;
   write(fd, text, text.length);
   close(fd);
+}
+
+/** The names of the directories in a directory; none when it is gone. */
+export function directoriesIn(path: string): string[] {
+  const DT_DIR = 4;
+  const names: string[] = [];
+  const directory = libc.opendir(path);
+  // A null pointer equals nil, and is not nil.
+  if (directory === undefined) return names;
+  while (true) {
+    const entry = libc.readdir(directory);
+    if (entry === undefined) break;
+    const name = ffi.string(entry.name);
+    if (entry.type === DT_DIR && name !== "." && name !== "..") names[names.length] = name;
+  }
+  libc.closedir(directory);
+  return names;
 }
 
 export function rename(from: string, to: string): number {

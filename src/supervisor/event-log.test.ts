@@ -33,6 +33,19 @@ test("events survive any number of restarts", () => {
   ).toEqual(["c0", "c1", "c2"]);
 });
 
+test("an exit's peak of memory survives, too; what is no number is left out", () => {
+  openLog().append({ type: "exit", id: "c", pid: "init", status: 0, memoryPeak: 48n << 20n }, fail);
+  appendFileSync(
+    path,
+    '{"id":"d","type":"exit","timestamp":"2100-01-01T00:00:00Z","pid":"init","status":0,"memoryPeak":"x"}\n',
+  );
+  expect(
+    openLog()
+      .since(0n)
+      .map(({ memoryPeak }) => memoryPeak),
+  ).toEqual([48n << 20n, undefined]);
+});
+
 test("the file's form", () => {
   const event = openLog().append({ type: "exit", id: "c", pid: "init", status: 137 }, fail);
   const line = JSON.parse(readFileSync(path, "utf8"));

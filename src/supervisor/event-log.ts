@@ -16,6 +16,7 @@ interface EventLine {
   status?: number;
   /** Not in the original's lines, nor in those of our first release. */
   run?: string;
+  memoryPeak?: number;
 }
 
 /** What is told of a process that ended in a way that nobody knows. */
@@ -119,6 +120,11 @@ export class EventLog {
     return last(this.#events, this.#retain).filter((event) => event.timestamp > since);
   }
 
+  /** True when the log holds an OOM kill of this container later than `after`. */
+  hasOom(id: string, after: bigint): boolean {
+    return this.#events.some((e) => e.type === "oom" && e.id === id && e.timestamp > after);
+  }
+
   /**
    * True when the log holds the exit of this process. An exit of another one with the same names is told apart by its run, and not by the time:
    * clocks are set back.
@@ -188,7 +194,7 @@ function last(events: Event[], count: number): Event[] {
   return events.slice(Math.max(0, events.length - count));
 }
 
-function eventLine({ id, type, timestamp, pid, status, run }: Event): string {
+function eventLine({ id, type, timestamp, pid, status, run, memoryPeak }: Event): string {
   const line: EventLine = {
     id,
     type,
@@ -196,6 +202,7 @@ function eventLine({ id, type, timestamp, pid, status, run }: Event): string {
     ...(pid === undefined ? {} : { pid }),
     ...(status === undefined ? {} : { status }),
     ...(run === undefined ? {} : { run }),
+    ...(memoryPeak === undefined ? {} : { memoryPeak: Number(memoryPeak) }),
   };
   return `${JSON.stringify(line)}\n`;
 }
@@ -221,7 +228,7 @@ function readEvents(path: string): { events: Event[]; damaged: boolean } {
 
 function parseLine(line: string): Event | undefined {
   try {
-    const { id, type, timestamp, pid, status, run } = JSON.parse(line) as EventLine;
+    const { id, type, timestamp, pid, status, run, memoryPeak } = JSON.parse(line) as EventLine;
     if (typeof id !== "string" || typeof type !== "string") return undefined;
     if (pid !== undefined && typeof pid !== "string") return undefined;
     return {
@@ -232,6 +239,7 @@ function parseLine(line: string): Event | undefined {
       // The original writes status 0 with every event, and -1 for "unknown".
       ...(status === undefined || type !== "exit" ? {} : { status: isStatus(status) ? status : UNKNOWN_STATUS }),
       ...(typeof run === "string" ? { run } : {}),
+      ...(Number.isSafeInteger(memoryPeak) ? { memoryPeak: BigInt(memoryPeak!) } : {}),
     };
   } catch {
     return undefined;

@@ -11,6 +11,8 @@ export interface Event {
   status?: number;
   /** Of exit, start-container and start-process: {@link Process.run}, which the log keeps and nobody is sent. */
   run?: string;
+  /** Of an init's exit only, where it is known: the most memory in bytes that the container had. */
+  memoryPeak?: bigint;
   /** Nanoseconds since the epoch; every event has another, later than those before it. */
   timestamp: bigint;
 }

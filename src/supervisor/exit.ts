@@ -6,6 +6,7 @@ import { processAge } from "../linux/process-age.js";
 import type { Container } from "../runtime/container.js";
 import { INIT, type Process } from "../runtime/process.js";
 import { findShims, killShim } from "../runtime/shim-process.js";
+import { readUsage } from "../runtime/usage.js";
 import { deleteContainer, deleteExec } from "./delete.js";
 import type { Operation } from "./operations.js";
 import type { Supervisor } from "./supervisor.js";
@@ -145,7 +146,8 @@ export async function thaw(container: Container): Promise<void> {
 function tell(supervisor: Supervisor, container: Container, process: Process, status: number, message: string): void {
   supervisor.log.info(exitFields(container, process, status), message);
   if (reportedBefore(supervisor, container, process)) return;
-  supervisor.emit({ type: "exit", id: container.id, pid: process.id, status, run: process.run });
+  const { id: pid, run } = process;
+  supervisor.emit({ type: "exit", id: container.id, pid, status, run, ...memoryPeakOf(process) });
 }
 
 async function exitContainer(
@@ -167,6 +169,12 @@ async function exitContainer(
   tell(supervisor, container, process, status, "containerd: container exited");
   deleteContainer(supervisor, container);
   supervisor.metrics.containerDelete.since(began);
+}
+
+/** Of an init, where its shim has counted it. */
+function memoryPeakOf({ directory }: Process): { memoryPeak?: bigint } {
+  const { memoryPeak } = readUsage(directory);
+  return memoryPeak === undefined ? {} : { memoryPeak };
 }
 
 /** `duration`: how long the process has run, in ms; one of ours without a start time was gone before it could be looked at. */

@@ -1,8 +1,13 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { OomWatch } from "../cgroup/cgroup.js";
 import { errorText } from "../linux/libc.js";
 import type { OomSubscription } from "../monitor/monitor.js";
 import type { Container } from "../runtime/container.js";
 import type { Process } from "../runtime/process.js";
+import { readStateFile } from "../runtime/state-file.js";
+import { readUsage } from "../runtime/usage.js";
 import type { Supervisor } from "./supervisor.js";
 
 const KILLED_STATUS = 128 + 9;
@@ -19,23 +24,35 @@ export interface ContainerOomWatch {
   end(): void;
 }
 
-/** Watches a container for OOM kills; one that can't be watched is logged. */
-export function watchOom(supervisor: Supervisor, container: Container, ignorePast = false): ContainerOomWatch {
+/**
+ * Watches a container for OOM kills; one that can't be watched is logged. How many have been told is kept in the container's directory, so that those of a
+ * time without a daemon are told, too.
+ * @param restored an earlier daemon has started it
+ */
+export function watchOom(supervisor: Supervisor, container: Container, restored = false): ContainerOomWatch {
   let announced = false;
   let early = 0;
-  const send = () => supervisor.emit({ type: "oom", id: container.id });
   const warn = (error: unknown) =>
     supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: notify OOM events");
+  let watch: OomWatch | undefined;
   let subscription: OomSubscription | undefined;
+  const past = restored ? toldBefore(supervisor, container) : 0n;
+  const send = (kills: bigint) => {
+    // Before the event: with it, a later daemon sees from the log whether this was told.
+    writeTold(supervisor, container, `${kills} ${supervisor.events.last}`);
+    supervisor.emit({ type: "oom", id: container.id });
+  };
+  const tell = (kills: bigint) => {
+    supervisor.log.info({ id: container.id }, "containerd: container out of memory");
+    if (announced) send(kills);
+    else early++;
+  };
   try {
-    const watch = container.cgroup?.watchOom({ ignorePast });
+    watch = container.cgroup?.watchOom(past === undefined ? { ignorePast: true } : { past });
     if (watch !== undefined) {
-      const onOom = () => {
-        supervisor.log.info({ id: container.id }, "containerd: container out of memory");
-        if (announced) send();
-        else early++;
-      };
-      subscription = supervisor.monitor.oom(watch, onOom, warn);
+      const { told } = watch;
+      if (past === undefined) writeTold(supervisor, container, `${told}`);
+      subscription = supervisor.monitor.oom(watch, () => tell(watch!.told), warn);
     }
   } catch (error) {
     warn(error);
@@ -43,9 +60,16 @@ export function watchOom(supervisor: Supervisor, container: Container, ignorePas
   return {
     announce() {
       announced = true;
-      for (; early > 0; early--) send();
+      for (; early > 0; early--) send(watch!.told);
     },
     async flush(init) {
+      const { oomKills } = readUsage(init.directory);
+      if (oomKills !== undefined) {
+        // The shim has counted them all: nothing that the kernel still says is news.
+        subscription?.end();
+        if (oomKills > (watch?.told ?? past ?? oomKills)) tell(oomKills);
+        return;
+      }
       const killed = init.exitStatus() === KILLED_STATUS && !init.killed;
       if (subscription?.read() !== "removed" || !killed) return;
       // The last signal of v1's eventfd may have been an OOM or the removal; a second one decides that.
@@ -54,4 +78,26 @@ export function watchOom(supervisor: Supervisor, container: Container, ignorePas
     },
     end: () => subscription?.end(),
   };
+}
+
+const toldFile = ({ directory }: Container) => join(directory, "oom");
+
+function writeTold(supervisor: Supervisor, container: Container, text: string): void {
+  try {
+    writeFileSync(toldFile(container), text, { mode: 0o600 });
+  } catch (error) {
+    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: write OOM kills");
+  }
+}
+
+/** How many kills earlier daemons have told; undefined when nobody knows: another daemon kept no count. */
+function toldBefore({ events }: Supervisor, container: Container): bigint | undefined {
+  try {
+    const [, kills, before] = /^(\d+)(?: (\d+))?$/.exec(readStateFile(toldFile(container))) ?? [];
+    if (kills === undefined) return undefined;
+    const wasTold = before === undefined || events.hasOom(container.id, BigInt(before));
+    return wasTold ? BigInt(kills) : BigInt(kills) - 1n;
+  } catch {
+    return container.remembersCgroup ? 0n : undefined;
+  }
 }

@@ -26,7 +26,9 @@ export function release(supervisor: Supervisor, container: Container, { ready, b
   const { removals } = supervisor;
   if (container.held) {
     markEnded(supervisor, container);
-    void letGo(supervisor, container).then(() => removals.after(ready ?? Promise.resolve(), container.directory, remove));
+    void letGo(supervisor, container).then(() =>
+      removals.after(ready ?? Promise.resolve(), container.directory, remove),
+    );
   } else if (ready === undefined) {
     removals.now(container.directory, remove);
   } else {

@@ -52,6 +52,16 @@ test("output, status, stats", async () => {
   await expectClean();
 });
 
+test("the memory's peak is the whole run's, however short it was; and of a container that is waited for", async () => {
+  // Samples are taken at the start, and then more and more rarely.
+  const args = ["sh", "-c", "sleep 0.5; dd if=/dev/zero of=/dev/null bs=48M count=1 2>/dev/null"];
+  const { stats, status } = await client.run({ ...options(), args });
+  expect(status).toBe(0);
+  expect(stats.memoryPeak).toBeGreaterThanOrEqual(48 << 20);
+  await using container = await client.containers.start({ ...options(), args });
+  expect((await container.wait()).memoryPeak).toBeGreaterThanOrEqual(48 << 20);
+});
+
 test("input: text, bytes, a stream; more than its reader takes", async () => {
   const bytes = Buffer.alloc(1_000_000, "abc\n");
   const outputs = await Promise.all([

@@ -1,0 +1,25 @@
+import { join } from "node:path";
+import { readStateFile } from "./state-file.js";
+
+/** What a container has used, as its shim has written it down before the cgroup went. */
+export interface Usage {
+  /** The most memory it had, in bytes; undefined where the kernel does not tell. */
+  memoryPeak?: bigint;
+  /** How many of its processes were killed for lack of memory. */
+  oomKills?: bigint;
+}
+
+/** Of a container's init. Empty when it runs, or had another shim, or one that was killed. */
+export function readUsage(directory: string): Usage {
+  try {
+    const { memoryPeak, oomKills } = JSON.parse(readStateFile(join(directory, "usage"))) as Record<string, unknown>;
+    return {
+      ...(isCount(memoryPeak) && { memoryPeak: BigInt(memoryPeak) }),
+      ...(isCount(oomKills) && { oomKills: BigInt(oomKills) }),
+    };
+  } catch {
+    return {};
+  }
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

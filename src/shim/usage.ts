@@ -1,0 +1,59 @@
+/** What a container has used, written down before its cgroup goes: nobody can find it out afterwards. */
+import { logWarning } from "./log";
+import { loadJson } from "./process-state";
+import * as sys from "./syscalls";
+
+/** How many cgroups below a container's are looked at: it can make as many as it likes. */
+const mostBelow = 1000;
+
+/** Where the daemon has found the container's memory to be counted, and whether it is v1's hierarchy; undefined when it has not. */
+function memoryDirectory(): LuaMultiReturn<[string | undefined, boolean]> {
+  const text = sys.readFile("../cgroup.json");
+  if (typeof text === "number") return $multi(undefined, false);
+  const { place } = loadJson().decode(text) as { place?: Record<string, { path: string } | undefined> };
+  const v1 = place?.memory?.path;
+  return $multi(v1 ?? place?.unified?.path, v1 !== undefined);
+}
+
+/** The number behind a name in a file of such lines, or in a file of one number. */
+function count(path: string, name: string): number | undefined {
+  const text = sys.readFile(path);
+  if (typeof text === "number") return undefined;
+  const [digits] = string.match(text, `${name}(%d+)`);
+  return tonumber(digits);
+}
+
+/** v1 counts the kills of each cgroup alone. */
+function killsBelow(directory: string): number {
+  let kills = 0;
+  const left = [directory];
+  for (let next = 0; next < left.length && next < mostBelow; next++) {
+    const path = left[next]!;
+    kills += count(`${path}/memory.oom_control`, "oom_kill ") ?? 0;
+    for (const name of sys.directoriesIn(path)) left[left.length] = `${path}/${name}`;
+  }
+  return kills;
+}
+
+function record(): void {
+  const [directory, isV1] = memoryDirectory();
+  if (directory === undefined) return;
+  const peak = count(isV1 ? `${directory}/memory.max_usage_in_bytes` : `${directory}/memory.peak`, "^");
+  const kills = isV1 ? killsBelow(directory) : count(`${directory}/memory.events`, "oom_kill ");
+  const fields: string[] = [];
+  if (peak !== undefined) fields[fields.length] = string.format('"memoryPeak":%.0f', peak);
+  if (kills !== undefined) fields[fields.length] = string.format('"oomKills":%.0f', kills);
+  const fd = sys.open("usage.tmp", sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o600);
+  if (fd < 0) return;
+  const text = `{${table.concat(fields, ",")}}`;
+  const isWhole = sys.write(fd, text, text.length) === text.length;
+  sys.close(fd);
+  if (isWhole) sys.rename("usage.tmp", "usage");
+  else sys.unlink("usage.tmp");
+}
+
+/** Writes down the most memory that the container had, and how many of its processes were killed for lack of it. */
+export function recordUsage(): void {
+  const [ok, problem] = pcall(record);
+  if (!ok) logWarning(`usage: ${problem}`);
+}
