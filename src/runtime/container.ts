@@ -11,7 +11,7 @@ import type { Epoll } from "../linux/epoll.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import type { ExitStatus } from "../linux/pidfd.js";
 import { readProcStat } from "../linux/proc-stat.js";
-import { readSpec, rootIds, translateOldSpec } from "./bundle.js";
+import { rootIds, translateOldSpec } from "./bundle.js";
 import { ContainerCgroup } from "./container-cgroup.js";
 import type { ContainerState } from "./container-state.js";
 import { onForeignFiles } from "./foreign-files.js";
