@@ -68,7 +68,7 @@ describe.each(["0", "022", "077"])("a daemon with umask %s", (umask) => {
       stdio: true,
     });
     using _exec = await startExec(daemon, container, { pid: "exec", args: ["sleep", "1000"], stdio: true });
-    const containerFiles = { ".": "d700", "state.json": "-600" };
+    const containerFiles = { ".": "d700", "state.json": "-600", "cgroup.json": "-600" };
     const expected = {
       ".": "d700",
       "events.log": "-600",
