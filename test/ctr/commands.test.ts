@@ -439,8 +439,8 @@ test("bad bundles and ids leave nothing", async () => {
     expect(await start("x", "/no/bundle")).toContain("open /no/bundle/config.json: no such file or directory; bundle");
     expect(await start("x", `${bundle}/config.json`)).toContain("not a directory");
     expect(await start("../x", bundle)).toContain("../x");
-    expect(await start("--runtime", "no-such-runtime", daemon.id("x"), bundle)).toBe(
-      "shim error: no-such-runtime not installed on system",
+    expect(await start("--runtime", "no-such-runtime", daemon.id("x"), bundle)).toContain(
+      "shim error: no-such-runtime not installed on system; runtime must be a program",
     );
   }
   await daemon.expectNothingLeft();
