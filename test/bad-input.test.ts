@@ -427,7 +427,7 @@ describe("other calls", () => {
     await using container = await startContainer(daemon, { name: "pids", args: ["sleep", "1000"] });
     const { id } = container;
     await refused(() => daemon.api.addProcess({ id, pid, args: ["true"], cwd: "/", env: ["PATH=/bin"] }), /./);
-    expect(readdirSync(join(daemon.stateDir, id)).sort()).toEqual(["init", "state.json"]);
+    expect(readdirSync(join(daemon.stateDir, id)).sort()).toEqual(["cgroup.json", "init", "state.json"]);
     await container.kill();
     await container.exit();
     await daemon.expectNothingLeft();
@@ -476,7 +476,7 @@ describe("other calls", () => {
       new RegExp(`^invalid ${field} ".*\\\\u0000.*": a NUL in it$`),
       status.INVALID_ARGUMENT,
     );
-    expect(readdirSync(join(daemon.stateDir, id)).sort()).toEqual(["init", "state.json"]);
+    expect(readdirSync(join(daemon.stateDir, id)).sort()).toEqual(["cgroup.json", "init", "state.json"]);
     await container.kill();
     await container.exit();
   });
