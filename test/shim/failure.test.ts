@@ -481,8 +481,9 @@ describe("a runtime that prints more than a pipe and a FIFO hold, while the clie
     const reader = silentReader(stderr);
     await shim.start();
     const output = sandbox.reader(stderr);
-    closeSync(reader);
     await shim.end();
+    // Not before: in between nobody would have it open.
+    closeSync(reader);
     expect(shim.exitStatus).toBe("0");
     // What its process writes afterwards is whole.
     const lines = Array.from({ length: 100000 }, (_, index) => `${index + 1}\n`).join("");
@@ -499,8 +500,9 @@ describe("a runtime that prints more than a pipe and a FIFO hold, while the clie
     const reader = silentReader(stderr);
     expect(await shim.channel!.receive()).toBe(`created ${shim.processPid}`);
     const output = sandbox.reader(stderr);
-    closeSync(reader);
     await shim.end();
+    // Not before: in between nobody would have it open.
+    closeSync(reader);
     expect(shim.exitStatus).toBe("5");
     expect((await output.text).toString()).toMatch(/x\nend\nhello\n$|xend\nhello\n$/);
   });
