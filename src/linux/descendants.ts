@@ -1,5 +1,4 @@
 import { closeSync, readdirSync, readFileSync } from "node:fs";
-import { kill } from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { hasCode } from "./libc.js";
 import { openPidFd, signalPidFd } from "./pidfd.js";
@@ -18,7 +17,7 @@ const PATIENCE = 1_000;
  */
 export async function killDescendants(ancestor: number): Promise<void> {
   try {
-    kill(ancestor, "SIGSTOP");
+    process.kill(ancestor, "SIGSTOP");
   } catch (error) {
     if (hasCode(error, "ESRCH")) return;
     throw error;

@@ -3,7 +3,6 @@ import { lstatSync, readdirSync, writeFileSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { uptime } from "node:os";
 import { join, resolve } from "node:path";
-import { pid as ownPid } from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Cgroup } from "../cgroup/cgroup.js";
 import { ancestorsOf, killDescendants, killIf } from "../linux/descendants.js";
@@ -11,6 +10,7 @@ import type { Epoll } from "../linux/epoll.js";
 import { errorText, hasCode } from "../linux/libc.js";
 import type { ExitStatus } from "../linux/pidfd.js";
 import { readProcStat } from "../linux/proc-stat.js";
+import { withReserve } from "../linux/reserved-descriptors.js";
 import { rootIds, translateOldSpec } from "./bundle.js";
 import { ContainerCgroup } from "./container-cgroup.js";
 import type { ContainerState } from "./container-state.js";
@@ -263,10 +263,13 @@ export class Container {
       await this.#launch(process, this.bundle, signal);
     } catch (error) {
       concealEnvironment(error, process.state.env);
-      await this.#abandonExec(process, patienceAfter(error));
-      this.#killOrphans(began);
-      process.close();
-      this.#removals.now(directory, () => process.removeDirectory());
+      try {
+        await this.#abandonExec(process, patienceAfter(error));
+        withReserve(() => this.#killOrphans(began));
+      } finally {
+        process.close();
+        this.#removals.now(directory, () => process.removeDirectory());
+      }
       throw error;
     }
     this.processes.set(id, process);
@@ -319,7 +322,7 @@ export class Container {
    * @param since what is older is not the exec's
    */
   #killOrphans(since: number): void {
-    const reapers = new Set([1, ...ancestorsOf(ownPid)]);
+    const reapers = new Set([1, ...ancestorsOf(globalThis.process.pid)]);
     const known = new Set([...this.processes.values()].map(({ systemPid }) => systemPid));
     for (const pid of this.#cgroup.own()?.pids() ?? []) {
       if (known.has(pid)) continue;

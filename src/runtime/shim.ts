@@ -1,4 +1,4 @@
-import { closeSync, existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Child, devNull } from "../linux/child.js";
@@ -66,12 +66,22 @@ export async function launchShim(options: LaunchOptions): Promise<Shim> {
   return shim;
 }
 
+/** A disk without room, or without inodes: then a shim can't write down why it has ended either. */
+function isFull(directory: string): boolean {
+  const { bavail, ffree, files } = statfsSync(directory);
+  return bavail === 0 || (files > 0 && ffree === 0);
+}
+
 /** Why a shim has ended before the start was finished, from its log and the runtime's. */
-async function startFailure(directory: string): Promise<OperationError> {
+async function startFailure(directory: string): Promise<Error> {
   const shimError = await shimLogError(directory);
   if (shimError !== undefined) return new OperationError("internal", `shim error: ${shimError}`);
   const runtimeError = await runtimeLogError(directory);
-  if (runtimeError === undefined) return new OperationError("internal", "containerd: container not started");
+  if (runtimeError === undefined) {
+    return isFull(directory)
+      ? Object.assign(new Error("no space left on device"), { code: "ENOSPC" })
+      : new OperationError("internal", "containerd: container not started");
+  }
   return new OperationError("internal", `oci runtime error: ${runtimeError}`);
 }
 
