@@ -4,7 +4,8 @@ import { withJson } from "./json.js";
 
 test("an event: its time is RFC 3339, also when it was copied, and all else stays", () => {
   const event = withJson(Event.fromPartial({ type: "exit", id: "a", status: 3, timestamp: { seconds: 5n, nanos: 7 } }));
-  const json = '{"type":"exit","id":"a","status":3,"pid":"","timestamp":"1970-01-01T00:00:05.000000007Z"}';
+  const json =
+    '{"type":"exit","id":"a","status":3,"pid":"","timestamp":"1970-01-01T00:00:05.000000007Z","memoryPeak":0}';
   expect(JSON.stringify(event)).toBe(json);
   expect(JSON.stringify({ ...event })).toBe(json);
   expect(event.timestamp).toEqual({ seconds: 5n, nanos: 7 });
