@@ -79,6 +79,6 @@ function eventMessage({ type, id, status, pid, timestamp, memoryPeak }: Event): 
     status: status ?? 0,
     pid: pid ?? "",
     timestamp: timestampMessage(timestamp),
-    memoryPeak: memoryPeak ?? 0n,
+    memoryPeak: Number(memoryPeak ?? 0n),
   };
 }

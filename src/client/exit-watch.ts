@@ -25,7 +25,7 @@ function exitStatus({ status, timestamp, memoryPeak }: Event, oomKilled: boolean
     exitedAt: timestamp ?? { seconds: 0n, nanos: 0 },
     oomKilled,
     // 0 is also what a daemon says that does not know the field.
-    ...(memoryPeak ? { memoryPeak: Number(memoryPeak) } : {}),
+    ...(memoryPeak ? { memoryPeak } : {}),
   };
 }
 
