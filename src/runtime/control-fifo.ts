@@ -31,6 +31,10 @@ export class ControlFifo {
   constructor(directory: string) {
     this.#fd = openFifo(join(directory, "control"), "read-write");
     this.#file = join(directory, "control.waiting");
+  }
+
+  /** Goes on with what an earlier daemon has left waiting. */
+  takeOver(): void {
     for (const line of readLines(this.#file)) {
       this.#waiting.set(Number(line[0]), line);
       this.#saved = true;

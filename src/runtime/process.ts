@@ -102,6 +102,7 @@ export class Process {
     process.systemPid = pid;
     process.startTime = startTime;
     process.#mendIdentity();
+    process.#control.takeOver();
     process.announced = existsSync(join(directory, "started"));
     return process;
   }

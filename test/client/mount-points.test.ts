@@ -16,7 +16,7 @@ beforeAll(async () => {
   rootfs = join(daemon.dir, "rootfs");
   cpSync(sharedRootfs(), rootfs, { recursive: true, verbatimSymlinks: true });
   data = join(daemon.dir, "data");
-  for (const folder of [data, join(data, "there"), join(rootfs, "data"), join(rootfs, "work")]) mkdirSync(folder);
+  for (const folder of [data, join(data, "there"), join(rootfs, "data"), join(rootfs, "job")]) mkdirSync(folder);
   writeFileSync(join(rootfs, "file"), "");
   symlinkSync("/data", join(rootfs, "link"));
   symlinkSync(join(daemon.dir, "data"), join(rootfs, "out"));
@@ -63,12 +63,12 @@ test.each<[string, () => Partial<RunOptions>, string, string]>([
 
 test("what is there is taken: folders, links within the root, what earlier mounts bring", async () => {
   const cases: [Partial<RunOptions>, string][] = [
-    [{ cwd: "/work" }, "/work\n"],
+    [{ cwd: "/job" }, "/job\n"],
     [{ mounts: [bind("/data")], cwd: "/data/there" }, "/data/there\n"],
     [{ mounts: [bind("/link")], cwd: "/data/there" }, "/data/there\n"],
     [{ mounts: [{ type: "tmpfs", destination: "/tmp/x" }], cwd: "/tmp/x" }, "/tmp/x\n"],
     [{ cwd: "/tmp/made/in/memory" }, "/tmp/made/in/memory\n"],
-    [{ mounts: [bind("/work")], cwd: "/work/there" }, "/work/there\n"],
+    [{ mounts: [bind("/job")], cwd: "/job/there" }, "/job/there\n"],
   ];
   for (const [options, stdout] of cases) expect(await run(options), JSON.stringify(options)).toMatchObject({ stdout });
 });
