@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { runCommand } from "../src/linux/child.js";
-import { Epoll } from "../src/linux/epoll.js";
-import { environmentStrings, findProgram } from "../src/linux/spawn.js";
+import { runCommand } from "../src/system/linux/child.js";
+import { Epoll } from "../src/system/linux/epoll.js";
+import { environmentStrings, findProgram } from "../src/system/linux/spawn.js";
 
 /**
  * The OCI runtime driven by hand: what a supervisor can't be faster than. It is spawned the cheapest way this project knows, so that the

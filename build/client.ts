@@ -24,6 +24,6 @@ export const clientTypes: Product = {
       .trim()
       .split("\n")
       .map((path) => relative(".", path));
-    return [...withoutPackages(sources), "tsconfig.json", "tsconfig.client.json"];
+    return [...withoutPackages(sources), "tsconfig.base.json", "tsconfig.client.json"];
   },
 };

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { closeSync, constants, existsSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { parentOf } from "../src/linux/proc-stat.js";
+import { parentOf } from "../src/system/linux/proc-stat.js";
 import { startContainer, type TestContainer } from "./harness/container.js";
 import { startDaemon, type TestDaemon } from "./harness/daemon.js";
 import { eventually } from "./harness/wait.js";

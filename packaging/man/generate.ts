@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command, Option } from "commander";
-import { ctrProgram } from "../../src/ctr/program.js";
+import { ctrProgram } from "../../src/ctr/command-line/program.js";
 import { daemonCommand } from "../../src/daemon/flags.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

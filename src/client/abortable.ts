@@ -1,5 +1,5 @@
-import type { CallOptions } from "./call-options.js";
-import { startTimer } from "./duration.js";
+import type { CallOptions } from "./api/call-options.js";
+import { startTimer } from "./options/duration.js";
 
 /** The promise's result, unless the signal aborts first: then its reason is thrown. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

@@ -1,13 +1,13 @@
-import { parseAddress } from "./address.js";
-import { Api } from "./api.js";
-import type { CallOptions } from "./call-options.js";
-import { Connection, type ConnectionOptions, closedError, connectionChecks } from "./connection.js";
-import { Containers } from "./containers.js";
-import { duration } from "./duration.js";
-import { Events, type EventsOptions, eventsChecks } from "./events.js";
-import { ExitWatch } from "./exit-watch.js";
-import { anyText, type Checks, checkOptions } from "./option-checks.js";
-import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } from "./run.js";
+import { parseAddress } from "../contract/address.js";
+import type { CallOptions } from "./api/call-options.js";
+import { Connection, type ConnectionOptions, closedError, connectionChecks } from "./api/connection.js";
+import { Api } from "./api/v0.js";
+import { Containers } from "./containers/containers.js";
+import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } from "./containers/run.js";
+import { Events, type EventsOptions, eventsChecks } from "./events/events.js";
+import { ExitWatch } from "./events/exit-watch.js";
+import { duration } from "./options/duration.js";
+import { anyText, type Checks, checkOptions } from "./options/option-checks.js";
 
 export interface ClientOptions extends ConnectionOptions {
   /**

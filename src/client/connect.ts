@@ -1,7 +1,7 @@
 import { tmpdir } from "node:os";
-import { defaultAddress } from "./address.js";
+import { defaultAddress } from "../contract/address.js";
+import { removeAbandonedFoldersOnce } from "./bundle/owned-folders.js";
 import { Client, type ClientOptions } from "./client.js";
-import { removeAbandonedFoldersOnce } from "./owned-folders.js";
 
 /**
  * A client of the daemon at this address: `unix:///path/to.sock`, the bare path of a socket, or `tcp://host:port`.

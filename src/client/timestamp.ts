@@ -1,5 +1,5 @@
 import type { Timestamp } from "../proto/google/protobuf/timestamp.js";
-import { type Check, wrong } from "./option-checks.js";
+import { type Check, wrong } from "./options/option-checks.js";
 
 export type { Timestamp };
 

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { ctrProgram } from "./program.js";
+import { ctrProgram } from "./command-line/program.js";
 
 function all(command: Command, path = "ctr"): [string, Command][] {
   return [

@@ -1,11 +1,11 @@
 import { Command } from "commander";
 import type { wire } from "../client/index.js";
 import { formatTimestamp, parseTimestamp } from "../client/timestamp.js";
-import { addExamples } from "./example.js";
-import { openClient } from "./global-flags.js";
-import { addOutputFlags, outputFlags, printJsonLines, printNames } from "./output-flags.js";
-import { print } from "./print.js";
-import { tabwriter } from "./tabwriter.js";
+import { addExamples } from "./command-line/example.js";
+import { openClient } from "./command-line/global-flags.js";
+import { addOutputFlags, outputFlags, printJsonLines, printNames } from "./output/output-flags.js";
+import { print } from "./output/print.js";
+import { tabwriter } from "./output/tabwriter.js";
 
 const layout = { minWidth: 31, padding: 1 };
 const epoch = { seconds: 0n, nanos: 0 };

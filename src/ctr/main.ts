@@ -1,10 +1,10 @@
 import { CommanderError } from "commander";
 import type { ContainerdError, ErrorKind } from "../client/index.js";
-import { FlagError } from "../flags/flag-error.js";
-import { destination, goArgv } from "../flags/go-argv.js";
-import { printable } from "../terminal/printable.js";
-import { ctrProgram } from "./program.js";
-import { findUnknownCommand, hintForFlag } from "./unknown-command.js";
+import { destination, goArgv } from "../contract/go/argv.js";
+import { FlagError } from "../contract/go/flag-error.js";
+import { printable } from "../contract/terminal/printable.js";
+import { ctrProgram } from "./command-line/program.js";
+import { findUnknownCommand, hintForFlag } from "./command-line/unknown-command.js";
 
 /** What a shell reports for a program that nobody reads from any more. */
 const brokenPipe = 141;

@@ -1,6 +1,6 @@
 import { Command } from "commander";
-import { addExamples } from "./example.js";
-import { printState } from "./print-state.js";
+import { addExamples } from "./command-line/example.js";
+import { printState } from "./containers/print-state.js";
 
 export function stateCommand(): Command {
   const command = new Command("state")

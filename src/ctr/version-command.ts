@@ -1,8 +1,8 @@
 import { Command } from "commander";
-import { printable } from "../terminal/printable.js";
-import { addExamples } from "./example.js";
-import { openClient } from "./global-flags.js";
-import { print } from "./print.js";
+import { printable } from "../contract/terminal/printable.js";
+import { addExamples } from "./command-line/example.js";
+import { openClient } from "./command-line/global-flags.js";
+import { print } from "./output/print.js";
 
 export function versionCommand(): Command {
   const command = new Command("version").description("print the daemon's version");

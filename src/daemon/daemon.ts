@@ -1,24 +1,24 @@
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
-import { createServer } from "../api/server.js";
-import { serverVersion } from "../api/version.js";
-import { exitNow } from "../linux/exit-now.js";
-import { errorText } from "../linux/libc.js";
-import { raiseOpenFilesLimit } from "../linux/rlimit.js";
-import { logText } from "../runtime/log-text.js";
-import { restore } from "../supervisor/restore.js";
-import { Supervisor } from "../supervisor/supervisor.js";
+import { logText } from "../core/failure/log-text.js";
+import { restore } from "../core/tasks/restore/restore.js";
+import { Supervisor } from "../core/tasks/supervisor.js";
+import { createServer } from "../services/grpc/server.js";
+import { serverVersion } from "../services/v0/version.js";
+import { exitNow } from "../system/linux/exit-now.js";
+import { errorText } from "../system/linux/libc.js";
+import { raiseOpenFilesLimit } from "../system/linux/rlimit.js";
 import { refuseContainerd1 } from "./containerd1.js";
-import { startDiagnostics } from "./diagnostics.js";
 import type { Flags } from "./flags.js";
 import { parseListenAddress } from "./listen/address.js";
 import { Listeners } from "./listen/listeners.js";
 import { notifyServiceManager } from "./listen/service-manager.js";
 import { tlsFiles } from "./listen/tls.js";
-import { createLog } from "./log.js";
-import type { LogOutput } from "./log-output.js";
 import { closeStateDirectory, takeStateDirectory } from "./state-directory.js";
-import { logState } from "./state-dump.js";
+import { startDiagnostics } from "./telemetry/diagnostics.js";
+import { createLog } from "./telemetry/log.js";
+import type { LogOutput } from "./telemetry/log-output.js";
+import { logState } from "./telemetry/state-dump.js";
 import { commit, version } from "./version.js";
 
 /** In ms: how long running calls get to finish when the daemon stops. Docker kills it after 15 s. */

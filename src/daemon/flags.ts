@@ -1,7 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { FlagError } from "../flags/flag-error.js";
-import { goArgv } from "../flags/go-argv.js";
-import { parseGoDuration } from "../flags/go-duration.js";
+import { goArgv } from "../contract/go/argv.js";
+import { parseGoDuration } from "../contract/go/duration.js";
+import { FlagError } from "../contract/go/flag-error.js";
 import { version } from "./version.js";
 
 const logLevels = ["debug", "info", "warn", "error", "fatal", "panic"] as const;

@@ -1,11 +1,11 @@
-import "./reserve-sigusr1.js";
-import "./standard-error.js";
+import "./telemetry/reserve-sigusr1.js";
+import "./telemetry/standard-error.js";
 import { fileURLToPath } from "node:url";
-import { exitNow } from "../linux/exit-now.js";
-import { errorText } from "../linux/libc.js";
+import { exitNow } from "../system/linux/exit-now.js";
+import { errorText } from "../system/linux/libc.js";
 import { runDaemon } from "./daemon.js";
 import { FlagsExit, parseFlags } from "./flags.js";
-import { standardError } from "./standard-error.js";
+import { standardError } from "./telemetry/standard-error.js";
 
 /** In ms: how long somebody has to read why the daemon does not start. */
 const FLUSH_TIMEOUT = 1_000;

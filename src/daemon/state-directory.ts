@@ -1,9 +1,9 @@
 import { chmodSync, chownSync, lstatSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { isTrustedOwner, makeTrustedDirectory } from "../linux/closed-directory.js";
-import { lockDirectory } from "../linux/flock.js";
-import { errorText } from "../linux/libc.js";
+import { isTrustedOwner, makeTrustedDirectory } from "../system/linux/closed-directory.js";
+import { lockDirectory } from "../system/linux/flock.js";
+import { errorText } from "../system/linux/libc.js";
 
 /** In ms: how long, and how often, the state directory's lock is waited for. */
 const LOCK_TIMEOUT = 3_000;

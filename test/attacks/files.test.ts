@@ -13,7 +13,7 @@ import {
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { libc } from "../../src/linux/libc.js";
+import { libc } from "../../src/system/linux/libc.js";
 import { status } from "../harness/api.js";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";

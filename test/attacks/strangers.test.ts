@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect as connectClient } from "../../src/client/index.js";
-import { Opening } from "../../src/daemon/authority/opening.js";
+import { Opening } from "../../src/services/grpc/authority/opening.js";
 import { frame, greeting, preface, SETTINGS } from "../authority/wire-client.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";

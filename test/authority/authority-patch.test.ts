@@ -1,9 +1,9 @@
 /** The frame walker under everything a client could send: it changes `:authority`, and nothing else. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { AuthorityPatch } from "../../src/daemon/authority/authority-patch.js";
-import { BLOCK_LIMIT } from "../../src/daemon/authority/frames.js";
-import { Opening, type Verdict } from "../../src/daemon/authority/opening.js";
+import { AuthorityPatch } from "../../src/services/grpc/authority/authority-patch.js";
+import { BLOCK_LIMIT } from "../../src/services/grpc/authority/frames.js";
+import { Opening, type Verdict } from "../../src/services/grpc/authority/opening.js";
 import { AUTHORITY, type Indexing, indexed, integer, literal, PATH } from "./hpack.js";
 import {
   ACK,

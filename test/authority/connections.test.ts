@@ -5,8 +5,6 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openConnection } from "../../src/daemon/authority/connection.js";
-import { PatchedSocket } from "../../src/daemon/authority/patched-socket.js";
 import {
   APIClient,
   EventsRequest,
@@ -14,6 +12,8 @@ import {
   StateRequest,
   StateResponse,
 } from "../../src/proto/containerd.js";
+import { openConnection } from "../../src/services/grpc/authority/connection.js";
+import { PatchedSocket } from "../../src/services/grpc/authority/patched-socket.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";

@@ -3,9 +3,9 @@ import { connect as connectHttp2 } from "node:http2";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { frameHeaderAt, headerFramesAt } from "../../src/daemon/authority/frames.js";
-import { authorityValues, hasSlash, replaceSlashes } from "../../src/daemon/authority/header-block.js";
-import { slashPositions, symbolsOfLength } from "../../src/daemon/authority/huffman.js";
+import { frameHeaderAt, headerFramesAt } from "../../src/services/grpc/authority/frames.js";
+import { authorityValues, hasSlash, replaceSlashes } from "../../src/services/grpc/authority/header-block.js";
+import { slashPositions, symbolsOfLength } from "../../src/services/grpc/authority/huffman.js";
 import {
   AUTHORITY,
   FIRST_DYNAMIC,

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ctrProgram } from "../../src/ctr/program.js";
+import { ctrProgram } from "../../src/ctr/command-line/program.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { ctrProgram as ctrFile, findProgram } from "../harness/paths.js";
 import { ctr, ctrEnvironment, ctrError } from "./ctr.js";

@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { libc } from "../../src/linux/libc.js";
+import { libc } from "../../src/system/linux/libc.js";
 import { startContainer } from "../harness/container.js";
 import { daemonEnvironment, startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { daemonProgram } from "../harness/paths.js";

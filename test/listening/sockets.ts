@@ -1,7 +1,7 @@
 /** Sockets as a service manager makes them: Node has no datagrams on unix sockets, and listens only to accept. */
 import { closeSync } from "node:fs";
 import koffi from "koffi";
-import { libc, systemError } from "../../src/linux/libc.js";
+import { libc, systemError } from "../../src/system/linux/libc.js";
 import { eventually } from "../harness/wait.js";
 
 const socket = libc.func("int socket(int domain, int type, int protocol)");

@@ -64,10 +64,12 @@ afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
 test("only the products whose sources have changed are built", { timeout: 300_000 }, () => {
   expect(builtAfter(() => {})).toEqual([]);
-  expect(builtAfter(() => utimesSync(join(copy, "src/supervisor/start.ts"), new Date(), new Date()))).toEqual([]);
-  expect(builtAfter(edit("src/supervisor/start.ts", "// Another.\n"))).toEqual(["daemon"]);
+  expect(
+    builtAfter(() => utimesSync(join(copy, "src/core/tasks/operations/start.ts"), new Date(), new Date())),
+  ).toEqual([]);
+  expect(builtAfter(edit("src/core/tasks/operations/start.ts", "// Another.\n"))).toEqual(["daemon"]);
   expect(builtAfter(edit("src/shim/main.ts", "// Another.\n"))).toEqual(["shim"]);
-  expect(builtAfter(edit("src/client/run.ts", "// Another.\n"))).toEqual([
+  expect(builtAfter(edit("src/client/containers/run.ts", "// Another.\n"))).toEqual([
     "ctr",
     "compiled ctr",
     "client",
@@ -80,7 +82,7 @@ test("only the products whose sources have changed are built", { timeout: 300_00
 
 test("what could not be built is said, and is built once it can", { timeout: 120_000 }, () => {
   const broken = join(copy, "src/supervisor/broken.ts");
-  edit("src/supervisor/start.ts", 'import "./broken.js";\n')();
+  edit("src/core/tasks/operations/start.ts", 'import "./broken.js";\n')();
   for (let tries = 0; tries < 2; tries++) {
     const { status, stderr } = build("--if-stale");
     expect(status).toBe(1);
@@ -114,13 +116,13 @@ test("the daemon tells the commit that it was built from, and none when there is
 });
 
 test("what is wrong with a type is told, and nothing else", { timeout: 300_000 }, () => {
-  const file = join(copy, "src/client/run.ts");
+  const file = join(copy, "src/client/containers/run.ts");
   const before = readFileSync(file);
   try {
     appendFileSync(file, "export const wrong: string = 1;\n");
     const { status, stderr } = build("--if-stale");
     expect(status).not.toBe(0);
-    expect(stderr).toContain("src/client/run.ts");
+    expect(stderr).toContain("src/client/containers/run.ts");
     expect(stderr).toContain("TS2322");
     expect(stderr).not.toContain("node_modules/typescript");
   } finally {

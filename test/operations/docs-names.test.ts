@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { ctrProgram } from "../../src/ctr/program.js";
+import { ctrProgram } from "../../src/ctr/command-line/program.js";
 import { daemonCommand } from "../../src/daemon/flags.js";
 import { repository } from "../harness/paths.js";
 import { documents, fences, inlineCode, links } from "./markdown.js";

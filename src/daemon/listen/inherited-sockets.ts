@@ -1,4 +1,4 @@
-import { listeningFamily } from "../../linux/socket-options.js";
+import { listeningFamily } from "../../system/linux/socket-options.js";
 
 /** The first descriptor that a service manager passes (sd_listen_fds(3)). */
 const FIRST = 3;

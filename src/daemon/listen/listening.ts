@@ -1,5 +1,5 @@
 import type { ListenOptions, Server } from "node:net";
-import { errnoText } from "../../linux/libc.js";
+import { errnoText } from "../../system/linux/libc.js";
 
 /** Connections that may wait to be accepted. Linux cuts it down to net.core.somaxconn. */
 const BACKLOG = 4096;

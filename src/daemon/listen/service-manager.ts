@@ -1,4 +1,4 @@
-import { sendUnixDatagram } from "../../linux/datagram.js";
+import { sendUnixDatagram } from "../../system/linux/datagram.js";
 
 /**
  * Tells the service manager that the daemon is ready or stopping (sd_notify(3)); does nothing when it was not started by one that wants to

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext, type PeerCertificate, type TlsOptions } from "node:tls";
-import { errorText } from "../../linux/libc.js";
+import { errorText } from "../../system/linux/libc.js";
 
 /** With forward secrecy, and encryption that authenticates: what HTTP/2 asks for (RFC 9113, 9.2.2). The first three are TLS 1.3's. */
 const ciphers = [

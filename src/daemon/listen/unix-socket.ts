@@ -1,9 +1,9 @@
 import { lchownSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
-import { makeTrustedDirectory } from "../../linux/closed-directory.js";
-import { groupId } from "../../linux/group.js";
-import { errorText, hasCode } from "../../linux/libc.js";
+import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
+import { groupId } from "../../system/linux/group.js";
+import { errorText, hasCode } from "../../system/linux/libc.js";
 import { listening } from "./listening.js";
 
 /** Who connects is root on this machine: the owner and a group, nobody else. This leaves mode 0660 of what a socket is made with, 0777. */

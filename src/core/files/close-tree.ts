@@ -1,0 +1,35 @@
+import { chmodSync, lstatSync, readdirSync, type Stats } from "node:fs";
+import { join } from "node:path";
+import { isTrustedOwner } from "../../system/linux/closed-directory.js";
+
+const FOR_OTHERS = 0o077;
+const WRITABLE_BY_OTHERS = 0o022;
+
+/**
+ * Closes a directory, and all that is in it, to everybody but its owner: one of a daemon that leaves them for everybody to read (containerd 0.2 in Go).
+ * The directory itself comes last, so one that is closed is closed all through.
+ * @throws Error, for what somebody else than root has made or can have made; a system error
+ */
+export function closeTree(directory: string): void {
+  const info = lstatSync(directory);
+  checkOwner(directory, info);
+  if ((info.mode & FOR_OTHERS) === 0) return;
+  if ((info.mode & WRITABLE_BY_OTHERS) !== 0) throw new Error(`${directory}: not only root may write to it`);
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) closeTree(path);
+    else if (!entry.isSymbolicLink()) closeFile(path);
+  }
+  chmodSync(directory, info.mode & 0o700);
+}
+
+/** Closes a file to everybody but its owner. @throws as {@link closeTree} */
+function closeFile(path: string): void {
+  const info = lstatSync(path);
+  checkOwner(path, info);
+  if ((info.mode & FOR_OTHERS) !== 0) chmodSync(path, info.mode & 0o600);
+}
+
+function checkOwner(path: string, { uid }: Stats): void {
+  if (!isTrustedOwner(uid)) throw new Error(`${path} belongs to user ${uid}`);
+}

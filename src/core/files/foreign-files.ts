@@ -1,0 +1,85 @@
+import { errorText, hasCode } from "../../system/linux/libc.js";
+import { readRegularFile, UnfitFile } from "../../system/linux/regular-file.js";
+import { OperationError } from "../failure/operation-error.js";
+import { Workers } from "../scheduling/workers.js";
+
+/** In ms: how long somebody else's file system may take to answer. */
+const TIMEOUT = 10_000;
+
+/** Node's pool does all that concerns files, and all starts of programs: some of its threads are kept for our own. */
+const poolSize = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+const workers = new Workers(Math.max(poolSize - 4, 2));
+
+/** The end of what is under way at a path, and of all that waits for it. */
+const ends = new Map<string, Promise<void>>();
+
+/**
+ * Works on files that clients name, or that others than the daemon have made. They may lie where nobody answers (NFS whose server is gone, a FUSE
+ * mount whose program stands still): the caller hears of it after 10 s, and one thread of Node's pool is held for as long as it lasts. Operations
+ * on one path come one after the other, so it is never more than one.
+ * @param path also what to call them
+ * @param operation is not waited for beyond that; its signal is aborted then
+ * @param caller waits no more
+ * @throws what the operation does, OperationError (deadline-exceeded), or the caller's reason
+ */
+export async function onForeignFiles<T>(
+  path: string,
+  operation: (signal: AbortSignal) => Promise<T>,
+  caller?: AbortSignal,
+): Promise<T> {
+  caller?.throwIfAborted();
+  const limit = new AbortController();
+  const { signal } = limit;
+  const late = new OperationError("deadline-exceeded", `${path}: no answer from its file system within ${TIMEOUT} ms`);
+  const timer = setTimeout(() => limit.abort(late), TIMEOUT);
+  const leave = () => limit.abort(caller?.reason);
+  caller?.addEventListener("abort", leave, { once: true });
+  const over = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  try {
+    return await Promise.race([inTurn(path, signal, operation), over]);
+  } finally {
+    clearTimeout(timer);
+    caller?.removeEventListener("abort", leave);
+  }
+}
+
+/** Runs the operation once all earlier ones on this path have ended, unless it is called off by then. */
+function inTurn<T>(path: string, signal: AbortSignal, operation: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const work = (ends.get(path) ?? Promise.resolve()).then(() => {
+    signal.throwIfAborted();
+    return workers.run(signal, () => operation(signal));
+  });
+  const end: Promise<void> = work.then(ignore, ignore).then(() => {
+    if (ends.get(path) === end) ends.delete(path);
+  });
+  ends.set(path, end);
+  return work;
+}
+
+function ignore(): void {}
+
+/**
+ * The text of a file as {@link onForeignFiles}; anything but a regular file is refused.
+ * @param limit in bytes
+ * @throws OperationError: not-found, invalid-argument for what is no such file or larger than the limit, deadline-exceeded, internal; the caller's
+ * reason
+ */
+export async function readForeignFile(path: string, limit: number, caller?: AbortSignal): Promise<string> {
+  try {
+    const content = await onForeignFiles(path, (signal) => readRegularFile(path, limit, signal), caller);
+    return content.toString("utf8");
+  } catch (error) {
+    if (error instanceof OperationError || caller?.aborted) throw error;
+    throw foreignFileError(error);
+  }
+}
+
+/** A failure at files that are not ours as the caller gets to know it. */
+export function foreignFileError(error: unknown): OperationError {
+  if (error instanceof OperationError) return error;
+  const isMissing = hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR");
+  const kind = isMissing ? "not-found" : error instanceof UnfitFile ? "invalid-argument" : "internal";
+  return new OperationError(kind, errorText(error), { cause: error });
+}

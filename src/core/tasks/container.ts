@@ -1,0 +1,460 @@
+import { setMaxListeners } from "node:events";
+import { lstatSync, readdirSync, writeFileSync } from "node:fs";
+import { realpath } from "node:fs/promises";
+import { uptime } from "node:os";
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Cgroup } from "../../system/cgroup/cgroup.js";
+import { ancestorsOf, killDescendants, killIf } from "../../system/linux/descendants.js";
+import type { Epoll } from "../../system/linux/epoll.js";
+import { errorText, hasCode } from "../../system/linux/libc.js";
+import type { ExitStatus } from "../../system/linux/pidfd.js";
+import { readProcStat } from "../../system/linux/proc-stat.js";
+import { withReserve } from "../../system/linux/reserved-descriptors.js";
+import { concealEnvironment } from "../failure/log-text.js";
+import { OperationError } from "../failure/operation-error.js";
+import { onForeignFiles } from "../files/foreign-files.js";
+import { stringifyJson } from "../files/json.js";
+import { writeAtomically } from "../files/write-atomically.js";
+import { Turns } from "../scheduling/turns.js";
+import { ContainerCgroup } from "./container-cgroup.js";
+import type { Owner } from "./owner.js";
+import { INIT, Process, type Stdio } from "./process.js";
+import { rootIds, translateOldSpec } from "./runtime/bundle.js";
+import { type ExecFifo, OciRuntime, type RuntimeState } from "./runtime/oci-runtime.js";
+import type { OciProcess, OciSpec } from "./runtime/spec.js";
+import { hasBegun, launchShim, type Shim, type ShimProgram } from "./shims/shim.js";
+import type { ContainerState } from "./state-directory/container-state.js";
+import { makeWhole, removeTree, takeAway } from "./state-directory/partial-directory.js";
+import { readPidFile } from "./state-directory/pid-file.js";
+import type { Removals } from "./state-directory/removals.js";
+import { isSetAside } from "./state-directory/state-file.js";
+
+/** The file that marks one whose exit has been told. */
+const ENDED = "ended";
+
+/** In ms: how long a runtime may take to remove a container. */
+const DELETE_TIMEOUT = 30_000;
+
+/** In ms: how long our own shim gets to clean up after a start that somebody called off. */
+const PATIENCE = 10_000;
+
+/** In ms: how often an exec that was called off is looked at while its runtime call ends. */
+const ABANDON_INTERVAL = 20;
+
+/** In ms: a shim that has closed its end of the start channel is about to end, or else it never will. */
+const DEAF_PATIENCE = 200;
+
+export interface ContainerOptions {
+  id: string;
+  bundle: string;
+  labels: string[];
+  stdio: Stdio;
+  runtime: string;
+  runtimeArgs: readonly string[];
+  shim: ShimProgram;
+  noPivotRoot: boolean;
+  owner?: Owner | undefined;
+  endsAt?: number | undefined;
+}
+
+/** One container: its directory below the state directory, its runtime and its processes. Changes itself only; who may do what when is the supervisor's. */
+export class Container {
+  readonly id: string;
+  readonly directory: string;
+  readonly bundle: string;
+  readonly labels: string[];
+  readonly runtime: OciRuntime;
+  readonly shim: ShimProgram;
+  readonly noPivotRoot: boolean;
+  /** The program that it ends with; undefined: it belongs to nobody. */
+  readonly owner: Owner | undefined;
+  /** In ms since the machine has booted: when it is ended if it still runs. */
+  readonly endsAt: number | undefined;
+  readonly processes = new Map<string, Process>();
+  /** The order of operations on this container. */
+  readonly turns = new Turns();
+  /** Undefined after a take-over, when only the cgroup knows: what the last daemon asked for may still be under way. */
+  paused: boolean | undefined = false;
+  /** The daemon has ended its init, and with it whatever else ran in it. */
+  killed = false;
+  readonly #epoll: Epoll;
+  readonly #removals: Removals;
+  readonly #stdio: Stdio;
+  readonly #cgroup: ContainerCgroup;
+  /** The runtime may still hold it: it could not be asked, or could not let go. */
+  held = false;
+  /** Where its directory is while it is being removed. */
+  #partial: string | undefined;
+  readonly #exited = new AbortController();
+
+  private constructor(epoll: Epoll, removals: Removals, directory: string, options: ContainerOptions) {
+    this.#epoll = epoll;
+    this.#removals = removals;
+    this.id = options.id;
+    this.directory = directory;
+    this.bundle = options.bundle;
+    this.labels = options.labels;
+    this.runtime = new OciRuntime(epoll, options.runtime, options.runtimeArgs);
+    this.shim = options.shim;
+    this.noPivotRoot = options.noPivotRoot;
+    this.owner = options.owner;
+    this.endsAt = options.endsAt;
+    this.#stdio = options.stdio;
+    this.#cgroup = new ContainerCgroup(directory);
+    // Every operation on the container listens to it; many at once are no leak.
+    setMaxListeners(0, this.#exited.signal);
+  }
+
+  /**
+   * Makes the container's directory and state.json: from now on the id is taken.
+   * @throws OperationError (already-exists), or a system error; nothing is left then
+   */
+  static create(epoll: Epoll, removals: Removals, stateDir: string, options: ContainerOptions): Container {
+    const container = new Container(epoll, removals, join(stateDir, options.id), options);
+    try {
+      makeWhole(
+        container.directory,
+        (partial) => writeFileSync(join(partial, "state.json"), JSON.stringify(container.state), { mode: 0o600 }),
+        removals,
+      );
+    } catch (error) {
+      if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].some((code) => hasCode(error, code))) {
+        throw new OperationError("internal", errorText(error), { cause: error });
+      }
+      throw new OperationError("already-exists", `mkdir ${container.directory}: file exists`, { cause: error });
+    }
+    return container;
+  }
+
+  /** Takes over a container that another daemon, or this one before its restart, has left, without its processes. */
+  static load(
+    epoll: Epoll,
+    removals: Removals,
+    stateDir: string,
+    id: string,
+    state: ContainerState,
+    shim: ShimProgram,
+  ): Container {
+    return new Container(epoll, removals, join(stateDir, id), {
+      id,
+      bundle: state.bundle,
+      labels: [...(state.labels ?? [])],
+      stdio: { stdin: state.stdin, stdout: state.stdout, stderr: state.stderr },
+      runtime: state.runtime,
+      runtimeArgs: state.runtimeArgs ?? [],
+      shim,
+      noPivotRoot: state.noPivotRoot,
+      owner: state.owner,
+      endsAt: state.endsAt,
+    });
+  }
+
+  /** What state.json holds. */
+  get state(): ContainerState {
+    return {
+      bundle: this.bundle,
+      labels: this.labels,
+      ...this.#stdio,
+      runtime: this.runtime.name,
+      runtimeArgs: this.runtime.args,
+      shim: this.shim.name,
+      noPivotRoot: this.noPivotRoot,
+      owner: this.owner,
+      endsAt: this.endsAt,
+    };
+  }
+
+  /** Names of the process directories on disk. */
+  processDirectories(): string[] {
+    return readdirSync(this.directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !isSetAside(entry.name, "state.json"))
+      .map((entry) => entry.name);
+  }
+
+  get init(): Process | undefined {
+    return this.processes.get(INIT);
+  }
+
+  get status(): "running" | "paused" | "stopped" {
+    if (this.#exited.signal.aborted || this.init === undefined) return "stopped";
+    return (this.paused ?? this.cgroup?.frozen()) ? "paused" : "running";
+  }
+
+  /** Aborted once the init has exited: what still waits for this container gives up. */
+  get exited(): AbortSignal {
+    return this.#exited.signal;
+  }
+
+  markExited(): void {
+    this.#exited.abort(new OperationError("not-found", "containerd: container not found"));
+  }
+
+  /** Its cgroup; undefined when it has none on this host (a VM runtime) or it is gone. */
+  get cgroup(): Cgroup | undefined {
+    return this.init && this.#cgroup.find(this.init.systemPid);
+  }
+
+  /** Whether a daemon that keeps account of its cgroup has started it. */
+  get remembersCgroup(): boolean {
+    return this.#cgroup.isWritten;
+  }
+
+  /**
+   * Creates the container with the runtime, or restores it from a checkpoint (which also starts it).
+   * @param spec of its bundle
+   * @param checkpoint path of the checkpoint; "" for a fresh start
+   * @param signal ends the attempt
+   * @throws OperationError; the runtime and the process table are clean then, the directory is the caller's to remove
+   */
+  async start(spec: OciSpec, checkpoint: string, signal: AbortSignal): Promise<Process> {
+    const { uid, gid } = rootIds(spec);
+    const directory = join(this.directory, INIT);
+    const state = {
+      ...spec.process,
+      exec: false,
+      ...this.#shared(this.#stdio),
+      checkpoint,
+      rootUID: uid,
+      rootGID: gid,
+      container: this.state,
+    };
+    const process = Process.create(directory, INIT, state, this.#removals);
+    let bundle = this.bundle;
+    try {
+      this.#cgroup.expect(spec.linux?.cgroupsPath || this.id);
+      const translated = translateOldSpec(spec, this.bundle);
+      if (translated !== undefined) {
+        writeAtomically(join(directory, "config.json"), stringifyJson(translated));
+        bundle = directory;
+      }
+      // The hooks that come after the start are the runtime's to run.
+      const hasHooks = (spec.hooks?.poststart?.length ?? 0) > 0;
+      await this.#launch(process, bundle, signal, hasHooks ? undefined : this.runtime.execFifo(this.id));
+    } catch (error) {
+      concealEnvironment(error, process.state.env);
+      await this.abandonInit(process, patienceAfter(error));
+      throw error;
+    }
+    this.processes.set(INIT, process);
+    // Before it runs: later it may be elsewhere.
+    this.#cgroup.find(process.systemPid);
+    return process;
+  }
+
+  /**
+   * Runs another process in the container.
+   * @throws OperationError; nothing is left then
+   */
+  async exec(id: string, spec: OciProcess, stdio: Stdio, signal: AbortSignal): Promise<Process> {
+    const directory = join(this.directory, id);
+    const init = this.init?.state;
+    const began = ticksSinceBoot();
+    const state = {
+      ...spec,
+      exec: true,
+      ...this.#shared(stdio),
+      checkpoint: "",
+      rootUID: init?.rootUID ?? 0,
+      rootGID: init?.rootGID ?? 0,
+    };
+    const process = Process.create(directory, id, state, this.#removals);
+    try {
+      await this.#launch(process, this.bundle, signal);
+    } catch (error) {
+      concealEnvironment(error, process.state.env);
+      try {
+        await this.#abandonExec(process, patienceAfter(error));
+        withReserve(() => this.#killOrphans(began));
+      } finally {
+        process.close();
+        this.#removals.now(directory, () => process.removeDirectory());
+      }
+      throw error;
+    }
+    this.processes.set(id, process);
+    return process;
+  }
+
+  #shared(stdio: Stdio) {
+    return {
+      containerdStdin: stdio.stdin,
+      containerdStdout: stdio.stdout,
+      containerdStderr: stdio.stderr,
+      runtimeArgs: this.runtime.args,
+      noPivotRoot: this.noPivotRoot,
+    };
+  }
+
+  async #launch(process: Process, bundle: string, signal: AbortSignal, execFifo?: ExecFifo): Promise<void> {
+    process.shim = await launchShim({
+      epoll: this.#epoll,
+      program: this.shim,
+      directory: process.directory,
+      containerId: this.id,
+      bundle,
+      runtime: this.runtime,
+      execFifo,
+      signal,
+    });
+    process.setPid(await process.shim.created(signal));
+  }
+
+  /** Ends what a failed exec has left: its shim, and its process if the runtime got that far. */
+  async #abandonExec(process: Process, patience: number): Promise<void> {
+    const { shim } = process;
+    if (shim === undefined) {
+      this.#killUntold(process);
+      return;
+    }
+    shim.cancel();
+    const deadline = performance.now() + patience;
+    for (;;) {
+      this.#killUntold(process);
+      if (!shim.child.running || performance.now() > deadline) break;
+      await Promise.race([shim.child.exited, delay(ABANDON_INTERVAL)]);
+    }
+    await endShim(shim);
+  }
+
+  /**
+   * Kills what an exec has left whose shim has died: nobody's child, and none of the processes that are known.
+   * @param since what is older is not the exec's
+   */
+  #killOrphans(since: number): void {
+    const reapers = new Set([1, ...ancestorsOf(globalThis.process.pid)]);
+    const known = new Set([...this.processes.values()].map(({ systemPid }) => systemPid));
+    for (const pid of this.#cgroup.own()?.pids() ?? []) {
+      if (known.has(pid)) continue;
+      killIf(pid, () => {
+        const stat = readProcStat(pid);
+        return stat !== undefined && reapers.has(stat.parent) && Number(stat.startTime) >= since;
+      });
+    }
+  }
+
+  /** Kills an exec of which there may be a pid file only. */
+  #killUntold(process: Process): void {
+    const pid = readPidFile(process.directory);
+    if (pid !== undefined && process.systemPid === 0) process.setPid(pid);
+    process.kill();
+  }
+
+  /**
+   * Ends what a failed start has left: the shim, and the container in the runtime.
+   * @param patience how long our own shim gets, in ms, to end what it is at and clean up by itself: a runtime that is killed in the middle
+   * leaves cgroups and mounts that nobody knows of
+   */
+  async abandonInit(process: Process, patience: number): Promise<void> {
+    const { shim } = process;
+    if (shim !== undefined) {
+      shim.cancel();
+      if (shim.child.running && this.shim.spawner !== undefined) {
+        // One that was ready at the same moment goes on with the container and never hears of it.
+        const missed = shim.deaf.then(() => delay(Math.min(patience, DEAF_PATIENCE)));
+        await Promise.race([shim.child.exited, missed, delay(patience)]);
+      }
+      const killed = shim.child.running;
+      const status = await endShim(shim);
+      shim.release();
+      // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
+      const isLeft = readPidFile(process.directory) !== undefined || this.#cgroup.isLeft();
+      if (killed || status > 128 || isLeft) await this.deleteFromRuntime();
+    } else if (hasBegun(process.directory)) {
+      // A forked one whose spawner died before it told the pid.
+      await this.deleteFromRuntime();
+    }
+    this.processes.delete(process.id);
+    process.close();
+  }
+
+  /**
+   * Ends what there is of it, in its cgroup and in the runtime, unless that is somebody else's container; {@link held} tells whether that did not
+   * succeed. Logs are the caller's: never throws.
+   */
+  async deleteFromRuntime(): Promise<void> {
+    const signal = AbortSignal.timeout(DELETE_TIMEOUT);
+    const state = await this.runtime.state(this.id, { signal });
+    // Nobody knows which runtime has one of which all is lost: its shim does that.
+    if (this.bundle === "" || (state?.bundle !== undefined && !(await this.isOurs(state)))) {
+      this.held = false;
+      return;
+    }
+    const ended = await this.endProcesses();
+    try {
+      await this.runtime.forceDelete(this.id, { signal });
+      this.held = false;
+    } catch {
+      // One that failed on its way may know it no more: then the next time tells.
+      this.held = true;
+    }
+    this.held ||= !(await this.#cgroup.remove()) || !ended;
+  }
+
+  /** Whether what the runtime knows under this id is this container, and not somebody else's. */
+  async isOurs(state: RuntimeState | undefined): Promise<boolean> {
+    if (state?.bundle === undefined || this.bundle === "") return false;
+    const [theirs, ...ours] = await Promise.all(
+      [state.bundle, this.bundle, join(this.directory, INIT)].map(resolveLinks),
+    );
+    return ours.includes(theirs!);
+  }
+
+  /** As {@link deleteFromRuntime}, for a container whose shim has most likely done so. */
+  async deleteRestFromRuntime(): Promise<void> {
+    const isGone = await this.runtime.knowsNone(this.id, { signal: AbortSignal.timeout(DELETE_TIMEOUT) });
+    if (!isGone || this.#cgroup.isLeft()) await this.deleteFromRuntime();
+  }
+
+  /** Kills what is left in its cgroup, if that is its alone; false when something does not end. Never throws. */
+  async endProcesses(): Promise<boolean> {
+    try {
+      return await this.#cgroup.endProcesses();
+    } catch {
+      return false;
+    }
+  }
+
+  /** Its exit has been told; only the runtime does not let go of it. */
+  get ended(): boolean {
+    return lstatSync(join(this.directory, ENDED), { throwIfNoEntry: false })?.isFile() ?? false;
+  }
+
+  /** Throws a system error. */
+  markEnded(): void {
+    writeFileSync(join(this.directory, ENDED), "");
+  }
+
+  /** Forgets everything on disk: the id is free again. */
+  removeDirectory(): void {
+    // First, so that what a kill in the middle leaves is no container any more. And only once: the id may be another's by the next try.
+    this.#partial ??= takeAway(this.directory);
+    if (this.#partial !== undefined) removeTree(this.#partial);
+    this.#cgroup.forget();
+  }
+}
+
+/** Kills a shim that has not ended, and first what it has started: a runtime's child may be in a session of its own. */
+async function endShim({ child }: Shim): Promise<ExitStatus> {
+  if (child.running) await killDescendants(child.pid);
+  child.kill();
+  return await child.exited;
+}
+
+/** As field 22 of /proc/<pid>/stat has it; a moment ago, rather than too late. */
+function ticksSinceBoot(): number {
+  return Math.floor(uptime() * 100) - 1;
+}
+
+/** A start that took too long hangs, so its shim gets no more time; after any other failure it cleans up by itself. */
+export function patienceAfter(error: unknown): number {
+  return error instanceof OperationError && error.kind === "deadline-exceeded" ? 0 : PATIENCE;
+}
+
+async function resolveLinks(path: string): Promise<string> {
+  try {
+    return await onForeignFiles(path, () => realpath(path));
+  } catch {
+    return resolve(path);
+  }
+}

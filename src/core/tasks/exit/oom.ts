@@ -1,0 +1,103 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { OomWatch } from "../../../system/cgroup/cgroup.js";
+import { errorText } from "../../../system/linux/libc.js";
+import type { Container } from "../container.js";
+import type { OomSubscription } from "../monitor.js";
+import type { Process } from "../process.js";
+import { readStateFile } from "../state-directory/state-file.js";
+import { readUsage } from "../state-directory/usage.js";
+import type { Supervisor } from "../supervisor.js";
+
+const KILLED_STATUS = 128 + 9;
+/** In ms: how long after a cgroup's removal the kernel may take to say so. */
+const REMOVAL_NOTICE = 50;
+
+/** A container's OOM watch. */
+export interface ContainerOomWatch {
+  /** The container's start is known to all: OOM events that came before are sent now, later ones at once. */
+  announce(): void;
+  /** Sends what has not been sent yet: to be awaited before the exit of the container's init is told. */
+  flush(init: Process): Promise<void>;
+  /** Ends the watch. */
+  end(): void;
+}
+
+/**
+ * Watches a container for OOM kills; one that can't be watched is logged. How many have been told is kept in the container's directory, so that those of a
+ * time without a daemon are told, too.
+ * @param restored an earlier daemon has started it
+ */
+export function watchOom(supervisor: Supervisor, container: Container, restored = false): ContainerOomWatch {
+  let announced = false;
+  let early = 0;
+  const warn = (error: unknown) =>
+    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: notify OOM events");
+  let watch: OomWatch | undefined;
+  let subscription: OomSubscription | undefined;
+  const past = restored ? toldBefore(supervisor, container) : 0n;
+  const send = (kills: bigint) => {
+    // Before the event: with it, a later daemon sees from the log whether this was told.
+    writeTold(supervisor, container, `${kills} ${supervisor.events.last}`);
+    supervisor.emit({ type: "oom", id: container.id });
+  };
+  const tell = (kills: bigint) => {
+    supervisor.log.info({ id: container.id }, "containerd: container out of memory");
+    if (announced) send(kills);
+    else early++;
+  };
+  try {
+    watch = container.cgroup?.watchOom(past === undefined ? { ignorePast: true } : { past });
+    if (watch !== undefined) {
+      const { told } = watch;
+      if (past === undefined) writeTold(supervisor, container, `${told}`);
+      subscription = supervisor.monitor.oom(watch, () => tell(watch!.told), warn);
+    }
+  } catch (error) {
+    warn(error);
+  }
+  return {
+    announce() {
+      announced = true;
+      for (; early > 0; early--) send(watch!.told);
+    },
+    async flush(init) {
+      const { oomKills } = readUsage(init.directory);
+      if (oomKills !== undefined) {
+        // The shim has counted them all: nothing that the kernel still says is news.
+        subscription?.end();
+        if (oomKills > (watch?.told ?? past ?? oomKills)) tell(oomKills);
+        return;
+      }
+      const killed = init.exitStatus() === KILLED_STATUS && !init.killed;
+      if (subscription?.read() !== "removed" || !killed) return;
+      // The last signal of v1's eventfd may have been an OOM or the removal; a second one decides that.
+      await delay(REMOVAL_NOTICE);
+      subscription.read();
+    },
+    end: () => subscription?.end(),
+  };
+}
+
+const toldFile = ({ directory }: Container) => join(directory, "oom");
+
+function writeTold(supervisor: Supervisor, container: Container, text: string): void {
+  try {
+    writeFileSync(toldFile(container), text, { mode: 0o600 });
+  } catch (error) {
+    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: write OOM kills");
+  }
+}
+
+/** How many kills earlier daemons have told; undefined when nobody knows: another daemon kept no count. */
+function toldBefore({ events }: Supervisor, container: Container): bigint | undefined {
+  try {
+    const [, kills, before] = /^(\d+)(?: (\d+))?$/.exec(readStateFile(toldFile(container))) ?? [];
+    if (kills === undefined) return undefined;
+    const wasTold = before === undefined || events.hasOom(container.id, BigInt(before));
+    return wasTold ? BigInt(kills) : BigInt(kills) - 1n;
+  } catch {
+    return container.remembersCgroup ? 0n : undefined;
+  }
+}

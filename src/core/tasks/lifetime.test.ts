@@ -1,0 +1,59 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { pino } from "pino";
+import { afterEach, expect, test } from "vitest";
+import { Epoll } from "../../system/linux/epoll.js";
+import type { Container } from "./container.js";
+import { watchLifetime } from "./lifetime.js";
+import { ownerOf } from "./owner.js";
+import type { Supervisor } from "./supervisor.js";
+
+const limitOf = () => Number(/Max open files +(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))![1]);
+const setLimit = (limit: number) => execFileSync("prlimit", ["--pid", `${process.pid}`, `--nofile=${limit}:`]);
+const limit = limitOf();
+const opened: number[] = [];
+const giveBack = () => {
+  for (const fd of opened.splice(0)) closeSync(fd);
+};
+afterEach(() => {
+  giveBack();
+  setLimit(limit);
+});
+
+test("an owner that can't be watched for want of descriptors is watched once there are some", async () => {
+  const program = spawn("sleep", ["1000"]);
+  await once(program, "spawn");
+  const epoll = new Epoll();
+  const exited = new AbortController();
+  let ended = false;
+  const container = {
+    id: "c",
+    owner: ownerOf(program.pid!),
+    endsAt: undefined,
+    exited: exited.signal,
+    cgroup: undefined,
+    init: { kill: () => (ended = true) },
+  };
+  const warnings: string[] = [];
+  const log = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) });
+  setLimit(readdirSync("/proc/self/fd").length + 20);
+  expect(() => {
+    for (;;) opened.push(openSync("/dev/null", "r"));
+  }).toThrow(/EMFILE/);
+  try {
+    watchLifetime({ epoll, log } as unknown as Supervisor, container as unknown as Container);
+    expect(warnings.join()).toMatch(/too many open files/);
+    expect(epoll.size).toBe(0);
+    giveBack();
+    await expect.poll(() => epoll.size, { timeout: 20_000 }).toBe(1);
+    expect(ended).toBe(false);
+    program.kill("SIGKILL");
+    await expect.poll(() => ended, { timeout: 20_000 }).toBe(true);
+    expect(epoll.size).toBe(0);
+  } finally {
+    program.kill("SIGKILL");
+    exited.abort();
+    epoll.close();
+  }
+});

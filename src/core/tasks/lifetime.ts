@@ -1,0 +1,116 @@
+import { closeSync } from "node:fs";
+import { uptime } from "node:os";
+import { EPOLLIN } from "../../system/linux/epoll.js";
+import { errorText } from "../../system/linux/libc.js";
+import { openPidFd } from "../../system/linux/pidfd.js";
+import type { Container } from "./container.js";
+import { thaw } from "./exit/exit.js";
+import { isOwnerAlive, type Owner } from "./owner.js";
+import type { Supervisor } from "./supervisor.js";
+
+/** In ms: how soon a program is tried to be watched again. */
+const RETRY_INTERVAL = 1_000;
+/** The longest time, in ms, that a timer of Node's can have. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** In ms: the time since the machine has booted, which no clock that is set changes. */
+export function bootTime(): number {
+  return Math.round(uptime() * 1000);
+}
+
+/**
+ * Ends a container when its time is over or the program that it belongs to has gone, whichever comes first; at once when that has happened while no
+ * daemon was there. One that has neither runs for as long as it likes.
+ */
+export function watchLifetime(supervisor: Supervisor, container: Container): void {
+  const { owner, endsAt } = container;
+  if (container.exited.aborted) return;
+  const releases: (() => void)[] = [];
+  if (endsAt !== undefined)
+    releases.push(atBootTime(endsAt, () => void end(supervisor, container, "its time is over")));
+  if (owner !== undefined) {
+    const gone = () => void end(supervisor, container, `the program that it belongs to (pid ${owner.pid}) has gone`);
+    releases.push(watchOwner(supervisor, owner, gone));
+  }
+  const release = () => {
+    for (const each of releases) each();
+  };
+  container.exited.addEventListener("abort", release, { once: true });
+}
+
+/** Never throws: what can't be watched yet (no descriptor is left) is tried again. @returns what ends the watch */
+function watchOwner(supervisor: Supervisor, owner: Owner, gone: () => void): () => void {
+  let release = () => {};
+  const watch = () => {
+    try {
+      release = watchProcess(supervisor, owner, gone);
+    } catch (error) {
+      if (tries++ === 0)
+        supervisor.log.warn(
+          { owner: owner.pid, error: errorText(error) },
+          "containerd: watch the owner of a container",
+        );
+      const timer = setTimeout(watch, RETRY_INTERVAL).unref();
+      release = () => clearTimeout(timer);
+    }
+  };
+  let tries = 0;
+  watch();
+  return () => release();
+}
+
+/** Calls `gone` once the program has ended. Throws a system error. @returns what ends the watch */
+function watchProcess(supervisor: Supervisor, owner: Owner, gone: () => void): () => void {
+  let fd: number;
+  try {
+    fd = openPidFd(owner.pid);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    gone();
+    return () => {};
+  }
+  let isOpen = true;
+  const release = () => {
+    if (!isOpen) return;
+    isOpen = false;
+    supervisor.epoll.remove(fd);
+    closeSync(fd);
+  };
+  const ended = () => {
+    release();
+    gone();
+  };
+  try {
+    // The descriptor holds one process: if that has the owner's start time, it is the owner.
+    if (isOwnerAlive(owner)) supervisor.epoll.add(fd, EPOLLIN, ended);
+    else ended();
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return release;
+}
+
+/** As setTimeout, for a time of {@link bootTime}, however far away. @returns what takes it back */
+function atBootTime(time: number, run: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  const wait = () => {
+    const left = time - bootTime();
+    if (left <= 0) run();
+    else timer = setTimeout(wait, Math.min(left, LONGEST_TIMER));
+  };
+  timer = setTimeout(wait, 0);
+  return () => clearTimeout(timer);
+}
+
+async function end(supervisor: Supervisor, container: Container, why: string): Promise<void> {
+  const { id } = container;
+  if (container.exited.aborted) return;
+  supervisor.log.info({ id, why }, "containerd: ending a container");
+  try {
+    await thaw(container);
+    container.init?.kill();
+  } catch (error) {
+    supervisor.log.error({ id, error: errorText(error) }, "containerd: end container");
+  }
+}

@@ -1,0 +1,324 @@
+import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, readSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { makeFifo, openFifo } from "../../system/linux/fifo.js";
+import { errorText, hasCode } from "../../system/linux/libc.js";
+import { openPidFd, signalPidFd } from "../../system/linux/pidfd.js";
+import { isAlive, startTimeOf } from "../../system/linux/proc-stat.js";
+import { withReserve } from "../../system/linux/reserved-descriptors.js";
+import { OperationError } from "../failure/operation-error.js";
+import { parseJson, stringifyJson } from "../files/json.js";
+import { writeAtomically } from "../files/write-atomically.js";
+import { ControlFifo } from "./shims/control-fifo.js";
+import type { Shim } from "./shims/shim.js";
+import type { Identity } from "./shims/shim-process.js";
+import { removeTree } from "./state-directory/partial-directory.js";
+import { readPidFile } from "./state-directory/pid-file.js";
+import { type ProcessState, parseProcessState } from "./state-directory/process-state.js";
+import type { Removals } from "./state-directory/removals.js";
+import { readStateFile, replaceStateFile, setAside } from "./state-directory/state-file.js";
+
+/** The name of a container's first process. */
+export const INIT = "init";
+
+/** Paths of FIFOs or files; empty is /dev/null. */
+export interface Stdio {
+  stdin: string;
+  stdout: string;
+  stderr: string;
+}
+
+const SIGKILL = 9;
+
+/** One process of a container: its init, or an exec. Knows its directory, its descriptors and the host's process behind it. */
+export class Process {
+  readonly id: string;
+  readonly directory: string;
+  readonly state: ProcessState;
+  /** Read end of the exit FIFO: it hangs up when the shim has ended. */
+  readonly exitFd: number;
+  readonly #control: ControlFifo;
+  /** On the host; 0 until the runtime has created the process. */
+  systemPid = 0;
+  /** Field 22 of /proc/<pid>/stat; "" when the process was gone before it could be read. */
+  startTime = "";
+  /** There while this daemon is the one that launched it. */
+  shim: Shim | undefined;
+  /** Its start is in the event log. */
+  announced = false;
+  /** This daemon has sent it SIGKILL. */
+  killed = false;
+  /** Settled once its exit has been reported; set by the supervisor. */
+  done: Promise<void> = Promise.resolve();
+  /** Resolves when its shim is not waited for any longer. */
+  readonly givenUp: Promise<void>;
+  /** Has its exit told now, although its shim has not ended. */
+  giveUp: () => void = () => {};
+  #closed = false;
+
+  private constructor(directory: string, id: string, state: ProcessState) {
+    this.id = id;
+    this.directory = directory;
+    this.state = state;
+    const exitFd = openFifo(join(directory, "exit"), "read");
+    try {
+      this.#control = new ControlFifo(directory);
+    } catch (error) {
+      closeSync(exitFd);
+      throw error;
+    }
+    this.exitFd = exitFd;
+    this.givenUp = new Promise((resolve) => {
+      this.giveUp = resolve;
+    });
+  }
+
+  /**
+   * Makes the process directory with all that the shim needs.
+   * @throws OperationError (already-exists) or a system error; nothing is left then, as soon as `removals` can remove it
+   */
+  static create(directory: string, id: string, state: ProcessState, removals: Removals): Process {
+    makeDirectory(directory);
+    try {
+      writeAtomically(join(directory, "process.json"), stringifyJson(state));
+      makeFifo(join(directory, "exit"));
+      makeFifo(join(directory, "control"));
+      return new Process(directory, id, state);
+    } catch (error) {
+      removals.now(directory, () => removeTree(directory));
+      throw error;
+    }
+  }
+
+  /**
+   * Takes over a process that another daemon, or this one before its restart, has left.
+   * @param startTime "" when nobody knows it: then it can't be signalled
+   * @throws a system error
+   */
+  static load(directory: string, id: string, { pid, startTime }: Identity): Process {
+    for (const name of ["exit", "control"]) mendFifo(join(directory, name));
+    // Where its shim is to write: a FIFO would hold that up for ever.
+    for (const name of ["exitStatus", "exitStatus.reserved"]) setAsideUnless("isFile", join(directory, name));
+    const process = new Process(directory, id, Process.readState(directory, id !== INIT));
+    process.systemPid = pid;
+    process.startTime = startTime;
+    process.#mendIdentity();
+    process.#control.takeOver();
+    process.announced = existsSync(join(directory, "started"));
+    return process;
+  }
+
+  /** What process.json holds; where that is lost, what is known without it. */
+  static readState(directory: string, isExec = false): ProcessState {
+    // A half-written one (by another daemon: ours are whole) must not cost a running process its supervision.
+    let value: unknown;
+    try {
+      value = parseJson(readStateFile(join(directory, "process.json")));
+    } catch {
+      // As if it were empty.
+    }
+    return parseProcessState(value, isExec);
+  }
+
+  /** "" when it is not there or lost. */
+  static readStartTime(directory: string): string {
+    const text = readText(directory, "starttime") ?? "";
+    return /^\d+$/.test(text) ? text : "";
+  }
+
+  /**
+   * What the shim has recorded; undefined when the process has not exited, or nobody could tell how.
+   * @param onUnreadable is told why when something is there that can't be read
+   */
+  static readExitStatus(directory: string, onUnreadable?: (error: unknown) => void): number | undefined {
+    return parseStatus(readText(directory, "exitStatus", onUnreadable));
+  }
+
+  /** Writes down again what was lost and found out. */
+  #mendIdentity(): void {
+    const files = { pid: readPidFile(this.directory) ?? 0, starttime: Process.readStartTime(this.directory) };
+    const known = { pid: this.systemPid, starttime: this.startTime };
+    for (const name of ["pid", "starttime"] as const) {
+      if (files[name] === known[name] || known[name] === "") continue;
+      try {
+        replaceStateFile(join(this.directory, name), String(known[name]));
+      } catch {
+        // A full disk: the next daemon finds it out as we did.
+      }
+    }
+  }
+
+  get stdio(): Stdio {
+    return {
+      stdin: this.state.containerdStdin ?? "",
+      stdout: this.state.containerdStdout ?? "",
+      stderr: this.state.containerdStderr ?? "",
+    };
+  }
+
+  /** The runtime has created it. */
+  setPid(pid: number): void {
+    this.systemPid = pid;
+    this.startTime = startTimeOf(pid) ?? "";
+    writeAtomically(join(this.directory, "starttime"), this.startTime);
+  }
+
+  /** Tells this process from all others that had, or will have, its name: the same for every daemon that follows it. */
+  get run(): string {
+    return `${this.systemPid}:${this.startTime}`;
+  }
+
+  /** Its start is in the event log: a daemon that takes over need not report it, nor ask the runtime whether there was one. */
+  markAnnounced(): void {
+    this.announced = true;
+    this.#mark("started");
+  }
+
+  /** Its exit is in the event log: a daemon that finds the directory has nothing to report, however long the log has gone on since. */
+  markReported(): void {
+    this.#mark("reported");
+  }
+
+  get reported(): boolean {
+    return existsSync(join(this.directory, "reported"));
+  }
+
+  /** By a second name of `starttime`: that takes no descriptor and no room on the disk. */
+  #mark(name: string): void {
+    try {
+      linkSync(join(this.directory, "starttime"), join(this.directory, name));
+    } catch {
+      // It is there already, or nothing can be written here: a daemon that takes over looks into the event log.
+    }
+  }
+
+  /** Its shim has undone its start: it has never run. */
+  get abandoned(): boolean {
+    return existsSync(join(this.directory, "abandoned"));
+  }
+
+  /**
+   * As {@link Process.readExitStatus}
+   */
+  exitStatus(onUnreadable?: (error: unknown) => void): number | undefined {
+    return Process.readExitStatus(this.directory, onUnreadable);
+  }
+
+  /** What the shim has told through the exit FIFO, at its end, since it could not record it. */
+  toldExitStatus(): number | undefined {
+    const told = Buffer.alloc(16);
+    try {
+      return parseStatus(told.toString("latin1", 0, readSync(this.exitFd, told)));
+    } catch {
+      // EAGAIN: it has not ended.
+      return undefined;
+    }
+  }
+
+  /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. Throws a system error. */
+  recordExitStatus(status: number): void {
+    writeAtomically(join(this.directory, "exitStatus"), String(status));
+  }
+
+  /** True while the very process that was started runs; never for another one that got its pid. */
+  alive(): boolean {
+    return this.startTime !== "" && isAlive(this.systemPid, this.startTime);
+  }
+
+  /**
+   * Sends a signal; 0 probes.
+   * @throws OperationError: not-found when the process has ended, invalid-argument for a number that is no signal
+   */
+  signal(signal: number): void {
+    // 0 before the runtime has created it; to the kernel that would be an argument that makes no sense.
+    if (this.systemPid === 0) throw noSuchProcess();
+    try {
+      const fd = withReserve(() => openPidFd(this.systemPid));
+      try {
+        // The descriptor holds one process; if that has the start time of ours, it is ours.
+        if (startTimeOf(this.systemPid) !== this.startTime) throw noSuchProcess();
+        signalPidFd(fd, signal);
+        if (signal === SIGKILL) this.killed = true;
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      if (hasCode(error, "ESRCH")) throw noSuchProcess();
+      if (hasCode(error, "EINVAL")) throw new OperationError("invalid-argument", "invalid argument");
+      throw error;
+    }
+  }
+
+  /** Kills it if it still runs. */
+  kill(): void {
+    try {
+      this.signal(SIGKILL);
+    } catch (error) {
+      if (!(error instanceof OperationError && error.kind === "not-found")) throw error;
+    }
+  }
+
+  closeStdin(): void {
+    this.#control.closeStdin();
+  }
+
+  /** Sets the terminal's size. */
+  resize(columns: number, rows: number): void {
+    this.#control.resize(columns, rows);
+  }
+
+  /** Removes the process directory. */
+  removeDirectory(): void {
+    // First, so that what a kill in the middle leaves is no process any more: without its exitStatus it would be reported once more.
+    rmSync(join(this.directory, "pid"), { force: true });
+    removeTree(this.directory);
+  }
+
+  /** Closes the descriptors; whoever watches exitFd stops before. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.shim?.release();
+    closeSync(this.exitFd);
+    this.#control.close();
+  }
+}
+
+function noSuchProcess(): OperationError {
+  return new OperationError("not-found", "no such process");
+}
+
+/** Undefined when there is none, or none that can be read, of which `onUnreadable` is told. */
+function readText(directory: string, name: string, onUnreadable?: (error: unknown) => void): string | undefined {
+  try {
+    return readStateFile(join(directory, name)).trim();
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) onUnreadable?.(error);
+    return undefined;
+  }
+}
+
+function parseStatus(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : undefined;
+}
+
+/** Another file of that name is no use to the shim, which holds the one that it has opened. */
+function mendFifo(path: string): void {
+  setAsideUnless("isFIFO", path);
+  if (!existsSync(path)) makeFifo(path);
+}
+
+function setAsideUnless(kind: "isFile" | "isFIFO", path: string): void {
+  const info = lstatSync(path, { throwIfNoEntry: false });
+  if (info !== undefined && !info[kind]()) setAside(path);
+}
+
+/** Makes a directory for nobody but us. Throws OperationError (already-exists) in the original's words. */
+export function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    throw new OperationError(hasCode(error, "EEXIST") ? "already-exists" : "internal", errorText(error), {
+      cause: error,
+    });
+  }
+}

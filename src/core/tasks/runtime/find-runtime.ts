@@ -1,0 +1,43 @@
+import { access, constants, stat } from "node:fs/promises";
+import { hasCode } from "../../../system/linux/libc.js";
+import { findProgram } from "../../../system/linux/spawn.js";
+import { onForeignFiles } from "../../files/foreign-files.js";
+
+/**
+ * The file of a runtime, as {@link findProgram}. A name is looked for where the administrator has said; a path may be any client's, and lie where
+ * nobody answers.
+ * @throws OperationError (deadline-exceeded), or the caller's reason
+ */
+export async function findRuntime(name: string, caller?: AbortSignal): Promise<string | undefined> {
+  if (!name.includes("/")) return findProgram(name);
+  const isProgram = onForeignFiles(
+    name,
+    async () => {
+      try {
+        await access(name, constants.X_OK);
+        return (await stat(name)).isFile();
+      } catch {
+        return false;
+      }
+    },
+    caller,
+  );
+  return (await isProgram) ? name : undefined;
+}
+
+/**
+ * Why a path is no runtime, in Go's words.
+ * @throws as {@link findRuntime}
+ */
+export async function whyNoRuntime(path: string, caller?: AbortSignal): Promise<string> {
+  const isMissing = await onForeignFiles(
+    path,
+    () =>
+      stat(path).then(
+        () => false,
+        (error) => hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR"),
+      ),
+    caller,
+  );
+  return isMissing ? "no such file or directory" : "permission denied";
+}

@@ -1,0 +1,192 @@
+import { availableParallelism } from "node:os";
+import { basename, join } from "node:path";
+import { goQuote } from "../../../contract/go/quote.js";
+import { BothEnds } from "../../../system/linux/both-ends.js";
+import { type CommandResult, runCommand } from "../../../system/linux/child.js";
+import type { Epoll } from "../../../system/linux/epoll.js";
+import { environmentStrings } from "../../../system/linux/spawn.js";
+import { OperationError } from "../../failure/operation-error.js";
+import { findRuntime, whyNoRuntime } from "./find-runtime.js";
+
+/**
+ * What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the container)
+ * and what the program's first lines have set.
+ */
+export const childEnvironment: readonly string[] = environmentStrings({
+  ...process.env,
+  NOTIFY_SOCKET: undefined,
+  LISTEN_FDS: undefined,
+  LISTEN_PID: undefined,
+  LISTEN_FDNAMES: undefined,
+  UV_THREADPOOL_SIZE: undefined,
+});
+
+/**
+ * Added for runc when there are more calls at a time than processors: with one processor for Go's scheduler a call costs a
+ * twentieth less CPU, but takes a millisecond longer when it has the machine for itself (docs/performance.md). Not for other runtimes: what they
+ * start may live on with it.
+ */
+const crowdedEnvironment: readonly string[] = process.env.GOMAXPROCS === undefined ? ["GOMAXPROCS=1"] : [];
+
+/** What `<runtime> state` prints. */
+export interface RuntimeState {
+  /** "created", "running", "paused", "stopped" */
+  status?: string;
+  bundle?: string;
+  /** Of the container's init, on the host; 0 when it has ended. */
+  pid?: number;
+}
+
+/** The FIFO that a created container waits at, and what the one who starts it does with it. */
+export interface ExecFifo {
+  access: "read" | "write";
+  path: string;
+}
+
+interface CallOptions {
+  stdin?: string;
+  signal?: AbortSignal | undefined;
+}
+
+/** The command line of an OCI runtime (runc, crun, …) with the arguments that go before every subcommand. */
+export class OciRuntime {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly #epoll: Epoll;
+
+  constructor(epoll: Epoll, name: string, args: readonly string[]) {
+    this.#epoll = epoll;
+    this.name = name;
+    this.args = args;
+  }
+
+  /**
+   * What a call gets besides {@link childEnvironment}.
+   * @param calls how many there are at a time
+   */
+  environment(calls: number): readonly string[] {
+    return calls > availableParallelism() && this.#kind === "runc" ? crowdedEnvironment : [];
+  }
+
+  /**
+   * Where a container waits for its start, for the runtimes whose way is known: runc since 1.0-rc2, crun since 0.1 (strace of their `start`
+   * shows it). Undefined for the others, and wrappers of them may have a part in `start`.
+   */
+  execFifo(containerId: string): ExecFifo | undefined {
+    const kind = this.#kind;
+    if (kind === undefined || process.geteuid?.() !== 0) return undefined;
+    const root = optionValue(this.args, "root") ?? `/run/${kind}`;
+    return { access: kind === "runc" ? "read" : "write", path: join(root, containerId, "exec.fifo") };
+  }
+
+  /** Which of the runtimes whose ways are known it is, by its name. */
+  get #kind(): "runc" | "crun" | undefined {
+    const name = basename(this.name).replace(/^docker-runc$/, "runc");
+    return name === "runc" || name === "crun" ? name : undefined;
+  }
+
+  /** Lets a created container's process run. */
+  async start(id: string, options?: CallOptions): Promise<void> {
+    await this.#run(["start", id], options);
+  }
+
+  async pause(id: string, options?: CallOptions): Promise<void> {
+    await this.#run(["pause", id], options);
+  }
+
+  async resume(id: string, options?: CallOptions): Promise<void> {
+    await this.#run(["resume", id], options);
+  }
+
+  /** Changes resource limits; `resources` is the OCI `linux.resources` object with what is to change, as JSON. */
+  async update(id: string, resources: string, options?: CallOptions): Promise<void> {
+    await this.#run(["update", "-r", "-", id], { ...options, stdin: resources });
+  }
+
+  /** Removes a container, killing it if it still runs; fine when there is none. Throws when it says that it could not. */
+  async forceDelete(id: string, options?: CallOptions): Promise<void> {
+    await this.#run(["delete", "--force", id], options);
+  }
+
+  async checkpoint(id: string, flags: readonly string[], options?: CallOptions): Promise<void> {
+    await this.#run(["checkpoint", ...flags, id], options);
+  }
+
+  /** The runtime's own view of a container; undefined when it knows none with this id, or can't be asked. */
+  async state(id: string, options?: CallOptions): Promise<RuntimeState | undefined> {
+    try {
+      const { status, output } = await this.call(["state", id], options);
+      return status === 0 ? (JSON.parse(output) as RuntimeState) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Whether it says that it knows no container with this id; false also when it can't be asked. */
+  async knowsNone(id: string, options?: CallOptions): Promise<boolean> {
+    try {
+      const { status, output } = await this.call(["state", id], options);
+      // runc's words, and crun's, which looks for the container's file.
+      const isCrunsFile = output.includes(`/${id}/status`) && /no such file or directory/i.test(output);
+      return status !== 0 && (/container .*does not exist/.test(output) || isCrunsFile);
+    } catch {
+      return false;
+    }
+  }
+
+  /** One sample of `events --stats`: a JSON text. For runtimes whose containers have no cgroup on this host. */
+  async stats(id: string, options?: CallOptions): Promise<string> {
+    return (await this.#run(["events", "--stats", id], options)).output;
+  }
+
+  /** The host pids of all processes in the container, by the runtime. */
+  async ps(id: string, options?: CallOptions): Promise<number[]> {
+    return JSON.parse((await this.#run(["ps", "--format", "json", id], options)).output) as number[];
+  }
+
+  /**
+   * Runs one subcommand to its end, whatever that is.
+   * @throws OperationError: not-found when the runtime is not installed, deadline-exceeded when its file system does not answer
+   */
+  async call(args: readonly string[], options: CallOptions = {}): Promise<CommandResult> {
+    const path = await findRuntime(this.name, options.signal);
+    if (path === undefined) throw await notInstalled(this.name, options.signal);
+    return await runCommand(this.#epoll, path, [this.name, ...this.args, ...args], {
+      env: childEnvironment,
+      ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
+      signal: options.signal,
+    });
+  }
+
+  async #run(args: readonly string[], options?: CallOptions): Promise<CommandResult> {
+    const result = await this.call(args, options);
+    if (result.status !== 0) throw runtimeFailure(result);
+    return result;
+  }
+}
+
+/** In the words that the shim has for it. */
+async function notInstalled(name: string, signal?: AbortSignal): Promise<OperationError> {
+  if (!name.includes("/")) return new OperationError("not-found", `${name} not installed on system`);
+  return new OperationError("not-found", `fork/exec ${name}: ${await whyNoRuntime(name, signal)}`);
+}
+
+/** The last value of `--name VALUE` or `--name=VALUE`, as both runtimes take it. */
+function optionValue(args: readonly string[], name: string): string | undefined {
+  let value: string | undefined;
+  for (const [index, arg] of args.entries()) {
+    const [, option, own] = /^--?([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (option === name) value = own ?? args[index + 1];
+  }
+  return value;
+}
+
+/** In bytes: how much of a failed call's output is told, of its beginning and of its end. */
+const TOLD = 8192;
+
+/** `exit status N: "<its output>"`, `signal: N: …` in the original's words. */
+function runtimeFailure({ status, output }: CommandResult): OperationError {
+  const told = new BothEnds(TOLD, TOLD);
+  told.append(Buffer.from(output));
+  return new OperationError("internal", `exit status ${status}: ${goQuote(`${told}`)}`);
+}

@@ -1,0 +1,335 @@
+import { closeSync, existsSync, readFileSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { Child, devNull } from "../../../system/linux/child.js";
+import { killDescendants } from "../../../system/linux/descendants.js";
+import { EPOLLIN, type Epoll } from "../../../system/linux/epoll.js";
+import { killProcessGroup } from "../../../system/linux/pidfd.js";
+import { makeSeqPacketPair, receivePacket, sendPacket } from "../../../system/linux/seqpacket.js";
+import { findProgram } from "../../../system/linux/spawn.js";
+import { abortable } from "../../failure/abortable.js";
+import { OperationError } from "../../failure/operation-error.js";
+import { childEnvironment, type ExecFifo, type OciRuntime } from "../runtime/oci-runtime.js";
+import { readPidFile } from "../state-directory/pid-file.js";
+import { runtimeLogError, shimLogError } from "../state-directory/start-logs.js";
+import { findShims, recordShim } from "./shim-process.js";
+import { INTERPRETER, type ShimChild, type ShimSpawner, SpawnerDied } from "./shim-spawner.js";
+
+/** Which shim the daemon starts. */
+export interface ShimProgram {
+  /** As it was asked for and as it is kept in state.json. */
+  name: string;
+  /** Forks it when it is this project's, which takes part in the start (docs/shim.md). */
+  spawner: ShimSpawner | undefined;
+  /** To be taken when this one is not there any more: the program of a daemon that was in another directory. */
+  substitute?: ShimProgram;
+}
+
+/** A shim from its launch to the end of the start. Each wait ends with an error when the shim ends or when `signal` is aborted. */
+export interface Shim {
+  readonly child: ShimChild;
+  /** Resolves with the process's host pid once the runtime has created it. */
+  created(signal: AbortSignal): Promise<number>;
+  /** Lets a created container's process run. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Calls the start off: a shim that knows the word cleans up by itself and ends. */
+  cancel(): void;
+  /** The start is over: what was needed only for it is closed. The shim goes on. */
+  release(): void;
+  /** Resolves when the shim has closed its end: for it the start is over, and no {@link cancel} reaches it any more. */
+  readonly deaf: Promise<void>;
+}
+
+interface LaunchOptions {
+  epoll: Epoll;
+  program: ShimProgram;
+  /** The process directory: the shim's working directory. */
+  directory: string;
+  containerId: string;
+  bundle: string;
+  runtime: OciRuntime;
+  /** Where the container waits for its start, if that may happen without the runtime. */
+  execFifo?: ExecFifo | undefined;
+  /** Ends the attempt. */
+  signal: AbortSignal;
+}
+
+/** @throws the signal's reason, OperationError (not-found) when the shim is not installed, or a system error */
+export async function launchShim(options: LaunchOptions): Promise<Shim> {
+  const { name, spawner, substitute } = options.program;
+  const path = findProgram(name);
+  if (path === undefined && substitute !== undefined) return await launchShim({ ...options, program: substitute });
+  if (path === undefined) throw new OperationError("not-found", `${name} not installed on system`);
+  const shim =
+    spawner === undefined ? await ForeignShim.launch(options, path) : await OwnShim.launch(options, path, spawner);
+  recordShim(options.directory, shim.child);
+  return shim;
+}
+
+/** A disk without room, or without inodes: then a shim can't write down why it has ended either. */
+function isFull(directory: string): boolean {
+  const { bavail, ffree, files } = statfsSync(directory);
+  return bavail === 0 || (files > 0 && ffree === 0);
+}
+
+/** Why a shim has ended before the start was finished, from its log and the runtime's. */
+async function startFailure(directory: string): Promise<Error> {
+  const shimError = await shimLogError(directory);
+  if (shimError !== undefined) return new OperationError("internal", `shim error: ${shimError}`);
+  const runtimeError = await runtimeLogError(directory);
+  if (runtimeError === undefined) {
+    return isFull(directory)
+      ? Object.assign(new Error("no space left on device"), { code: "ENOSPC" })
+      : new OperationError("internal", "containerd: container not started");
+  }
+  return new OperationError("internal", `oci runtime error: ${runtimeError}`);
+}
+
+/** In ms: how often what a shim has done is looked for; only where it does not tell. */
+const INTERVAL = 2;
+/** In ms: how long the end of a shim whose spawner has died may take. */
+const FORKED_PATIENCE = 5_000;
+
+/** Shims of our own that the runtime has not started its process for yet. */
+let startsUnderWay = 0;
+
+/** This project's shim, which tells over the start channel how far it is. */
+class OwnShim implements Shim {
+  readonly child: ShimChild;
+  readonly #directory: string;
+  readonly #epoll: Epoll;
+  readonly #execFifo: ExecFifo | undefined;
+  #channel: number | undefined;
+  readonly #received: string[] = [];
+  #wake: () => void = () => {};
+  readonly deaf: Promise<void>;
+  #hungUp: () => void = () => {};
+
+  static async launch(options: LaunchOptions, path: string, spawner: ShimSpawner): Promise<OwnShim> {
+    startsUnderWay++;
+    try {
+      const forked = await OwnShim.#launch(options, (channel) => fork(options, spawner, channel));
+      return forked ?? (await OwnShim.#launch(options, (channel) => execute(options, path, channel)))!;
+    } catch (error) {
+      startsUnderWay--;
+      throw error;
+    }
+  }
+
+  /** Undefined when there is no such shim. */
+  static async #launch<T extends ShimChild | undefined>(
+    options: LaunchOptions,
+    makeChild: (channel: number) => Promise<T>,
+  ): Promise<OwnShim | undefined> {
+    const [ours, theirs] = makeSeqPacketPair();
+    let child: T | undefined;
+    let error: unknown;
+    try {
+      child = await makeChild(theirs);
+      if (child !== undefined) return new OwnShim(options, child, ours);
+    } catch (thrown) {
+      child?.kill();
+      error = thrown;
+    } finally {
+      closeSync(theirs);
+    }
+    if (error instanceof SpawnerDied) await endForked(options, ours);
+    closeSync(ours);
+    options.signal.throwIfAborted();
+    // What was forked had not begun: then somebody else may.
+    if (error === undefined || (error instanceof SpawnerDied && !hasBegun(options.directory))) return undefined;
+    throw error;
+  }
+
+  private constructor(options: LaunchOptions, child: ShimChild, channel: number) {
+    this.child = child;
+    this.#directory = options.directory;
+    this.#epoll = options.epoll;
+    this.#execFifo = options.execFifo;
+    this.#channel = channel;
+    this.deaf = new Promise((resolve) => {
+      this.#hungUp = resolve;
+    });
+    options.epoll.add(channel, EPOLLIN, () => this.#receive(channel));
+  }
+
+  async created(signal: AbortSignal): Promise<number> {
+    const message = await this.#next(signal);
+    const pid = /^created (\d+)$/.exec(message ?? "")?.[1];
+    if (pid !== undefined) return Number(pid);
+    if (message !== undefined)
+      throw new OperationError("internal", `shim error: unexpected message ${JSON.stringify(message)}`);
+    await abortable(this.child.exited, signal);
+    throw await startFailure(this.#directory);
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const fifo = this.#execFifo;
+    this.#send(fifo === undefined ? "start" : `start ${fifo.access} ${fifo.path}`);
+    const message = await this.#next(signal);
+    if (message === "started") return;
+    if (message?.startsWith("failed ")) throw new OperationError("internal", message.slice("failed ".length));
+    throw new OperationError("internal", "containerd: shim exited before container process was started");
+  }
+
+  cancel(): void {
+    this.#send("cancel");
+  }
+
+  #send(message: string): void {
+    if (this.#channel === undefined) return;
+    try {
+      sendPacket(this.#channel, message);
+    } catch {
+      // It has ended: the next message says so.
+    }
+  }
+
+  release(): void {
+    if (this.#channel === undefined) return;
+    this.#epoll.remove(this.#channel);
+    closeSync(this.#channel);
+    this.#channel = undefined;
+    startsUnderWay--;
+    this.#wake();
+  }
+
+  #receive(channel: number): void {
+    for (;;) {
+      const message = receivePacket(channel);
+      if (message === undefined) break;
+      if (message === "") {
+        this.release();
+        this.#hungUp();
+        break;
+      }
+      this.#received.push(message);
+    }
+    this.#wake();
+  }
+
+  /** The next message; undefined once the channel is closed. */
+  async #next(signal: AbortSignal): Promise<string | undefined> {
+    for (;;) {
+      signal.throwIfAborted();
+      const message = this.#received.shift();
+      if (message !== undefined || this.#channel === undefined) return message;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+  }
+}
+
+/** Undefined when the spawner is not to be had. */
+function fork(options: LaunchOptions, spawner: ShimSpawner, channel: number): Promise<ShimChild | undefined> {
+  const { directory, containerId, bundle, runtime, signal } = options;
+  const environment = runtime.environment(startsUnderWay);
+  return spawner.launch({ directory, containerId, bundle, runtime: runtime.name, environment, channel }, signal);
+}
+
+/** Ends the shim that a spawner may have forked right before it died. The channel hangs up when nobody else holds it any more. */
+async function endForked({ directory, containerId }: LaunchOptions, channel: number): Promise<void> {
+  const deadline = performance.now() + FORKED_PATIENCE;
+  while (receivePacket(channel) !== "" && performance.now() < deadline) {
+    for (const { pid } of findShims(directory, containerId)) {
+      await killDescendants(pid);
+      killProcessGroup(pid);
+    }
+    await delay(INTERVAL);
+  }
+}
+
+/** Whether a shim has got as far as to call the runtime, or almost: this is the last thing that it does before. */
+export function hasBegun(directory: string): boolean {
+  return existsSync(join(directory, "exitStatus.reserved"));
+}
+
+/** Starts our shim as any other program, where the spawner is not to be had. */
+async function execute(options: LaunchOptions, path: string, channel: number): Promise<Child> {
+  // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
+  const interpreter = findProgram(INTERPRETER);
+  if (interpreter === undefined) throw new OperationError("not-found", `${INTERPRETER} not installed on system`);
+  const { epoll, directory, containerId, bundle, runtime } = options;
+  return await Child.start(epoll, interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
+    cwd: directory,
+    env: [...childEnvironment, ...runtime.environment(startsUnderWay), "CONTAINERD_SHIM_CHANNEL=3"],
+    fds: [devNull, devNull, devNull, channel],
+  });
+}
+
+/** Takes back what protects this daemon from the OOM killer: a shim that is not ours hands it on to its container. */
+const RESET_OOM_SCORE = 'echo 0 2>/dev/null >/proc/self/oom_score_adj; exec "$0" "$@"';
+
+function hasOomScore(): boolean {
+  return readFileSync("/proc/self/oom_score_adj", "latin1").trim() !== "0";
+}
+
+/** A shim that knows the process directory only, such as the Go one. */
+class ForeignShim implements Shim {
+  readonly child: Child;
+  readonly deaf = Promise.resolve();
+  readonly #directory: string;
+  readonly #containerId: string;
+  readonly #runtime: OciRuntime;
+
+  static async launch(options: LaunchOptions, path: string): Promise<ForeignShim> {
+    const { epoll, program, directory, containerId, bundle, runtime } = options;
+    const args = [program.name, containerId, bundle, runtime.name];
+    const [file, argv] = hasOomScore()
+      ? ["/bin/sh", ["sh", "-c", RESET_OOM_SCORE, path, ...args.slice(1)]]
+      : [path, args];
+    const child = await Child.start(epoll, file, argv, {
+      cwd: directory,
+      env: childEnvironment,
+      fds: [devNull, devNull, devNull],
+    });
+    return new ForeignShim(options, child);
+  }
+
+  private constructor(options: LaunchOptions, child: Child) {
+    this.child = child;
+    this.#directory = options.directory;
+    this.#containerId = options.containerId;
+    this.#runtime = options.runtime;
+  }
+
+  async created(signal: AbortSignal): Promise<number> {
+    for (;;) {
+      // In this order: a shim that wrote the pid and ended at once has started the process all the same.
+      const { running } = this.child;
+      const pid = readPidFile(this.#directory);
+      if (pid !== undefined) return pid;
+      if (!running) throw await startFailure(this.#directory);
+      signal.throwIfAborted();
+      await delay(INTERVAL);
+    }
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const shimExited = new AbortController();
+    const exited = new OperationError("internal", "containerd: shim exited before container process was started");
+    void this.child.exited.then((status) => {
+      if (status !== 0) shimExited.abort(exited);
+    });
+    try {
+      await this.#runtime.start(this.#containerId, { signal: AbortSignal.any([signal, shimExited.signal]) });
+    } catch (error) {
+      if (!this.#hasEndedBefore(error)) throw error;
+    }
+  }
+
+  /**
+   * Whether a runtime has failed because the process that it has started has ended at once: the shim has deleted the container by then, and with
+   * it the FIFO that the runtime removes at the end of its start.
+   */
+  #hasEndedBefore(error: unknown): boolean {
+    const missesFifo = error instanceof OperationError && error.message.includes("exec.fifo");
+    return missesFifo && existsSync(join(this.#directory, "exitStatus"));
+  }
+
+  cancel(): void {}
+
+  release(): void {}
+}

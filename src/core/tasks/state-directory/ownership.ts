@@ -1,0 +1,81 @@
+import { type Dirent, lstatSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { INIT } from "../process.js";
+import { readContainerState } from "./container-state.js";
+import { readStateFile } from "./state-file.js";
+
+/** What a daemon, a shim or a runtime makes in a process directory; beside it there may be half-written ones. */
+const processFiles = new Set([
+  "process.json",
+  "exit",
+  "control",
+  "control.waiting",
+  "shim",
+  "pid",
+  "starttime",
+  "started",
+  "reported",
+  "abandoned",
+  "exitStatus",
+  "exitStatus.reserved",
+  "console.sock",
+  "shim-log.json",
+  "log.json",
+  "config.json",
+  "usage",
+]);
+
+/** Of these one is enough: nobody else calls anything so. */
+const telling = ["process.json", "starttime", "exitStatus", "exitStatus.reserved", "shim-log.json"];
+
+/**
+ * Whether a directory in the state directory is recognisably a container's of this daemon or of the original: other programs share what is the default
+ * state directory. All else is left alone.
+ */
+export function isContainerDirectory(directory: string): boolean {
+  if (!isOurOwn(directory)) return false;
+  const entries = readdirSync(directory, { withFileTypes: true });
+  if (entries.some((entry) => entry.isDirectory() && isProcessDirectory(join(directory, entry.name)))) return true;
+  if (entries.some(({ name }) => name === "state.json")) {
+    try {
+      readContainerState(directory);
+      return true;
+    } catch {
+      if (isAnothersState(directory)) return false;
+    }
+  }
+  // What a kill has left of one that was just being made or removed.
+  return entries.length > 0 && entries.every((entry) => isOfContainer(directory, entry));
+}
+
+/** With our owner, and no mount. */
+function isOurOwn(directory: string): boolean {
+  const info = lstatSync(directory);
+  return info.isDirectory() && info.uid === process.geteuid!() && info.dev === lstatSync(dirname(directory)).dev;
+}
+
+function isProcessDirectory(directory: string): boolean {
+  if (!isOurOwn(directory)) return false;
+  const names = readdirSync(directory);
+  if (telling.some((name) => names.includes(name))) return true;
+  return ["exit", "control"].every((name) => names.includes(name) && lstatSync(join(directory, name)).isFIFO());
+}
+
+/** A runtime's own state is a file of this name, too. */
+function isAnothersState(directory: string): boolean {
+  try {
+    const state: unknown = JSON.parse(readStateFile(join(directory, "state.json")));
+    return typeof state === "object" && state !== null && !Array.isArray(state) && Object.keys(state).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+function isOfContainer(directory: string, entry: Dirent): boolean {
+  if (/^(state\.json|cgroup\.json|oom$|ended$)/.test(entry.name)) return true;
+  if (!entry.isDirectory()) return false;
+  const path = join(directory, entry.name);
+  const names = readdirSync(path);
+  if (!isOurOwn(path) || (names.length === 0 && entry.name !== INIT)) return false;
+  return names.every((name) => processFiles.has(name.replace(/\.(tmp|damaged\d?)$/, "")));
+}

@@ -1,0 +1,15 @@
+import { Argument, Command } from "commander";
+import { print } from "../output/print.js";
+import { bashCompletion, fishCompletion, shells, zshCompletion } from "./completion.js";
+import { addExamples } from "./example.js";
+
+export function completionCommand(): Command {
+  const command = new Command("completion")
+    .description("print a shell's completion of ctr's command lines")
+    .addArgument(new Argument("<shell>", "for which shell").choices(shells));
+  command.action(async (shell: (typeof shells)[number]) => {
+    const script = { bash: bashCompletion, fish: fishCompletion, zsh: zshCompletion }[shell];
+    await print(script(command.parent!));
+  });
+  return addExamples(command, "ctr completion bash > /etc/bash_completion.d/ctr", "source <(ctr completion zsh)");
+}

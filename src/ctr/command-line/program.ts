@@ -1,0 +1,61 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { defaultAddress } from "../../contract/address.js";
+import { parseGoDuration } from "../../contract/go/duration.js";
+import { checkpointsCommand } from "../checkpoints/command.js";
+import { containersCommand } from "../containers/command.js";
+import { eventsCommand } from "../events-command.js";
+import { stateCommand } from "../state-command.js";
+import { version } from "../version.js";
+import { versionCommand } from "../version-command.js";
+import { completionCommand } from "./completion-command.js";
+import { addExamples } from "./example.js";
+
+/** The whole command line of ctr. */
+export function ctrProgram(): Command {
+  const program = new Command("ctr")
+    .description("Control a containerd daemon")
+    .version(`ctr version ${version}`, "-v, --version", "print the version of ctr")
+    .enablePositionalOptions()
+    .addOption(
+      new Option("-a, --address <address>", "the daemon's, unix:///path or tcp://host:port")
+        .default(defaultAddress)
+        .env("CONTAINERD_ADDRESS"),
+    )
+    .addOption(
+      new Option("--conn-timeout <duration>", "how long connecting may take").default(1000, "1s").argParser(duration),
+    )
+    .option("--tls-ca <file>", "authority that the certificate of a tcp:// daemon must come from (PEM)")
+    .option("--tls-cert <file>", "certificate to show to a tcp:// daemon (PEM)")
+    .option("--tls-key <file>", "key of that certificate (PEM)")
+    .option("--debug", "explain errors in detail");
+  for (const command of [
+    checkpointsCommand(),
+    completionCommand(),
+    containersCommand(),
+    eventsCommand(),
+    stateCommand(),
+    versionCommand(),
+  ])
+    program.addCommand(command);
+  addExamples(program, "ctr containers start --attach web /bundles/web", "ctr containers", "ctr containers kill web");
+  setUp(program);
+  return program;
+}
+
+/** Errors are thrown, and shown by main in ctr's own form. */
+function setUp(command: Command): void {
+  command
+    .exitOverride()
+    .helpOption("-h, --help", "show this help")
+    .configureOutput({ writeErr: () => {} })
+    .configureHelp({ showGlobalOptions: true });
+  if (command.commands.length > 0) command.helpCommand(true);
+  if (command.name() !== "containers" && command.name() !== "checkpoints") command.allowExcessArguments(false);
+  for (const subcommand of command.commands) setUp(subcommand);
+}
+
+function duration(text: string): number {
+  const ms = parseGoDuration(text);
+  if (ms <= 0) throw new InvalidArgumentError("It must be longer than 0.");
+  return ms;
+}

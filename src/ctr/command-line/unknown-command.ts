@@ -1,0 +1,144 @@
+import type { Command } from "commander";
+import { destination, isFlagOf } from "../../contract/go/argv.js";
+
+const start = "ctr containers start --attach ID BUNDLE";
+const none = "this containerd has no";
+
+/** What other programs' users type (ctr of containerd 1.x, nerdctl, docker, podman), and what to type here. */
+const habits: Record<string, string> = {
+  attach: `attach at the start: ${start}`,
+  build: `${none} images, it starts bundles`,
+  commit: `${none} images, it starts bundles`,
+  config: "its daemon has flags: containerd --help",
+  content: `${none} images, it starts bundles`,
+  create: `a container is created and started at once: ${start}`,
+  delete: "a container is removed when it ends: ctr containers kill --signal KILL ID",
+  exec: "type: ctr containers exec --id ID --pid NAME --attach [--tty] COMMAND",
+  export: `${none} images, it starts bundles`,
+  i: `${none} images, it starts bundles: ${start}`,
+  image: `${none} images, it starts bundles: ${start}`,
+  images: `${none} images, it starts bundles: ${start}`,
+  import: `${none} images, it starts bundles: ${start}`,
+  info: "type: ctr containers state ID",
+  inspect: "type: ctr containers state ID",
+  kill: "type: ctr containers kill --signal KILL ID",
+  leases: `${none} leases`,
+  list: "type: ctr containers list",
+  load: `${none} images, it starts bundles: ${start}`,
+  logs: `output goes to whoever has started the container: ${start}`,
+  ls: "type: ctr containers list",
+  metrics: "type: ctr containers stats ID",
+  namespace: `${none} namespaces`,
+  namespaces: `${none} namespaces`,
+  network: `${none} networks: the bundle's config.json names a network namespace`,
+  ns: `${none} namespaces`,
+  oci: "type: runc spec --bundle BUNDLE, which writes a config.json",
+  pause: "type: ctr containers pause ID",
+  plugins: `${none} plugins`,
+  ps: "type: ctr containers list",
+  pull: `${none} images, it starts bundles: ${start}`,
+  push: `${none} images, it starts bundles`,
+  restart: `a container that has ended is started anew: ${start}`,
+  restore: "type: ctr containers start --checkpoint NAME ID BUNDLE",
+  resume: "type: ctr containers resume ID",
+  rm: "a container is removed when it ends: ctr containers kill --signal KILL ID",
+  rmi: `${none} images, it starts bundles`,
+  run: `type: ${start} (BUNDLE: a folder with config.json and a root file system; there are no images)`,
+  snapshots: `${none} snapshots`,
+  start: `type: ${start}`,
+  stats: "type: ctr containers stats ID, or ctr containers stats --watch for all",
+  stop: "type: ctr containers kill ID",
+  top: "type: ctr containers stats --watch",
+  unpause: "type: ctr containers resume ID",
+  update: "type: ctr containers update ID",
+  volume: `${none} volumes: the bundle's config.json names what is mounted`,
+  wait: `wait from the start on: ${start}`,
+  watch: "type: ctr containers watch ID",
+};
+
+/** Words before a command in those programs, and the command that has it here. */
+const groups: Record<string, string> = {
+  c: "containers",
+  checkpoint: "checkpoints",
+  container: "containers",
+  t: "containers",
+  task: "containers",
+  tasks: "containers",
+};
+
+/** What is typed for flags; "list -a" is that of one command only. */
+const flagHabits: Record<string, string> = {
+  d: "without --attach it runs detached",
+  detach: "without --attach it runs detached",
+  "exec-id": "type --pid NAME",
+  format: "type --json",
+  H: "type --address",
+  host: "type --address",
+  i: "type --attach",
+  interactive: "type --attach",
+  it: "type --attach --tty",
+  n: `${none} namespaces`,
+  name: "the id is an argument: ID BUNDLE",
+  namespace: `${none} namespaces`,
+  rm: "a container is removed when it ends",
+  since: "type --timestamp TIME",
+  ti: "type --attach --tty",
+  "ctr json": "it belongs to a list: ctr containers --json",
+  "list a": "all are listed: a container is gone when it has ended",
+  "list all": "all are listed: a container is gone when it has ended",
+  "containers a": "all are listed: a container is gone when it has ended",
+  "containers all": "all are listed: a container is gone when it has ended",
+  "kill f": "type --signal KILL",
+  "kill force": "type --signal KILL",
+  "start i": "type --attach; config.json says whether there is a terminal",
+  "start it": "type --attach; config.json says whether there is a terminal",
+  "start t": "type --attach; config.json says whether there is a terminal",
+  "start ti": "type --attach; config.json says whether there is a terminal",
+  "start tty": "type --attach; config.json says whether there is a terminal",
+  "state json": "it prints JSON as it is",
+  "stats json": "it prints JSON as it is",
+  "stats no-stream": "without --watch there is just one",
+  "watch json": "it prints JSON as it is",
+};
+
+/** What to type in place of a command that is another program's; undefined when nobody is known to type it. */
+export function hintFor(word: string): string | undefined {
+  return Object.hasOwn(habits, word) ? habits[word] : undefined;
+}
+
+/** The same for a flag, without its dashes, of a command, by its own name. */
+export function hintForFlag(name: string, command: string): string | undefined {
+  if (command === "kill" && /^(?:\d+|[A-Z]{2,}\d*)$/.test(name)) return `type --signal ${name}`;
+  const key = [`${command} ${name}`, name].find((key) => Object.hasOwn(flagHabits, key));
+  return key === undefined ? undefined : flagHabits[key];
+}
+
+/** What to type in place of `task kill` and its like. */
+function hintForGroup(word: string, rest: readonly string[], program: Command): string | undefined {
+  const group = Object.hasOwn(groups, word) && program.commands.find((command) => command.name() === groups[word]);
+  if (!group) return undefined;
+  const next = rest.find((word) => !word.startsWith("-")) ?? "";
+  const here = group.commands.find((command) => command.name() === next || command.aliases().includes(next));
+  const type = `type: ctr ${group.name()}${here ? ` ${here.name()} ${here.usage()}` : ""}`;
+  return here === undefined && group.name() === "containers" ? (hintFor(next) ?? type) : type;
+}
+
+/**
+ * Looks for a command that there is not before any flag is read: it is what is wrong, not the flags that it was given.
+ * @returns the word in place of a command of ctr itself for which there is no hint: commander knows similar ones
+ * @throws Error that quotes the word, with what to type instead
+ */
+export function findUnknownCommand(argv: readonly string[], program: Command): string | undefined {
+  const { command, first, unknownFlag, rest } = destination(argv, program);
+  if (first === undefined || first === "help" || command.commands.length === 0) return undefined;
+  const hint = hintForGroup(first, rest, program) ?? hintFor(first);
+  // `-n default containers`: the word is that flag's value. The flag is what will be complained of.
+  if (hint === undefined && unknownFlag !== undefined && hintForFlag(unknownFlag, command.name())) return undefined;
+  if (command === program) {
+    if (hint === undefined) return first;
+    throw new Error(`unknown command '${first}': ${hint}`);
+  }
+  // `ctr containers ID` is a command line, too; an id stands alone there.
+  if (rest.every((word) => isFlagOf(command, word))) return undefined;
+  throw new Error(`unknown command "${first}" for "ctr ${command.name()}"${hint ? `: ${hint}` : ""}`);
+}

@@ -1,0 +1,11 @@
+import { Command } from "commander";
+import { addExamples } from "../command-line/example.js";
+import { printState } from "./print-state.js";
+
+export function containersStateCommand(): Command {
+  const command = new Command("state")
+    .description("print all that the daemon knows of its containers, as JSON")
+    .argument("[id]", "only this container");
+  command.action((id: string | undefined) => printState(command, id));
+  return addExamples(command, "ctr containers state web | jq .containers[0].pids");
+}

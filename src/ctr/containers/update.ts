@@ -1,0 +1,80 @@
+import { Command } from "commander";
+import type { Limits } from "../../client/index.js";
+import { required } from "../command-line/arguments.js";
+import { addExamples } from "../command-line/example.js";
+import { openClient } from "../command-line/global-flags.js";
+
+/** A flag, the field it sets, and what it says. */
+const sizes = [
+  ["memory-limit", "memoryLimit", "bytes of memory"],
+  ["memory-reservation", "memoryReservation", "bytes of memory to fall back to when the host runs short"],
+  ["memory-swap", "memorySwap", "bytes of memory and swap together"],
+  ["kernel-limit", "kernelMemoryLimit", "bytes of kernel memory"],
+  ["kernel-tcp-limit", "kernelTCPMemoryLimit", "bytes of kernel memory for TCP"],
+] as const;
+
+const numbers = [
+  ["cpu-quota", "cpuQuota", "microseconds of CPU time in a period"],
+  ["cpu-period", "cpuPeriod", "microseconds of a period"],
+  ["cpu-shares", "cpuShares", "weight of its CPU time"],
+  ["blkio-weight", "blkioWeight", "weight of its block I/O, 10 to 1000"],
+  ["pids-limit", "pidsLimit", "number of processes"],
+] as const;
+
+const texts = [
+  ["cpuset-cpus", "cpusetCpus", "CPUs to run on: 0-2,4"],
+  ["cpuset-mems", "cpusetMems", "memory nodes to use: 0,1"],
+] as const;
+
+export function containersUpdateCommand(): Command {
+  const command = new Command("update")
+    .description("change limits of a running container; what is not given stays as it is")
+    .usage("[flags] ID")
+    .argument("[id]", "the container");
+  for (const [flag, , text] of sizes) command.option(`--${flag} <size>`, `${text}: a number, or one with k, m, g or t`);
+  for (const [flag, , text] of numbers) command.option(`--${flag} <number>`, text);
+  for (const [flag, , text] of texts) command.option(`--${flag} <list>`, text);
+  command.action(async (id: string | undefined, flags: Record<string, string | undefined>) => {
+    const container = required(id, "container id", command);
+    const limits: Limits = {};
+    for (const [parse, table] of [
+      [parseSize, sizes],
+      [parseNumber, numbers],
+    ] as const) {
+      for (const [flag, field] of table) {
+        const text = flags[camelCase(flag)];
+        if (text !== undefined && text !== "") limits[field] = parse(text, flag);
+      }
+    }
+    for (const [flag, field] of texts) {
+      const text = flags[camelCase(flag)];
+      if (text !== undefined && text !== "") limits[field] = text;
+    }
+    if (Object.keys(limits).length === 0) throw new Error("nothing to update: give at least one limit");
+    const client = await openClient(command);
+    await client.api.updateContainer({ id: container, resources: limits });
+  });
+  return addExamples(command, "ctr containers update --memory-limit 256m --pids-limit 100 web");
+}
+
+function camelCase(flag: string): string {
+  return flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** What Go's ParseUint takes with base 0: decimal, 0x, 0b, 0o and a leading 0 for octal. */
+function parseNumber(text: string, flag: string): bigint {
+  const valid = /^(0x[\da-f]+|0b[01]+|0o[0-7]+|0[0-7]*|[1-9]\d*)$/i.test(text);
+  const value = valid ? BigInt(/^0\d/.test(text) ? `0o${text}` : text.toLowerCase()) : -1n;
+  if (value < 0n || value >= 2n ** 64n) throw new Error(`invalid number "${text}" for --${flag}`);
+  return value;
+}
+
+/** Bytes: a number as above, or a decimal one with a unit (64m, 1.5GiB), which are powers of 1024 as for Docker's flags. */
+function parseSize(text: string, flag: string): bigint {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)([kmgt])(?:i?b)?$/i.exec(text) ?? [];
+  if (amount === undefined) return parseNumber(text, flag);
+  const factor = 1024 ** ("kmgt".indexOf(unit!.toLowerCase()) + 1);
+  const bytes = Math.round(Number(amount) * factor);
+  if (!Number.isSafeInteger(bytes)) throw new Error(`invalid number "${text}" for --${flag}`);
+  return BigInt(bytes);
+}

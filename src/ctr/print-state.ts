@@ -1,9 +1,0 @@
-import type { Command } from "commander";
-import { openClient } from "./global-flags.js";
-import { printJson } from "./print-json.js";
-
-/** `ctr state` and `ctr containers state`. */
-export async function printState(command: Command, id = ""): Promise<void> {
-  const client = await openClient(command);
-  await printJson(await client.api.state({ id }));
-}

@@ -1,0 +1,155 @@
+import { setImmediate } from "node:timers/promises";
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { BlkioStatsEntry, CgroupStats } from "../../../system/cgroup/stats.js";
+
+/** In ms: after this long on the main thread others get their turn. */
+const SLICE = 4;
+const NANOSECONDS = 1e9;
+/** A limit from here on is none: cgroup v1 has 2^63 rounded down to a page for it, v2 has 2^64-1. */
+const NO_LIMIT = 2n ** 62n;
+
+interface Family {
+  name: string;
+  help: string;
+  type: "counter" | "gauge";
+  /** Undefined: this container has none. */
+  read(stats: CgroupStats): number | undefined;
+}
+
+const families: readonly Family[] = [
+  {
+    name: "cpu_usage_seconds_total",
+    help: "CPU time of all processes.",
+    type: "counter",
+    read: ({ cpu_stats }) => seconds(cpu_stats.cpu_usage.total_usage),
+  },
+  {
+    name: "cpu_periods_total",
+    help: "Periods of the CPU quota.",
+    type: "counter",
+    read: ({ cpu_stats }) => Number(cpu_stats.throttling_data.periods),
+  },
+  {
+    name: "cpu_throttled_periods_total",
+    help: "Periods in which the CPU quota was used up.",
+    type: "counter",
+    read: ({ cpu_stats }) => Number(cpu_stats.throttling_data.throttled_periods),
+  },
+  {
+    name: "cpu_throttled_seconds_total",
+    help: "How long processes had to wait since the CPU quota was used up.",
+    type: "counter",
+    read: ({ cpu_stats }) => seconds(cpu_stats.throttling_data.throttled_time),
+  },
+  {
+    name: "memory_usage_bytes",
+    help: "Memory, page cache included.",
+    type: "gauge",
+    read: ({ memory_stats }) => Number(memory_stats.usage.usage),
+  },
+  {
+    name: "memory_cache_bytes",
+    help: "Page cache.",
+    type: "gauge",
+    read: ({ memory_stats }) => Number(memory_stats.cache),
+  },
+  {
+    name: "memory_limit_bytes",
+    help: "Limit of the memory; not there without one.",
+    type: "gauge",
+    read: ({ memory_stats }) => limit(memory_stats.usage.limit),
+  },
+  {
+    name: "memory_limit_hits_total",
+    help: "How often the memory's limit was hit.",
+    type: "counter",
+    read: ({ memory_stats }) => Number(memory_stats.usage.failcnt),
+  },
+  {
+    name: "io_read_bytes_total",
+    help: "Read from block devices.",
+    type: "counter",
+    read: ({ blkio_stats }) => bytes(blkio_stats.io_service_bytes_recursive, "read"),
+  },
+  {
+    name: "io_written_bytes_total",
+    help: "Written to block devices.",
+    type: "counter",
+    read: ({ blkio_stats }) => bytes(blkio_stats.io_service_bytes_recursive, "write"),
+  },
+  { name: "pids", help: "Processes and threads.", type: "gauge", read: ({ pids_stats }) => Number(pids_stats.current) },
+  {
+    name: "pids_limit",
+    help: "Limit of processes and threads; not there without one.",
+    type: "gauge",
+    read: ({ pids_stats }) => limit(pids_stats.limit),
+  },
+];
+
+/**
+ * Adds what every single container uses to a registry. One series for each container and family, so only on request.
+ * @returns takes a sample: to be called, and waited for, before the registry is read
+ */
+export function addContainerMetrics(registry: Registry, supervisor: Supervisor): () => Promise<void> {
+  let sample: { id: string; stats: CgroupStats }[] = [];
+  for (const { name, help, type, read } of families) {
+    const Metric = type === "counter" ? Counter : Gauge;
+    new Metric({
+      name: `containerd_container_${name}`,
+      help: `${help} Of one container's cgroup.`,
+      labelNames: ["id"],
+      registers: [registry],
+      collect() {
+        // Containers that are gone go.
+        this.reset();
+        for (const { id, stats } of sample) {
+          const value = read(stats);
+          if (value !== undefined) this.inc({ id }, value);
+        }
+      },
+    });
+  }
+  let sampling: Promise<void> | undefined;
+  const take = async () => {
+    sample = await takeSample(supervisor);
+  };
+  return () => {
+    // Two scrapers at a time share one.
+    sampling ??= take().finally(() => {
+      sampling = undefined;
+    });
+    return sampling;
+  };
+}
+
+async function takeSample(supervisor: Supervisor): Promise<{ id: string; stats: CgroupStats }[]> {
+  const sample: { id: string; stats: CgroupStats }[] = [];
+  let sliceEnd = performance.now() + SLICE;
+  for (const { id, cgroup } of [...supervisor.containers.values()]) {
+    if (performance.now() > sliceEnd) {
+      await setImmediate();
+      sliceEnd = performance.now() + SLICE;
+    }
+    try {
+      if (cgroup !== undefined) sample.push({ id, stats: cgroup.stats() });
+    } catch {
+      // It has just exited.
+    }
+  }
+  return sample;
+}
+
+function seconds(nanoseconds: bigint): number {
+  return Number(nanoseconds) / NANOSECONDS;
+}
+
+function limit(value: bigint): number | undefined {
+  return value === 0n || value >= NO_LIMIT ? undefined : Number(value);
+}
+
+function bytes(entries: readonly BlkioStatsEntry[], operation: "read" | "write"): number {
+  let sum = 0n;
+  for (const { op, value } of entries) if (op.toLowerCase() === operation) sum += value;
+  return Number(sum);
+}

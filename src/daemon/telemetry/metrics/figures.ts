@@ -1,0 +1,59 @@
+import { readdir } from "node:fs/promises";
+import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { TimerSummary } from "../../../core/telemetry/timer.js";
+
+/** All metrics at one moment, by the names that the original has for them (and names of that kind for what it does not have). */
+export interface Figures {
+  /** Only ever grow, except those of what is there now: the original calls these counters as well. */
+  counters: Record<string, number>;
+  gauges: Record<string, number>;
+  /** In ms. */
+  timers: Record<string, TimerSummary>;
+}
+
+/** Reads them all. */
+export async function readFigures(supervisor: Supervisor): Promise<Figures> {
+  const { metrics, operations } = supervisor;
+  // Not on the main thread: it may be tens of thousands.
+  const descriptors = (await readdir("/proc/self/fd")).length;
+  const { rss, heapUsed } = process.memoryUsage();
+  let tasks = operations.running.size;
+  let failed = 0;
+  for (const totals of Object.values(operations.totals)) {
+    tasks += totals.succeeded + totals.failed;
+    failed += totals.failed;
+  }
+  return {
+    counters: {
+      containers: supervisor.containers.size,
+      "event-subscribers": supervisor.subscribers.size,
+      tasks,
+      "tasks-failed": failed,
+      "epoll-fds": supervisor.epoll.size,
+    },
+    gauges: {
+      "tasks-running": operations.running.size,
+      "start-queue": supervisor.startWorkers.queued,
+      fds: descriptors,
+      "memory-used": rss,
+      "heap-used": heapUsed,
+    },
+    timers: {
+      "container-create-time": metrics.containerCreate.summary(),
+      "container-start-time": metrics.containerStart.summary(),
+      "container-delete-time": metrics.containerDelete.summary(),
+      "container-stats-time": metrics.containerStats.summary(),
+      "exec-process-time": metrics.execProcess.summary(),
+      "exit-process-time": metrics.exitProcess.summary(),
+    },
+  };
+}
+
+/** The parts that percentiles are given for, with go-metrics' names of them. */
+export const percentiles = [
+  ["50-percentile", 0.5],
+  ["75-percentile", 0.75],
+  ["95-percentile", 0.95],
+  ["99-percentile", 0.99],
+  ["999-percentile", 0.999],
+] as const;

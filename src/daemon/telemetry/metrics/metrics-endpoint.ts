@@ -1,0 +1,30 @@
+import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import { answer, type HttpHandler } from "../../listen/http-listener.js";
+import type { LogOutput } from "../log-output.js";
+
+/**
+ * What Prometheus scrapes: `/metrics`.
+ * @param perContainer what each container uses, too
+ */
+export async function metricsEndpoint(
+  supervisor: Supervisor,
+  logOutput: LogOutput,
+  perContainer: boolean,
+): Promise<HttpHandler> {
+  // Loaded here, so that a daemon without Prometheus starts without it.
+  const { prometheusRegistry } = await import("./prometheus.js");
+  const registry = prometheusRegistry(supervisor, logOutput);
+  const sampleContainers = perContainer
+    ? (await import("./container-metrics.js")).addContainerMetrics(registry, supervisor)
+    : async () => {};
+  return async (request, response) => {
+    if (new URL(request.url ?? "/", "http://localhost").pathname !== "/metrics") {
+      answer(response, 404, "metrics are at /metrics\n");
+      return;
+    }
+    await sampleContainers();
+    const text = await registry.metrics();
+    response.setHeader("content-type", registry.contentType);
+    response.end(text);
+  };
+}

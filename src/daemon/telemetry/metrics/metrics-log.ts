@@ -1,0 +1,35 @@
+import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { TimerSummary } from "../../../core/telemetry/timer.js";
+import { percentiles, readFigures } from "./figures.js";
+
+/**
+ * Writes all metrics to the log, again and again: one line with all numbers, and one for each timer.
+ * @param interval in ms
+ * @returns ends it
+ */
+export function logMetrics(supervisor: Supervisor, interval: number): () => void {
+  const timer = setInterval(() => void write(supervisor), interval);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+async function write(supervisor: Supervisor): Promise<void> {
+  const { counters, gauges, timers } = await readFigures(supervisor);
+  supervisor.log.info({ ...counters, ...gauges }, "containerd: metrics");
+  for (const [metric, summary] of Object.entries(timers)) {
+    supervisor.log.info({ metric, ...timerFields(summary) }, "containerd: metrics");
+  }
+}
+
+/** Durations in ms, to the microsecond. */
+function timerFields(summary: TimerSummary) {
+  const round = (value: number) => Math.round(value * 1000) / 1000;
+  return {
+    count: summary.count,
+    min: round(summary.min),
+    max: round(summary.max),
+    mean: round(summary.mean),
+    "std-dev": round(summary.standardDeviation),
+    ...Object.fromEntries(percentiles.map(([name, part]) => [name, round(summary.percentile(part))])),
+  };
+}

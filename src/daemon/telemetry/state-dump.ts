@@ -1,0 +1,48 @@
+import { INIT } from "../../core/tasks/process.js";
+import type { Supervisor } from "../../core/tasks/supervisor.js";
+import { activeResources } from "./debug/event-loop.js";
+
+/** Writes to the log what the daemon, every container, every operation and everything that waits is doing. Environments are left out. */
+export function logState(supervisor: Supervisor): void {
+  const { log } = supervisor;
+  log.info(
+    {
+      containers: supervisor.containers.size,
+      operations: supervisor.operations.running.size,
+      queuedStarts: supervisor.startWorkers.queued,
+      subscribers: supervisor.subscribers.size,
+      watchedDescriptors: supervisor.epoll.size,
+      rss: process.memoryUsage.rss(),
+      resources: activeResources(),
+    },
+    "containerd: state",
+  );
+  for (const { id, status, bundle, runtime, processes } of supervisor.containers.values()) {
+    log.info(
+      { id, status, processes: processes.size, bundle, runtime: runtime.name },
+      "containerd: state of container",
+    );
+    for (const { id: pid, systemPid, shim } of processes.values()) {
+      log.info(
+        {
+          id,
+          pid,
+          systemPid,
+          ...(shim === undefined ? {} : { shimPid: shim.child.pid }),
+          waitsFor: pid === INIT ? "the end of the container" : "the end of the process",
+        },
+        "containerd: state of process",
+      );
+    }
+  }
+  const now = performance.now();
+  for (const { kind, id, pid, since, doing } of supervisor.operations.running) {
+    log.info(
+      { kind, id, ...(pid === undefined ? {} : { pid }), doing, duration: Math.round(now - since) },
+      "containerd: state of operation",
+    );
+  }
+  for (const { id, waiting } of supervisor.subscribers.backlogs()) {
+    log.info({ id, waiting }, "containerd: state of event subscriber");
+  }
+}

@@ -1,0 +1,96 @@
+import { start } from "../../core/tasks/operations/start.js";
+import { type ContainerSnapshot, snapshot, state } from "../../core/tasks/operations/state.js";
+import { stats } from "../../core/tasks/operations/stats.js";
+import { update } from "../../core/tasks/operations/update.js";
+import type { Process } from "../../core/tasks/process.js";
+import { effectiveCapabilities } from "../../core/tasks/runtime/spec.js";
+import type { Supervisor } from "../../core/tasks/supervisor.js";
+import type {
+  Container as ContainerMessage,
+  CreateContainerRequest,
+  CreateContainerResponse,
+  Process as ProcessMessage,
+  StateRequest,
+  StateResponse,
+  StatsRequest,
+  StatsResponse,
+  UpdateContainerRequest,
+  UpdateContainerResponse,
+} from "../../proto/containerd.js";
+import { callerProcess } from "../grpc/peer.js";
+import { stdioOf } from "./stdio.js";
+import { timestampMessage } from "./timestamp.js";
+
+export async function createContainer(
+  supervisor: Supervisor,
+  request: CreateContainerRequest,
+  signal: AbortSignal,
+  peer: string,
+): Promise<CreateContainerResponse> {
+  const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime, runtimeArgs } = request;
+  const container = await start(
+    supervisor,
+    {
+      ...{ id, bundle, checkpoint, checkpointDir, stdio: stdioOf(request), labels, noPivotRoot, runtime, runtimeArgs },
+      owner: request.owned ? callerProcess(peer) : undefined,
+      lifetime: request.lifetime === 0n ? undefined : Number(request.lifetime),
+    },
+    signal,
+  );
+  return { container: containerMessage(snapshot(container, [])) };
+}
+
+export async function getState(supervisor: Supervisor, { id }: StateRequest): Promise<StateResponse> {
+  const containers = (await state(supervisor, id)).map(containerMessage);
+  const { cpus, memory } = supervisor.machine;
+  return { containers, machine: { cpus, memory: BigInt(memory) } };
+}
+
+export async function updateContainer(
+  supervisor: Supervisor,
+  { id, status, resources }: UpdateContainerRequest,
+  signal: AbortSignal,
+): Promise<UpdateContainerResponse> {
+  await update(supervisor, { id, status, resources }, signal);
+  return {};
+}
+
+export async function getStats(
+  supervisor: Supervisor,
+  { id }: StatsRequest,
+  signal: AbortSignal,
+): Promise<StatsResponse> {
+  const { network, cgroup, timestamp } = await stats(supervisor, id, signal);
+  return { network_stats: network, cgroup_stats: cgroup, timestamp: timestampMessage(timestamp) };
+}
+
+function containerMessage({ container, status, processes, pids }: ContainerSnapshot): ContainerMessage {
+  return {
+    id: container.id,
+    bundlePath: container.bundle,
+    processes: processes.map(processMessage),
+    status,
+    labels: container.labels,
+    pids,
+    runtime: container.runtime.name,
+  };
+}
+
+function processMessage({ id, state, stdio, systemPid }: Process): ProcessMessage {
+  const { user } = state;
+  return {
+    pid: id,
+    terminal: state.terminal ?? false,
+    user: { uid: user?.uid ?? 0, gid: user?.gid ?? 0, additionalGids: user?.additionalGids ?? [] },
+    args: state.args ?? [],
+    env: state.env ?? [],
+    cwd: state.cwd ?? "",
+    systemPid,
+    ...stdioOf(stdio),
+    capabilities: effectiveCapabilities(state),
+    apparmorProfile: state.apparmorProfile ?? "",
+    selinuxLabel: state.selinuxLabel ?? "",
+    noNewPrivileges: state.noNewPrivileges ?? false,
+    rlimits: (state.rlimits ?? []).map(({ type, soft, hard }) => ({ type, soft: BigInt(soft), hard: BigInt(hard) })),
+  };
+}
