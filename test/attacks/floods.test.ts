@@ -10,10 +10,12 @@ import {
   END_HEADERS,
   END_STREAM,
   frame,
+  GOAWAY,
   greeting,
   HEADERS,
   message,
   PING,
+  RST_STREAM,
   requestBlock,
   SETTINGS,
   WireClient,
@@ -42,6 +44,8 @@ const COUNT = times(20_000, 2_000);
 const block = requestBlock("localhost", "/types.API/State");
 const headers = (stream: number, flags = END_HEADERS) => frame(HEADERS, flags, stream, block);
 const stream = (n: number) => 2 * n + 1;
+/** Error code CANCEL. */
+const cancel = (stream: number) => frame(RST_STREAM, 0, stream, Buffer.from([0, 0, 0, 8]));
 const many = (part: (n: number) => Buffer) => Array.from({ length: COUNT }, (_, n) => part(n));
 /** A field of 4,000 bytes, which enters the table, then one byte for each time that it is meant. */
 const bomb = Buffer.concat([
@@ -65,6 +69,7 @@ const floods: [string, () => Buffer[]][] = [
     ],
   ],
   ["streams that stay open", () => many((n) => headers(stream(n)))],
+  ["requests that are reset at once", () => many((n) => Buffer.concat([headers(stream(n)), cancel(stream(n))]))],
 ];
 
 describe("a connection with no end of", () => {
@@ -75,7 +80,8 @@ describe("a connection with no end of", () => {
     {
       using client = new WireClient(join(daemon.dir, "s"));
       const isOver = () =>
-        client.closed || client.frames.some(({ type, payload }) => type === PING && payload.equals(MARK));
+        client.closed ||
+        client.frames.some(({ type, payload }) => type === GOAWAY || (type === PING && payload.equals(MARK)));
       client.send(greeting, ...parts(), frame(PING, 0, 0, MARK));
       // Those who call meanwhile get their answers: they would fail, or never come.
       await eventually(async () => {

@@ -35,8 +35,10 @@ import {
   PING,
   PRIORITY,
   preface,
+  RST_STREAM,
   requestBlock,
   SETTINGS,
+  WINDOW_UPDATE,
   WireClient,
 } from "./wire-client.js";
 
@@ -54,6 +56,14 @@ afterAll(async () => {
 });
 
 const version = (answer: Buffer) => GetServerVersionResponse.decode(answer.subarray(5));
+
+/** 100 times the same setting. */
+const manySettings = frame(
+  SETTINGS,
+  0,
+  0,
+  Buffer.from([0, 1, 0, 0, 16, 0].concat(...Array(99).fill([0, 1, 0, 0, 16, 0]))),
+);
 
 /** grpc-js with another authority than its own. */
 function call(authority: string): Promise<GetServerVersionResponse> {
@@ -182,6 +192,54 @@ describe("frames no library would send", () => {
       });
     }
     expect(await call(DOCKER)).toMatchObject({ minor: 2 });
+  });
+});
+
+describe("after frames for which it is told GOAWAY, a connection that its client has left is closed", () => {
+  /** Each is wrong for the whole connection. */
+  const wrong: [string, Buffer][] = [
+    ["SETTINGS of 5 bytes", frame(SETTINGS, 0, 0, Buffer.alloc(5))],
+    ["more SETTINGS than are kept", Buffer.concat(Array.from({ length: 200 }, () => manySettings))],
+    ["WINDOW_UPDATE of 3 bytes", frame(WINDOW_UPDATE, 0, 0, Buffer.alloc(3))],
+    ["an empty WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, Buffer.alloc(4))],
+    ["PING of 7 bytes", frame(PING, 0, 0, Buffer.alloc(7))],
+    ["PING in a stream", frame(PING, 0, 1, Buffer.alloc(8))],
+    ["GOAWAY of 2 bytes", frame(GOAWAY, 0, 0, Buffer.alloc(2))],
+    ["DATA without a stream", frame(DATA, 0, 0, Buffer.from("x"))],
+    ["DATA in a stream that is not open", frame(DATA, 0, 9, Buffer.from("x"))],
+    ["DATA that is all padding", frame(DATA, PADDED, 1, Buffer.from([200, 1]))],
+    ["a frame that is too large", frame(DATA, 0, 1, Buffer.alloc(20_000))],
+    ["CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1)],
+    ["RST_STREAM of 3 bytes", frame(RST_STREAM, 0, 1, Buffer.alloc(3))],
+    ["headers that can't be unpacked", frame(HEADERS, END_HEADERS, 3, Buffer.alloc(6, 0xff))],
+  ];
+
+  test.each([
+    ["patched", DOCKER],
+    ["plain", "localhost"],
+  ])("%s", async (_, authority) => {
+    await daemon.api.getServerVersion();
+    const descriptors = openDescriptors(daemon.pid).size;
+    const clients = wrong.map(([what, bytes]) => {
+      const client = new WireClient(socketPath);
+      client.send(
+        greeting,
+        frame(HEADERS, END_HEADERS, 1, requestBlock(authority, "/types.API/Events")),
+        frame(DATA, 0, 1, message()),
+      );
+      return { what, bytes, client };
+    });
+    try {
+      for (const { what, bytes, client } of clients) {
+        await client.waitFor("SETTINGS", ({ type }) => type === SETTINGS);
+        client.send(bytes);
+        const isOver = () => client.closed || client.frames.some(({ type }) => type === GOAWAY);
+        await eventually(isOver, { what: `the end after ${what}` });
+      }
+    } finally {
+      for (const { client } of clients) client[Symbol.dispose]();
+    }
+    await eventually(() => openDescriptors(daemon.pid).size <= descriptors, { what: "the end of all connections" });
   });
 });
 

@@ -10,6 +10,7 @@ import { startContainer } from "../harness/container.js";
 import { daemonEnvironment, startDaemon } from "../harness/daemon.js";
 import { daemonProgram } from "../harness/paths.js";
 import { directoryPrefix } from "../harness/run-name.js";
+import { eventually } from "../harness/wait.js";
 import { DatagramReceiver, listeningTcp, listeningUnix } from "./sockets.js";
 
 let dir: string;
@@ -85,6 +86,8 @@ describe("socket activation", () => {
   test("together with another address", async () => {
     activate([listeningUnix(join(dir, "a"))], ["--listen", "fd://", "--listen", `unix://${dir}/c`]);
     expect(await version(`unix:${dir}/a`)).toBe(2);
+    // This one is made after the other, which answers already.
+    await eventually(() => existsSync(join(dir, "c")));
     expect(await version(`unix:${dir}/c`)).toBe(2);
   });
 

@@ -6,11 +6,13 @@ import type { Logger } from "pino";
 import { type Owner, ownerOf } from "../../core/tasks/owner.js";
 import { type OpeningOptions, openConnection } from "../../services/grpc/authority/connection.js";
 import { namePeer } from "../../services/grpc/peer.js";
+import type { Epoll } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
-import { openFilesLimit } from "../../system/linux/rlimit.js";
+import { isLeftForLocal } from "../../system/linux/reserved-descriptors.js";
 import { peerCredentials, socketPath } from "../../system/linux/socket-options.js";
 import type { ListenAddress } from "./address.js";
 import { Handshakes } from "./handshakes.js";
+import { closeAfterHangUp } from "./hang-up.js";
 import { inheritedSockets } from "./inherited-sockets.js";
 import { listening } from "./listening.js";
 import { isClientCertificate, type TlsFiles, tlsOptions } from "./tls.js";
@@ -23,6 +25,8 @@ export interface ListenOptions {
   tls?: TlsFiles | undefined;
   /** TCP without TLS: whoever reaches the port is root on this machine. */
   insecureTcp: boolean;
+  /** Watches connections. */
+  epoll: Epoll;
   log: Logger;
 }
 
@@ -30,8 +34,6 @@ export interface ListenOptions {
 const TCP_KEEPALIVE = 30_000;
 /** In ms. */
 const HANDSHAKE_TIMEOUT = 10_000;
-/** Of the descriptors that this process may have, TCP leaves one in so many to the unix sockets and to what the daemon does. */
-const RESERVED_PART = 4;
 
 /**
  * All sockets that the daemon listens on, and their connections. We accept them ourselves, since what comes in on a unix socket has to be looked
@@ -158,6 +160,12 @@ export class Listeners {
   /** @param connection the socket, or what it goes through */
   #serve(socket: Socket, connection: Duplex): void {
     keepWhileOpen(this.#served, socket);
+    const fd = descriptorOf(socket);
+    try {
+      if (fd !== undefined) closeAfterHangUp(this.#options.epoll, socket, fd);
+    } catch (error) {
+      this.#options.log.warn({ error: errorText(error) }, "containerd: watch a connection");
+    }
     this.#injector.injectConnection(connection);
   }
 
@@ -186,10 +194,8 @@ function descriptorOf(socket: Socket): number | undefined {
   return fd !== undefined && fd >= 0 ? fd : undefined;
 }
 
-/** Whether a connection has got one of the last descriptors: the kernel gives the lowest that is free. */
 function isReserved(socket: Socket): boolean {
-  const limit = openFilesLimit();
-  return (descriptorOf(socket) ?? 0) >= limit - Math.ceil(limit / RESERVED_PART);
+  return isLeftForLocal(descriptorOf(socket) ?? 0);
 }
 
 const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE };

@@ -8,6 +8,8 @@ const epollWait = libc.func("int epoll_wait(int epfd, uint8_t *events, int maxev
 
 export const EPOLLIN = 0x001;
 export const EPOLLHUP = 0x010;
+const EPOLLRDHUP = 0x2000;
+const EPOLLONESHOT = 1 << 30;
 
 const EPOLL_CLOEXEC = 0x80000;
 const EPOLL_CTL_ADD = 1;
@@ -77,6 +79,23 @@ export class Epoll {
     this.#tokens.delete(fd);
     this.#listeners.delete(token);
     this.#control(EPOLL_CTL_DEL, fd, 0, 0);
+  }
+
+  /**
+   * Calls `listener` once, when the other side of a socket will send no more. For a descriptor that somebody else closes, at a time of their own:
+   * the kernel has ended the watch by then. Does nothing after {@link close}. Throws a system error.
+   * @returns to be called once the descriptor is closed: the listener is forgotten
+   */
+  hangUp(fd: number, listener: () => void): () => void {
+    if (this.#closed) return () => {};
+    const token = this.#nextToken++;
+    const forget = () => this.#listeners.delete(token);
+    this.#control(EPOLL_CTL_ADD, fd, EPOLLRDHUP | EPOLLONESHOT, token);
+    this.#listeners.set(token, () => {
+      forget();
+      listener();
+    });
+    return forget;
   }
 
   /** Ends all watches, which would keep the process from ending. */

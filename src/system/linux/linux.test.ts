@@ -59,6 +59,26 @@ describe("epoll", () => {
     closeSync(right);
   });
 
+  test("a socket's hang-up is told once, and not to who has forgotten it", async () => {
+    const pairs = [makeSeqPacketPair(), makeSeqPacketPair()] as const;
+    let calls = 0;
+    const hungUp = new Promise<void>((resolve) => {
+      epoll.hangUp(pairs[0][0], () => {
+        calls++;
+        resolve();
+      });
+    });
+    epoll.hangUp(pairs[1][0], () => calls++)();
+    sendPacket(pairs[0][1], "no hang-up");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(calls).toBe(0);
+    for (const [, right] of pairs) closeSync(right);
+    await hungUp;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(calls).toBe(1);
+    for (const [left] of pairs) closeSync(left);
+  });
+
   test("a callback that throws loses its watch, and the others go on", async () => {
     const errors: unknown[] = [];
     const own = new Epoll((error) => errors.push(error));

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { isOutOfDescriptors, refill, withReserve } from "./reserved-descriptors.js";
+import { isLeftForLocal, isOutOfDescriptors, refill, withReserve } from "./reserved-descriptors.js";
 
 const count = () => readdirSync("/proc/self/fd").length;
 const setLimit = (limit: number) => execFileSync("prlimit", ["--pid", `${process.pid}`, `--nofile=${limit}:`]);
@@ -37,6 +37,13 @@ test("what it keeps is taken back once there are some", async () => {
   expect(() => withReserve(() => openSync("/dev/null", "r"))).toThrow(/EMFILE/);
   for (const fd of kept) closeSync(fd);
   await expect.poll(() => withReserve(() => readFileSync("/proc/self/comm", "utf8"))).not.toBe("");
+});
+
+test("a quarter is left for local connections, and the reserve is not part of it", () => {
+  const all = Number(/Max open files +(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))![1]);
+  const left = Array.from({ length: all }, (_, fd) => fd).filter(isLeftForLocal);
+  expect(left).toHaveLength(Math.ceil(all / 4) + 4);
+  expect(left.at(-1)).toBe(all - 1);
 });
 
 test("other errors are the caller's, at once", () => {

@@ -1,8 +1,15 @@
+/**
+ * Who gets the last of the descriptors that this process may have, in this order: connections from other machines don't ({@link isLeftForLocal}),
+ * connections of this machine and operations on containers do, and a few are for nobody but what must work ({@link withReserve}).
+ */
 import { closeSync, openSync } from "node:fs";
 import { hasCode } from "./libc.js";
+import { openFilesLimit } from "./rlimit.js";
 
 /** How many descriptors are kept: what must work has no more open at a time. */
 const RESERVED = 4;
+/** One in so many of them is not for connections from other machines. */
+const LOCAL_PART = 4;
 /** In ms: how often descriptors are asked for that could not be had again. */
 const REFILL_INTERVAL = 100;
 
@@ -26,6 +33,15 @@ export function withReserve<T>(operation: () => T): T {
   } finally {
     refill();
   }
+}
+
+/**
+ * Whether a descriptor that was just got is one of the last, which are not for connections from other machines: the kernel gives the lowest number
+ * that is free. The reserve is not among those that it leaves for others. Throws a system error.
+ */
+export function isLeftForLocal(fd: number): boolean {
+  const limit = openFilesLimit();
+  return fd >= limit - RESERVED - Math.ceil(limit / LOCAL_PART);
 }
 
 /** EMFILE: this process has its limit open; ENFILE: the machine has. */
