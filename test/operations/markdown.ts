@@ -54,6 +54,33 @@ export function links(markdown: string): string[] {
     .filter((target) => target !== "" && !/^[a-z]+:/.test(target));
 }
 
+export interface Table {
+  header: string[];
+  body: string[][];
+}
+
+export function tables(markdown: string): Table[] {
+  return [...withoutFences(markdown).matchAll(/(?:^\|.*\|$\n?)+/gm)].map(([lines]) => {
+    const [header = [], , ...body] = lines.trim().split("\n").map(cells);
+    return { header, body };
+  });
+}
+
+/** A bar within a cell has a backslash before it. */
+function cells(row: string): string[] {
+  return row
+    .slice(1, -1)
+    .split(/(?<!\\)\|/)
+    .map((cell) => cell.trim());
+}
+
+/** The text between headings, tables and blocks. */
+export function paragraphs(markdown: string): string[] {
+  return withoutFences(markdown)
+    .split(/\n(?:\s*\n)+/)
+    .filter((text) => !/^[#|]/.test(text));
+}
+
 function withoutFences(markdown: string): string {
   return markdown.replace(/^```.*?^```$/gms, "");
 }
