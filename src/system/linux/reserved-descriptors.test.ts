@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { isLeftForLocal, isOutOfDescriptors, refill, withReserve } from "./reserved-descriptors.js";
+import { openFilesLimit } from "./rlimit.js";
 
 const count = () => readdirSync("/proc/self/fd").length;
 const setLimit = (limit: number) => execFileSync("prlimit", ["--pid", `${process.pid}`, `--nofile=${limit}:`]);
@@ -40,7 +41,7 @@ test("what it keeps is taken back once there are some", async () => {
 });
 
 test("a quarter is left for local connections, and the reserve is not part of it", () => {
-  const all = Number(/Max open files +(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))![1]);
+  const all = openFilesLimit();
   const left = Array.from({ length: all }, (_, fd) => fd).filter(isLeftForLocal);
   expect(left).toHaveLength(Math.ceil(all / 4) + 4);
   expect(left.at(-1)).toBe(all - 1);
