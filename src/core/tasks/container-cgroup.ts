@@ -1,8 +1,8 @@
-import { readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Cgroup, cgroupAt, cgroupIn, cgroupOf } from "../../system/cgroup/cgroup.js";
 import { endProcesses, removeCgroups } from "../../system/cgroup/end.js";
-import { absentDirectories, expectedDirectories } from "../../system/cgroup/expected.js";
+import { expectedDirectories } from "../../system/cgroup/expected.js";
 import { type CgroupPlace, placeOf } from "../../system/cgroup/place.js";
 import { moveIn, moveOut, sharesOneOf } from "../../system/cgroup/residents.js";
 import { writeAtomically } from "../files/write-atomically.js";
@@ -43,8 +43,10 @@ export class ContainerCgroup {
    * @throws a system error
    */
   expect(path: string): void {
-    moveIn(this, expectedDirectories(path));
-    this.#record = { boot: bootId(), path, made: absentDirectories(path) };
+    const expected = expectedDirectories(path);
+    moveIn(this, expected);
+    // What is there after the runtime's call, and is not yet, was made by it.
+    this.#record = { boot: bootId(), path, made: expected.filter((directory) => !existsSync(directory)) };
     this.#write();
   }
 

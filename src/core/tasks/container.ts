@@ -1,10 +1,10 @@
 import { setMaxListeners } from "node:events";
 import { lstatSync, readdirSync, writeFileSync } from "node:fs";
 import { realpath } from "node:fs/promises";
-import { uptime } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Cgroup } from "../../system/cgroup/cgroup.js";
+import { bootTime } from "../../system/linux/clock.js";
 import { ancestorsOf, killDescendants, killIf } from "../../system/linux/descendants.js";
 import type { Epoll } from "../../system/linux/epoll.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
@@ -443,7 +443,7 @@ async function endShim({ child }: Shim): Promise<ExitStatus> {
 
 /** As field 22 of /proc/<pid>/stat has it; a moment ago, rather than too late. */
 function ticksSinceBoot(): number {
-  return Math.floor(uptime() * 100) - 1;
+  return Math.floor(bootTime() / 10) - 1;
 }
 
 /** A start that took too long hangs, so its shim gets no more time; after any other failure it cleans up by itself. */

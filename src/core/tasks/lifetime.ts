@@ -1,5 +1,5 @@
 import { closeSync } from "node:fs";
-import { uptime } from "node:os";
+import { bootTime } from "../../system/linux/clock.js";
 import { EPOLLIN } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
 import { openPidFd } from "../../system/linux/pidfd.js";
@@ -12,11 +12,6 @@ import type { Supervisor } from "./supervisor.js";
 const RETRY_INTERVAL = 1_000;
 /** The longest time, in ms, that a timer of Node's can have. */
 const LONGEST_TIMER = 2 ** 31 - 1;
-
-/** In ms: the time since the machine has booted, which no clock that is set changes. */
-export function bootTime(): number {
-  return Math.round(uptime() * 1000);
-}
 
 /**
  * Ends a container when its time is over or the program that it belongs to has gone, whichever comes first; at once when that has happened while no

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseMembership } from "./membership.js";
 import { directoryOf, isHierarchyOf, reachableHierarchies } from "./mounts.js";
@@ -18,9 +18,4 @@ export function expectedDirectories(path: string): string[] {
     const parent = membership && directoryOf(hierarchy, membership.path);
     return parent === undefined || parent === hierarchy.mountPoint ? [fromTop] : [join(parent, path), fromTop];
   });
-}
-
-/** Those of {@link expectedDirectories} that are not there: what is there after the runtime's call was made by it. */
-export function absentDirectories(path: string): string[] {
-  return expectedDirectories(path).filter((directory) => !existsSync(directory));
 }

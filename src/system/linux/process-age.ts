@@ -1,4 +1,4 @@
-import { uptime } from "node:os";
+import { bootTime } from "./clock.js";
 
 /** In ms: how far apart the clock ticks of /proc are. USER_HZ is 100 on everything that Node runs on. */
 const TICK = 10;
@@ -9,5 +9,5 @@ const TICK = 10;
  */
 export function processAge(startTime: string): number | undefined {
   if (!/^\d+$/.test(startTime)) return undefined;
-  return Math.max(0, Math.round(uptime() * 1000) - Number(startTime) * TICK);
+  return Math.max(0, bootTime() - Number(startTime) * TICK);
 }

@@ -1,13 +1,29 @@
-import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { close, closeSync, constants, open, read } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { hasCode } from "./libc.js";
+import { promisify } from "node:util";
+import { hasCode, libc, systemError } from "./libc.js";
+
+const statx = libc.func("int statx(int dir, const char *path, int flags, uint32_t mask, uint8_t *result)");
+const AT_EMPTY_PATH = 0x1000;
+/** Tells what the kernel knows, and asks no server for it. */
+const AT_STATX_DONT_SYNC = 0x4000;
+const STATX_TYPE = 0x1;
+const STATX_SIZE = 0x200;
+/** struct statx (statx(2)), and where in it stx_mode and stx_size are. */
+const found = Buffer.alloc(256);
+const MODE_OFFSET = 28;
+const SIZE_OFFSET = 40;
 
 /** Finds the file and does nothing else: a device notices nothing, a FIFO's other side neither. */
 const O_PATH = 0o10000000;
 
 /** In ms: how soon a file is tried again that somebody has a lease on (F_SETLEASE), who was just told to give it up. */
 const LEASE_INTERVAL = 20;
+
+// Not node:fs/promises: each of these is a trip to another thread and back, and its FileHandle knows no other way to be closed.
+const openFile = promisify(open);
+const closeFile = promisify(close);
+const readFile = promisify(read);
 
 /** What is there is no file that can be read to its end. */
 export class UnfitFile extends Error {}
@@ -19,18 +35,37 @@ export class UnfitFile extends Error {}
  * @throws a system error that names the path, {@link UnfitFile}, or the signal's reason
  */
 export async function readRegularFile(path: string, limit: number, signal?: AbortSignal): Promise<Buffer> {
-  await using place = await open(path, O_PATH);
-  const { size } = await stat(place, path);
-  if (size > limit) throw tooLarge(path, limit);
-  await using file = await openPlace(place, path, signal);
+  const place = await openFile(path, O_PATH);
+  let size: number;
+  let fd: number;
+  try {
+    size = sizeOf(place, path);
+    if (size > limit) throw tooLarge(path, limit);
+    fd = await openPlace(place, path, signal);
+  } finally {
+    // Of a descriptor that is only a place no file system hears.
+    closeSync(place);
+  }
+  try {
+    return await readWhole(fd, path, size, limit, signal);
+  } finally {
+    await closeFile(fd);
+  }
+}
+
+/** @param size what the file is likely to have */
+async function readWhole(fd: number, path: string, size: number, limit: number, signal: AbortSignal | undefined) {
   // One more, to see the end.
   let content = Buffer.alloc(size + 1);
   let length = 0;
   for (;;) {
-    const { bytesRead } = await file.read(content, length, content.length - length, null).catch(naming("read", path));
-    if (bytesRead === 0) return content.subarray(0, length);
+    const { bytesRead } = await readFile(fd, content, length, content.length - length, null).catch(
+      naming("read", path),
+    );
     length += bytesRead;
     if (length > limit) throw tooLarge(path, limit);
+    // As much as it was said to have, and there was room for more.
+    if (bytesRead === 0 || (length === size && length > 0)) return content.subarray(0, length);
     // It has grown, or is one of /proc, which have no size.
     if (length === content.length)
       content = Buffer.concat([content, Buffer.alloc(Math.min(length, limit - length) + 1)]);
@@ -38,17 +73,20 @@ export async function readRegularFile(path: string, limit: number, signal?: Abor
   }
 }
 
-async function stat(place: FileHandle, path: string): Promise<{ size: number }> {
-  const info = await place.stat().catch(naming("stat", path));
-  if (!info.isFile()) throw new UnfitFile(`${path}: ${info.isDirectory() ? "is a directory" : "not a regular file"}`);
-  return info;
+/** Of what was found; it asks nobody who may not answer. Throws {@link UnfitFile} for what is no regular file. */
+function sizeOf(place: number, path: string): number {
+  const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  if (statx(place, "", flags, STATX_TYPE | STATX_SIZE, found) !== 0) throw systemError("stat", path);
+  const type = found.readUInt16LE(MODE_OFFSET) & constants.S_IFMT;
+  if (type === constants.S_IFREG) return Number(found.readBigUInt64LE(SIZE_OFFSET));
+  throw new UnfitFile(`${path}: ${type === constants.S_IFDIR ? "is a directory" : "not a regular file"}`);
 }
 
-async function openPlace(place: FileHandle, path: string, signal: AbortSignal | undefined): Promise<FileHandle> {
+async function openPlace(place: number, path: string, signal: AbortSignal | undefined): Promise<number> {
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
   for (;;) {
     try {
-      return await open(`/proc/self/fd/${place.fd}`, flags);
+      return await openFile(`/proc/self/fd/${place}`, flags);
     } catch (error) {
       if (!hasCode(error, "EAGAIN")) return naming("open", path)(error);
     }

@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, type Stats, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { libc, syscall, systemError } from "./libc.js";
 
@@ -92,25 +92,43 @@ const MAX_FOUND = 64;
  * The file that a shell would run for this name: the name itself if it has a slash, else the first match on the PATH; undefined if there is none.
  * What was found less than a second ago, and is still there, is not looked for again.
  */
-export function findProgram(name: string, path: string = process.env.PATH ?? ""): string | undefined {
+export function findProgram(name: string, path?: string): string | undefined {
+  return findProgramFile(name, path)?.path;
+}
+
+/** A program's file, and what it was when it was found. */
+export interface ProgramFile {
+  path: string;
+  stats: Stats;
+}
+
+/** As {@link findProgram}. */
+export function findProgramFile(name: string, path: string = process.env.PATH ?? ""): ProgramFile | undefined {
   const key = `${name}\0${path}`;
   const now = performance.now();
   const known = found.get(key);
-  if (known !== undefined && now - known.at < FOUND_FOR && isProgram(known.file)) return known.file;
+  const file = known !== undefined && now - known.at < FOUND_FOR ? programAt(known.file) : undefined;
+  if (file !== undefined) return file;
   if (found.size >= MAX_FOUND) found.clear();
-  const files = name.includes("/") ? [name] : path.split(delimiter).map((directory) => join(directory || ".", name));
-  const file = files.find(isProgram);
-  if (file === undefined) found.delete(key);
-  else found.set(key, { file, at: now });
-  return file;
+  found.delete(key);
+  for (const candidate of name.includes("/")
+    ? [name]
+    : path.split(delimiter).map((directory) => join(directory || ".", name))) {
+    const program = programAt(candidate);
+    if (program === undefined) continue;
+    found.set(key, { file: candidate, at: now });
+    return program;
+  }
+  return undefined;
 }
 
-function isProgram(file: string): boolean {
+function programAt(path: string): ProgramFile | undefined {
   try {
-    accessSync(file, constants.X_OK);
-    return statSync(file).isFile();
+    accessSync(path, constants.X_OK);
+    const stats = statSync(path);
+    return stats.isFile() ? { path, stats } : undefined;
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { bootTime } from "../../../system/linux/clock.js";
 import { withDeadline } from "../../failure/deadline.js";
 import { concealEnvironment, logText } from "../../failure/log-text.js";
 import { OperationError } from "../../failure/operation-error.js";
@@ -8,7 +9,7 @@ import { followExit } from "../exit/exit.js";
 import { watchOom } from "../exit/oom.js";
 import { release } from "../exit/release.js";
 import { checkIdentifier } from "../identifier.js";
-import { bootTime, watchLifetime } from "../lifetime.js";
+import { watchLifetime } from "../lifetime.js";
 import type { Owner } from "../owner.js";
 import type { Stdio } from "../process.js";
 import { readSpec } from "../runtime/bundle.js";

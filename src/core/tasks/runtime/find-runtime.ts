@@ -1,28 +1,28 @@
 import { access, constants, stat } from "node:fs/promises";
 import { hasCode } from "../../../system/linux/libc.js";
-import { findProgram } from "../../../system/linux/spawn.js";
+import { findProgramFile, type ProgramFile } from "../../../system/linux/spawn.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
 
 /**
- * The file of a runtime, as {@link findProgram}. A name is looked for where the administrator has said; a path may be any client's, and lie where
+ * The file of a runtime, as {@link findProgramFile}. A name is looked for where the administrator has said; a path may be any client's, and lie where
  * nobody answers.
  * @throws OperationError (deadline-exceeded), or the caller's reason
  */
-export async function findRuntime(name: string, caller?: AbortSignal): Promise<string | undefined> {
-  if (!name.includes("/")) return findProgram(name);
-  const isProgram = onForeignFiles(
+export async function findRuntime(name: string, caller?: AbortSignal): Promise<ProgramFile | undefined> {
+  if (!name.includes("/")) return findProgramFile(name);
+  return await onForeignFiles(
     name,
     async () => {
       try {
         await access(name, constants.X_OK);
-        return (await stat(name)).isFile();
+        const stats = await stat(name);
+        return stats.isFile() ? { path: name, stats } : undefined;
       } catch {
-        return false;
+        return undefined;
       }
     },
     caller,
   );
-  return (await isProgram) ? name : undefined;
 }
 
 /**

@@ -149,9 +149,9 @@ export class OciRuntime {
    * @throws OperationError: not-found when the runtime is not installed, deadline-exceeded when its file system does not answer
    */
   async call(args: readonly string[], options: CallOptions = {}): Promise<CommandResult> {
-    const path = await findRuntime(this.name, options.signal);
-    if (path === undefined) throw await notInstalled(this.name, options.signal);
-    return await runCommand(this.#epoll, path, [this.name, ...this.args, ...args], {
+    const file = await findRuntime(this.name, options.signal);
+    if (file === undefined) throw await notInstalled(this.name, options.signal);
+    return await runCommand(this.#epoll, file.path, [this.name, ...this.args, ...args], {
       env: childEnvironment,
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
       signal: options.signal,

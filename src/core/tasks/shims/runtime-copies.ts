@@ -1,5 +1,5 @@
-import { closeSync, existsSync, fchmodSync, fchownSync, fstatSync, type Stats, statSync, writeFile } from "node:fs";
-import { open, stat } from "node:fs/promises";
+import { closeSync, existsSync, fchmodSync, fchownSync, fstatSync, type Stats, writeFile } from "node:fs";
+import { open } from "node:fs/promises";
 import { promisify } from "node:util";
 import { makeMemFd, sealMemFd } from "../../../system/linux/memfd.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
@@ -105,10 +105,10 @@ export class RuntimeCopies {
    * @throws OperationError (deadline-exceeded) when the file system of a runtime's path does not answer
    */
   async of(runtime: string): Promise<RuntimeCopy> {
-    const path = filesAreLabelled ? undefined : await findRuntime(runtime);
-    // As with findRuntime: only a path may be a client's.
-    const source = path === runtime ? await onForeignFiles(path, () => stateOfForeign(path)) : path && stateOf(path);
-    if (path === undefined || source === undefined || this.#closed) return { descriptor: undefined };
+    const file = filesAreLabelled ? undefined : await findRuntime(runtime);
+    if (file === undefined || this.#closed) return { descriptor: undefined };
+    const { path } = file;
+    const source = describe(file.stats);
     let copy = this.#copies.get(path);
     if (copy?.source === source) {
       this.#copies.delete(path);
@@ -140,16 +140,7 @@ export class RuntimeCopies {
   }
 }
 
-/** What changes when somebody installs another program there; undefined when there is none. */
-function stateOf(path: string): string | undefined {
-  const info = statSync(path, { throwIfNoEntry: false });
-  return info && describe(info);
-}
-
-function stateOfForeign(path: string): Promise<string | undefined> {
-  return stat(path).then(describe, () => undefined);
-}
-
+/** What changes when somebody installs another program there. */
 function describe({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
   return [dev, ino, size, mtimeMs, ctimeMs].join();
 }
