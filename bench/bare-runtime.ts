@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { runCommand } from "../src/system/linux/child.js";
-import { Epoll } from "../src/system/linux/epoll.js";
 import { environmentStrings, findProgram } from "../src/system/linux/spawn.js";
 
 /**
@@ -8,7 +7,6 @@ import { environmentStrings, findProgram } from "../src/system/linux/spawn.js";
  * peer is not slowed down by its driver.
  */
 export class BareRuntime {
-  readonly #epoll = new Epoll();
   readonly #path: string;
   readonly #env: string[];
 
@@ -20,7 +18,7 @@ export class BareRuntime {
   }
 
   async run(...args: string[]): Promise<void> {
-    const { status, output } = await runCommand(this.#epoll, this.#path, [this.#path, ...args], { env: this.#env });
+    const { status, output } = await runCommand(this.#path, [this.#path, ...args], { env: this.#env });
     if (status !== 0) throw new Error(`${this.#path} ${args.join(" ")}: exit status ${status}: ${output}`);
   }
 
@@ -32,10 +30,6 @@ export class BareRuntime {
 
   async delete(id: string): Promise<void> {
     await this.run("delete", "--force", id);
-  }
-
-  close(): void {
-    this.#epoll.close();
   }
 }
 

@@ -183,7 +183,6 @@ async function exits(fleet: Fleet, end: number): Promise<Row> {
     await fleet.end(id);
     times.push(performance.now() - began);
   }
-  runtime.close();
   return row({
     name: "SIGKILL -> exit event at the client, median",
     unit: "ms",

@@ -46,7 +46,6 @@ async function alternate(fleet: Fleet, runtime: BareRuntime, containers: number,
     await delay(SETTLE);
     ours.push(await fleet.startMany(size, 100, name));
   }
-  runtime.close();
   return { ours: median(ours), bare: median(bare) };
 }
 
@@ -88,7 +87,6 @@ export async function oneStart(): Promise<Row[]> {
     await fleet.end(mine);
   }
   for (const times of [ours, bare]) times.splice(0, WARM_UP);
-  runtime.close();
   return [
     row({
       name: "one start, daemon idle",
@@ -114,7 +112,6 @@ export async function execs(): Promise<Row[]> {
     const args = ["true"];
     ours.push(await rate(size, 20, (n) => fleet.daemon.api.addProcess({ id, pid: `e${round}-${n}`, args, cwd: "/" })));
   }
-  runtime.close();
   return [
     row({
       name: "execs/s, 20 callers, one container",

@@ -70,7 +70,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   const server = createServer({ supervisor, ready }, serverVersion(version, commit));
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
-  const listeners = new Listeners(server, { group, tls, insecureTcp, epoll: supervisor.epoll, log });
+  const listeners = new Listeners(server, { group, tls, insecureTcp, log });
   let endDiagnostics = () => {};
   try {
     for (const address of addresses) await listeners.listen(address);

@@ -6,7 +6,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Cgroup } from "../../system/cgroup/cgroup.js";
 import { bootTime } from "../../system/linux/clock.js";
 import { ancestorsOf, killDescendants, killIf } from "../../system/linux/descendants.js";
-import type { Epoll } from "../../system/linux/epoll.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import type { ExitStatus } from "../../system/linux/pidfd.js";
 import { readProcStat } from "../../system/linux/proc-stat.js";
@@ -78,7 +77,6 @@ export class Container {
   paused: boolean | undefined = false;
   /** The daemon has ended its init, and with it whatever else ran in it. */
   killed = false;
-  readonly #epoll: Epoll;
   readonly #removals: Removals;
   readonly #stdio: Stdio;
   readonly #cgroup: ContainerCgroup;
@@ -88,14 +86,13 @@ export class Container {
   #partial: string | undefined;
   readonly #exited = new AbortController();
 
-  private constructor(epoll: Epoll, removals: Removals, directory: string, options: ContainerOptions) {
-    this.#epoll = epoll;
+  private constructor(removals: Removals, directory: string, options: ContainerOptions) {
     this.#removals = removals;
     this.id = options.id;
     this.directory = directory;
     this.bundle = options.bundle;
     this.labels = options.labels;
-    this.runtime = new OciRuntime(epoll, options.runtime, options.runtimeArgs);
+    this.runtime = new OciRuntime(options.runtime, options.runtimeArgs);
     this.shim = options.shim;
     this.noPivotRoot = options.noPivotRoot;
     this.owner = options.owner;
@@ -110,8 +107,8 @@ export class Container {
    * Makes the container's directory and state.json: from now on the id is taken.
    * @throws OperationError (already-exists), or a system error; nothing is left then
    */
-  static create(epoll: Epoll, removals: Removals, stateDir: string, options: ContainerOptions): Container {
-    const container = new Container(epoll, removals, join(stateDir, options.id), options);
+  static create(removals: Removals, stateDir: string, options: ContainerOptions): Container {
+    const container = new Container(removals, join(stateDir, options.id), options);
     try {
       makeWhole(
         container.directory,
@@ -128,15 +125,8 @@ export class Container {
   }
 
   /** Takes over a container that another daemon, or this one before its restart, has left, without its processes. */
-  static load(
-    epoll: Epoll,
-    removals: Removals,
-    stateDir: string,
-    id: string,
-    state: ContainerState,
-    shim: ShimProgram,
-  ): Container {
-    return new Container(epoll, removals, join(stateDir, id), {
+  static load(removals: Removals, stateDir: string, id: string, state: ContainerState, shim: ShimProgram): Container {
+    return new Container(removals, join(stateDir, id), {
       id,
       bundle: state.bundle,
       labels: [...(state.labels ?? [])],
@@ -288,7 +278,6 @@ export class Container {
 
   async #launch(process: Process, bundle: string, signal: AbortSignal, execFifo?: ExecFifo): Promise<void> {
     process.shim = await launchShim({
-      epoll: this.#epoll,
       program: this.shim,
       directory: process.directory,
       containerId: this.id,

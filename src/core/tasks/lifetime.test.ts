@@ -3,11 +3,10 @@ import { once } from "node:events";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import { Epoll } from "../../system/linux/epoll.js";
+import { epoll } from "../../system/linux/epoll.js";
 import type { Container } from "./container.js";
 import { watchLifetime } from "./lifetime.js";
 import { ownerOf } from "./owner.js";
-import type { Supervisor } from "./supervisor.js";
 
 const limitOf = () => Number(/Max open files +(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))![1]);
 const setLimit = (limit: number) => execFileSync("prlimit", ["--pid", `${process.pid}`, `--nofile=${limit}:`]);
@@ -24,7 +23,6 @@ afterEach(() => {
 test("an owner that can't be watched for want of descriptors is watched once there are some", async () => {
   const program = spawn("sleep", ["1000"]);
   await once(program, "spawn");
-  const epoll = new Epoll();
   const exited = new AbortController();
   let ended = false;
   const container = {
@@ -42,7 +40,7 @@ test("an owner that can't be watched for want of descriptors is watched once the
     for (;;) opened.push(openSync("/dev/null", "r"));
   }).toThrow(/EMFILE/);
   try {
-    watchLifetime({ epoll, log } as unknown as Supervisor, container as unknown as Container);
+    watchLifetime(log, container as unknown as Container);
     expect(warnings.join()).toMatch(/too many open files/);
     expect(epoll.size).toBe(0);
     giveBack();
@@ -54,6 +52,5 @@ test("an owner that can't be watched for want of descriptors is watched once the
   } finally {
     program.kill("SIGKILL");
     exited.abort();
-    epoll.close();
   }
 });

@@ -1,12 +1,12 @@
 import { closeSync } from "node:fs";
+import type { Logger } from "pino";
 import { bootTime } from "../../system/linux/clock.js";
-import { EPOLLIN } from "../../system/linux/epoll.js";
+import { EPOLLIN, epoll } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
 import { openPidFd } from "../../system/linux/pidfd.js";
 import type { Container } from "./container.js";
 import { thaw } from "./exit/exit.js";
 import { isOwnerAlive, type Owner } from "./owner.js";
-import type { Supervisor } from "./supervisor.js";
 
 /** In ms: how soon a program is tried to be watched again. */
 const RETRY_INTERVAL = 1_000;
@@ -17,15 +17,14 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  * Ends a container when its time is over or the program that it belongs to has gone, whichever comes first; at once when that has happened while no
  * daemon was there. One that has neither runs for as long as it likes.
  */
-export function watchLifetime(supervisor: Supervisor, container: Container): void {
+export function watchLifetime(log: Logger, container: Container): void {
   const { owner, endsAt } = container;
   if (container.exited.aborted) return;
   const releases: (() => void)[] = [];
-  if (endsAt !== undefined)
-    releases.push(atBootTime(endsAt, () => void end(supervisor, container, "its time is over")));
+  if (endsAt !== undefined) releases.push(atBootTime(endsAt, () => void end(log, container, "its time is over")));
   if (owner !== undefined) {
-    const gone = () => void end(supervisor, container, `the program that it belongs to (pid ${owner.pid}) has gone`);
-    releases.push(watchOwner(supervisor, owner, gone));
+    const gone = () => void end(log, container, `the program that it belongs to (pid ${owner.pid}) has gone`);
+    releases.push(watchOwner(log, owner, gone));
   }
   const release = () => {
     for (const each of releases) each();
@@ -34,17 +33,14 @@ export function watchLifetime(supervisor: Supervisor, container: Container): voi
 }
 
 /** Never throws: what can't be watched yet (no descriptor is left) is tried again. @returns what ends the watch */
-function watchOwner(supervisor: Supervisor, owner: Owner, gone: () => void): () => void {
+function watchOwner(log: Logger, owner: Owner, gone: () => void): () => void {
   let release = () => {};
   const watch = () => {
     try {
-      release = watchProcess(supervisor, owner, gone);
+      release = watchProcess(owner, gone);
     } catch (error) {
       if (tries++ === 0)
-        supervisor.log.warn(
-          { owner: owner.pid, error: errorText(error) },
-          "containerd: watch the owner of a container",
-        );
+        log.warn({ owner: owner.pid, error: errorText(error) }, "containerd: watch the owner of a container");
       const timer = setTimeout(watch, RETRY_INTERVAL).unref();
       release = () => clearTimeout(timer);
     }
@@ -55,7 +51,7 @@ function watchOwner(supervisor: Supervisor, owner: Owner, gone: () => void): () 
 }
 
 /** Calls `gone` once the program has ended. Throws a system error. @returns what ends the watch */
-function watchProcess(supervisor: Supervisor, owner: Owner, gone: () => void): () => void {
+function watchProcess(owner: Owner, gone: () => void): () => void {
   let fd: number;
   try {
     fd = openPidFd(owner.pid);
@@ -68,7 +64,7 @@ function watchProcess(supervisor: Supervisor, owner: Owner, gone: () => void): (
   const release = () => {
     if (!isOpen) return;
     isOpen = false;
-    supervisor.epoll.remove(fd);
+    epoll.remove(fd);
     closeSync(fd);
   };
   const ended = () => {
@@ -77,7 +73,7 @@ function watchProcess(supervisor: Supervisor, owner: Owner, gone: () => void): (
   };
   try {
     // The descriptor holds one process: if that has the owner's start time, it is the owner.
-    if (isOwnerAlive(owner)) supervisor.epoll.add(fd, EPOLLIN, ended);
+    if (isOwnerAlive(owner)) epoll.add(fd, EPOLLIN, ended);
     else ended();
   } catch (error) {
     release();
@@ -98,14 +94,14 @@ function atBootTime(time: number, run: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-async function end(supervisor: Supervisor, container: Container, why: string): Promise<void> {
+async function end(log: Logger, container: Container, why: string): Promise<void> {
   const { id } = container;
   if (container.exited.aborted) return;
-  supervisor.log.info({ id, why }, "containerd: ending a container");
+  log.info({ id, why }, "containerd: ending a container");
   try {
     await thaw(container);
     container.init?.kill();
   } catch (error) {
-    supervisor.log.error({ id, error: errorText(error) }, "containerd: end container");
+    log.error({ id, error: errorText(error) }, "containerd: end container");
   }
 }

@@ -2,7 +2,7 @@ import { readFileSync, realpathSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { Epoll } from "../../system/linux/epoll.js";
+import { epoll } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
 import { refill } from "../../system/linux/reserved-descriptors.js";
 import { findProgram } from "../../system/linux/spawn.js";
@@ -15,7 +15,6 @@ import { Workers } from "../scheduling/workers.js";
 import { Metrics } from "../telemetry/metrics.js";
 import { Operations } from "../telemetry/operations.js";
 import type { Container } from "./container.js";
-import { Monitor } from "./monitor.js";
 import type { Process } from "./process.js";
 import type { ShimProgram } from "./shims/shim.js";
 import { ShimSpawner } from "./shims/shim-spawner.js";
@@ -57,8 +56,6 @@ export class Supervisor {
   readonly startTimeout: number;
   readonly log: Logger;
   readonly machine: Machine;
-  readonly epoll: Epoll;
-  readonly monitor: Monitor;
   readonly events: EventLog;
   readonly subscribers = new Subscribers();
   readonly startWorkers: Workers;
@@ -88,10 +85,8 @@ export class Supervisor {
     this.machine = { cpus: availableParallelism(), memory: memoryTotal() };
     refill();
     this.events = new EventLog(join(this.stateDir, "events.log"), options.retainCount);
-    // Last: it keeps a daemon that can't start from ending.
-    this.epoll = new Epoll((error) => this.log.error({ error: logText(error) }, "containerd: a watch has failed"));
-    this.monitor = new Monitor(this.epoll);
-    this.#spawner = new ShimSpawner(this.epoll, this.#ownShim);
+    epoll.onError = (error) => this.log.error({ error: logText(error) }, "containerd: a watch has failed");
+    this.#spawner = new ShimSpawner(this.#ownShim);
   }
 
   /** The container with this id. Throws OperationError (not-found). */
@@ -147,7 +142,7 @@ export class Supervisor {
   close(): void {
     this.removals.close();
     this.#spawner.close();
-    this.epoll.close();
+    epoll.close();
     this.events.close();
   }
 }

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Epoll } from "../../system/linux/epoll.js";
+import { epoll } from "../../system/linux/epoll.js";
 
 /** In ms: how long what a client has sent before it left may take to be read. */
 const PATIENCE = 5_000;
@@ -10,7 +10,7 @@ const PATIENCE = 5_000;
  * @param fd the socket's
  * @throws a system error when the kernel can't tell
  */
-export function closeAfterHangUp(epoll: Epoll, socket: Socket, fd: number): void {
+export function closeAfterHangUp(socket: Socket, fd: number): void {
   let timer: NodeJS.Timeout | undefined;
   const forget = epoll.hangUp(fd, () => {
     timer = setTimeout(() => socket.destroy(), PATIENCE);

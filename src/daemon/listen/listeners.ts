@@ -6,7 +6,6 @@ import type { Logger } from "pino";
 import { type Owner, ownerOf } from "../../core/tasks/owner.js";
 import { type OpeningOptions, openConnection } from "../../services/grpc/authority/connection.js";
 import { namePeer } from "../../services/grpc/peer.js";
-import type { Epoll } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
 import { isLeftForLocal } from "../../system/linux/reserved-descriptors.js";
 import { peerCredentials, socketPath } from "../../system/linux/socket-options.js";
@@ -26,7 +25,6 @@ export interface ListenOptions {
   /** TCP without TLS: whoever reaches the port is root on this machine. */
   insecureTcp: boolean;
   /** Watches connections. */
-  epoll: Epoll;
   log: Logger;
 }
 
@@ -162,7 +160,7 @@ export class Listeners {
     keepWhileOpen(this.#served, socket);
     const fd = descriptorOf(socket);
     try {
-      if (fd !== undefined) closeAfterHangUp(this.#options.epoll, socket, fd);
+      if (fd !== undefined) closeAfterHangUp(socket, fd);
     } catch (error) {
       this.#options.log.warn({ error: errorText(error) }, "containerd: watch a connection");
     }

@@ -1,5 +1,6 @@
 import { INIT } from "../../core/tasks/process.js";
 import type { Supervisor } from "../../core/tasks/supervisor.js";
+import { epoll } from "../../system/linux/epoll.js";
 import { activeResources } from "./debug/event-loop.js";
 
 /** Writes to the log what the daemon, every container, every operation and everything that waits is doing. Environments are left out. */
@@ -11,7 +12,7 @@ export function logState(supervisor: Supervisor): void {
       operations: supervisor.operations.running.size,
       queuedStarts: supervisor.startWorkers.queued,
       subscribers: supervisor.subscribers.size,
-      watchedDescriptors: supervisor.epoll.size,
+      watchedDescriptors: epoll.size,
       rss: process.memoryUsage.rss(),
       resources: activeResources(),
     },

@@ -2,26 +2,21 @@ import { mkdirSync, rmdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { hasHierarchies, ScratchCgroup } from "../../../test/harness/scratch-cgroup.js";
-import { EPOLLIN, Epoll } from "../linux/epoll.js";
+import { EPOLLIN, epoll } from "../linux/epoll.js";
 import type { OomWatch } from "./cgroup.js";
 import { watchOomV1 } from "./oom-v1.js";
 import { CounterWatch, watchOomV2 } from "./oom-v2.js";
 
 /** What `read` says the next time that the watch is readable. */
 async function next(watch: OomWatch): Promise<ReturnType<OomWatch["read"]>> {
-  const epoll = new Epoll();
-  try {
-    return await new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error("not readable in 10 s")), 10_000);
-      epoll.add(watch.fd, EPOLLIN, () => {
-        clearTimeout(late);
-        epoll.remove(watch.fd);
-        resolve(watch.read());
-      });
+  return await new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error("not readable in 10 s")), 10_000);
+    epoll.add(watch.fd, EPOLLIN, () => {
+      clearTimeout(late);
+      epoll.remove(watch.fd);
+      resolve(watch.read());
     });
-  } finally {
-    epoll.close();
-  }
+  });
 }
 
 /** The first thing that it says but "nothing". */
@@ -33,17 +28,13 @@ async function news(watch: OomWatch): Promise<ReturnType<OomWatch["read"]>> {
 }
 
 async function readable(watch: OomWatch, milliseconds: number): Promise<boolean> {
-  const epoll = new Epoll();
   try {
     return await new Promise((resolve) => {
       setTimeout(() => resolve(false), milliseconds);
-      epoll.add(watch.fd, EPOLLIN, () => {
-        epoll.remove(watch.fd);
-        resolve(true);
-      });
+      epoll.add(watch.fd, EPOLLIN, () => resolve(true));
     });
   } finally {
-    epoll.close();
+    epoll.remove(watch.fd);
   }
 }
 

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { BothEnds } from "./both-ends.js";
-import { EPOLLIN, type Epoll } from "./epoll.js";
+import { EPOLLIN, epoll } from "./epoll.js";
 import { hasCode } from "./libc.js";
 import { makeMemFd } from "./memfd.js";
 import { type ExitStatus, killProcessGroup, openPidFd, reap } from "./pidfd.js";
@@ -21,11 +21,11 @@ export class Child {
   #pidFd: number | undefined;
 
   /** Starts one. Rejects with what {@link spawn} throws, or the system error of its watch; no process is left then. */
-  static async start(epoll: Epoll, path: string, argv: readonly string[], options: SpawnOptions): Promise<Child> {
-    return new Child(epoll, await spawn(path, argv, options));
+  static async start(path: string, argv: readonly string[], options: SpawnOptions): Promise<Child> {
+    return new Child(await spawn(path, argv, options));
   }
 
-  private constructor(epoll: Epoll, pid: number) {
+  private constructor(pid: number) {
     this.pid = pid;
     let exited: (status: ExitStatus) => void = () => {};
     this.exited = new Promise((resolve) => {
@@ -99,7 +99,6 @@ const buffer = Buffer.alloc(PIPE_CAPACITY);
  * @throws what {@link spawn} throws
  */
 export async function runCommand(
-  epoll: Epoll,
   path: string,
   argv: readonly string[],
   options: { env: readonly string[]; cwd?: string; stdin?: string; signal?: AbortSignal | undefined },
@@ -117,7 +116,7 @@ export async function runCommand(
       epoll.add(reader, EPOLLIN, () => {
         if (readPiece(reader, output) === 0) epoll.remove(reader);
       });
-      child = await Child.start(epoll, path, argv, {
+      child = await Child.start(path, argv, {
         env: options.env,
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
         fds: [stdin, writer, writer],

@@ -26,33 +26,26 @@ function rethrow(error: unknown): never {
 }
 
 /**
- * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups): an epoll set of its own,
- * which Node's loop waits for as for any descriptor. Callbacks run one after the other. Level-triggered: a callback drains its descriptor or removes it.
+ * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups): one epoll set for the
+ * whole process, as Node's loop is one, which waits for it as for any descriptor. Callbacks run one after the other. Level-triggered: a callback
+ * drains its descriptor or removes it.
  *
  * A callback that throws loses its watch, and nobody else does: of one container's trouble the others hear nothing.
  *
  * A descriptor is known by a token of its own: a number that was closed and given out again while an event was under way can't
  * be mistaken for the old one.
  */
-export class Epoll {
-  readonly #fd: number;
-  readonly #handle: ReturnType<typeof koffi.node.poll>;
+class Epoll {
+  /** There while something is watched: it keeps the process from ending. */
+  #set: { fd: number; handle: ReturnType<typeof koffi.node.poll> } | undefined;
   readonly #events = Buffer.alloc(MAX_EVENTS * EVENT_SIZE);
   readonly #event = Buffer.alloc(EVENT_SIZE);
   readonly #listeners = new Map<number, Listener>();
   readonly #tokens = new Map<number, number>();
-  readonly #onError: (error: unknown) => void;
+  /** Is told what callbacks throw; without, it is thrown on, into Node's loop. */
+  onError: (error: unknown) => void = rethrow;
   #nextToken = 1;
   #closed = false;
-
-  /** @param onError is told what callbacks throw; without, it is thrown on, into Node's loop */
-  constructor(onError: (error: unknown) => void = rethrow) {
-    this.#onError = onError;
-    this.#fd = epollCreate1(EPOLL_CLOEXEC);
-    if (this.#fd < 0) throw systemError("epoll_create1");
-    // Not in the callback itself: after that one Node would not run what waits for promises.
-    this.#handle = koffi.node.poll(this.#fd, () => setImmediate(() => this.#dispatch()));
-  }
 
   /** How many descriptors are watched. */
   get size(): number {
@@ -66,6 +59,7 @@ export class Epoll {
   add(fd: number, events: number, listener: Listener): void {
     if (this.#closed) return;
     if (this.#tokens.has(fd)) throw new Error(`epoll: descriptor ${fd} is watched already`);
+    this.#set ??= this.#open();
     const token = this.#nextToken++;
     this.#control(EPOLL_CTL_ADD, fd, events, token);
     this.#tokens.set(fd, token);
@@ -79,6 +73,7 @@ export class Epoll {
     this.#tokens.delete(fd);
     this.#listeners.delete(token);
     this.#control(EPOLL_CTL_DEL, fd, 0, 0);
+    this.#releaseUnused();
   }
 
   /**
@@ -88,8 +83,12 @@ export class Epoll {
    */
   hangUp(fd: number, listener: () => void): () => void {
     if (this.#closed) return () => {};
+    this.#set ??= this.#open();
     const token = this.#nextToken++;
-    const forget = () => this.#listeners.delete(token);
+    const forget = () => {
+      this.#listeners.delete(token);
+      this.#releaseUnused();
+    };
     this.#control(EPOLL_CTL_ADD, fd, EPOLLRDHUP | EPOLLONESHOT, token);
     this.#listeners.set(token, () => {
       forget();
@@ -98,32 +97,48 @@ export class Epoll {
     return forget;
   }
 
-  /** Ends all watches, which would keep the process from ending. */
+  /** Ends all watches, which would keep the process from ending; there are none any more after that. */
   close(): void {
-    if (this.#closed) return;
     this.#closed = true;
-    this.#handle.close();
-    closeSync(this.#fd);
+    this.#release();
+  }
+
+  #releaseUnused(): void {
+    if (this.#listeners.size === 0) this.#release();
+  }
+
+  #release(): void {
+    if (this.#set === undefined) return;
+    this.#set.handle.close();
+    closeSync(this.#set.fd);
+    this.#set = undefined;
+  }
+
+  #open() {
+    const fd: number = epollCreate1(EPOLL_CLOEXEC);
+    if (fd < 0) throw systemError("epoll_create1");
+    // Not in the callback itself: after that one Node would not run what waits for promises.
+    return { fd, handle: koffi.node.poll(fd, () => setImmediate(() => this.#dispatch())) };
   }
 
   #control(op: number, fd: number, events: number, token: number): void {
     this.#event.writeUInt32LE(events, 0);
     this.#event.writeBigUInt64LE(BigInt(token), DATA_OFFSET);
-    if (epollCtl(this.#fd, op, fd, this.#event) !== 0) throw systemError("epoll_ctl");
+    if (epollCtl(this.#set!.fd, op, fd, this.#event) !== 0) throw systemError("epoll_ctl");
   }
 
   #dispatch(): void {
-    if (this.#closed) return;
+    if (this.#set === undefined) return;
     // What does not fit is reported again in the loop's next turn.
-    const count = epollWait(this.#fd, this.#events, MAX_EVENTS, 0);
-    for (let i = 0; i < count && !this.#closed; i++) {
+    const count = epollWait(this.#set.fd, this.#events, MAX_EVENTS, 0);
+    for (let i = 0; i < count && this.#set !== undefined; i++) {
       const event = i * EVENT_SIZE;
       const token = Number(this.#events.readBigUInt64LE(event + DATA_OFFSET));
       try {
         this.#listeners.get(token)?.(this.#events.readUInt32LE(event));
       } catch (error) {
         this.#drop(token);
-        this.#onError(error);
+        this.onError(error);
       }
     }
   }
@@ -140,3 +155,6 @@ export class Epoll {
     }
   }
 }
+
+/** The only one: its owner is the process. */
+export const epoll = new Epoll();

@@ -1,22 +1,17 @@
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Child, devNull, runCommand } from "./child.js";
 import { now } from "./clock.js";
-import { EPOLLHUP, EPOLLIN, Epoll } from "./epoll.js";
+import { EPOLLHUP, EPOLLIN, epoll } from "./epoll.js";
 import { makeFifo, openFifo } from "./fifo.js";
 import { errorText } from "./libc.js";
 import { openPidFd, signalPidFd } from "./pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "./seqpacket.js";
 import { findProgram } from "./spawn.js";
 
-let epoll: Epoll;
 let dir: string;
-beforeAll(() => {
-  epoll = new Epoll();
-});
-afterAll(() => epoll.close());
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "ctd-linux-"));
 });
@@ -25,7 +20,7 @@ afterEach(() => rmSync(dir, { recursive: true }));
 const shell = (script: string) => ({ path: "/bin/sh", argv: ["sh", "-c", script] });
 const run = (script: string, options: { stdin?: string; signal?: AbortSignal; cwd?: string } = {}) => {
   const { path, argv } = shell(script);
-  return runCommand(epoll, path, argv, { env: ["GREETING=hi", "PATH=/usr/bin:/bin"], ...options });
+  return runCommand(path, argv, { env: ["GREETING=hi", "PATH=/usr/bin:/bin"], ...options });
 };
 
 describe("epoll", () => {
@@ -81,20 +76,20 @@ describe("epoll", () => {
 
   test("a callback that throws loses its watch, and the others go on", async () => {
     const errors: unknown[] = [];
-    const own = new Epoll((error) => errors.push(error));
+    epoll.onError = (error) => errors.push(error);
     const [left, right] = makeSeqPacketPair();
     let calls = 0;
-    own.add(left, EPOLLIN, () => {
+    epoll.add(left, EPOLLIN, () => {
       calls++;
       throw new Error("mine");
     });
-    const other = new Promise<void>((resolve) => own.add(right, EPOLLIN, () => resolve()));
+    const other = new Promise<void>((resolve) => epoll.add(right, EPOLLIN, () => resolve()));
     sendPacket(right, "to left");
     await expect.poll(() => errors).toEqual([new Error("mine")]);
     sendPacket(left, "to right");
     await other;
-    expect([calls, own.size]).toEqual([1, 1]);
-    own.close();
+    expect([calls, epoll.size]).toEqual([1, 1]);
+    epoll.remove(right);
     closeSync(left);
     closeSync(right);
   });
@@ -137,13 +132,13 @@ describe("runCommand", () => {
     process.kill(Number(output), "SIGKILL");
   });
   test("a missing program throws ENOENT", async () => {
-    await expect(runCommand(epoll, "/no/such", ["x"], { env: [] })).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(runCommand("/no/such", ["x"], { env: [] })).rejects.toMatchObject({ code: "ENOENT" });
   });
 });
 
 test("a pidfd never signals a stranger", async () => {
   const { path, argv } = shell("sleep 60");
-  const child = await Child.start(epoll, path, argv, { env: [], fds: [devNull, devNull, devNull] });
+  const child = await Child.start(path, argv, { env: [], fds: [devNull, devNull, devNull] });
   const fd = openPidFd(child.pid);
   expect(() => signalPidFd(fd, 1000)).toThrow("invalid argument");
   signalPidFd(fd, 0);

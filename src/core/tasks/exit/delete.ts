@@ -1,4 +1,5 @@
 import type { Container } from "../container.js";
+import { forgetExit } from "../monitor.js";
 import type { Process } from "../process.js";
 import type { Supervisor } from "../supervisor.js";
 import { release } from "./release.js";
@@ -14,7 +15,7 @@ export function deleteContainer(supervisor: Supervisor, container: Container): v
   release(supervisor, container, {
     ready: container.turns.idle(),
     before: () => {
-      for (const process of container.processes.values()) closeProcess(supervisor, process);
+      for (const process of container.processes.values()) closeProcess(process);
       container.processes.clear();
     },
   });
@@ -23,12 +24,12 @@ export function deleteContainer(supervisor: Supervisor, container: Container): v
 /** Forgets an exec whose exit has been told: its name is free again. */
 export function deleteExec(supervisor: Supervisor, container: Container, process: Process): void {
   container.processes.delete(process.id);
-  closeProcess(supervisor, process);
+  closeProcess(process);
   const isGone = supervisor.removals.now(process.directory, () => process.removeDirectory());
   if (!isGone) process.markReported();
 }
 
-function closeProcess(supervisor: Supervisor, process: Process): void {
-  supervisor.monitor.forgetExit(process.exitFd);
+function closeProcess(process: Process): void {
+  forgetExit(process.exitFd);
   process.close();
 }

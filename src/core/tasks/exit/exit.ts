@@ -5,6 +5,7 @@ import { errorText } from "../../../system/linux/libc.js";
 import { processAge } from "../../../system/linux/process-age.js";
 import type { Operation } from "../../telemetry/operations.js";
 import type { Container } from "../container.js";
+import { processEnd } from "../monitor.js";
 import { INIT, type Process } from "../process.js";
 import { findShims, killShim } from "../shims/shim-process.js";
 import { readUsage } from "../state-directory/usage.js";
@@ -110,7 +111,7 @@ async function outliveShim(supervisor: Supervisor, container: Container, process
   const alive = process.alive();
   if (alive) {
     await thaw(container);
-    const ended = supervisor.monitor.end(process.systemPid, process.startTime);
+    const ended = processEnd(process.systemPid, process.startTime);
     if (process.id === INIT) container.killed = true;
     ended.catch(() => {});
     process.kill();

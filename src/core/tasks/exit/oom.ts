@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { OomWatch } from "../../../system/cgroup/cgroup.js";
 import { errorText } from "../../../system/linux/libc.js";
 import type { Container } from "../container.js";
-import type { OomSubscription } from "../monitor.js";
+import { type OomSubscription, subscribeOom } from "../monitor.js";
 import type { Process } from "../process.js";
 import { readStateFile } from "../state-directory/state-file.js";
 import { readUsage } from "../state-directory/usage.js";
@@ -52,7 +52,7 @@ export function watchOom(supervisor: Supervisor, container: Container, restored 
     if (watch !== undefined) {
       const { told } = watch;
       if (past === undefined) writeTold(supervisor, container, `${told}`);
-      subscription = supervisor.monitor.oom(watch, () => tell(watch!.told), warn);
+      subscription = subscribeOom(watch, () => tell(watch!.told), warn);
     }
   } catch (error) {
     warn(error);

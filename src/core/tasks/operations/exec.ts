@@ -4,6 +4,7 @@ import { OperationError } from "../../failure/operation-error.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { followExit } from "../exit/exit.js";
 import { checkIdentifier } from "../identifier.js";
+import { watchExit } from "../monitor.js";
 import { INIT, type Process, type Stdio } from "../process.js";
 import type { OciProcess } from "../runtime/spec.js";
 import type { Supervisor } from "../supervisor.js";
@@ -70,7 +71,7 @@ async function runExec(
             process.close();
             throw container.exited.reason;
           }
-          process.done = followExit(supervisor, container, process, supervisor.monitor.exit(process.exitFd));
+          process.done = followExit(supervisor, container, process, watchExit(process.exitFd));
           process.shim!.release();
           supervisor.metrics.execProcess.since(began);
           supervisor.log.info(

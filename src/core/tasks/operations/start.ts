@@ -10,6 +10,7 @@ import { watchOom } from "../exit/oom.js";
 import { release } from "../exit/release.js";
 import { checkIdentifier } from "../identifier.js";
 import { watchLifetime } from "../lifetime.js";
+import { forgetExit, watchExit } from "../monitor.js";
 import type { Owner } from "../owner.js";
 import type { Stdio } from "../process.js";
 import { readSpec } from "../runtime/bundle.js";
@@ -61,7 +62,7 @@ async function runStart(
       ? ""
       : await findCheckpoint(checkpointsDirectory(request.bundle, request.checkpointDir), request.checkpoint, signal);
   await supervisor.removals.settled(join(supervisor.stateDir, request.id), signal);
-  const container = Container.create(supervisor.epoll, supervisor.removals, supervisor.stateDir, {
+  const container = Container.create(supervisor.removals, supervisor.stateDir, {
     id: request.id,
     bundle: request.bundle,
     labels: request.labels,
@@ -107,7 +108,7 @@ async function startContainer(
   const began = performance.now();
   operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
   const process = await container.start(spec, checkpoint, signal);
-  const exited = supervisor.monitor.exit(process.exitFd);
+  const exited = watchExit(process.exitFd);
   // Before the process runs: an OOM kill right at its start counts too.
   const oom = watchOom(supervisor, container);
   operation.doing = "runtime start";
@@ -116,7 +117,7 @@ async function startContainer(
   } catch (error) {
     concealEnvironment(error, process.state.env);
     oom.end();
-    supervisor.monitor.forgetExit(process.exitFd);
+    forgetExit(process.exitFd);
     await container.abandonInit(process, patienceAfter(error));
     throw error;
   }
@@ -142,5 +143,5 @@ async function startContainer(
   supervisor.emit({ type: "start-container", id: container.id, run: process.run });
   process.markAnnounced();
   oom.announce();
-  watchLifetime(supervisor, container);
+  watchLifetime(supervisor.log, container);
 }

@@ -32,7 +32,7 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
   closeTree(directory);
   const state = savedState(supervisor, id) ?? (await rescueState(supervisor, id, operation));
   const shim = supervisor.shimProgramOf(state.shim);
-  const container = Container.load(supervisor.epoll, supervisor.removals, supervisor.stateDir, id, state, shim);
+  const container = Container.load(supervisor.removals, supervisor.stateDir, id, state, shim);
   if (container.ended) {
     releaseRest(supervisor, container);
     return;
@@ -61,7 +61,7 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
     follow(supervisor, container, process, process === init ? () => oom.flush(init) : undefined);
   }
   oom.announce();
-  watchLifetime(supervisor, container);
+  watchLifetime(supervisor.log, container);
   void init.done.finally(oom.end);
   for (const name of underWay) {
     void supervisor.operations.run({ kind: "restore", id, pid: name }, (adoption) =>
@@ -104,7 +104,7 @@ async function rescueState(supervisor: Supervisor, id: string, operation: Operat
   const { runtime, runtimeArgs } = supervisor;
   const directory = join(supervisor.stateDir, id, INIT);
   operation.doing = "asking the runtime what container it is";
-  const known = await new OciRuntime(supervisor.epoll, runtime, runtimeArgs).state(id, deadline(supervisor));
+  const known = await new OciRuntime(runtime, runtimeArgs).state(id, deadline(supervisor));
   const pids = [
     readPidFile(directory),
     ...findShims(directory, id)

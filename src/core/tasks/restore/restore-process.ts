@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Container } from "../container.js";
 import { followExit } from "../exit/exit.js";
+import { processEnd, watchExit } from "../monitor.js";
 import { INIT, Process } from "../process.js";
 import { childrenOf, findShims, type Identity } from "../shims/shim-process.js";
 import { readPidFile } from "../state-directory/pid-file.js";
@@ -49,14 +50,14 @@ export function follow(
   process: Process,
   beforeExit = async () => {},
 ): void {
-  const hungUp = supervisor.monitor.exit(process.exitFd, join(process.directory, "exit"));
-  const exited = hungUp.then(() => shimEnd(supervisor, container, process));
+  const hungUp = watchExit(process.exitFd, join(process.directory, "exit"));
+  const exited = hungUp.then(() => shimEnd(container, process));
   process.done = followExit(supervisor, container, process, exited.then(beforeExit));
 }
 
 /** The FIFO that hung up may not be the one that the shim holds, when that was damaged: it may still be there. */
-async function shimEnd(supervisor: Supervisor, container: Container, process: Process): Promise<void> {
+async function shimEnd(container: Container, process: Process): Promise<void> {
   if (process.exitStatus() !== undefined) return;
   const shims = findShims(process.directory, container.id, container.shim.name);
-  await Promise.all(shims.map(({ pid, startTime }) => supervisor.monitor.end(pid, startTime)));
+  await Promise.all(shims.map(({ pid, startTime }) => processEnd(pid, startTime)));
 }

@@ -3,7 +3,6 @@ import { basename, join } from "node:path";
 import { goQuote } from "../../../contract/go/quote.js";
 import { BothEnds } from "../../../system/linux/both-ends.js";
 import { type CommandResult, runCommand } from "../../../system/linux/child.js";
-import type { Epoll } from "../../../system/linux/epoll.js";
 import { environmentStrings } from "../../../system/linux/spawn.js";
 import { OperationError } from "../../failure/operation-error.js";
 import { findRuntime, whyNoRuntime } from "./find-runtime.js";
@@ -52,10 +51,8 @@ interface CallOptions {
 export class OciRuntime {
   readonly name: string;
   readonly args: readonly string[];
-  readonly #epoll: Epoll;
 
-  constructor(epoll: Epoll, name: string, args: readonly string[]) {
-    this.#epoll = epoll;
+  constructor(name: string, args: readonly string[]) {
     this.name = name;
     this.args = args;
   }
@@ -151,7 +148,7 @@ export class OciRuntime {
   async call(args: readonly string[], options: CallOptions = {}): Promise<CommandResult> {
     const file = await findRuntime(this.name, options.signal);
     if (file === undefined) throw await notInstalled(this.name, options.signal);
-    return await runCommand(this.#epoll, file.path, [this.name, ...this.args, ...args], {
+    return await runCommand(file.path, [this.name, ...this.args, ...args], {
       env: childEnvironment,
       ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
       signal: options.signal,

@@ -1,6 +1,6 @@
 import { closeSync } from "node:fs";
 import { Child, devNull } from "../../../system/linux/child.js";
-import { EPOLLIN, type Epoll } from "../../../system/linux/epoll.js";
+import { EPOLLIN, epoll } from "../../../system/linux/epoll.js";
 import { hasCode } from "../../../system/linux/libc.js";
 import { type ExitStatus, killProcessGroup, openPidFd, signalPidFd } from "../../../system/linux/pidfd.js";
 import { parentOf, readProcStat, startTimeOf } from "../../../system/linux/proc-stat.js";
@@ -62,15 +62,13 @@ const SIGKILL = 9;
  * process standing still for it. It is started when it is needed and ends with this daemon, the shims go on.
  */
 export class ShimSpawner {
-  readonly #epoll: Epoll;
   readonly #program: string;
   readonly #runtimeCopies = new RuntimeCopies();
   #spawner: Promise<SpawnerProcess | undefined> | undefined;
   /** One that ends instead of coming up does so the next time too. */
   #usable = true;
 
-  constructor(epoll: Epoll, program: string) {
-    this.#epoll = epoll;
+  constructor(program: string) {
     this.#program = program;
   }
 
@@ -110,7 +108,7 @@ export class ShimSpawner {
       this.#spawner = undefined;
       if (unusable) this.#usable = false;
     };
-    const spawner = await SpawnerProcess.start(this.#epoll, this.#program, onGone);
+    const spawner = await SpawnerProcess.start(this.#program, onGone);
     // The next launch tries again: descriptors or memory were lacking.
     if (spawner === undefined) this.#spawner = undefined;
     return spawner;
@@ -131,7 +129,6 @@ interface PendingLaunch {
 }
 
 class SpawnerProcess {
-  readonly #epoll: Epoll;
   #socket: number | undefined;
   /** Sent, in the order of their answers. */
   readonly #pending: PendingLaunch[] = [];
@@ -152,11 +149,7 @@ class SpawnerProcess {
    * Undefined when it does not come up.
    * @param onGone is told at its end whether it has ended by itself without having come up
    */
-  static async start(
-    epoll: Epoll,
-    program: string,
-    onGone: (unusable: boolean) => void,
-  ): Promise<SpawnerProcess | undefined> {
+  static async start(program: string, onGone: (unusable: boolean) => void): Promise<SpawnerProcess | undefined> {
     const interpreter = findProgram(INTERPRETER);
     if (interpreter === undefined) return undefined;
     let ours: number;
@@ -166,13 +159,13 @@ class SpawnerProcess {
     } catch {
       return undefined;
     }
-    const spawner = new SpawnerProcess(epoll, ours, onGone);
+    const spawner = new SpawnerProcess(ours, onGone);
     const ready = new Promise<boolean>((resolve) => {
       spawner.#ready = resolve;
     });
     try {
       // LD_BIND_NOW: what is bound before it forks its shims share.
-      spawner.#child = await Child.start(epoll, interpreter, [INTERPRETER, program, "--spawner"], {
+      spawner.#child = await Child.start(interpreter, [INTERPRETER, program, "--spawner"], {
         cwd: "/",
         env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3", "LD_BIND_NOW=1"],
         fds: [devNull, devNull, devNull, theirs],
@@ -186,8 +179,7 @@ class SpawnerProcess {
     return (await ready) ? spawner : undefined;
   }
 
-  private constructor(epoll: Epoll, socket: number, onGone: (unusable: boolean) => void) {
-    this.#epoll = epoll;
+  private constructor(socket: number, onGone: (unusable: boolean) => void) {
     this.#socket = socket;
     this.#onGone = onGone;
     epoll.add(socket, EPOLLIN, () => this.#receive(socket));
@@ -328,14 +320,14 @@ class SpawnerProcess {
     if (this.#socket === undefined) return;
     clearTimeout(this.#overdue);
     if (late) this.#child?.kill();
-    this.#epoll.remove(this.#socket);
+    epoll.remove(this.#socket);
     closeSync(this.#socket);
     this.#socket = undefined;
     this.#onGone(!this.#isReady && !late && this.#child !== undefined);
     this.#ready(false);
     for (const { reject } of this.#pending.splice(0)) reject(new SpawnerDied());
     this.#sendWaiting();
-    for (const shim of this.#shims.values()) shim.watch(this.#epoll);
+    for (const shim of this.#shims.values()) shim.watch();
     this.#shims.clear();
   }
 }
@@ -378,13 +370,13 @@ class ForkedShim implements ShimChild {
   }
 
   /** Its parent is gone: it is seen by a descriptor of its own from now on. */
-  watch(epoll: Epoll): void {
+  watch(): void {
     let fd: number;
     try {
       fd = openPidFd(this.pid);
     } catch (error) {
       if (hasCode(error, "ESRCH")) this.end(UNKNOWN_STATUS);
-      else this.#lookAgain(epoll);
+      else this.#lookAgain();
       return;
     }
     this.#pidFd = fd;
@@ -400,7 +392,7 @@ class ForkedShim implements ShimChild {
   }
 
   /** No descriptor is left: that may change. */
-  #lookAgain(epoll: Epoll): void {
-    setTimeout(() => this.watch(epoll), WATCH_INTERVAL).unref();
+  #lookAgain(): void {
+    setTimeout(() => this.watch(), WATCH_INTERVAL).unref();
   }
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Child, devNull } from "../../../system/linux/child.js";
 import { killDescendants } from "../../../system/linux/descendants.js";
-import { EPOLLIN, type Epoll } from "../../../system/linux/epoll.js";
+import { EPOLLIN, epoll } from "../../../system/linux/epoll.js";
 import { killProcessGroup } from "../../../system/linux/pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../../../system/linux/seqpacket.js";
 import { findProgram } from "../../../system/linux/spawn.js";
@@ -41,7 +41,6 @@ export interface Shim {
 }
 
 interface LaunchOptions {
-  epoll: Epoll;
   program: ShimProgram;
   /** The process directory: the shim's working directory. */
   directory: string;
@@ -97,7 +96,6 @@ let startsUnderWay = 0;
 class OwnShim implements Shim {
   readonly child: ShimChild;
   readonly #directory: string;
-  readonly #epoll: Epoll;
   readonly #execFifo: ExecFifo | undefined;
   #channel: number | undefined;
   readonly #received: string[] = [];
@@ -144,13 +142,12 @@ class OwnShim implements Shim {
   private constructor(options: LaunchOptions, child: ShimChild, channel: number) {
     this.child = child;
     this.#directory = options.directory;
-    this.#epoll = options.epoll;
     this.#execFifo = options.execFifo;
     this.#channel = channel;
     this.deaf = new Promise((resolve) => {
       this.#hungUp = resolve;
     });
-    options.epoll.add(channel, EPOLLIN, () => this.#receive(channel));
+    epoll.add(channel, EPOLLIN, () => this.#receive(channel));
   }
 
   async created(signal: AbortSignal): Promise<number> {
@@ -187,7 +184,7 @@ class OwnShim implements Shim {
 
   release(): void {
     if (this.#channel === undefined) return;
-    this.#epoll.remove(this.#channel);
+    epoll.remove(this.#channel);
     closeSync(this.#channel);
     this.#channel = undefined;
     startsUnderWay--;
@@ -251,8 +248,8 @@ async function execute(options: LaunchOptions, path: string, channel: number): P
   // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
   const interpreter = findProgram(INTERPRETER);
   if (interpreter === undefined) throw new OperationError("not-found", `${INTERPRETER} not installed on system`);
-  const { epoll, directory, containerId, bundle, runtime } = options;
-  return await Child.start(epoll, interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
+  const { directory, containerId, bundle, runtime } = options;
+  return await Child.start(interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
     cwd: directory,
     env: [...childEnvironment, ...runtime.environment(startsUnderWay), "CONTAINERD_SHIM_CHANNEL=3"],
     fds: [devNull, devNull, devNull, channel],
@@ -275,12 +272,12 @@ class ForeignShim implements Shim {
   readonly #runtime: OciRuntime;
 
   static async launch(options: LaunchOptions, path: string): Promise<ForeignShim> {
-    const { epoll, program, directory, containerId, bundle, runtime } = options;
+    const { program, directory, containerId, bundle, runtime } = options;
     const args = [program.name, containerId, bundle, runtime.name];
     const [file, argv] = hasOomScore()
       ? ["/bin/sh", ["sh", "-c", RESET_OOM_SCORE, path, ...args.slice(1)]]
       : [path, args];
-    const child = await Child.start(epoll, file, argv, {
+    const child = await Child.start(file, argv, {
       cwd: directory,
       env: childEnvironment,
       fds: [devNull, devNull, devNull],

@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import type { Supervisor } from "../../../core/tasks/supervisor.js";
 import type { TimerSummary } from "../../../core/telemetry/timer.js";
+import { epoll } from "../../../system/linux/epoll.js";
 
 /** All metrics at one moment, by the names that the original has for them (and names of that kind for what it does not have). */
 export interface Figures {
@@ -29,7 +30,7 @@ export async function readFigures(supervisor: Supervisor): Promise<Figures> {
       "event-subscribers": supervisor.subscribers.size,
       tasks,
       "tasks-failed": failed,
-      "epoll-fds": supervisor.epoll.size,
+      "epoll-fds": epoll.size,
     },
     gauges: {
       "tasks-running": operations.running.size,

@@ -3,6 +3,7 @@ import type { EventType } from "../../../core/events/event.js";
 import type { Supervisor } from "../../../core/tasks/supervisor.js";
 import type { OperationKind } from "../../../core/telemetry/operations.js";
 import type { Timer } from "../../../core/telemetry/timer.js";
+import { epoll } from "../../../system/linux/epoll.js";
 import { version } from "../../version.js";
 import type { LogOutput } from "../log-output.js";
 import { addEventLoopLag } from "./event-loop-lag.js";
@@ -88,7 +89,7 @@ export function prometheusRegistry(supervisor: Supervisor, logOutput: LogOutput)
     },
   });
   gauge("containerd_event_subscribers", "Clients that follow the events.", () => supervisor.subscribers.size);
-  gauge("containerd_epoll_descriptors", "Descriptors that are watched for exits and OOM.", () => supervisor.epoll.size);
+  gauge("containerd_epoll_descriptors", "Descriptors that are watched for exits and OOM.", () => epoll.size);
   gauge("containerd_start_queue_length", "Starts that wait for a worker.", () => supervisor.startWorkers.queued);
   new Gauge({
     name: "containerd_operations_running",
