@@ -14,7 +14,7 @@ export const shim: Product = {
   async build() {
     await runTool("tstl", ["-p", "src/shim/tsconfig.json"]);
     writeProgram();
-    return filesBelow("src/shim");
+    return [...filesBelow("src/shim"), ...filesBelow("src/contract/shim")];
   },
 };
 

@@ -1,5 +1,5 @@
 /** Whatever a caller gets wrong: a clear error in the original's words, and nothing left behind. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { status } from "./harness/api.js";
@@ -221,11 +221,17 @@ describe("CreateContainer", () => {
 
   test.each([
     ["fails", { kind: "fail", message: "cannot start today" }, /^exit status 1: ".*cannot start today/],
+    [
+      "fails with what Go quotes",
+      { kind: "fail", message: 'a "b" \\ \x07 \v \x1b \u00a0 größe' },
+      String.raw`exit status 1: "a \"b\" \\ \a \v \x1b \u00a0 größe\n"`,
+    ],
     ["crashes", { kind: "crash" }, /./],
-  ] as const)("a runtime that %s at start", async (_name, fault, words) => {
-    const runtime = wrapRuntime(daemon.dir, `start-${fault.kind}`, "start", fault);
+  ] as const)("a runtime that %s at start", async (name, fault, words) => {
+    const folder = mkdtempSync(join(daemon.dir, "runtime-"));
+    const runtime = wrapRuntime(folder, "runtime", "start", fault);
     runtime.on();
-    const bundlePath = daemon.bundle(`start-${fault.kind}`, { args: ["true"] });
+    const bundlePath = daemon.bundle(`start-${name.replaceAll(" ", "-")}`, { args: ["true"] });
     await refused(
       () => daemon.api.createContainer({ id: daemon.id("fault"), bundlePath, runtime: runtime.path }),
       words,

@@ -1,3 +1,4 @@
+import { formatRfc3339, nanosecondsOf, parseRfc3339, secondsAndNanos } from "../contract/go/rfc3339.js";
 import type { Timestamp } from "../proto/google/protobuf/timestamp.js";
 import { type Check, wrong } from "./options/option-checks.js";
 
@@ -36,21 +37,15 @@ export function compareTimestamps(a: Timestamp, b: Timestamp): number {
 }
 
 /** Go's RFC3339Nano in UTC: `2016-11-05T10:21:00.123456789Z`, without trailing zeros. */
-export function formatTimestamp({ seconds, nanos }: Timestamp): string {
-  const whole = new Date(Number(seconds) * 1000).toISOString().slice(0, -".000Z".length);
-  const fraction = nanos === 0 ? "" : `.${String(nanos).padStart(9, "0").replace(/0+$/, "")}`;
-  return `${whole}${fraction}Z`;
+export function formatTimestamp(timestamp: Timestamp): string {
+  return formatRfc3339(nanosecondsOf(timestamp));
 }
 
 /**
- * Reads RFC3339 with up to nine digits of a second's fraction.
+ * Reads RFC3339 to the nanosecond.
  *
  * @throws RangeError that quotes the text.
  */
 export function parseTimestamp(text: string): Timestamp {
-  const match = /^(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?([Zz]|[-+]\d\d:\d\d)$/.exec(text);
-  const ms = match ? Date.parse(`${match[1]!.toUpperCase()}${match[3]!.toUpperCase()}`) : Number.NaN;
-  if (!match || Number.isNaN(ms))
-    throw new RangeError(`invalid time "${text}", expected RFC3339 like 2016-11-05T10:21:00.5Z`);
-  return { seconds: BigInt(ms / 1000), nanos: Number((match[2] ?? "").padEnd(9, "0")) };
+  return secondsAndNanos(parseRfc3339(text));
 }

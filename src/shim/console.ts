@@ -1,4 +1,5 @@
 /** The terminal of a process: the runtime hands us the master of a pty over a unix socket. */
+import { CONSOLE_SOCKET } from "../contract/shim/process-directory";
 import { close, runUntil, watch } from "./loop";
 import * as sys from "./syscalls";
 
@@ -12,19 +13,18 @@ export interface ConsoleSocket {
   master: number;
 }
 
-const socketName = "console.sock";
 // What fits into a sockaddr_un, with its NUL.
 const pathLimit = 107;
 const deliveryLimit = 5000;
 
 /** Makes the console socket in the working directory. Throws a message. */
 export function openConsoleSocket(): ConsoleSocket {
-  sys.unlink(socketName);
-  const listener = sys.listenUnix(socketName);
+  sys.unlink(CONSOLE_SOCKET);
+  const listener = sys.listenUnix(CONSOLE_SOCKET);
   if (listener < 0) return error(`console socket: ${sys.errorText(listener)}`, 0);
-  let path = `${sys.getcwd()}/${socketName}`;
+  let path = `${sys.getcwd()}/${CONSOLE_SOCKET}`;
   // The runtime needs an absolute path; this one is always short enough, and leads through our working directory.
-  if (path.length > pathLimit) path = `/proc/${sys.getpid()}/cwd/${socketName}`;
+  if (path.length > pathLimit) path = `/proc/${sys.getpid()}/cwd/${CONSOLE_SOCKET}`;
   const socket: ConsoleSocket = { path, listener, connection: -1, master: -1 };
   watch(listener, sys.EPOLLIN, () => {
     const connection = sys.accept(listener);
@@ -57,5 +57,5 @@ export function closeConsoleSocket(socket: ConsoleSocket): void {
   close(socket.listener);
   socket.connection = -1;
   socket.listener = -1;
-  sys.unlink(socketName);
+  sys.unlink(CONSOLE_SOCKET);
 }

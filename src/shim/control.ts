@@ -1,4 +1,6 @@
 /** The control FIFO: lines `<type> <width> <height>` from the daemon. */
+import { CLOSE_STDIN, RESIZE } from "../contract/shim/control";
+import { CONTROL_FIFO } from "../contract/shim/process-directory";
 import { watch } from "./loop";
 import * as sys from "./syscalls";
 
@@ -13,7 +15,7 @@ const longestLine = 256;
 
 /** Opens the control FIFO and listens. With both ends in one hand it never ends, whatever becomes of the daemon. */
 export function openControl(handlers: ControlHandlers): void {
-  const fd = sys.open("control", sys.O_RDWR + sys.O_NONBLOCK);
+  const fd = sys.open(CONTROL_FIFO, sys.O_RDWR + sys.O_NONBLOCK);
   if (fd < 0) error(`open control: ${sys.errorText(fd)}`, 0);
   let rest = "";
   watch(fd, sys.EPOLLIN, () => {
@@ -28,6 +30,6 @@ export function openControl(handlers: ControlHandlers): void {
 
 function obey(line: string, handlers: ControlHandlers): void {
   const [kind, width, height] = string.match(line, "^(%d+) (%d+) (%d+)$");
-  if (kind === "0") handlers.closeStdin();
-  else if (kind === "1") handlers.resize(tonumber(width)!, tonumber(height)!);
+  if (tonumber(kind) === CLOSE_STDIN) handlers.closeStdin();
+  else if (tonumber(kind) === RESIZE) handlers.resize(tonumber(width)!, tonumber(height)!);
 }

@@ -1,4 +1,5 @@
 /** From process.json to a running process: creating it, starting it when the daemon says so, and undoing that. */
+import { ABANDONED_FILE, PID_FILE } from "../contract/shim/process-directory";
 import { openExecFifo } from "./exec-fifo";
 import { writeExitStatus } from "./exit-status";
 import { logError, logWarning } from "./log";
@@ -53,7 +54,7 @@ export function create(assignment: Assignment): Child {
   if (!runUntil(endedOrAbandoned, sys.now() + floodLimit)) {
     // What it prints goes where the output of its process will go, and few clients read that before their start is answered. Once a process
     // runs, which an exec or a restored one does from its beginning, it is the process that writes, and nothing of that may be lost.
-    const runs = () => (state.exec || state.checkpoint !== undefined) && typeof sys.readFile("pid") === "string";
+    const runs = () => (state.exec || state.checkpoint !== undefined) && typeof sys.readFile(PID_FILE) === "string";
     if (!runs()) passOver(stdio);
     runUntil(() => endedOrAbandoned() || runs());
     passNothingOver(stdio);
@@ -69,7 +70,7 @@ export function create(assignment: Assignment): Child {
     killChildren();
     return error(alreadyLogged, 0);
   }
-  const pidText = sys.readFile("pid");
+  const pidText = sys.readFile(PID_FILE);
   const pid = typeof pidText === "string" ? tonumber(pidText) : undefined;
   if (pid === undefined) {
     undo(assignment, undefined);
@@ -119,7 +120,7 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
  * it from one that has run and ended.
  */
 function markAbandoned(): void {
-  const fd = sys.open("abandoned", sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
+  const fd = sys.open(ABANDONED_FILE, sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
   if (fd < 0) logWarning(`abandoned: ${sys.errorText(fd)}`);
   else sys.close(fd);
 }
@@ -169,7 +170,7 @@ export function start(assignment: Assignment, child: Child): boolean {
   const hasRun = child.status !== undefined && lastName !== waitingName;
   if (channel.cancelled || (status !== 0 && !hasRun)) {
     undo(assignment, child);
-    send(channel, `failed exit status ${status}: ${quote(output)}`);
+    send(channel, `failed ${status}\0${output}`);
     return false;
   }
   send(channel, "started");
@@ -181,16 +182,4 @@ export function start(assignment: Assignment, child: Child): boolean {
 function nameOf(child: Child): string {
   const name = sys.readFile(`/proc/${child.pid}/comm`);
   return typeof name === "string" ? name : "";
-}
-
-/** Quotes as Go's %q does: old clients look for the runtime's words in what that makes of them. */
-function quote(text: string): string {
-  const [quoted] = string.gsub(text, '[%c"\\]', (char) => {
-    if (char === '"' || char === "\\") return `\\${char}`;
-    if (char === "\n") return "\\n";
-    if (char === "\t") return "\\t";
-    if (char === "\r") return "\\r";
-    return string.format("\\x%02x", string.byte(char));
-  });
-  return `"${quoted}"`;
 }

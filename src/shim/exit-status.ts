@@ -1,16 +1,14 @@
 /** The exitStatus file, and the exit FIFO. */
+import { UNKNOWN_STATUS } from "../contract/shim/exit-status";
+import { EXIT_FIFO, EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE } from "../contract/shim/process-directory";
 import { logError } from "./log";
 import * as sys from "./syscalls";
-
-const finalName = "exitStatus";
-const reservedName = "exitStatus.reserved";
-const unknownStatus = "255";
 
 let exitFifo = -1;
 
 /** Opens the write end of the exit FIFO: its hang-up, when we end, is the notice of the exit. */
 export function openExitFifo(): void {
-  exitFifo = sys.open("exit", sys.O_WRONLY + sys.O_NONBLOCK);
+  exitFifo = sys.open(EXIT_FIFO, sys.O_WRONLY + sys.O_NONBLOCK);
   if (exitFifo < 0) error(`open exit: ${sys.errorText(exitFifo)}`, 0);
 }
 
@@ -19,9 +17,10 @@ export function openExitFifo(): void {
  * that cannot be written is lost.
  */
 export function reserveExitStatus(): void {
-  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC + sys.O_OWN, 0o600);
+  const fd = sys.open(RESERVED_EXIT_STATUS_FILE, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC + sys.O_OWN, 0o600);
   if (fd < 0) return;
-  sys.write(fd, unknownStatus, unknownStatus.length);
+  const text = string.format("%d", UNKNOWN_STATUS);
+  sys.write(fd, text, text.length);
   sys.close(fd);
 }
 
@@ -31,15 +30,15 @@ export function reserveExitStatus(): void {
  */
 export function writeExitStatus(status: number): void {
   const text = string.format("%d", status);
-  const fd = sys.open(reservedName, sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
+  const fd = sys.open(RESERVED_EXIT_STATUS_FILE, sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
   let result = fd;
   if (fd >= 0) {
     result = sys.write(fd, text, text.length);
     if (result >= 0) result = sys.ftruncate(fd, text.length);
     sys.close(fd);
-    if (result >= 0) result = sys.rename(reservedName, finalName);
+    if (result >= 0) result = sys.rename(RESERVED_EXIT_STATUS_FILE, EXIT_STATUS_FILE);
   }
   if (result >= 0) return;
   sys.write(exitFifo, text, text.length);
-  logError(`write ${finalName}: ${sys.errorText(result)}`);
+  logError(`write ${EXIT_STATUS_FILE}: ${sys.errorText(result)}`);
 }

@@ -3,6 +3,7 @@
  * docs/shim.md.
  */
 
+import { SPAWNER_FLAG } from "../contract/shim/spawner";
 import { openControl } from "./control";
 import { type Assignment, abandon, alreadyLogged, create, isAbandoned, start } from "./creation";
 import { endsItsNamespace, finish } from "./exit";
@@ -107,7 +108,7 @@ function collectAt(percent: number): void {
 function run(): boolean {
   const channel = takeChannelDescriptor();
   hasChannel = channel !== undefined;
-  if (channel !== undefined && arg[1] === "--spawner") {
+  if (channel !== undefined && arg[1] === SPAWNER_FLAG) {
     const launch = spawnShims(channel);
     if (launch !== undefined) serve(...launch.args, launch.channel, launch.runtimeCopy);
     return true;

@@ -1,5 +1,8 @@
 /** process.json: what the daemon wants this shim to run. */
+
 import type * as cjson from "cjson";
+import { PROCESS_JSON } from "../contract/shim/process-directory";
+import type { ProcessJson } from "../contract/shim/process-json";
 import * as sys from "./syscalls";
 
 /** The part of a checkpoint's config.json that a restore depends on. */
@@ -29,7 +32,8 @@ export interface ProcessState {
   readonly umask: number | undefined;
 }
 
-type JsonObject = LuaTable<string, unknown>;
+/** An object of which these fields are looked at, whatever they hold. */
+type JsonObject<Field extends string> = LuaTable<Field, unknown>;
 
 /** Loads lua-cjson, and never a file of that name that happens to lie in the working directory. */
 export function loadJson(): typeof cjson {
@@ -40,31 +44,31 @@ export function loadJson(): typeof cjson {
   return loaded ? (library as typeof cjson) : error("lua-cjson not installed on system", 0);
 }
 
-function readObject(path: string): JsonObject {
+function readObject<Field extends string>(path: string): JsonObject<Field> {
   const { decode } = loadJson();
   const text = sys.readFile(path);
   if (typeof text === "number") return error(`open ${path}: ${sys.errorText(text)}`, 0);
   const [ok, value] = pcall(decode, text);
   if (!ok) return error(`${path}: ${value}`, 0);
   if (typeof value !== "object") return error(`${path}: not a JSON object`, 0);
-  return value as JsonObject;
+  return value as JsonObject<Field>;
 }
 
-function stringOf(object: JsonObject, key: string): string {
+function stringOf<Field extends string>(object: JsonObject<Field>, key: Field): string {
   const value = object.get(key);
   return typeof value === "string" ? value : "";
 }
 
-function numberOf(object: JsonObject, key: string): number {
+function numberOf<Field extends string>(object: JsonObject<Field>, key: Field): number {
   const value = object.get(key);
   return typeof value === "number" ? value : 0;
 }
 
-function flagOf(object: JsonObject, key: string): boolean {
+function flagOf<Field extends string>(object: JsonObject<Field>, key: Field): boolean {
   return object.get(key) === true;
 }
 
-function listOf(object: JsonObject, key: string): string[] {
+function listOf<Field extends string>(object: JsonObject<Field>, key: Field): string[] {
   const list: string[] = [];
   const value = object.get(key);
   if (typeof value !== "object") return list;
@@ -73,7 +77,7 @@ function listOf(object: JsonObject, key: string): string[] {
 }
 
 function readCheckpoint(path: string): Checkpoint {
-  const config = readObject(`${path}/config.json`);
+  const config = readObject<"tcp" | "unixSockets" | "shell" | "emptyNS">(`${path}/config.json`);
   return {
     path,
     tcp: flagOf(config, "tcp"),
@@ -83,15 +87,14 @@ function readCheckpoint(path: string): Checkpoint {
   };
 }
 
-function umaskOf(json: JsonObject): number | undefined {
-  const user = json.get("user");
-  const umask = typeof user === "object" ? (user as JsonObject).get("umask") : undefined;
+function umaskOf(user: unknown): number | undefined {
+  const umask = typeof user === "object" ? (user as JsonObject<"umask">).get("umask") : undefined;
   return typeof umask === "number" ? umask : undefined;
 }
 
 /** Reads process.json in the working directory. Throws a message that names the file. */
 export function readProcessState(): ProcessState {
-  const json = readObject("process.json");
+  const json = readObject<keyof ProcessJson | "terminal" | "user">(PROCESS_JSON);
   const checkpoint = stringOf(json, "checkpoint");
   return {
     exec: flagOf(json, "exec"),
@@ -104,6 +107,6 @@ export function readProcessState(): ProcessState {
     checkpoint: checkpoint === "" ? undefined : readCheckpoint(checkpoint),
     rootUID: numberOf(json, "rootUID"),
     rootGID: numberOf(json, "rootGID"),
-    umask: flagOf(json, "exec") ? umaskOf(json) : undefined,
+    umask: flagOf(json, "exec") ? umaskOf(json.get("user")) : undefined,
   };
 }

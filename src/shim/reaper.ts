@@ -1,4 +1,5 @@
 /** Reaps every child, always: the runtime's calls, the container's process, and the orphans that come to us. */
+import { UNKNOWN_STATUS } from "../contract/shim/exit-status";
 import { close, runFor, watch } from "./loop";
 import * as sys from "./syscalls";
 
@@ -66,15 +67,14 @@ export function adopt(pid: number): Child {
 
 /** A runtime may leave its process to somebody else. Its end can be seen, but not its status. */
 function watchForeign(child: Child): void {
-  const unknown = 255;
   const pidfd = sys.openPidfd(child.pid);
   if (pidfd < 0) {
-    child.status = unknown;
+    child.status = UNKNOWN_STATUS;
     return;
   }
   watch(pidfd, sys.EPOLLIN, () => {
     close(pidfd);
-    child.status = unknown;
+    child.status = UNKNOWN_STATUS;
   });
 }
 

@@ -1,4 +1,6 @@
 /** The OCI runtime's command line. */
+import { UNKNOWN_STATUS } from "../contract/shim/exit-status";
+import { PID_FILE, PROCESS_JSON, RUNTIME_LOG } from "../contract/shim/process-directory";
 import { logError } from "./log";
 import { close, runUntil, watch } from "./loop";
 import type { ProcessState } from "./process-state";
@@ -68,12 +70,12 @@ export type ConsolePath = string | undefined;
 export function creationArgs(state: ProcessState, id: string, bundle: string, consolePath: ConsolePath): string[] {
   const directory = sys.getcwd();
   // The runtime would make it for everybody to read.
-  sys.close(sys.open("log.json", sys.O_WRONLY + sys.O_CREAT, 0o600));
-  const args = ["--log", `${directory}/log.json`, "--log-format", "json"];
+  sys.close(sys.open(RUNTIME_LOG, sys.O_WRONLY + sys.O_CREAT, 0o600));
+  const args = ["--log", `${directory}/${RUNTIME_LOG}`, "--log-format", "json"];
   add(args, ...globalArgs);
   const checkpoint = state.checkpoint;
   if (state.exec) {
-    add(args, "exec", "-d", "--process", `${directory}/process.json`);
+    add(args, "exec", "-d", "--process", `${directory}/${PROCESS_JSON}`);
   } else if (checkpoint !== undefined) {
     // The runtime makes the last directory only.
     const work = `${checkpoint.path}/criu.work`;
@@ -91,7 +93,7 @@ export function creationArgs(state: ProcessState, id: string, bundle: string, co
     if (state.noPivotRoot) add(args, "--no-pivot");
   }
   if (consolePath !== undefined) add(args, "--console-socket", consolePath);
-  add(args, "--pid-file", `${directory}/pid`, id);
+  add(args, "--pid-file", `${directory}/${PID_FILE}`, id);
   return args;
 }
 
@@ -122,7 +124,7 @@ function start(args: string[], directory: string, stdio: ChildStdio, failed: (wh
  */
 export function call(args: readonly string[], limit: number, mayGoOn: () => boolean = () => false): CallResult {
   const [reader, writer] = sys.pipe();
-  if (reader < 0) return { status: 255, output: `pipe: ${sys.errorText(reader)}` };
+  if (reader < 0) return { status: UNKNOWN_STATUS, output: `pipe: ${sys.errorText(reader)}` };
   sys.setNonBlocking(reader);
   let head = "";
   let tail = "";
@@ -148,7 +150,7 @@ export function call(args: readonly string[], limit: number, mayGoOn: () => bool
   sys.close(nothing);
   if (!ok) {
     close(reader);
-    return { status: 255, output: `${child}` };
+    return { status: UNKNOWN_STATUS, output: `${child}` };
   }
   const ended = () => child.status !== undefined;
   runUntil(() => ended() || !mayGoOn());
@@ -156,7 +158,7 @@ export function call(args: readonly string[], limit: number, mayGoOn: () => bool
   readOutput();
   close(reader);
   const output = omitted === 0 ? head + tail : `${head}\n[${string.format("%d", omitted)} bytes]\n${tail}`;
-  return { status: child.status ?? 255, output };
+  return { status: child.status ?? UNKNOWN_STATUS, output };
 }
 
 /**

@@ -2,6 +2,7 @@
  * Forks shims on behalf of a daemon: one that is forked from a shim that is loaded already costs neither an exec nor the loading, and
  * shares with all others what it does not change. docs/shim.md has the protocol.
  */
+import { SPAWNER_FLAG, type SpawnerMessage } from "../contract/shim/spawner";
 import { loadJson } from "./process-state";
 import * as sys from "./syscalls";
 
@@ -33,7 +34,7 @@ export function spawnShims(socket: number): Launch | undefined {
   // Loaded here, so that no shim has to. One that can't load it says so.
   pcall(loadJson);
   // Without its own command line a shim can't be found by a later daemon: then each is better executed.
-  const result = sys.setCommandLine(["containerd-shim", "--spawner"]);
+  const result = sys.setCommandLine(["containerd-shim", SPAWNER_FLAG]);
   if (result < 0) return error(`command line: ${sys.errorText(result)}`, 0);
   const signals = sys.childSignals();
   const epoll = sys.createEpoll();
@@ -46,7 +47,7 @@ export function spawnShims(socket: number): Launch | undefined {
   sys.takeEnvironment("LD_BIND_NOW");
   collectInOneGo();
   const loaded = collectgarbage("count");
-  sys.sendBlocking(socket, "ready");
+  tell(socket, "ready");
   while (true) {
     if (collectgarbage("count") > 2 * loaded) collectInOneGo();
     const count = sys.waitForEvents(epoll, -1);
@@ -67,6 +68,10 @@ export function spawnShims(socket: number): Launch | undefined {
   }
 }
 
+function tell(socket: number, message: SpawnerMessage): void {
+  sys.sendBlocking(socket, message);
+}
+
 /** And not in small steps before: each would write to pages that the last shim shares, and to them again before the next. */
 function collectInOneGo(): void {
   collectgarbage();
@@ -78,7 +83,7 @@ function reapShims(socket: number): void {
     const pid = sys.nextDead();
     if (pid === 0) return;
     const status = sys.reap(pid);
-    sys.sendBlocking(socket, `exited ${pid} ${status}`);
+    tell(socket, `exited ${pid} ${status}`);
   }
 }
 
@@ -92,7 +97,7 @@ function handle(socket: number, packet: string, channel: number, runtimeCopy: nu
   if (pid !== 0) {
     sys.close(channel);
     if (runtimeCopy >= 0) sys.close(runtimeCopy);
-    sys.sendBlocking(socket, pid > 0 ? `launched ${pid}` : `failed ${sys.errorText(pid)}`);
+    tell(socket, pid > 0 ? `launched ${pid}` : `failed ${sys.errorText(pid)}`);
     return undefined;
   }
   sys.leadOwnSession();

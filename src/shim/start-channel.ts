@@ -1,4 +1,10 @@
 /** The start channel between our daemon and our shim; docs/shim.md has the protocol. */
+import {
+  CHANNEL_VARIABLE,
+  type DaemonMessage,
+  type ExecFifoAccess,
+  type ShimMessage,
+} from "../contract/shim/start-channel";
 import type { ExecFifo } from "./exec-fifo";
 import { close, watch } from "./loop";
 import * as sys from "./syscalls";
@@ -16,12 +22,12 @@ export interface StartChannel {
   gone: boolean;
 }
 
-const variable = "CONTAINERD_SHIM_CHANNEL";
-
 /** The descriptor that the environment names, hidden from the children; undefined when there is no channel. */
 export function takeChannelDescriptor(): number | undefined {
-  const value = sys.takeEnvironment(variable);
-  return value === undefined ? undefined : (tonumber(value) ?? error(`${variable}=${value}: not a descriptor`, 0));
+  const value = sys.takeEnvironment(CHANNEL_VARIABLE);
+  return value === undefined
+    ? undefined
+    : (tonumber(value) ?? error(`${CHANNEL_VARIABLE}=${value}: not a descriptor`, 0));
 }
 
 /** Listens at the channel. Throws a message. */
@@ -29,23 +35,23 @@ export function openStartChannel(fd: number): StartChannel {
   const channel: StartChannel = { fd, startRequested: false, execFifo: undefined, cancelled: false, gone: false };
   let result = sys.setCloseOnExec(fd);
   if (result >= 0) result = watch(fd, sys.EPOLLIN, () => receive(channel));
-  return result < 0 ? error(`${variable}=${fd}: ${sys.errorText(result)}`, 0) : channel;
+  return result < 0 ? error(`${CHANNEL_VARIABLE}=${fd}: ${sys.errorText(result)}`, 0) : channel;
 }
 
 function receive(channel: StartChannel): void {
-  const message = sys.receive(channel.fd);
+  const message = sys.receive(channel.fd) as DaemonMessage | "" | undefined;
   if (message === "") closeStartChannel(channel);
   else if (message === "cancel") channel.cancelled = true;
   else if (message !== undefined) {
     const [word, access, path] = string.match(message, "^(start) ?(%a*) ?(.*)$");
     if (word === undefined) return;
     channel.startRequested = true;
-    if (path !== "") channel.execFifo = { access, path };
+    if (path !== "") channel.execFifo = { access: access as ExecFifoAccess, path };
   }
 }
 
 /** Sends a message; whether it could be sent. */
-export function send(channel: StartChannel, message: string): boolean {
+export function send(channel: StartChannel, message: ShimMessage): boolean {
   return !channel.gone && sys.send(channel.fd, message) >= 0;
 }
 

@@ -1,16 +1,20 @@
 /** What a container has used, written down before its cgroup goes: nobody can find it out afterwards. */
+
+import { CGROUP_JSON, USAGE_FILE } from "../contract/shim/process-directory";
+import type { CgroupJson } from "../contract/shim/usage-json";
 import { logWarning } from "./log";
 import { loadJson } from "./process-state";
 import * as sys from "./syscalls";
 
 /** How many cgroups below a container's are looked at: it can make as many as it likes. */
 const mostBelow = 1000;
+const temporaryName = `${USAGE_FILE}.tmp`;
 
 /** Where the daemon has found the container's memory to be counted, and whether it is v1's hierarchy; undefined when it has not. */
 function memoryDirectory(): LuaMultiReturn<[string | undefined, boolean]> {
-  const text = sys.readFile("../cgroup.json");
+  const text = sys.readFile(`../${CGROUP_JSON}`);
   if (typeof text === "number") return $multi(undefined, false);
-  const { place } = loadJson().decode(text) as { place?: Record<string, { path: string } | undefined> };
+  const { place } = loadJson().decode(text) as CgroupJson;
   const v1 = place?.memory?.path;
   return $multi(v1 ?? place?.unified?.path, v1 !== undefined);
 }
@@ -43,13 +47,13 @@ function record(): void {
   const fields: string[] = [];
   if (peak !== undefined) fields[fields.length] = string.format('"memoryPeak":%.0f', peak);
   if (kills !== undefined) fields[fields.length] = string.format('"oomKills":%.0f', kills);
-  const fd = sys.open("usage.tmp", sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o600);
+  const fd = sys.open(temporaryName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o600);
   if (fd < 0) return;
   const text = `{${table.concat(fields, ",")}}`;
   const isWhole = sys.write(fd, text, text.length) === text.length;
   sys.close(fd);
-  if (isWhole) sys.rename("usage.tmp", "usage");
-  else sys.unlink("usage.tmp");
+  if (isWhole) sys.rename(temporaryName, USAGE_FILE);
+  else sys.unlink(temporaryName);
 }
 
 /** Writes down the most memory that the container had, and how many of its processes were killed for lack of it. */

@@ -213,7 +213,7 @@ describe("between created and started", () => {
     const shim = sandbox.shim(id, sandbox.bundle(id, ["sleep", "600"]), {}, { runtime: failing });
     expect(await shim.channel!.receive()).toMatch(/^created/);
     shim.channel!.send("start");
-    expect(await shim.channel!.receive()).toBe('failed exit status 3: "it is \\"broken\\"\\nhere\\n"');
+    expect(await shim.channel!.receive()).toBe('failed 3\0it is "broken"\nhere\n');
     expectNothingLeft(shim);
     await shim.end();
   });
@@ -225,7 +225,7 @@ describe("between created and started", () => {
     process.kill(shim.processPid, "SIGKILL");
     await until("its end", () => !isRunning(shim.processPid));
     shim.channel!.send("start");
-    expect(await shim.channel!.receive()).toMatch(/^failed exit status 1: ".*(stopped|state)/);
+    expect(await shim.channel!.receive()).toMatch(/^failed 1\0.*(stopped|state)/s);
     await shim.end();
     expectNothingLeft(shim);
   });
@@ -526,7 +526,7 @@ describe("a runtime that prints more than a pipe and a FIFO hold, while the clie
     await shim.channel!.receive();
     shim.channel!.send("start");
     const message = await shim.channel!.receive();
-    expect(message).toMatch(/^failed exit status 3: "begin\\nx+\\n\[\d+ bytes\]\\nx+\\nend\\n"$/);
+    expect(message).toMatch(/^failed 3\0begin\nx+\n\[\d+ bytes\]\nx+\nend\n$/);
     expect(message.length).toBeLessThan(17_000);
     await shim.end();
     expectNothingLeft(shim);

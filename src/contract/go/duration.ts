@@ -30,29 +30,3 @@ export function parseGoDuration(text: string): number {
   if (ms >= longestMs) throw new Error(`invalid duration "${text}"`);
   return text.startsWith("-") ? 0 - ms : ms;
 }
-
-/**
- * Writes milliseconds as Go prints a duration: "0s", "300ms", "1.5s", "1m0s", "1h30m0s".
- *
- * @example formatGoDuration(90_000) // "1m30s"
- */
-export function formatGoDuration(ms: number): string {
-  const sign = ms < 0 ? "-" : "";
-  const nanos = BigInt(Math.round(Math.abs(ms) * 1e6));
-  if (nanos === 0n) return "0s";
-  if (nanos < 1_000n) return `${sign}${nanos}ns`;
-  if (nanos < 1_000_000n) return `${sign}${decimal(nanos, 3)}\u00b5s`;
-  if (nanos < 1_000_000_000n) return `${sign}${decimal(nanos, 6)}ms`;
-  const minutes = nanos / 60_000_000_000n;
-  const seconds = `${decimal(nanos % 60_000_000_000n, 9)}s`;
-  if (minutes === 0n) return sign + seconds;
-  const hours = minutes / 60n;
-  return hours === 0n ? `${sign}${minutes}m${seconds}` : `${sign}${hours}h${minutes % 60n}m${seconds}`;
-}
-
-/** `value` / 10^places without trailing zeros. */
-function decimal(value: bigint, places: number): string {
-  const digits = value.toString().padStart(places + 1, "0");
-  const fraction = digits.slice(-places).replace(/0+$/, "");
-  return digits.slice(0, -places) + (fraction && `.${fraction}`);
-}

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import { formatTimestamp, parseTimestamp } from "../../contract/go/rfc3339.js";
+import { formatRfc3339, parseRfc3339 } from "../../contract/go/rfc3339.js";
+import { UNKNOWN_STATUS } from "../../contract/shim/exit-status.js";
 import { now } from "../../system/linux/clock.js";
 import { hasCode } from "../../system/linux/libc.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
@@ -19,8 +20,6 @@ interface EventLine {
   memoryPeak?: number;
 }
 
-/** What is told of a process that ended in a way that nobody knows. */
-const UNKNOWN_STATUS = 255;
 /** In ms: how often a file that lacks events is tried to be written. */
 const RETRY_INTERVAL = 1_000;
 
@@ -198,7 +197,7 @@ function eventLine({ id, type, timestamp, pid, status, run, memoryPeak }: Event)
   const line: EventLine = {
     id,
     type,
-    timestamp: formatTimestamp(timestamp),
+    timestamp: formatRfc3339(timestamp),
     ...(pid === undefined ? {} : { pid }),
     ...(status === undefined ? {} : { status }),
     ...(run === undefined ? {} : { run }),
@@ -234,7 +233,7 @@ function parseLine(line: string): Event | undefined {
     return {
       id,
       type,
-      timestamp: parseTimestamp(timestamp),
+      timestamp: parseRfc3339(timestamp),
       ...(pid === undefined ? {} : { pid }),
       // The original writes status 0 with every event, and -1 for "unknown".
       ...(status === undefined || type !== "exit" ? {} : { status: isStatus(status) ? status : UNKNOWN_STATUS }),

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { CGROUP_JSON } from "../../contract/shim/process-directory.js";
 import { type Cgroup, cgroupAt, cgroupIn, cgroupOf } from "../../system/cgroup/cgroup.js";
 import { endProcesses, removeCgroups } from "../../system/cgroup/end.js";
 import { expectedDirectories } from "../../system/cgroup/expected.js";
@@ -34,7 +35,7 @@ export class ContainerCgroup {
 
   /** @param directory the container's */
   constructor(directory: string) {
-    this.#file = join(directory, "cgroup.json");
+    this.#file = join(directory, CGROUP_JSON);
   }
 
   /**

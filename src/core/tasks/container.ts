@@ -3,11 +3,11 @@ import { lstatSync, readdirSync, writeFileSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { type ExitStatus, SIGNALLED } from "../../contract/shim/exit-status.js";
 import type { Cgroup } from "../../system/cgroup/cgroup.js";
 import { bootTime } from "../../system/linux/clock.js";
 import { ancestorsOf, killDescendants, killIf } from "../../system/linux/descendants.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
-import type { ExitStatus } from "../../system/linux/pidfd.js";
 import { readProcStat } from "../../system/linux/proc-stat.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
 import { concealEnvironment } from "../failure/log-text.js";
@@ -348,7 +348,7 @@ export class Container {
       shim.release();
       // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
       const isLeft = readPidFile(process.directory) !== undefined || this.#cgroup.isLeft();
-      if (killed || status > 128 || isLeft) await this.deleteFromRuntime();
+      if (killed || status > SIGNALLED || isLeft) await this.deleteFromRuntime();
     } else if (hasBegun(process.directory)) {
       // A forked one whose spawner died before it told the pid.
       await this.deleteFromRuntime();

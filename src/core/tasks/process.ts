@@ -1,5 +1,14 @@
 import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import {
+  ABANDONED_FILE,
+  CONTROL_FIFO,
+  EXIT_FIFO,
+  EXIT_STATUS_FILE,
+  PID_FILE,
+  PROCESS_JSON,
+  RESERVED_EXIT_STATUS_FILE,
+} from "../../contract/shim/process-directory.js";
 import { makeFifo, openFifo } from "../../system/linux/fifo.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { openPidFd, signalPidFd } from "../../system/linux/pidfd.js";
@@ -59,7 +68,7 @@ export class Process {
     this.id = id;
     this.directory = directory;
     this.state = state;
-    const exitFd = openFifo(join(directory, "exit"), "read");
+    const exitFd = openFifo(join(directory, EXIT_FIFO), "read");
     try {
       this.#control = new ControlFifo(directory);
     } catch (error) {
@@ -79,9 +88,9 @@ export class Process {
   static create(directory: string, id: string, state: ProcessState, removals: Removals): Process {
     makeDirectory(directory);
     try {
-      writeAtomically(join(directory, "process.json"), stringifyJson(state));
-      makeFifo(join(directory, "exit"));
-      makeFifo(join(directory, "control"));
+      writeAtomically(join(directory, PROCESS_JSON), stringifyJson(state));
+      makeFifo(join(directory, EXIT_FIFO));
+      makeFifo(join(directory, CONTROL_FIFO));
       return new Process(directory, id, state);
     } catch (error) {
       removals.now(directory, () => removeTree(directory));
@@ -95,9 +104,9 @@ export class Process {
    * @throws a system error
    */
   static load(directory: string, id: string, { pid, startTime }: Identity): Process {
-    for (const name of ["exit", "control"]) mendFifo(join(directory, name));
+    for (const name of [EXIT_FIFO, CONTROL_FIFO]) mendFifo(join(directory, name));
     // Where its shim is to write: a FIFO would hold that up for ever.
-    for (const name of ["exitStatus", "exitStatus.reserved"]) setAsideUnless("isFile", join(directory, name));
+    for (const name of [EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE]) setAsideUnless("isFile", join(directory, name));
     const process = new Process(directory, id, Process.readState(directory, id !== INIT));
     process.systemPid = pid;
     process.startTime = startTime;
@@ -112,7 +121,7 @@ export class Process {
     // A half-written one (by another daemon: ours are whole) must not cost a running process its supervision.
     let value: unknown;
     try {
-      value = parseJson(readStateFile(join(directory, "process.json")));
+      value = parseJson(readStateFile(join(directory, PROCESS_JSON)));
     } catch {
       // As if it were empty.
     }
@@ -130,7 +139,7 @@ export class Process {
    * @param onUnreadable is told why when something is there that can't be read
    */
   static readExitStatus(directory: string, onUnreadable?: (error: unknown) => void): number | undefined {
-    return parseStatus(readText(directory, "exitStatus", onUnreadable));
+    return parseStatus(readText(directory, EXIT_STATUS_FILE, onUnreadable));
   }
 
   /** Writes down again what was lost and found out. */
@@ -193,7 +202,7 @@ export class Process {
 
   /** Its shim has undone its start: it has never run. */
   get abandoned(): boolean {
-    return existsSync(join(this.directory, "abandoned"));
+    return existsSync(join(this.directory, ABANDONED_FILE));
   }
 
   /**
@@ -216,7 +225,7 @@ export class Process {
 
   /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. Throws a system error. */
   recordExitStatus(status: number): void {
-    writeAtomically(join(this.directory, "exitStatus"), String(status));
+    writeAtomically(join(this.directory, EXIT_STATUS_FILE), String(status));
   }
 
   /** True while the very process that was started runs; never for another one that got its pid. */
@@ -269,7 +278,7 @@ export class Process {
   /** Removes the process directory. */
   removeDirectory(): void {
     // First, so that what a kill in the middle leaves is no process any more: without its exitStatus it would be reported once more.
-    rmSync(join(this.directory, "pid"), { force: true });
+    rmSync(join(this.directory, PID_FILE), { force: true });
     removeTree(this.directory);
   }
 

@@ -1,3 +1,4 @@
+import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import { start } from "../../core/tasks/operations/start.js";
 import { type ContainerSnapshot, snapshot, state } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
@@ -19,7 +20,6 @@ import type {
 } from "../../proto/containerd.js";
 import { callerProcess } from "../grpc/peer.js";
 import { stdioOf } from "./stdio.js";
-import { timestampMessage } from "./timestamp.js";
 
 export async function createContainer(
   supervisor: Supervisor,
@@ -61,7 +61,7 @@ export async function getStats(
   signal: AbortSignal,
 ): Promise<StatsResponse> {
   const { network, cgroup, timestamp } = await stats(supervisor, id, signal);
-  return { network_stats: network, cgroup_stats: cgroup, timestamp: timestampMessage(timestamp) };
+  return { network_stats: network, cgroup_stats: cgroup, timestamp: secondsAndNanos(timestamp) };
 }
 
 function containerMessage({ container, status, processes, pids }: ContainerSnapshot): ContainerMessage {

@@ -1,12 +1,12 @@
 import { Metadata, type ServerWritableStream, type ServiceError, status } from "@grpc/grpc-js";
-import { formatTimestamp } from "../../contract/go/rfc3339.js";
+import { formatRfc3339, secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { Event } from "../../core/events/event.js";
 import { Subscription } from "../../core/events/subscribers.js";
 import { OperationError } from "../../core/failure/operation-error.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
 import { serviceError } from "../grpc/status.js";
 import type { ApiContext } from "../grpc/unary.js";
-import { timestampMessage, timestampValue } from "./timestamp.js";
+import { timestampValue } from "./timestamp.js";
 
 /** Says how new the newest event is that was there before the subscription. The original has no such header. */
 const lastEventHeader = "containerd-last-event";
@@ -40,7 +40,7 @@ async function streamEvents(
   };
   // Whoever has seen no event yet resumes from here, whatever its own clock says.
   const headers = new Metadata();
-  headers.set(lastEventHeader, formatTimestamp(supervisor.events.last));
+  headers.set(lastEventHeader, formatRfc3339(supervisor.events.last));
   const replay = since === undefined ? [] : supervisor.events.since(since);
   supervisor.log.debug({ id, storedOnly, replay: replay.length }, "containerd: events subscribed");
   const subscription = new Subscription(
@@ -78,7 +78,7 @@ function eventMessage({ type, id, status, pid, timestamp, memoryPeak }: Event): 
     id,
     status: status ?? 0,
     pid: pid ?? "",
-    timestamp: timestampMessage(timestamp),
+    timestamp: secondsAndNanos(timestamp),
     memoryPeak: Number(memoryPeak ?? 0n),
   };
 }

@@ -1,15 +1,10 @@
+import { nanosecondsOf } from "../../contract/go/rfc3339.js";
 import { OperationError } from "../../core/failure/operation-error.js";
 import type { Timestamp } from "../../proto/google/protobuf/timestamp.js";
 
-const NANOSECONDS = 1_000_000_000n;
 /** The years 1 and 10000: what the message may hold, by its own definition. */
 const MIN_SECONDS = -62_135_596_800n;
 const MAX_SECONDS = 253_402_300_800n;
-
-/** @param time nanoseconds since the epoch */
-export function timestampMessage(time: bigint): Timestamp {
-  return { seconds: time / NANOSECONDS, nanos: Number(time % NANOSECONDS) };
-}
 
 /**
  * @returns nanoseconds since the epoch
@@ -18,8 +13,8 @@ export function timestampMessage(time: bigint): Timestamp {
 export function timestampValue({ seconds, nanos }: Timestamp): bigint {
   const refuse = (why: string) =>
     new OperationError("invalid-argument", `timestamp: seconds:${seconds} nanos:${nanos}: ${why}`);
-  if (nanos < 0 || nanos >= Number(NANOSECONDS)) throw refuse("nanos not in range [0, 1e9)");
+  if (nanos < 0 || nanos >= 1e9) throw refuse("nanos not in range [0, 1e9)");
   if (seconds < MIN_SECONDS) throw refuse("before 0001-01-01");
   if (seconds >= MAX_SECONDS) throw refuse("after 10000-01-01");
-  return seconds * NANOSECONDS + BigInt(nanos);
+  return nanosecondsOf({ seconds, nanos });
 }

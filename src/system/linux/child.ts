@@ -1,17 +1,16 @@
 import { closeSync, openSync, readSync } from "node:fs";
+import { type ExitStatus, UNKNOWN_STATUS } from "../../contract/shim/exit-status.js";
 import { BothEnds } from "./both-ends.js";
 import { EPOLLIN, epoll } from "./epoll.js";
 import { hasCode } from "./libc.js";
 import { makeMemFd } from "./memfd.js";
-import { type ExitStatus, killProcessGroup, openPidFd, reap } from "./pidfd.js";
+import { killProcessGroup, openPidFd, reap } from "./pidfd.js";
 import { makePipe } from "./pipe.js";
 import { startTimeOf } from "./proc-stat.js";
 import { type SpawnOptions, spawn } from "./spawn.js";
 
 /** /dev/null, open for reading and writing: the stdio of children that have none. */
 export const devNull: number = openSync("/dev/null", "r+");
-
-const UNKNOWN_STATUS = 255;
 
 /** A child process of this one; reaped as soon as it ends. */
 export class Child {

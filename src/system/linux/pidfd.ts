@@ -1,4 +1,5 @@
 import { closeSync } from "node:fs";
+import { type ExitStatus, SIGNALLED } from "../../contract/shim/exit-status.js";
 import { libc, syscall, systemError } from "./libc.js";
 import { startTimeOf } from "./proc-stat.js";
 import { withReserve } from "./reserved-descriptors.js";
@@ -41,9 +42,6 @@ export function killProcessGroup(leader: number): void {
   if (kill(-leader, SIGKILL) !== 0) kill(leader, SIGKILL);
 }
 
-/** How a child ended: its exit code, or 128 + N after signal N. */
-export type ExitStatus = number;
-
 /**
  * Reaps a child that has ended; undefined while it runs. With `wait` it is waited for: only for a child that has been killed. A process that is no child
  * of ours (any more) throws ECHILD.
@@ -54,5 +52,5 @@ export function reap(pid: number, { wait = false } = {}): ExitStatus | undefined
   if (result < 0) throw systemError("waitpid");
   if (result === 0) return undefined;
   const signal = status[0]! & 0x7f;
-  return signal === 0 ? (status[0]! >> 8) & 0xff : 128 + signal;
+  return signal === 0 ? (status[0]! >> 8) & 0xff : SIGNALLED + signal;
 }

@@ -1,6 +1,8 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { KILLED_STATUS, UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
+import { EXIT_STATUS_FILE } from "../../../contract/shim/process-directory.js";
 import { errorText } from "../../../system/linux/libc.js";
 import { processAge } from "../../../system/linux/process-age.js";
 import type { Operation } from "../../telemetry/operations.js";
@@ -12,9 +14,6 @@ import { readUsage } from "../state-directory/usage.js";
 import type { Supervisor } from "../supervisor.js";
 import { deleteContainer, deleteExec } from "./delete.js";
 
-/** What is reported when nobody can tell how a process ended. */
-const UNKNOWN_STATUS = 255;
-const KILLED_STATUS = 128 + 9;
 /** In ms: how long an init's exit waits for its execs' shims before those are killed. */
 const EXEC_EXIT_TIMEOUT = 10_000;
 /** In ms: how long the runtime may take to thaw a container. */
@@ -221,7 +220,7 @@ function reportedBefore(supervisor: Supervisor, container: Container, process: P
     container.id,
     process.id,
     process.run,
-    writtenAt(join(process.directory, "exitStatus")),
+    writtenAt(join(process.directory, EXIT_STATUS_FILE)),
   );
 }
 

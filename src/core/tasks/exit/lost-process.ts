@@ -1,7 +1,9 @@
 /** What is done about a process that was to run, or has run, and that nobody can follow. */
+
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { KILLED_STATUS, UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
 import { killDescendants } from "../../../system/linux/descendants.js";
 import { isAlive } from "../../../system/linux/proc-stat.js";
 import type { Container } from "../container.js";
@@ -13,9 +15,6 @@ import type { Supervisor } from "../supervisor.js";
 export const WATCH_INTERVAL = 20;
 /** In ms: how long a shim that knows that its daemon is gone gets to clean up by itself, and one that was killed to be gone. */
 export const SHIM_PATIENCE = 2_000;
-
-const UNKNOWN_STATUS = 255;
-const KILLED_STATUS = 128 + 9;
 
 export function shimsOf(container: Container, name: string) {
   return findShims(join(container.directory, name), container.id, container.shim.name);

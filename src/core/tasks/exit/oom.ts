@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { KILLED_STATUS } from "../../../contract/shim/exit-status.js";
 import type { OomWatch } from "../../../system/cgroup/cgroup.js";
 import { errorText } from "../../../system/linux/libc.js";
 import type { Container } from "../container.js";
@@ -10,7 +11,6 @@ import { readStateFile } from "../state-directory/state-file.js";
 import { readUsage } from "../state-directory/usage.js";
 import type { Supervisor } from "../supervisor.js";
 
-const KILLED_STATUS = 128 + 9;
 /** In ms: how long after a cgroup's removal the kernel may take to say so. */
 const REMOVAL_NOTICE = 50;
 

@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import { EXIT_FIFO } from "../../../contract/shim/process-directory.js";
 import type { Container } from "../container.js";
 import { followExit } from "../exit/exit.js";
 import { processEnd, watchExit } from "../monitor.js";
@@ -40,7 +41,7 @@ export function announce(supervisor: Supervisor, container: Container, process: 
 
 export function creationTime(process: Process): bigint {
   // Nothing is ever written into the exit FIFO.
-  return statSync(join(process.directory, "exit"), { bigint: true }).mtimeNs;
+  return statSync(join(process.directory, EXIT_FIFO), { bigint: true }).mtimeNs;
 }
 
 /** @param beforeExit called when the process has exited, before that is reported */
@@ -50,7 +51,7 @@ export function follow(
   process: Process,
   beforeExit = async () => {},
 ): void {
-  const hungUp = watchExit(process.exitFd, join(process.directory, "exit"));
+  const hungUp = watchExit(process.exitFd, join(process.directory, EXIT_FIFO));
   const exited = hungUp.then(() => shimEnd(container, process));
   process.done = followExit(supervisor, container, process, exited.then(beforeExit));
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { goQuote } from "../../../contract/go/quote.js";
+import type { ExecFifoAccess } from "../../../contract/shim/start-channel.js";
 import { BothEnds } from "../../../system/linux/both-ends.js";
 import { type CommandResult, runCommand } from "../../../system/linux/child.js";
 import { environmentStrings } from "../../../system/linux/spawn.js";
@@ -38,7 +39,7 @@ export interface RuntimeState {
 
 /** The FIFO that a created container waits at, and what the one who starts it does with it. */
 export interface ExecFifo {
-  access: "read" | "write";
+  access: ExecFifoAccess;
   path: string;
 }
 
@@ -181,9 +182,13 @@ function optionValue(args: readonly string[], name: string): string | undefined 
 /** In bytes: how much of a failed call's output is told, of its beginning and of its end. */
 const TOLD = 8192;
 
-/** `exit status N: "<its output>"`, `signal: N: …` in the original's words. */
+/** How a failed call of a runtime is told, in the original's words. */
+export function exitText(status: number, output: string): string {
+  return `exit status ${status}: ${goQuote(output)}`;
+}
+
 function runtimeFailure({ status, output }: CommandResult): OperationError {
   const told = new BothEnds(TOLD, TOLD);
   told.append(Buffer.from(output));
-  return new OperationError("internal", `exit status ${status}: ${goQuote(`${told}`)}`);
+  return new OperationError("internal", exitText(status, `${told}`));
 }

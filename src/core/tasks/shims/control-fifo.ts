@@ -1,13 +1,14 @@
 import { closeSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { CLOSE_STDIN, RESIZE } from "../../../contract/shim/control.js";
+import { CONTROL_FIFO } from "../../../contract/shim/process-directory.js";
 import { openFifo } from "../../../system/linux/fifo.js";
 import { hasCode } from "../../../system/linux/libc.js";
 import { writeAtomically } from "../../files/write-atomically.js";
 import { readStateFile } from "../state-directory/state-file.js";
 
-/** Requests on the control FIFO (docs/shim.md). */
-const CLOSE_STDIN = 0;
-const RESIZE = 1;
+/** What the FIFO had no room for. */
+export const WAITING_REQUESTS = "control.waiting";
 
 /** In ms: how long it takes from one try to the next while the FIFO is full, from the first to the longest. */
 const FIRST_RETRY = 20;
@@ -29,8 +30,8 @@ export class ControlFifo {
 
   /** Throws a system error, or an Error when there is no FIFO. */
   constructor(directory: string) {
-    this.#fd = openFifo(join(directory, "control"), "read-write");
-    this.#file = join(directory, "control.waiting");
+    this.#fd = openFifo(join(directory, CONTROL_FIFO), "read-write");
+    this.#file = join(directory, WAITING_REQUESTS);
   }
 
   /** Goes on with what an earlier daemon has left waiting. */

@@ -14,14 +14,14 @@ export interface Identity {
 }
 
 /** The file that tells which process the shim of a process directory is. */
-const RECORD = "shim";
+export const SHIM_RECORD = "shim";
 
 /** Writes down which process the shim is. What can't be written (a full disk) can still be found out. */
 export function recordShim(directory: string, { pid, startTime }: Identity): void {
   // It has ended already.
   if (startTime === "") return;
   try {
-    writeFileSync(join(directory, RECORD), `${pid} ${startTime}\n`, { mode: 0o600 });
+    writeFileSync(join(directory, SHIM_RECORD), `${pid} ${startTime}\n`, { mode: 0o600 });
   } catch {
     // See above.
   }
@@ -45,7 +45,7 @@ export function findShims(directory: string, containerId: string, program?: stri
 
 function readRecord(directory: string): Identity | undefined {
   try {
-    const [, pid, startTime] = /^(\d+) (\d+)\n$/.exec(readStateFile(join(directory, RECORD))) ?? [];
+    const [, pid, startTime] = /^(\d+) (\d+)\n$/.exec(readStateFile(join(directory, SHIM_RECORD))) ?? [];
     return pid === undefined ? undefined : { pid: Number(pid), startTime: startTime! };
   } catch {
     return undefined;

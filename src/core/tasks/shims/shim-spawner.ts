@@ -1,8 +1,11 @@
 import { closeSync } from "node:fs";
+import { type ExitStatus, UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
+import { type LaunchRequest, SPAWNER_FLAG } from "../../../contract/shim/spawner.js";
+import { CHANNEL_VARIABLE } from "../../../contract/shim/start-channel.js";
 import { Child, devNull } from "../../../system/linux/child.js";
 import { EPOLLIN, epoll } from "../../../system/linux/epoll.js";
 import { hasCode } from "../../../system/linux/libc.js";
-import { type ExitStatus, killProcessGroup, openPidFd, signalPidFd } from "../../../system/linux/pidfd.js";
+import { killProcessGroup, openPidFd, signalPidFd } from "../../../system/linux/pidfd.js";
 import { parentOf, readProcStat, startTimeOf } from "../../../system/linux/proc-stat.js";
 import { makeSeqPacketPair, receivePacket, sendPacketWithDescriptors } from "../../../system/linux/seqpacket.js";
 import { findProgram } from "../../../system/linux/spawn.js";
@@ -54,7 +57,6 @@ const WATCH_INTERVAL = 100;
 const MAX_PENDING = 16;
 /** How many spawners a launch tries that die before they hear of it. */
 const MAX_TRIES = 3;
-const UNKNOWN_STATUS = 255;
 const SIGKILL = 9;
 
 /**
@@ -165,9 +167,9 @@ class SpawnerProcess {
     });
     try {
       // LD_BIND_NOW: what is bound before it forks its shims share.
-      spawner.#child = await Child.start(interpreter, [INTERPRETER, program, "--spawner"], {
+      spawner.#child = await Child.start(interpreter, [INTERPRETER, program, SPAWNER_FLAG], {
         cwd: "/",
-        env: [...childEnvironment, "CONTAINERD_SHIM_CHANNEL=3", "LD_BIND_NOW=1"],
+        env: [...childEnvironment, `${CHANNEL_VARIABLE}=3`, "LD_BIND_NOW=1"],
         fds: [devNull, devNull, devNull, theirs],
       });
     } catch {
@@ -240,7 +242,8 @@ class SpawnerProcess {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       const { directory, containerId, bundle, runtime, environment, channel } = next.launch;
-      const packet = ["launch", directory, containerId, bundle, runtime, ...environment, ""].join("\0");
+      const variables = environment.map((variable) => `${variable}\0`).join("");
+      const packet: LaunchRequest = `launch\0${directory}\0${containerId}\0${bundle}\0${runtime}\0${variables}`;
       if (this.#socket === undefined) {
         next.resolve(undefined);
         continue;

@@ -1,6 +1,8 @@
 import { closeSync, existsSync, readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE } from "../../../contract/shim/process-directory.js";
+import { CHANNEL_VARIABLE, type DaemonMessage } from "../../../contract/shim/start-channel.js";
 import { Child, devNull } from "../../../system/linux/child.js";
 import { killDescendants } from "../../../system/linux/descendants.js";
 import { EPOLLIN, epoll } from "../../../system/linux/epoll.js";
@@ -14,6 +16,7 @@ import { readPidFile } from "../state-directory/pid-file.js";
 import { runtimeLogError, shimLogError } from "../state-directory/start-logs.js";
 import { findShims, recordShim } from "./shim-process.js";
 import { INTERPRETER, type ShimChild, type ShimSpawner, SpawnerDied } from "./shim-spawner.js";
+import { startError } from "./start-error.js";
 
 /** Which shim the daemon starts. */
 export interface ShimProgram {
@@ -165,7 +168,7 @@ class OwnShim implements Shim {
     this.#send(fifo === undefined ? "start" : `start ${fifo.access} ${fifo.path}`);
     const message = await this.#next(signal);
     if (message === "started") return;
-    if (message?.startsWith("failed ")) throw new OperationError("internal", message.slice("failed ".length));
+    if (message?.startsWith("failed ")) throw new OperationError("internal", startError(message));
     throw new OperationError("internal", "containerd: shim exited before container process was started");
   }
 
@@ -173,7 +176,7 @@ class OwnShim implements Shim {
     this.#send("cancel");
   }
 
-  #send(message: string): void {
+  #send(message: DaemonMessage): void {
     if (this.#channel === undefined) return;
     try {
       sendPacket(this.#channel, message);
@@ -240,7 +243,7 @@ async function endForked({ directory, containerId }: LaunchOptions, channel: num
 
 /** Whether a shim has got as far as to call the runtime, or almost: this is the last thing that it does before. */
 export function hasBegun(directory: string): boolean {
-  return existsSync(join(directory, "exitStatus.reserved"));
+  return existsSync(join(directory, RESERVED_EXIT_STATUS_FILE));
 }
 
 /** Starts our shim as any other program, where the spawner is not to be had. */
@@ -251,7 +254,7 @@ async function execute(options: LaunchOptions, path: string, channel: number): P
   const { directory, containerId, bundle, runtime } = options;
   return await Child.start(interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
     cwd: directory,
-    env: [...childEnvironment, ...runtime.environment(startsUnderWay), "CONTAINERD_SHIM_CHANNEL=3"],
+    env: [...childEnvironment, ...runtime.environment(startsUnderWay), `${CHANNEL_VARIABLE}=3`],
     fds: [devNull, devNull, devNull, channel],
   });
 }
@@ -323,7 +326,7 @@ class ForeignShim implements Shim {
    */
   #hasEndedBefore(error: unknown): boolean {
     const missesFifo = error instanceof OperationError && error.message.includes("exec.fifo");
-    return missesFifo && existsSync(join(this.#directory, "exitStatus"));
+    return missesFifo && existsSync(join(this.#directory, EXIT_STATUS_FILE));
   }
 
   cancel(): void {}

@@ -1,32 +1,47 @@
 import { type Dirent, lstatSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import {
+  ABANDONED_FILE,
+  CONSOLE_SOCKET,
+  CONTROL_FIFO,
+  EXIT_FIFO,
+  EXIT_STATUS_FILE,
+  PID_FILE,
+  PROCESS_JSON,
+  RESERVED_EXIT_STATUS_FILE,
+  RUNTIME_LOG,
+  SHIM_LOG,
+  USAGE_FILE,
+} from "../../../contract/shim/process-directory.js";
 import { INIT } from "../process.js";
+import { WAITING_REQUESTS } from "../shims/control-fifo.js";
+import { SHIM_RECORD } from "../shims/shim-process.js";
 import { readContainerState } from "./container-state.js";
 import { readStateFile } from "./state-file.js";
 
 /** What a daemon, a shim or a runtime makes in a process directory; beside it there may be half-written ones. */
 const processFiles = new Set([
-  "process.json",
-  "exit",
-  "control",
-  "control.waiting",
-  "shim",
-  "pid",
+  PROCESS_JSON,
+  EXIT_FIFO,
+  CONTROL_FIFO,
+  WAITING_REQUESTS,
+  SHIM_RECORD,
+  PID_FILE,
   "starttime",
   "started",
   "reported",
-  "abandoned",
-  "exitStatus",
-  "exitStatus.reserved",
-  "console.sock",
-  "shim-log.json",
-  "log.json",
+  ABANDONED_FILE,
+  EXIT_STATUS_FILE,
+  RESERVED_EXIT_STATUS_FILE,
+  CONSOLE_SOCKET,
+  SHIM_LOG,
+  RUNTIME_LOG,
   "config.json",
-  "usage",
+  USAGE_FILE,
 ]);
 
 /** Of these one is enough: nobody else calls anything so. */
-const telling = ["process.json", "starttime", "exitStatus", "exitStatus.reserved", "shim-log.json"];
+const telling = [PROCESS_JSON, "starttime", EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE, SHIM_LOG];
 
 /**
  * Whether a directory in the state directory is recognisably a container's of this daemon or of the original: other programs share what is the default
@@ -58,7 +73,7 @@ function isProcessDirectory(directory: string): boolean {
   if (!isOurOwn(directory)) return false;
   const names = readdirSync(directory);
   if (telling.some((name) => names.includes(name))) return true;
-  return ["exit", "control"].every((name) => names.includes(name) && lstatSync(join(directory, name)).isFIFO());
+  return [EXIT_FIFO, CONTROL_FIFO].every((name) => names.includes(name) && lstatSync(join(directory, name)).isFIFO());
 }
 
 /** A runtime's own state is a file of this name, too. */

@@ -1,17 +1,9 @@
+import type { ProcessJson } from "../../../contract/shim/process-json.js";
 import type { OciProcess } from "../runtime/spec.js";
 import { type ContainerState, isStrings, parseContainerState } from "./container-state.js";
 
 /** What process.json holds: the OCI process's own fields and what the shim has to know besides. */
-export interface ProcessState extends OciProcess {
-  exec: boolean;
-  containerdStdin: string;
-  containerdStdout: string;
-  containerdStderr: string;
-  runtimeArgs: readonly string[] | null;
-  noPivotRoot: boolean;
-  checkpoint: string;
-  rootUID: number;
-  rootGID: number;
+export interface ProcessState extends OciProcess, ProcessJson {
   /** Of an init: a second copy of state.json, should that be lost. */
   container?: ContainerState;
 }

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { RUNTIME_LOG, SHIM_LOG } from "../../../contract/shim/process-directory.js";
 import type { OperationError } from "../../failure/operation-error.js";
 import { readForeignFile } from "../../files/foreign-files.js";
 
@@ -7,12 +8,12 @@ const LARGEST_LOG = 1024 * 1024;
 
 /** What the shim says went wrong with it; undefined when nothing did. */
 export async function shimLogError(directory: string): Promise<string | undefined> {
-  return (await readErrors(join(directory, "shim-log.json")))[0];
+  return (await readErrors(join(directory, SHIM_LOG)))[0];
 }
 
 /** What the runtime says went wrong: its last error, since trouble with cleaning up can precede the one that explains the failure. */
 export async function runtimeLogError(directory: string): Promise<string | undefined> {
-  return (await readErrors(join(directory, "log.json"))).at(-1);
+  return (await readErrors(join(directory, RUNTIME_LOG))).at(-1);
 }
 
 /**

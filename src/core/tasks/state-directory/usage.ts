@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { USAGE_FILE } from "../../../contract/shim/process-directory.js";
+import type { UsageJson } from "../../../contract/shim/usage-json.js";
 import { readStateFile } from "./state-file.js";
 
 /** What a container has used, as its shim has written it down before the cgroup went. */
@@ -12,7 +14,10 @@ export interface Usage {
 /** Of a container's init. Empty when it runs, or had another shim, or one that was killed. */
 export function readUsage(directory: string): Usage {
   try {
-    const { memoryPeak, oomKills } = JSON.parse(readStateFile(join(directory, "usage"))) as Record<string, unknown>;
+    const { memoryPeak, oomKills } = JSON.parse(readStateFile(join(directory, USAGE_FILE))) as Record<
+      keyof UsageJson,
+      unknown
+    >;
     return {
       ...(isCount(memoryPeak) && { memoryPeak: BigInt(memoryPeak) }),
       ...(isCount(oomKills) && { oomKills: BigInt(oomKills) }),
