@@ -24,7 +24,6 @@ export interface ListenOptions {
   tls?: TlsFiles | undefined;
   /** TCP without TLS: whoever reaches the port is root on this machine. */
   insecureTcp: boolean;
-  /** Watches connections. */
   log: Logger;
 }
 
