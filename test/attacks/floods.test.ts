@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { indexed, literal } from "../authority/hpack.js";
+import { indexed, literal } from "../grpc/authority/hpack.js";
 import {
   CONTINUATION,
   DATA,
@@ -19,7 +19,7 @@ import {
   requestBlock,
   SETTINGS,
   WireClient,
-} from "../authority/wire-client.js";
+} from "../grpc/authority/wire-client.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { times } from "../harness/extent.js";

@@ -7,12 +7,12 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect as connectClient } from "../../src/client/index.js";
 import { Opening } from "../../src/services/grpc/authority/opening.js";
-import { frame, greeting, preface, SETTINGS } from "../authority/wire-client.js";
+import { Authority, type Identity, read } from "../daemon/listen/certificates.js";
+import { frame, greeting, preface, SETTINGS } from "../grpc/authority/wire-client.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { eventually, within } from "../harness/wait.js";
-import { Authority, type Identity, read } from "../listening/certificates.js";
 import { get, portOf } from "../operations/http-get.js";
 
 let dir: string;
