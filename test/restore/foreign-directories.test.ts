@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, TestDaemon } from "../harness/daemon.js";
 import { makeFifos } from "../harness/stdio.js";
+import { eventually } from "../harness/wait.js";
 
 let daemon: TestDaemon;
 beforeEach(async () => {
@@ -82,6 +83,16 @@ describe("is left alone, with one warning", () => {
     expect(warnings()).toEqual([]);
   });
 });
+
+test.each([".pid", "pid", "log.json", "console.sock", "config.json.tmp", "control.waiting.tmp", "usage"])(
+  "what a kill has left of a container goes, also if only a runtime or a shim had made something: %s",
+  async (name) => {
+    lay(`torn/init/${name}`);
+    await daemon.start();
+    await eventually(() => tree().every((path) => path === "events.log"), { what: "the removal of the directory" });
+    expect(warnings()).toEqual([]);
+  },
+);
 
 test("an id whose directory is empty is free, one whose directory is not is taken", async () => {
   const [empty, full, file] = ["empty", "full", "file"].map((name) => daemon.id(name));

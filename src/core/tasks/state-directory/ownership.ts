@@ -27,6 +27,8 @@ const processFiles = new Set([
   WAITING_REQUESTS,
   SHIM_RECORD,
   PID_FILE,
+  // runc's, until it has written the whole.
+  `.${PID_FILE}`,
   "starttime",
   "started",
   "reported",
