@@ -1,7 +1,7 @@
 /** Checkpoints with real CRIU: create with every option, list, delete, start from one; what fails leaves the container running. */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Partially, status, type wire } from "../harness/api.js";
 import { startContainer, type TestContainer } from "../harness/container.js";
@@ -502,6 +502,46 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
     }
     expect(undone).toBeGreaterThan(0);
     await create(container, { name: "c" });
+    await end(container);
+  });
+
+  test("one that is being made is none yet, also when its caller has gone: list, start and delete pass over it", async () => {
+    const wrapper = wrapRuntime(daemon.dir, "held", "checkpoint", { kind: "hold" });
+    using container = await startCounter("held", { request: { runtime: wrapper.path } });
+    using beside = await startContainer(daemon, { name: "held-beside", args: ["sleep", "1000"] });
+    const checkpointDir = join(container.bundle, "checkpoints");
+    await create(container, { name: "whole" });
+    wrapper.on();
+    const cancel = new AbortController();
+    const call = daemon.api.createCheckpoint(
+      { id: container.id, checkpoint: { name: "half" } },
+      { signal: cancel.signal },
+    );
+    await wrapper.called("checkpoint", 2);
+    cancel.abort();
+    await expect(call).rejects.toMatchObject({ code: status.CANCELLED });
+    expect(existsSync(join(path(container, "half"), "config.json"))).toBe(true);
+    expect((await list(container)).map(({ name }) => name)).toEqual(["whole"]);
+    // By another path, too.
+    expect(
+      (await list(beside, `${container.bundle}/../${basename(container.bundle)}/checkpoints`)).map(({ name }) => name),
+    ).toEqual(["whole"]);
+    const missing = { code: status.NOT_FOUND, details: expect.stringMatching(/half\/config\.json: no such file/) };
+    await expect(
+      daemon.api.createContainer({ id: daemon.id("held-from"), bundlePath: container.bundle, checkpoint: "half" }),
+    ).rejects.toMatchObject(missing);
+    await expect(daemon.api.deleteCheckpoint({ id: beside.id, name: "half", checkpointDir })).rejects.toMatchObject(
+      missing,
+    );
+    await expect(create(beside, { name: "half" }, checkpointDir)).rejects.toMatchObject({
+      code: status.ALREADY_EXISTS,
+    });
+    wrapper.off();
+    await eventually(() => !existsSync(path(container, "half")), { what: "the end of the cancelled checkpoint" });
+    expect((await list(container)).map(({ name }) => name)).toEqual(["whole"]);
+    await create(container, { name: "half" });
+    expect((await list(container)).map(({ name }) => name)).toEqual(["half", "whole"]);
+    await end(beside);
     await end(container);
   });
 

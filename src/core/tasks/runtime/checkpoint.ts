@@ -23,6 +23,9 @@ export interface Checkpoint {
   emptyNS: string[];
 }
 
+/** The directories in which checkpoints are being made, as {@link identityOf} has them: what is there is none yet, and may never be one. */
+const underWay = new Set<string>();
+
 /** In bytes: what we write is a thousandth of it. */
 const LARGEST_CONFIG = 1024 * 1024;
 
@@ -46,10 +49,13 @@ export async function createCheckpoint(
   checkIdentifier("checkpoint name", checkpoint.name);
   const path = join(directory, checkpoint.name);
   await onForeignFiles(directory, () => makeCheckpointDirectory(directory, path), signal);
+  let identity = "";
   try {
     // CRIU makes its work directory, but not the parents; a restore makes one of its own beside it.
     const work = join(path, "criu.work");
     await onForeignFiles(path, async () => {
+      identity = await identityOf(path);
+      underWay.add(identity);
       const config = JSON.stringify({ ...checkpoint, created: new Date().toISOString() });
       await writeFile(join(path, "config.json"), config, { flag: "wx", mode: 0o600 });
       await mkdir(work, { mode: 0o700 });
@@ -64,7 +70,34 @@ export async function createCheckpoint(
   } catch (error) {
     await onForeignFiles(path, () => removeFailed(path)).catch(() => {});
     throw error;
+  } finally {
+    underWay.delete(identity);
   }
+}
+
+/** Tells a directory from all others, whatever its path is. Rejects with a system error. */
+async function identityOf(path: string): Promise<string> {
+  const { dev, ino } = await lstat(path, { bigint: true });
+  return `${dev}:${ino}`;
+}
+
+/**
+ * Reads the config.json of a whole checkpoint.
+ * @throws OperationError, not-found also for one that is being made
+ */
+async function readConfig(path: string, signal?: AbortSignal): Promise<string> {
+  const config = join(path, "config.json");
+  const before = new Set(underWay);
+  const text = await readForeignFile(config, LARGEST_CONFIG, signal);
+  if (before.size + underWay.size === 0) return text;
+  const identity = await onForeignFiles(path, () => identityOf(path), signal).catch(() => undefined);
+  if (identity !== undefined && !before.has(identity) && !underWay.has(identity)) return text;
+  throw notThere(path);
+}
+
+/** What the original says. */
+function notThere(path: string): OperationError {
+  return new OperationError("not-found", `open ${join(path, "config.json")}: no such file or directory`);
 }
 
 /** What makes it a checkpoint goes first: that takes no descriptor, of which there may be none left for a moment, as the rest does. */
@@ -124,7 +157,7 @@ export async function listCheckpoints(directory: string): Promise<Checkpoint[]> 
 async function readCheckpoint(directory: string, name: string): Promise<Checkpoint | undefined> {
   let saved: Partial<Record<keyof Checkpoint, unknown>>;
   try {
-    saved = JSON.parse(await readForeignFile(join(directory, name, "config.json"), LARGEST_CONFIG));
+    saved = JSON.parse(await readConfig(join(directory, name)));
     if (typeof saved !== "object" || saved === null) return undefined;
   } catch {
     return undefined;
@@ -149,7 +182,7 @@ export async function findCheckpoint(directory: string, name: string, signal?: A
   checkIdentifier("checkpoint name", name);
   await onForeignFiles(directory, () => trusted(directory, () => checkDirectory(directory)), signal);
   const path = join(directory, name);
-  await readForeignFile(join(path, "config.json"), LARGEST_CONFIG, signal);
+  await readConfig(path, signal);
   // Its file system has just answered.
   await trusted(directory, () => closeTree(path));
   return path;
@@ -168,6 +201,7 @@ export async function deleteCheckpoint(directory: string, name: string): Promise
       await lstat(join(path, "config.json")).catch((error) =>
         Promise.reject(Object.assign(error, { syscall: "open" })),
       );
+      if (underWay.has(await identityOf(path))) throw notThere(path);
       await rm(path, { recursive: true, force: true });
     });
   } catch (error) {
