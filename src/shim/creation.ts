@@ -63,15 +63,16 @@ export function create(assignment: Assignment): Child {
   if (!runUntil(ended, sys.now() + abandonedLimit)) endCall(creation, abandonedLimit);
   if (creation.status !== 0) {
     logWarning(`the runtime failed with exit status ${creation.status}`);
-    if (!state.exec) {
+    if (state.exec) {
+      undoHalfCreated(assignment);
+    } else {
       markAbandoned();
       deleteHalfCreated(id, startedAt);
     }
     killChildren();
     return error(alreadyLogged, 0);
   }
-  const pidText = sys.readFile(PID_FILE);
-  const pid = typeof pidText === "string" ? tonumber(pidText) : undefined;
+  const pid = createdPid();
   if (pid === undefined) {
     undo(assignment, undefined);
     return error("the runtime wrote no pid file", 0);
@@ -83,6 +84,21 @@ export function create(assignment: Assignment): Child {
     error(problem, 0);
   }
   return child;
+}
+
+/** What the runtime has told of the process that it has made; undefined: nothing. */
+function createdPid(): number | undefined {
+  const text = sys.readFile(PID_FILE);
+  return typeof text === "string" ? tonumber(text) : undefined;
+}
+
+/** Ends an exec whose runtime has made it and failed all the same. A daemon may have taken it over meanwhile, which sees how it ended. */
+function undoHalfCreated(assignment: Assignment): void {
+  const pid = createdPid();
+  if (pid === undefined) return;
+  const child = adopt(pid);
+  undo(assignment, child);
+  if (child.status !== undefined) writeExitStatus(child.status);
 }
 
 /**

@@ -1,11 +1,11 @@
 /** A state directory that is full, or that nobody may write to: clear errors, and nothing that runs is lost. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type EventStream, status, type wire } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
-import { startDaemon } from "../harness/daemon.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
 import { daemonProgram } from "../harness/paths.js";
 import { directoryPrefix } from "../harness/run-name.js";
@@ -22,7 +22,7 @@ beforeEach(() => {
   filler = join(mount, "filler");
 });
 afterEach(() => {
-  execFileSync("umount", ["--lazy", mount]);
+  spawnSync("umount", ["--lazy", mount]);
   rmSync(mount, { recursive: true });
 });
 
@@ -36,6 +36,15 @@ function fill(): void {
   const { bavail, bsize } = statfsSync(mount);
   appendFileSync(filler, Buffer.alloc(bavail * bsize));
   expect(statfsSync(mount).bavail).toBe(0);
+}
+
+/** Makes so many pairs of events. */
+async function pauseOften(daemon: TestDaemon, id: string, times: number): Promise<void> {
+  for (let n = 0; n < times; n++) {
+    await daemon.api.updateContainer({ id, status: "paused" });
+    await daemon.api.updateContainer({ id, status: "running" });
+  }
+  await eventually(() => daemon.events.all({ id, type: "resume" }).length >= times);
 }
 
 const told = (events: EventStream, id: string) =>
@@ -100,6 +109,95 @@ test("a disk that is full when the daemon is killed: restarted, it has everythin
   await first.kill();
   expect(await first.exit()).toBe(137);
   await daemon.expectNothingLeft();
+});
+
+test("a disk that is full for long, and a kill: every event of that time is there, once", async () => {
+  mountDisk("size=2m,mode=755");
+  const retained = 60;
+  await using daemon = await startDaemon({ stateDir, flags: ["--retain-count", `${retained}`] });
+  using lasting = await startContainer(daemon, { name: "lasting", args: ["sleep", "1000"] });
+  using ending = await startContainer(daemon, { name: "ending", args: ["sleep", "1000"] });
+  using exec = await startExec(daemon, ending, { pid: "e", args: ["sleep", "1000"] });
+  fill();
+  /** The next daemon tells what this one has told, as far as it keeps that, and nothing besides. */
+  const expectKept = async () => {
+    const seen = daemon.events.events;
+    await daemon.restart({ kill: true });
+    // What it has to tell comes before the answer.
+    await daemon.api.state();
+    const again = daemon.api.events({ timestamp: seen[0]!.timestamp!, storedOnly: true });
+    await again.ended;
+    expect(again.events.length).toBeGreaterThanOrEqual(retained);
+    expect(again.events).toEqual(seen.slice(-again.events.length));
+  };
+  // More than the rest of a block, and than the log may hold.
+  await pauseOften(daemon, lasting.id, 2 * retained);
+  await expectKept();
+  // Without the room that the first exit makes.
+  await exec.kill();
+  expect(await exec.exit()).toBe(137);
+  fill();
+  await ending.kill();
+  expect(await ending.exit()).toBe(137);
+  await expectKept();
+  expect((await daemon.api.state()).containers.map(({ id }) => id)).toEqual([lasting.id]);
+  await lasting.kill();
+  expect(await lasting.exit()).toBe(137);
+  rmSync(filler);
+  await daemon.expectNothingLeft();
+});
+
+describe("a log that can't be written at all", () => {
+  /** No file of the daemon can become longer than the log is now: a real error, and the shims' files are shorter. */
+  async function block(daemon: TestDaemon, id: string): Promise<void> {
+    await pauseOften(daemon, id, 100);
+    const { size } = statSync(join(daemon.stateDir, "events.log"));
+    expect(size).toBeGreaterThan(16_384);
+    execFileSync("prlimit", ["--pid", `${daemon.pid}`, `--fsize=${size}:unlimited`]);
+  }
+
+  const unblock = (daemon: TestDaemon) => execFileSync("prlimit", ["--pid", `${daemon.pid}`, "--fsize=unlimited"]);
+
+  test.each(["kill", "mend"] as const)("what tells an exit stays until that is in the log: then %s", async (then) => {
+    await using daemon = await startDaemon();
+    using lasting = await startContainer(daemon, { name: "lasting", args: ["sleep", "1000"] });
+    using ending = await startContainer(daemon, { name: "ending", args: ["sh", "-c", "read l; exit 7"], stdio: true });
+    using exec = await startExec(daemon, ending, { pid: "e", args: ["sh", "-c", "sleep 1000"] });
+    using short = await startExec(daemon, lasting, { pid: "short", args: ["sleep", "1000"] });
+    await block(daemon, lasting.id);
+    await exec.kill();
+    expect(await exec.exit()).toBe(137);
+    await short.kill();
+    expect(await short.exit()).toBe(137);
+    ending.stdio.stdin.end("now\n");
+    expect(await ending.exit()).toBe(7);
+    using late = await startContainer(daemon, { name: "late", args: ["sleep", "1000"] });
+    expect((await daemon.api.state()).containers.map(({ id }) => id).sort()).toEqual([late.id, lasting.id].sort());
+    const directories = [join(ending.id, "e"), ending.id, join(lasting.id, "short")].map((p) =>
+      join(daemon.stateDir, p),
+    );
+    for (const directory of directories) expect(existsSync(directory)).toBe(true);
+    await expect(startContainer(daemon, { name: "ending", args: ["true"] })).rejects.toThrow(/file exists/);
+    await expect(startExec(daemon, lasting, { pid: "short", args: ["true"] })).rejects.toThrow(/file exists/);
+    if (then === "mend") unblock(daemon);
+    else {
+      await daemon.kill();
+      await daemon.start();
+    }
+    for (const directory of directories)
+      await eventually(() => !existsSync(directory), { what: `the removal of ${directory}` });
+    await daemon.restart({ kill: true });
+    await late.kill();
+    expect(await late.exit()).toBe(137);
+    const stored = daemon.api.events({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
+    await stored.ended;
+    expect(told(stored, ending.id)).toEqual(["start-container", "start-process e", "exit e 137", "exit init 7"]);
+    expect(told(stored, late.id)).toEqual(["start-container", "exit init 137"]);
+    expect(told(stored, lasting.id).filter((line) => line.startsWith("exit"))).toEqual(["exit short 137"]);
+    await lasting.kill();
+    expect(await lasting.exit()).toBe(137);
+    await daemon.expectNothingLeft();
+  });
 });
 
 test("no inodes left: the same", async () => {

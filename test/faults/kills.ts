@@ -149,8 +149,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
       await sleep(random.next() * LONGEST_FAULT);
     }
     const killDaemon = victim === "daemon" && (kindOfRound < KILL_ONLY || kindOfRound >= FAULT_ONLY);
-    // What a full disk keeps out of the event log is in memory alone: a kill in that time may lose it, as docs/reliability.md says.
-    if (world !== undefined && (!killDaemon || fault.startsWith("ENOSPC"))) {
+    if (world !== undefined && !killDaemon) {
       endFault();
       before = ledger.work;
       await work();

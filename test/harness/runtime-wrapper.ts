@@ -34,7 +34,9 @@ export type Fault =
   /** Writes what no runtime writes to stdout, stderr, its log and the pid file, and claims success. */
   | { kind: "garbage" }
   /** Does what was asked for, then ends with status 1 all the same. */
-  | { kind: "fail-afterwards" };
+  | { kind: "fail-afterwards" }
+  /** The same, once the fault is switched off. */
+  | { kind: "fail-late" };
 
 /** The shell commands of a fault; "$real" is the runtime, $log and $pidfile what it was told to write. */
 export function faultAction(fault: Fault, isOn = "false"): string {
@@ -58,6 +60,8 @@ export function faultAction(fault: Fault, isOn = "false"): string {
       ].join("; ");
     case "fail-afterwards":
       return '"$real" "$@"; exit 1';
+    case "fail-late":
+      return `"$real" "$@"; while ${isOn}; do sleep 0.02; done; exit 1`;
   }
 }
 

@@ -548,6 +548,56 @@ describe("a daemon killed during a start", () => {
   });
 });
 
+describe("an exec that its runtime has made and then fails, and a kill of the daemon before", () => {
+  /** The daemon is dead, the exec runs, its shim waits for the runtime. */
+  async function killedMeanwhile(name: string) {
+    const wrapper = wrapRuntime(daemon.dir, name, "exec", { kind: "fail-late" });
+    const container = await startContainer(daemon, {
+      name,
+      args: ["sleep", "1000"],
+      request: { runtime: wrapper.path },
+    });
+    wrapper.on();
+    const call = daemon.api.addProcess({ id: container.id, pid: "e", args: ["sleep", "1000"], env: ["PATH=/bin"] });
+    const failed = expect(call).rejects.toThrow();
+    const path = directory(container.id, "e");
+    const pid = await eventually(() => Number(readFileSync(join(path, "pid"), "utf8")) || undefined);
+    await daemon.kill();
+    await failed;
+    return { container, wrapper, path, pid };
+  }
+
+  test("the next daemon has taken it over: its exit says that it was killed", async () => {
+    const { container, wrapper, path } = await killedMeanwhile("adopted");
+    await daemon.start();
+    await daemon.events.waitFor({ type: "start-process", id: container.id, pid: "e" });
+    wrapper.off();
+    expect((await daemon.events.waitFor({ type: "exit", id: container.id, pid: "e" })).status).toBe(137);
+    await eventually(() => !existsSync(path), { what: "the removal of its directory" });
+    await container.kill();
+    await container.exit();
+    await daemon.expectNothingLeft();
+  });
+
+  test("nothing is left of it when the next daemon comes: nothing is told", async () => {
+    const { container, wrapper, path, pid } = await killedMeanwhile("undone");
+    const shim = processes().find((info) => info.directory === path && info.command.includes("containerd-shim"))!;
+    for (const { pid: runtime, parent } of processes()) if (parent === shim.pid) kill(runtime);
+    kill(pid);
+    kill(shim.pid);
+    await Promise.all([ended(pid), ended(shim.pid)]);
+    wrapper.off();
+    // What a shim leaves that was killed before it could say how its process ended.
+    rmSync(join(path, "exitStatus"), { force: true });
+    await daemon.start();
+    await eventually(() => !existsSync(path), { what: "the removal of its directory" });
+    await container.kill();
+    await container.exit();
+    expect(told(await stored(), container.id)).toEqual(["start-container", "exit init 137"]);
+    await daemon.expectNothingLeft();
+  });
+});
+
 describe("a runtime that hangs when the daemon starts", () => {
   test("holds up only calls about its container: all others, and lists with what is known, are answered while it hangs", async () => {
     const { path, on, off } = wrapRuntime(daemon.dir, "hanging", "state", { kind: "hang" });

@@ -107,7 +107,7 @@ test("retaining none is possible", () => {
   for (let n = 0; n < 3; n++) log.append({ type: "oom", id: "c" }, fail);
   expect(log.since(0n)).toEqual([]);
   expect(readFileSync(path, "utf8")).toBe("");
-  expect(log.hasStart("c", "init", 0n, "1:2")).toBeUndefined();
+  expect(log.hasStart("c", "init", "1:2")).toBeUndefined();
 });
 
 test("a file with more lines than may be kept is cut at once", () => {
@@ -165,7 +165,7 @@ test("an exit of which the run was not noted is believed after the start and the
   expect(openLog().hasExit("c", "init", "1:2", ended)).toBe(false);
 });
 
-test("a file that can't be written is made whole without another event, or at the end", async () => {
+test("a file that is too long, and can't be written anew, is gone on with, and cut as soon as that is possible", async () => {
   const names = () =>
     openLog()
       .since(0n)
@@ -175,23 +175,37 @@ test("a file that can't be written is made whole without another event, or at th
   log.append({ type: "oom", id: "b" }, fail);
   // Takes the place of the new file that comes next.
   mkdirSync(`${path}.tmp`);
-  const errors: unknown[] = [];
-  log.append({ type: "oom", id: "c" }, (error) => errors.push(error));
-  expect(errors).toHaveLength(1);
-  expect(names()).toEqual(["a", "b"]);
+  log.append({ type: "oom", id: "c" }, fail);
+  expect(names()).toEqual(["a", "b", "c"]);
+  expect(log.since(0n).map(({ id }) => id)).toEqual(["c"]);
   rmSync(`${path}.tmp`, { recursive: true });
   await expect.poll(names, { timeout: 10_000 }).toEqual(["c"]);
 });
 
 test("hasStart knows when it can't know", () => {
   const log = openLog(2);
-  const started = log.append({ type: "start-container", id: "c" }, fail).timestamp;
-  expect(log.hasStart("c", "init", started)).toBe(true);
-  expect(log.hasStart("d", "init", started)).toBe(false);
+  log.append({ type: "start-container", id: "c", run: "1:2" }, fail);
+  expect(log.hasStart("c", "init", "1:2")).toBe(true);
+  expect(log.hasStart("d", "init", "1:2")).toBe(false);
   log.append({ type: "oom", id: "x" }, fail);
   log.append({ type: "oom", id: "x" }, fail);
   for (let i = 0; i < 200; i++) log.append({ type: "oom", id: "x" }, fail);
-  expect(log.hasStart("c", "init", started)).toBeUndefined();
+  expect(log.hasStart("c", "init", "1:2")).toBeUndefined();
+});
+
+test("a start is of one run, whatever the times say", () => {
+  const start = (id: string, timestamp: string, type = "start-container") =>
+    `${JSON.stringify({ id, type, timestamp, ...(type === "exit" && { pid: "init", status: 0 }) })}\n`;
+  // Of a daemon that did not note runs: one that was running when the clock was set back, and one that has ended.
+  writeFileSync(path, start("c", "2016-01-01T00:00:00Z") + start("d", "2099-01-01T00:00:00Z"));
+  appendFileSync(path, start("d", "2099-01-01T00:00:01Z", "exit"));
+  const log = openLog();
+  log.append({ type: "start-container", id: "e", run: "1:2" }, fail);
+  log.append({ type: "exit", id: "e", pid: "init", status: 0, run: "1:2" }, fail);
+  expect(log.hasStart("c", "init", "1:2")).toBe(true);
+  expect(log.hasStart("d", "init", "1:2")).toBe(false);
+  expect(log.hasStart("e", "init", "1:2")).toBe(true);
+  expect(log.hasStart("e", "init", "1:3")).toBe(false);
 });
 
 test("an exec whose exit was lost belongs to the container of its time, not to the next one of that name", () => {

@@ -1,12 +1,11 @@
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { formatRfc3339, parseRfc3339 } from "../../contract/go/rfc3339.js";
 import { UNKNOWN_STATUS } from "../../contract/shim/exit-status.js";
 import { now } from "../../system/linux/clock.js";
 import { hasCode } from "../../system/linux/libc.js";
-import { withReserve } from "../../system/linux/reserved-descriptors.js";
-import { writeAtomically } from "../files/write-atomically.js";
 import { INIT } from "../tasks/process.js";
 import type { Event, EventType } from "./event.js";
+import { EventFile } from "./event-file.js";
 
 /** A line of events.log. */
 interface EventLine {
@@ -20,7 +19,7 @@ interface EventLine {
   memoryPeak?: number;
 }
 
-/** In ms: how often a file that lacks events is tried to be written. */
+/** In ms: how often a file that lacks events, or is too long, is tried to be written anew. */
 const RETRY_INTERVAL = 1_000;
 
 /** The last events, in memory and in `events.log`, whatever happens to the daemon. */
@@ -29,11 +28,11 @@ export class EventLog {
   /** How many events are kept, here and in the file: up to twice as many before the oldest are dropped. */
   readonly #retain: number;
   #events: Event[];
-  #fd: number;
-  /** Lines in the file: it is rewritten when it holds twice what is to be kept. */
-  #lines: number;
-  /** The file lacks events, or ends with a part of a line: it is written anew as soon as that is possible. */
+  #file: EventFile;
+  /** The file lacks events: it is written anew as soon as that is possible. */
   #incomplete = false;
+  /** What is done once it lacks none. */
+  readonly #waiting: (() => void)[] = [];
   #retry: NodeJS.Timeout | undefined;
   #last = 0n;
 
@@ -45,26 +44,26 @@ export class EventLog {
   constructor(path: string, retain: number) {
     this.#path = path;
     this.#retain = retain;
-    const { events, damaged } = readEvents(path);
+    const { events, damaged, torn } = readEvents(path);
     this.#events = last(events, 2 * retain);
     // Not the last one's: a damaged file may have any order.
     for (const { timestamp } of events) if (timestamp > this.#last) this.#last = timestamp;
-    this.#lines = events.length;
     if (damaged || events.length > 2 * retain) {
       try {
-        this.#fd = this.#rewrite();
+        this.#file = this.#rewritten();
         return;
       } catch {
-        // The disk is full, or something has the name of the new file: it is tried again with the next event.
-        this.#incomplete = true;
+        // The disk is full, or something has the name of the new file. All events are in this one, too.
+        this.#retryLater();
       }
     }
-    this.#fd = openSync(path, "a", 0o600);
+    this.#file = EventFile.open(path, events.length);
+    if (torn) this.#write(() => this.#file.endLine());
   }
 
   /**
-   * Stores an event with the time now; it is in the file when this returns. A file that can't be written (disk full) does not keep the
-   * event from being sent.
+   * Stores an event with the time now; it is in the file when this returns. A file that can't be written (a disk with errors) does not keep the
+   * event from being sent: {@link whenStored} tells when it is there.
    * @param onError is told why the file could not be written
    */
   append(event: Omit<Event, "timestamp">, onError: (error: unknown) => void): Event {
@@ -73,25 +72,54 @@ export class EventLog {
     const stored: Event = { ...event, timestamp: this.#last };
     this.#events.push(stored);
     if (this.#events.length > 2 * this.#retain) this.#events = last(this.#events, this.#retain);
+    this.#write(() => {
+      if (this.#incomplete) this.#complete();
+      else if (!this.#shorten()) this.#file.append(eventLine(stored));
+    }, onError);
+    return stored;
+  }
+
+  /** Calls back once all events are in the file: at once, unless it can't be written. Until then a daemon that takes over knows nothing of the last ones. */
+  whenStored(then: () => void): void {
+    if (this.#incomplete) this.#waiting.push(then);
+    else then();
+  }
+
+  #write(write: () => void, onError: (error: unknown) => void = () => {}): void {
     try {
-      if (this.#incomplete || this.#lines >= 2 * this.#retain) this.#complete();
-      else this.#write(eventLine(stored));
+      write();
     } catch (error) {
       this.#incomplete = true;
-      this.#retry ??= setInterval(() => this.#tryToComplete(), RETRY_INTERVAL).unref();
+      this.#retryLater();
       onError(error);
     }
-    return stored;
+  }
+
+  /** Writes the file anew if it is too long; false when it is not, or when there is no room for a second one now: it serves all the same. */
+  #shorten(): boolean {
+    if (this.#file.lines < 2 * this.#retain || this.#retry !== undefined) return false;
+    try {
+      this.#complete();
+      return true;
+    } catch {
+      this.#retryLater();
+      return false;
+    }
   }
 
   /** Writes the file anew. Throws a system error. */
   #complete(): void {
-    const previous = this.#fd;
-    this.#fd = this.#rewrite();
-    closeSync(previous);
+    const previous = this.#file;
+    this.#file = this.#rewritten();
+    previous.close();
     this.#incomplete = false;
     clearInterval(this.#retry);
     this.#retry = undefined;
+    for (const then of this.#waiting.splice(0)) then();
+  }
+
+  #retryLater(): void {
+    this.#retry ??= setInterval(() => this.#tryToComplete(), RETRY_INTERVAL).unref();
   }
 
   #tryToComplete(): void {
@@ -100,13 +128,6 @@ export class EventLog {
     } catch {
       // Reported when it began.
     }
-  }
-
-  #write(line: string): void {
-    const bytes = Buffer.from(line);
-    // A disk that is just full takes a part of it.
-    if (writeSync(this.#fd, bytes) < bytes.length) throw new Error("no space left on device");
-    this.#lines++;
   }
 
   /** When the newest event was stored, 0 when there was none: all that follow are later, whatever the clock does. */
@@ -141,15 +162,17 @@ export class EventLog {
   }
 
   /**
-   * Whether the log holds the start of a process; undefined when it does not reach back to `since`, so that nobody can tell.
-   * @param since when it was created: for the lines of a daemon that did not note the run
+   * Whether the log holds the start of a run that has not been seen to end; undefined when it may have been cut off since. A line of a daemon that did not
+   * note the run is believed when no exit of that process comes after it.
    */
-  hasStart(id: string, pid: string, since: bigint, run?: string): boolean | undefined {
-    const isOfRun = (e: Event) => (e.run === undefined ? e.timestamp >= since : e.run === run);
-    if (this.#events.some((e) => isStart(e, id, pid) && isOfRun(e))) return true;
-    const [first] = this.#events;
-    const complete = this.#events.length < this.#retain || (first !== undefined && first.timestamp < since);
-    return complete ? false : undefined;
+  hasStart(id: string, pid: string, run: string): boolean | undefined {
+    const about = this.#events.filter(
+      (e) => isStart(e, id, pid) || (e.type === "exit" && e.id === id && e.pid === pid),
+    );
+    if (about.some((e) => isStart(e, id, pid) && e.run === run)) return true;
+    const latest = about.at(-1);
+    if (latest !== undefined && latest.type !== "exit" && latest.run === undefined) return true;
+    return this.#events.length < this.#retain ? false : undefined;
   }
 
   /** What the log says of the processes of a container: true for one whose last event is its start, false when that is its exit. */
@@ -170,17 +193,12 @@ export class EventLog {
   close(): void {
     if (this.#incomplete) this.#tryToComplete();
     clearInterval(this.#retry);
-    closeSync(this.#fd);
+    this.#file.close();
   }
 
-  /** Replaces the file by one with just the events to keep; returns a descriptor to append to it. */
-  #rewrite(): number {
-    const kept = last(this.#events, this.#retain);
-    return withReserve(() => {
-      writeAtomically(this.#path, kept.map(eventLine).join(""));
-      this.#lines = kept.length;
-      return openSync(this.#path, "a", 0o600);
-    });
+  /** A file with just the events to keep, in the place of the one that is there. One that lacks none is not given away for one without room for more. */
+  #rewritten(): EventFile {
+    return EventFile.replace(this.#path, last(this.#events, this.#retain).map(eventLine), !this.#incomplete);
   }
 }
 
@@ -206,15 +224,17 @@ function eventLine({ id, type, timestamp, pid, status, run, memoryPeak }: Event)
   return `${JSON.stringify(line)}\n`;
 }
 
-function readEvents(path: string): { events: Event[]; damaged: boolean } {
+/** `torn`: the last line has no end. */
+function readEvents(path: string): { events: Event[]; damaged: boolean; torn: boolean } {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (hasCode(error, "ENOENT")) return { events: [], damaged: false };
+    if (hasCode(error, "ENOENT")) return { events: [], damaged: false, torn: false };
     throw error;
   }
-  let damaged = text !== "" && !text.endsWith("\n");
+  const torn = text !== "" && !text.endsWith("\n");
+  let damaged = torn;
   const events: Event[] = [];
   for (const line of text.split("\n")) {
     if (line === "") continue;
@@ -222,7 +242,7 @@ function readEvents(path: string): { events: Event[]; damaged: boolean } {
     if (event === undefined) damaged = true;
     else events.push(event);
   }
-  return { events, damaged };
+  return { events, damaged, torn };
 }
 
 function parseLine(line: string): Event | undefined {

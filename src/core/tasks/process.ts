@@ -173,7 +173,7 @@ export class Process {
 
   /** Tells this process from all others that had, or will have, its name: the same for every daemon that follows it. */
   get run(): string {
-    return `${this.systemPid}:${this.startTime}`;
+    return runOf({ pid: this.systemPid, startTime: this.startTime });
   }
 
   /** Its start is in the event log: a daemon that takes over need not report it, nor ask the runtime whether there was one. */
@@ -290,6 +290,11 @@ export class Process {
     closeSync(this.exitFd);
     this.#control.close();
   }
+}
+
+/** What tells a run from all others of its name. */
+export function runOf({ pid, startTime }: Identity): string {
+  return `${pid}:${startTime}`;
 }
 
 function noSuchProcess(): OperationError {

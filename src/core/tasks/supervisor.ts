@@ -140,10 +140,11 @@ export class Supervisor {
 
   /** Lets go of everything; containers go on. */
   close(): void {
+    // First: what waits for that can be done then.
+    this.events.close();
     this.removals.close();
     this.#spawner.close();
     epoll.close();
-    this.events.close();
   }
 }
 

@@ -10,14 +10,17 @@ import { release } from "./release.js";
  */
 export function deleteContainer(supervisor: Supervisor, container: Container): void {
   supervisor.containers.delete(container.id);
-  // A daemon that takes over meanwhile has nothing to tell.
-  container.init?.markReported();
-  release(supervisor, container, {
-    ready: container.turns.idle(),
-    before: () => {
-      for (const process of container.processes.values()) closeProcess(process);
-      container.processes.clear();
-    },
+  // Its directory is what tells the exit to a daemon that takes over, until the event is in the log.
+  supervisor.events.whenStored(() => {
+    // That one has nothing to tell any more.
+    container.init?.markReported();
+    release(supervisor, container, {
+      ready: container.turns.idle(),
+      before: () => {
+        for (const process of container.processes.values()) closeProcess(process);
+        container.processes.clear();
+      },
+    });
   });
 }
 
@@ -25,8 +28,10 @@ export function deleteContainer(supervisor: Supervisor, container: Container): v
 export function deleteExec(supervisor: Supervisor, container: Container, process: Process): void {
   container.processes.delete(process.id);
   closeProcess(process);
-  const isGone = supervisor.removals.now(process.directory, () => process.removeDirectory());
-  if (!isGone) process.markReported();
+  supervisor.events.whenStored(() => {
+    const isGone = supervisor.removals.now(process.directory, () => process.removeDirectory());
+    if (!isGone) process.markReported();
+  });
 }
 
 function closeProcess(process: Process): void {

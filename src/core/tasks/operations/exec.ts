@@ -84,7 +84,7 @@ async function runExec(
             "containerd: process started",
           );
           supervisor.emit({ type: "start-process", id: container.id, pid: process.id, run: process.run });
-          process.markAnnounced();
+          supervisor.events.whenStored(() => process.markAnnounced());
           return process;
         } catch (error) {
           supervisor.log.error({ id: container.id, pid: request.pid, error: logText(error) }, "containerd: exec");

@@ -141,7 +141,7 @@ async function startContainer(
     "containerd: container started",
   );
   supervisor.emit({ type: "start-container", id: container.id, run: process.run });
-  process.markAnnounced();
+  supervisor.events.whenStored(() => process.markAnnounced());
   oom.announce();
   watchLifetime(supervisor.log, container);
 }

@@ -19,7 +19,7 @@ import {
 } from "../state-directory/container-state.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import type { Supervisor } from "../supervisor.js";
-import { announce, creationTime, findIdentity, follow, loadProcess } from "./restore-process.js";
+import { announce, findIdentity, follow, loadProcess, wasUndone } from "./restore-process.js";
 import { adoptExec, endLostExec } from "./unfinished-exec.js";
 import { endUnfinishedStart } from "./unfinished-start.js";
 
@@ -41,10 +41,12 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
   const init = names.includes(INIT) ? await findInit(supervisor, container, operation) : undefined;
   if (init !== undefined) container.processes.set(INIT, init);
   const underWay: string[] = [];
+  const undone: string[] = [];
   for (const name of names) {
     if (name === INIT) continue;
     const identity = findIdentity(container, name);
     if (identity === undefined) underWay.push(name);
+    else if (wasUndone(supervisor, container, name, identity)) undone.push(name);
     else container.processes.set(name, loadProcess(container, name, identity));
   }
   if (init === undefined || !(await wasStarted(supervisor, container, init, operation))) {
@@ -68,6 +70,7 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
       adoptExec(supervisor, container, name, adoption),
     );
   }
+  for (const name of undone) void endLostExec(supervisor, container, name);
   for (const name of owedExits(supervisor, container)) {
     if (!names.includes(name)) void endLostExec(supervisor, container, name);
   }
@@ -156,7 +159,7 @@ async function wasStarted(
   operation: Operation,
 ): Promise<boolean> {
   if (init.announced || init.exitStatus() !== undefined) return true;
-  if (supervisor.events.hasStart(container.id, INIT, creationTime(init), init.run)) return true;
+  if (supervisor.events.hasStart(container.id, INIT, init.run)) return true;
   operation.doing = "asking the runtime whether it was started";
   const state = await container.runtime.state(container.id, deadline(supervisor));
   // In this order: its shim says so before it deletes it.

@@ -1,10 +1,11 @@
-import { statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT_FIFO } from "../../../contract/shim/process-directory.js";
+import { isAlive } from "../../../system/linux/proc-stat.js";
 import type { Container } from "../container.js";
 import { followExit } from "../exit/exit.js";
 import { processEnd, watchExit } from "../monitor.js";
-import { INIT, Process } from "../process.js";
+import { INIT, Process, runOf } from "../process.js";
 import { childrenOf, findShims, type Identity } from "../shims/shim-process.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import type { Supervisor } from "../supervisor.js";
@@ -28,20 +29,35 @@ export function loadProcess(container: Container, name: string, identity: Identi
 /** Reports a start that its daemon did not live to report. */
 export function announce(supervisor: Supervisor, container: Container, process: Process): void {
   if (process.announced) return;
-  const { run } = process;
-  if (supervisor.events.hasStart(container.id, process.id, creationTime(process), run) === false) {
+  const { id: pid, run } = process;
+  if (!wasTold(supervisor, container, pid, run)) {
     supervisor.emit(
-      process.id === INIT
+      pid === INIT
         ? { type: "start-container", id: container.id, run }
-        : { type: "start-process", id: container.id, pid: process.id, run },
+        : { type: "start-process", id: container.id, pid, run },
     );
   }
-  process.markAnnounced();
+  supervisor.events.whenStored(() => process.markAnnounced());
 }
 
-export function creationTime(process: Process): bigint {
-  // Nothing is ever written into the exit FIFO.
-  return statSync(join(process.directory, EXIT_FIFO), { bigint: true }).mtimeNs;
+/** Whether the start of a process that has no mark of it was told. */
+function wasTold(supervisor: Supervisor, container: Container, pid: string, run: string): boolean {
+  // The mark comes right after the event: of a daemon that makes one, the event would still be there. Others make none.
+  return supervisor.events.hasStart(container.id, pid, run) ?? !container.remembersCgroup;
+}
+
+/**
+ * Whether an exec is over that its daemon did not live to tell of: its call had failed, or was called off, and nobody is left who could say more. Nothing is
+ * told of it then.
+ */
+export function wasUndone(supervisor: Supervisor, container: Container, name: string, identity: Identity): boolean {
+  const directory = join(container.directory, name);
+  const { pid, startTime } = identity;
+  if (existsSync(join(directory, "started")) || (startTime !== "" && isAlive(pid, startTime))) return false;
+  if (findShims(directory, container.id, container.shim.name).length > 0) return false;
+  // In this order: a shim writes it before it ends.
+  if (Process.readExitStatus(directory) !== undefined) return false;
+  return !wasTold(supervisor, container, name, runOf(identity));
 }
 
 /** @param beforeExit called when the process has exited, before that is reported */

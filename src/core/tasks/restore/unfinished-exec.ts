@@ -61,6 +61,7 @@ export async function endLostExec(supervisor: Supervisor, container: Container, 
 async function endAndTell(supervisor: Supervisor, container: Container, name: string): Promise<void> {
   try {
     tellEnd(supervisor, container, name, await endShims(container, name));
+    await new Promise<void>((resolve) => supervisor.events.whenStored(resolve));
   } catch (error) {
     supervisor.log.error({ id: container.id, pid: name, error: errorText(error) }, "containerd: end exec");
   }

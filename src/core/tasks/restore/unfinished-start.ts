@@ -30,7 +30,7 @@ export async function endUnfinishedStart(
     for (const name of owedExits(supervisor, container)) {
       tellEnd(supervisor, container, name, (await endShims(container, name)) || wasThere);
     }
-    release(supervisor, container);
+    supervisor.events.whenStored(() => release(supervisor, container));
   } catch (error) {
     supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: remove container");
   }
