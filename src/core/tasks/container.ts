@@ -24,10 +24,10 @@ import { type ExecFifo, OciRuntime, type RuntimeState } from "./runtime/oci-runt
 import type { OciProcess, OciSpec } from "./runtime/spec.js";
 import { hasBegun, launchShim, type Shim, type ShimProgram } from "./shims/shim.js";
 import type { ContainerState } from "./state-directory/container-state.js";
+import { processDirectoriesAmong } from "./state-directory/ownership.js";
 import { makeWhole, removeTree, takeAway } from "./state-directory/partial-directory.js";
 import { readPidFile } from "./state-directory/pid-file.js";
 import type { Removals } from "./state-directory/removals.js";
-import { isSetAside } from "./state-directory/state-file.js";
 
 /** The file that marks one whose exit has been told. */
 const ENDED = "ended";
@@ -157,9 +157,7 @@ export class Container {
 
   /** Names of the process directories on disk. */
   processDirectories(): string[] {
-    return readdirSync(this.directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory() && !isSetAside(entry.name, "state.json"))
-      .map((entry) => entry.name);
+    return processDirectoriesAmong(readdirSync(this.directory, { withFileTypes: true }));
   }
 
   get init(): Process | undefined {

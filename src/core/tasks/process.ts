@@ -1,4 +1,4 @@
-import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, readSync, rmSync } from "node:fs";
+import { closeSync, type Dirent, existsSync, linkSync, mkdirSync, readdirSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   ABANDONED_FILE,
@@ -17,7 +17,7 @@ import { withReserve } from "../../system/linux/reserved-descriptors.js";
 import { OperationError } from "../failure/operation-error.js";
 import { parseJson, stringifyJson } from "../files/json.js";
 import { writeAtomically } from "../files/write-atomically.js";
-import { ControlFifo } from "./shims/control-fifo.js";
+import { ControlFifo, WAITING_REQUESTS } from "./shims/control-fifo.js";
 import type { Shim } from "./shims/shim.js";
 import type { Identity } from "./shims/shim-process.js";
 import { removeTree } from "./state-directory/partial-directory.js";
@@ -101,18 +101,22 @@ export class Process {
   /**
    * Takes over a process that another daemon, or this one before its restart, has left.
    * @param startTime "" when nobody knows it: then it can't be signalled
+   * @param isWritten whether its files say just that
    * @throws a system error
    */
-  static load(directory: string, id: string, { pid, startTime }: Identity): Process {
-    for (const name of [EXIT_FIFO, CONTROL_FIFO]) mendFifo(join(directory, name));
+  static load(directory: string, id: string, { pid, startTime }: Identity, isWritten = false): Process {
+    const entries = new Map(readdirSync(directory, { withFileTypes: true }).map((entry) => [entry.name, entry]));
+    for (const name of [EXIT_FIFO, CONTROL_FIFO]) mendFifo(join(directory, name), entries.get(name));
     // Where its shim is to write: a FIFO would hold that up for ever.
-    for (const name of [EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE]) setAsideUnless("isFile", join(directory, name));
+    for (const name of [EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE]) {
+      setAsideUnless("isFile", join(directory, name), entries.get(name));
+    }
     const process = new Process(directory, id, Process.readState(directory, id !== INIT));
     process.systemPid = pid;
     process.startTime = startTime;
-    process.#mendIdentity();
-    process.#control.takeOver();
-    process.announced = existsSync(join(directory, "started"));
+    if (!isWritten) process.#mendIdentity();
+    if (entries.has(WAITING_REQUESTS)) process.#control.takeOver();
+    process.announced = entries.has("started");
     return process;
   }
 
@@ -316,14 +320,15 @@ function parseStatus(text: string | undefined): number | undefined {
 }
 
 /** Another file of that name is no use to the shim, which holds the one that it has opened. */
-function mendFifo(path: string): void {
-  setAsideUnless("isFIFO", path);
-  if (!existsSync(path)) makeFifo(path);
+function mendFifo(path: string, entry: Dirent | undefined): void {
+  if (!setAsideUnless("isFIFO", path, entry)) makeFifo(path);
 }
 
-function setAsideUnless(kind: "isFile" | "isFIFO", path: string): void {
-  const info = lstatSync(path, { throwIfNoEntry: false });
-  if (info !== undefined && !info[kind]()) setAside(path);
+/** @returns whether there is one of that kind */
+function setAsideUnless(kind: "isFile" | "isFIFO", path: string, entry: Dirent | undefined): boolean {
+  const isOfKind = entry?.[kind]() ?? false;
+  if (entry !== undefined && !isOfKind) setAside(path);
+  return isOfKind;
 }
 
 /** Makes a directory for nobody but us. Throws OperationError (already-exists) in the original's words. */

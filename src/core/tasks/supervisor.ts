@@ -111,6 +111,7 @@ export class Supervisor {
   /** What the shim in a state.json stands for; "" is the daemon's. One that is gone (after an upgrade into another directory) is our own. */
   shimProgramOf(name: string): ShimProgram {
     if (name === "") return this.shimProgram();
+    if (name === this.#ownShim) return this.#program(name);
     return { ...this.#program(name), substitute: this.#program(this.#ownShim) };
   }
 

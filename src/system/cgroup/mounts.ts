@@ -67,11 +67,15 @@ export function forgetHierarchies(): void {
 /** False for a mount that another mount hides: what is at its mount point now is another filesystem. */
 function isOnTop({ mountPoint, device }: Hierarchy): boolean {
   const stat = statSync(mountPoint, { throwIfNoEntry: false });
-  if (stat === undefined) return false;
+  return stat !== undefined && deviceText(stat.dev) === device;
+}
+
+/** "<major>:<minor>" */
+export function deviceText(device: number): string {
   // glibc's dev_t: 12 bits of major between 8 and 24 bits of minor. Cgroup filesystems are anonymous: major 0.
-  const major = (stat.dev >>> 8) & 0xfff;
-  const minor = (stat.dev & 0xff) | ((stat.dev >>> 12) & 0xfff00);
-  return device === `${major}:${minor}`;
+  const major = (device >>> 8) & 0xfff;
+  const minor = (device & 0xff) | ((device >>> 12) & 0xfff00);
+  return `${major}:${minor}`;
 }
 
 /**

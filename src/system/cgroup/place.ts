@@ -1,7 +1,7 @@
 import { type Stats, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Membership } from "./membership.js";
-import { directoryOf, type Hierarchy, isHierarchyOf } from "./mounts.js";
+import { deviceText, directoryOf, type Hierarchy, isHierarchyOf } from "./mounts.js";
 
 /** Stands for v2's hierarchy in a {@link CgroupPlace}, where others are named by controller. */
 export const UNIFIED = "unified";
@@ -41,7 +41,7 @@ export function directoriesOf(
     );
     if (hierarchy === undefined || holdsOneOf(path, hierarchy, own)) return undefined;
     const stat = statOf(path);
-    if (!stat?.isDirectory() || stat.ino !== inode || stat.dev !== statOf(hierarchy.mountPoint)?.dev) return undefined;
+    if (!stat?.isDirectory() || stat.ino !== inode || deviceText(stat.dev) !== hierarchy.device) return undefined;
     directories.set(controller, path);
   }
   return directories.size > 0 ? directories : undefined;

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { KILLED_STATUS } from "../../../contract/shim/exit-status.js";
@@ -92,12 +92,17 @@ function writeTold(supervisor: Supervisor, container: Container, text: string): 
 
 /** How many kills earlier daemons have told; undefined when nobody knows: another daemon kept no count. */
 function toldBefore({ events }: Supervisor, container: Container): bigint | undefined {
+  const file = toldFile(container);
   try {
-    const [, kills, before] = /^(\d+)(?: (\d+))?$/.exec(readStateFile(toldFile(container))) ?? [];
-    if (kills === undefined) return undefined;
-    const wasTold = before === undefined || events.hasOom(container.id, BigInt(before));
-    return wasTold ? BigInt(kills) : BigInt(kills) - 1n;
+    // Asked before it is opened: hardly ever is there one, and an error costs many times as much.
+    if (existsSync(file)) {
+      const [, kills, before] = /^(\d+)(?: (\d+))?$/.exec(readStateFile(file)) ?? [];
+      if (kills === undefined) return undefined;
+      const wasTold = before === undefined || events.hasOom(container.id, BigInt(before));
+      return wasTold ? BigInt(kills) : BigInt(kills) - 1n;
+    }
   } catch {
-    return container.remembersCgroup ? 0n : undefined;
+    // As if it were not there.
   }
+  return container.remembersCgroup ? 0n : undefined;
 }

@@ -4,7 +4,6 @@ import { startTimeOf } from "../../../system/linux/proc-stat.js";
 import { closeTree } from "../../files/close-tree.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { Container } from "../container.js";
-import { owedExits } from "../exit/lost-process.js";
 import { watchOom } from "../exit/oom.js";
 import { releaseRest } from "../exit/release.js";
 import { watchLifetime } from "../lifetime.js";
@@ -17,6 +16,7 @@ import {
   readContainerState,
   writeContainerState,
 } from "../state-directory/container-state.js";
+import { type ContainerDirectory, processDirectoriesAmong } from "../state-directory/ownership.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import type { Supervisor } from "../supervisor.js";
 import { announce, findIdentity, follow, loadProcess, wasUndone } from "./restore-process.js";
@@ -27,17 +27,22 @@ import { endUnfinishedStart } from "./unfinished-start.js";
  * Takes over one container, with what can be found out about it; or, when it never ran or nobody can tell what it is any more, ends what there is of it.
  * Where nothing is damaged this waits for nobody.
  */
-export async function restoreContainer(supervisor: Supervisor, id: string, operation: Operation): Promise<void> {
+export async function restoreContainer(
+  supervisor: Supervisor,
+  id: string,
+  found: ContainerDirectory,
+  operation: Operation,
+): Promise<void> {
   const directory = join(supervisor.stateDir, id);
   closeTree(directory);
-  const state = savedState(supervisor, id) ?? (await rescueState(supervisor, id, operation));
+  const state = found.state ?? savedState(supervisor, id) ?? (await rescueState(supervisor, id, operation));
   const shim = supervisor.shimProgramOf(state.shim);
   const container = Container.load(supervisor.removals, supervisor.stateDir, id, state, shim);
   if (container.ended) {
     releaseRest(supervisor, container);
     return;
   }
-  const names = container.processDirectories();
+  const names = processDirectoriesAmong(found.entries);
   const init = names.includes(INIT) ? await findInit(supervisor, container, operation) : undefined;
   if (init !== undefined) container.processes.set(INIT, init);
   const underWay: string[] = [];
@@ -71,8 +76,8 @@ export async function restoreContainer(supervisor: Supervisor, id: string, opera
     );
   }
   for (const name of undone) void endLostExec(supervisor, container, name);
-  for (const name of owedExits(supervisor, container)) {
-    if (!names.includes(name)) void endLostExec(supervisor, container, name);
+  for (const [name, isRunning] of supervisor.events.running(id)) {
+    if (isRunning && !names.includes(name)) void endLostExec(supervisor, container, name);
   }
 }
 

@@ -10,20 +10,26 @@ import { childrenOf, findShims, type Identity } from "../shims/shim-process.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import type { Supervisor } from "../supervisor.js";
 
-/** Which process of the host it is: as it was written down, or, when a part of that is lost, the one that its shim is the parent of. */
-export function findIdentity(container: Container, name: string): Identity | undefined {
+/** Which process of the host it is. */
+interface FoundIdentity extends Identity {
+  /** In both of its files; else in one, or in none. */
+  isWritten?: boolean;
+}
+
+/** As it was written down, or, when a part of that is lost, the one that its shim is the parent of. */
+export function findIdentity(container: Container, name: string): FoundIdentity | undefined {
   const directory = join(container.directory, name);
   const pid = readPidFile(directory);
   const startTime = Process.readStartTime(directory);
-  if (pid !== undefined && startTime !== "") return { pid, startTime };
+  if (pid !== undefined && startTime !== "") return { pid, startTime, isWritten: true };
   if (pid === undefined && startTime === "") return undefined;
   const children = findShims(directory, container.id, container.shim.name).flatMap(childrenOf);
   const child = children.find((candidate) => candidate.pid === pid || candidate.startTime === startTime);
   return child ?? (pid === undefined ? undefined : { pid, startTime: "" });
 }
 
-export function loadProcess(container: Container, name: string, identity: Identity): Process {
-  return Process.load(join(container.directory, name), name, identity);
+export function loadProcess(container: Container, name: string, identity: FoundIdentity): Process {
+  return Process.load(join(container.directory, name), name, identity, identity.isWritten);
 }
 
 /** Reports a start that its daemon did not live to report. */

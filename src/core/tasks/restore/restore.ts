@@ -1,8 +1,8 @@
-import { readdirSync } from "node:fs";
+import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
-import { isContainerDirectory } from "../state-directory/ownership.js";
+import { type ContainerDirectory, readContainerDirectory } from "../state-directory/ownership.js";
 import { isPartial, removeTree } from "../state-directory/partial-directory.js";
 import type { Supervisor } from "../supervisor.js";
 import { restoreContainer } from "./restore-container.js";
@@ -18,13 +18,15 @@ export async function restore(supervisor: Supervisor): Promise<void> {
   const began = performance.now();
   const foreign: string[] = [];
   let sliceEnd = began + SLICE;
+  const { dev } = lstatSync(supervisor.stateDir);
   for (const entry of readdirSync(supervisor.stateDir, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue;
     const { name } = entry;
     try {
       const directory = join(supervisor.stateDir, name);
-      if (isPartial(name)) supervisor.removals.now(directory, () => removeTree(directory));
-      else if (isContainerDirectory(directory)) begin(supervisor, name);
+      const found = isPartial(name) ? undefined : readContainerDirectory(directory, dev);
+      if (found !== undefined) begin(supervisor, name, found);
+      else if (isPartial(name)) supervisor.removals.now(directory, () => removeTree(directory));
       else foreign.push(name);
     } catch (error) {
       supervisor.log.error({ id: name, error: errorText(error) }, "containerd: restore container");
@@ -52,9 +54,9 @@ export async function restore(supervisor: Supervisor): Promise<void> {
   );
 }
 
-function begin(supervisor: Supervisor, id: string): void {
+function begin(supervisor: Supervisor, id: string, found: ContainerDirectory): void {
   const restored = supervisor.operations
-    .run({ kind: "restore", id }, (operation) => restoreContainer(supervisor, id, operation))
+    .run({ kind: "restore", id }, (operation) => restoreContainer(supervisor, id, found, operation))
     .catch((error: unknown) => {
       supervisor.log.error({ id, error: errorText(error) }, "containerd: restore container");
     })

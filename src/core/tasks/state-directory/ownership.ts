@@ -1,5 +1,5 @@
 import { type Dirent, lstatSync, readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import {
   ABANDONED_FILE,
   CONSOLE_SOCKET,
@@ -16,8 +16,8 @@ import {
 import { INIT } from "../process.js";
 import { WAITING_REQUESTS } from "../shims/control-fifo.js";
 import { SHIM_RECORD } from "../shims/shim-process.js";
-import { readContainerState } from "./container-state.js";
-import { readStateFile } from "./state-file.js";
+import { type ContainerState, readContainerState } from "./container-state.js";
+import { isSetAside, readStateFile } from "./state-file.js";
 
 /** What a daemon, a shim or a runtime makes in a process directory; beside it there may be half-written ones. */
 const processFiles = new Set([
@@ -45,34 +45,51 @@ const processFiles = new Set([
 /** Of these one is enough: nobody else calls anything so. */
 const telling = [PROCESS_JSON, "starttime", EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE, SHIM_LOG];
 
+/** What is in a container's directory. */
+export interface ContainerDirectory {
+  entries: readonly Dirent[];
+  /** What its state.json says; undefined when that is lost. */
+  state: ContainerState | undefined;
+}
+
 /**
- * Whether a directory in the state directory is recognisably a container's of this daemon or of the original: other programs share what is the default
- * state directory. All else is left alone.
+ * A directory in the state directory, if it is recognisably a container's of this daemon or of the original: other programs share what is the default
+ * state directory. All else (undefined) is left alone.
+ * @param device of the state directory
  */
-export function isContainerDirectory(directory: string): boolean {
-  if (!isOurOwn(directory)) return false;
+export function readContainerDirectory(directory: string, device: number): ContainerDirectory | undefined {
+  if (!isOurOwn(directory, device)) return undefined;
   const entries = readdirSync(directory, { withFileTypes: true });
-  if (entries.some((entry) => entry.isDirectory() && isProcessDirectory(join(directory, entry.name)))) return true;
+  let isAnothers = false;
   if (entries.some(({ name }) => name === "state.json")) {
     try {
-      readContainerState(directory);
-      return true;
+      return { entries, state: readContainerState(directory) };
     } catch {
-      if (isAnothersState(directory)) return false;
+      isAnothers = isAnothersState(directory);
     }
   }
-  // What a kill has left of one that was just being made or removed.
-  return entries.length > 0 && entries.every((entry) => isOfContainer(directory, entry));
+  const isContainers =
+    entries.some((entry) => entry.isDirectory() && isProcessDirectory(join(directory, entry.name), device)) ||
+    // What a kill has left of one that was just being made or removed.
+    (!isAnothers && entries.length > 0 && entries.every((entry) => isOfContainer(directory, entry, device)));
+  return isContainers ? { entries, state: undefined } : undefined;
+}
+
+/** Names of the process directories among what is in a container's. */
+export function processDirectoriesAmong(entries: readonly Dirent[]): string[] {
+  // One in the place of state.json, or set aside from there, is damage.
+  const isState = (name: string) => name === "state.json" || isSetAside(name, "state.json");
+  return entries.filter((entry) => entry.isDirectory() && !isState(entry.name)).map(({ name }) => name);
 }
 
 /** With our owner, and no mount. */
-function isOurOwn(directory: string): boolean {
+function isOurOwn(directory: string, device: number): boolean {
   const info = lstatSync(directory);
-  return info.isDirectory() && info.uid === process.geteuid!() && info.dev === lstatSync(dirname(directory)).dev;
+  return info.isDirectory() && info.uid === process.geteuid!() && info.dev === device;
 }
 
-function isProcessDirectory(directory: string): boolean {
-  if (!isOurOwn(directory)) return false;
+function isProcessDirectory(directory: string, device: number): boolean {
+  if (!isOurOwn(directory, device)) return false;
   const names = readdirSync(directory);
   if (telling.some((name) => names.includes(name))) return true;
   return [EXIT_FIFO, CONTROL_FIFO].every((name) => names.includes(name) && lstatSync(join(directory, name)).isFIFO());
@@ -88,11 +105,11 @@ function isAnothersState(directory: string): boolean {
   }
 }
 
-function isOfContainer(directory: string, entry: Dirent): boolean {
+function isOfContainer(directory: string, entry: Dirent, device: number): boolean {
   if (/^(state\.json|cgroup\.json|oom$|ended$)/.test(entry.name)) return true;
   if (!entry.isDirectory()) return false;
   const path = join(directory, entry.name);
   const names = readdirSync(path);
-  if (!isOurOwn(path) || (names.length === 0 && entry.name !== INIT)) return false;
+  if (!isOurOwn(path, device) || (names.length === 0 && entry.name !== INIT)) return false;
   return names.every((name) => processFiles.has(name.replace(/\.(tmp|damaged\d?)$/, "")));
 }

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, renameSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readSync, renameSync } from "node:fs";
 import { withReserve } from "../../../system/linux/reserved-descriptors.js";
 import { writeAtomically } from "../../files/write-atomically.js";
 
@@ -22,7 +22,11 @@ function readWhole(path: string): string {
     const info = fstatSync(fd);
     if (!info.isFile()) throw new Error(`open ${path}: not a regular file`);
     if (info.size > LIMIT) throw new Error(`open ${path}: larger than ${LIMIT} bytes`);
-    return readFileSync(fd, "utf8");
+    const content = Buffer.allocUnsafe(info.size + 1);
+    const length = readSync(fd, content);
+    if (length <= info.size) return content.toString("utf8", 0, length);
+    // Somebody is just writing it.
+    return Buffer.concat([content, readFileSync(fd)]).toString("utf8");
   } finally {
     closeSync(fd);
   }
