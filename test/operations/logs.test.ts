@@ -66,7 +66,7 @@ test("at debug: every operation, with its duration, and with the error when it f
     expect(operations).toContainEqual(expect.objectContaining({ kind, id: about, duration: expect.any(Number) }));
   }
   expect(operations).toContainEqual(
-    expect.objectContaining({ kind: "stats", id: "nobody", error: "containerd: container not found" }),
+    expect.objectContaining({ kind: "stats", id: "nobody", error: 'no container "nobody"' }),
   );
 });
 

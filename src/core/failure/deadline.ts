@@ -1,18 +1,16 @@
-import { OperationError } from "./operation-error.js";
-
 /**
  * Runs an operation with a signal that is aborted when one of `signals` is or when its time is over.
  * @param timeout in ms
- * @param message of the error when the time is over
+ * @param late what is thrown when the time is over
  */
 export async function withDeadline<T>(
   signals: AbortSignal[],
   timeout: number,
-  message: string,
+  late: () => Error,
   operation: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new OperationError("deadline-exceeded", message)), timeout);
+  const timer = setTimeout(() => controller.abort(late()), timeout);
   const abort = (event: Event) => controller.abort((event.target as AbortSignal).reason);
   for (const signal of signals) {
     if (signal.aborted) controller.abort(signal.reason);

@@ -1,6 +1,6 @@
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { readRegularFile, UnfitFile } from "../../system/linux/regular-file.js";
-import { OperationError } from "../failure/operation-error.js";
+import { Failure } from "../failure/failure.js";
 import { Workers } from "../scheduling/workers.js";
 
 /** In ms: how long somebody else's file system may take to answer. */
@@ -20,7 +20,7 @@ const ends = new Map<string, Promise<void>>();
  * @param path also what to call them
  * @param operation is not waited for beyond that; its signal is aborted then
  * @param caller waits no more
- * @throws what the operation does, OperationError (deadline-exceeded), or the caller's reason
+ * @throws what the operation does, Failure (deadline-exceeded), or the caller's reason
  */
 export async function onForeignFiles<T>(
   path: string,
@@ -30,7 +30,7 @@ export async function onForeignFiles<T>(
   caller?.throwIfAborted();
   const limit = new AbortController();
   const { signal } = limit;
-  const late = new OperationError("deadline-exceeded", `${path}: no answer from its file system within ${TIMEOUT} ms`);
+  const late = new Failure("deadline-exceeded", "file-system-silent", { path, timeout: TIMEOUT });
   const timer = setTimeout(() => limit.abort(late), TIMEOUT);
   const leave = () => limit.abort(caller?.reason);
   caller?.addEventListener("abort", leave, { once: true });
@@ -63,7 +63,7 @@ function ignore(): void {}
 /**
  * The text of a file as {@link onForeignFiles}; anything but a regular file is refused.
  * @param limit in bytes
- * @throws OperationError: not-found, invalid-argument for what is no such file or larger than the limit, deadline-exceeded, internal; the caller's
+ * @throws Failure: not-found, invalid-argument for what is no such file or larger than the limit, deadline-exceeded, internal; the caller's
  * reason
  */
 export async function readForeignFile(path: string, limit: number, caller?: AbortSignal): Promise<string> {
@@ -71,15 +71,15 @@ export async function readForeignFile(path: string, limit: number, caller?: Abor
     const content = await onForeignFiles(path, (signal) => readRegularFile(path, limit, signal), caller);
     return content.toString("utf8");
   } catch (error) {
-    if (error instanceof OperationError || caller?.aborted) throw error;
+    if (error instanceof Failure || caller?.aborted) throw error;
     throw foreignFileError(error);
   }
 }
 
 /** A failure at files that are not ours as the caller gets to know it. */
-export function foreignFileError(error: unknown): OperationError {
-  if (error instanceof OperationError) return error;
+export function foreignFileError(error: unknown): Failure {
+  if (error instanceof Failure) return error;
   const isMissing = hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR");
   const kind = isMissing ? "not-found" : error instanceof UnfitFile ? "invalid-argument" : "internal";
-  return new OperationError(kind, errorText(error), { cause: error });
+  return new Failure(kind, "system", { why: errorText(error) }, { cause: error });
 }

@@ -10,8 +10,8 @@ import { ancestorsOf, killDescendants, killIf } from "../../system/linux/descend
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { readProcStat } from "../../system/linux/proc-stat.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
+import { containerNotFound, Failure } from "../failure/failure.js";
 import { concealEnvironment } from "../failure/log-text.js";
-import { OperationError } from "../failure/operation-error.js";
 import { onForeignFiles } from "../files/foreign-files.js";
 import { stringifyJson } from "../files/json.js";
 import { writeAtomically } from "../files/write-atomically.js";
@@ -105,7 +105,7 @@ export class Container {
 
   /**
    * Makes the container's directory and state.json: from now on the id is taken.
-   * @throws OperationError (already-exists), or a system error; nothing is left then
+   * @throws Failure (already-exists), or a system error; nothing is left then
    */
   static create(removals: Removals, stateDir: string, options: ContainerOptions): Container {
     const container = new Container(removals, join(stateDir, options.id), options);
@@ -117,9 +117,14 @@ export class Container {
       );
     } catch (error) {
       if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].some((code) => hasCode(error, code))) {
-        throw new OperationError("internal", errorText(error), { cause: error });
+        throw new Failure("internal", "system", { why: errorText(error) }, { cause: error });
       }
-      throw new OperationError("already-exists", `mkdir ${container.directory}: file exists`, { cause: error });
+      throw new Failure(
+        "already-exists",
+        "name-taken",
+        { what: "container", path: container.directory },
+        { cause: error },
+      );
     }
     return container;
   }
@@ -175,7 +180,7 @@ export class Container {
   }
 
   markExited(): void {
-    this.#exited.abort(new OperationError("not-found", "containerd: container not found"));
+    this.#exited.abort(containerNotFound(this.id));
   }
 
   /** Its cgroup; undefined when it has none on this host (a VM runtime) or it is gone. */
@@ -193,7 +198,7 @@ export class Container {
    * @param spec of its bundle
    * @param checkpoint path of the checkpoint; "" for a fresh start
    * @param signal ends the attempt
-   * @throws OperationError; the runtime and the process table are clean then, the directory is the caller's to remove
+   * @throws Failure; the runtime and the process table are clean then, the directory is the caller's to remove
    */
   async start(spec: OciSpec, checkpoint: string, signal: AbortSignal): Promise<Process> {
     const { uid, gid } = rootIds(spec);
@@ -232,7 +237,7 @@ export class Container {
 
   /**
    * Runs another process in the container.
-   * @throws OperationError; nothing is left then
+   * @throws Failure; nothing is left then
    */
   async exec(id: string, spec: OciProcess, stdio: Stdio, signal: AbortSignal): Promise<Process> {
     const directory = join(this.directory, id);
@@ -435,7 +440,7 @@ function ticksSinceBoot(): number {
 
 /** A start that took too long hangs, so its shim gets no more time; after any other failure it cleans up by itself. */
 export function patienceAfter(error: unknown): number {
-  return error instanceof OperationError && error.kind === "deadline-exceeded" ? 0 : PATIENCE;
+  return error instanceof Failure && error.kind === "deadline-exceeded" ? 0 : PATIENCE;
 }
 
 async function resolveLinks(path: string): Promise<string> {

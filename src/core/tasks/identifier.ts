@@ -1,4 +1,4 @@
-import { OperationError } from "../failure/operation-error.js";
+import { Failure } from "../failure/failure.js";
 
 /** The longest name a Linux directory entry can have, in bytes. */
 const NAME_MAX = 255;
@@ -11,12 +11,11 @@ const ownName = /^(events\.log|state\.json|cgroup\.json|containerd\.sock|\.parti
 
 /**
  * Checks an id that becomes a directory name: a single path component, and none that the file system or the state directory gives a meaning.
- * @throws OperationError (invalid-argument) that quotes it
+ * @throws Failure (invalid-argument) that quotes it
  */
 export function checkIdentifier(what: "container id" | "process id" | "checkpoint name", id: string): void {
-  if (id === "") throw new OperationError("invalid-argument", `${what} cannot be empty`);
-  const refuse = (why: string) =>
-    new OperationError("invalid-argument", `invalid ${what} ${JSON.stringify(id)}: ${why}`);
+  if (id === "") throw new Failure("invalid-argument", "missing-value", { name: what });
+  const refuse = (why: string) => new Failure("invalid-argument", "invalid-value", { name: what, value: id, why });
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused.
   if (id === "." || id === ".." || /[/\u0000-\u001f\u007f]/.test(id)) throw refuse("must be a single path component");
   if (Buffer.byteLength(id) > NAME_MAX) throw refuse(`longer than ${NAME_MAX} bytes`);

@@ -14,7 +14,7 @@ import { errorText, hasCode } from "../../system/linux/libc.js";
 import { openPidFd, signalPidFd } from "../../system/linux/pidfd.js";
 import { isAlive, startTimeOf } from "../../system/linux/proc-stat.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
-import { OperationError } from "../failure/operation-error.js";
+import { Failure } from "../failure/failure.js";
 import { parseJson, stringifyJson } from "../files/json.js";
 import { writeAtomically } from "../files/write-atomically.js";
 import { ControlFifo, WAITING_REQUESTS } from "./shims/control-fifo.js";
@@ -83,7 +83,7 @@ export class Process {
 
   /**
    * Makes the process directory with all that the shim needs.
-   * @throws OperationError (already-exists) or a system error; nothing is left then, as soon as `removals` can remove it
+   * @throws Failure (already-exists) or a system error; nothing is left then, as soon as `removals` can remove it
    */
   static create(directory: string, id: string, state: ProcessState, removals: Removals): Process {
     makeDirectory(directory);
@@ -239,26 +239,30 @@ export class Process {
 
   /**
    * Sends a signal; 0 probes.
-   * @throws OperationError: not-found when the process has ended, invalid-argument for a number that is no signal
+   * @throws Failure: not-found when the process has ended, invalid-argument for a number that is no signal
    */
   signal(signal: number): void {
     // 0 before the runtime has created it; to the kernel that would be an argument that makes no sense.
-    if (this.systemPid === 0) throw noSuchProcess();
+    if (this.systemPid === 0) throw this.#ended();
     try {
       const fd = withReserve(() => openPidFd(this.systemPid));
       try {
         // The descriptor holds one process; if that has the start time of ours, it is ours.
-        if (startTimeOf(this.systemPid) !== this.startTime) throw noSuchProcess();
+        if (startTimeOf(this.systemPid) !== this.startTime) throw this.#ended();
         signalPidFd(fd, signal);
         if (signal === SIGKILL) this.killed = true;
       } finally {
         closeSync(fd);
       }
     } catch (error) {
-      if (hasCode(error, "ESRCH")) throw noSuchProcess();
-      if (hasCode(error, "EINVAL")) throw new OperationError("invalid-argument", "invalid argument");
+      if (hasCode(error, "ESRCH")) throw this.#ended();
+      if (hasCode(error, "EINVAL")) throw new Failure("invalid-argument", "invalid-signal", { signal });
       throw error;
     }
+  }
+
+  #ended(): Failure {
+    return new Failure("not-found", "process-ended", { pid: this.id });
   }
 
   /** Kills it if it still runs. */
@@ -266,7 +270,7 @@ export class Process {
     try {
       this.signal(SIGKILL);
     } catch (error) {
-      if (!(error instanceof OperationError && error.kind === "not-found")) throw error;
+      if (!(error instanceof Failure && error.kind === "not-found")) throw error;
     }
   }
 
@@ -301,10 +305,6 @@ export function runOf({ pid, startTime }: Identity): string {
   return `${pid}:${startTime}`;
 }
 
-function noSuchProcess(): OperationError {
-  return new OperationError("not-found", "no such process");
-}
-
 /** Undefined when there is none, or none that can be read, of which `onUnreadable` is told. */
 function readText(directory: string, name: string, onUnreadable?: (error: unknown) => void): string | undefined {
   try {
@@ -331,13 +331,14 @@ function setAsideUnless(kind: "isFile" | "isFIFO", path: string, entry: Dirent |
   return isOfKind;
 }
 
-/** Makes a directory for nobody but us. Throws OperationError (already-exists) in the original's words. */
+/** Makes a directory for nobody but us. Throws Failure (already-exists). */
 export function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    throw new OperationError(hasCode(error, "EEXIST") ? "already-exists" : "internal", errorText(error), {
-      cause: error,
-    });
+    if (hasCode(error, "EEXIST")) {
+      throw new Failure("already-exists", "name-taken", { what: "process", path }, { cause: error });
+    }
+    throw new Failure("internal", "system", { why: errorText(error) }, { cause: error });
   }
 }

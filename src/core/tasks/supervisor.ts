@@ -9,8 +9,8 @@ import { findProgram } from "../../system/linux/spawn.js";
 import type { Event } from "../events/event.js";
 import { EventLog } from "../events/event-log.js";
 import { Subscribers } from "../events/subscribers.js";
+import { containerNotFound, Failure } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
-import { OperationError } from "../failure/operation-error.js";
 import { Workers } from "../scheduling/workers.js";
 import { Metrics } from "../telemetry/metrics.js";
 import { Operations } from "../telemetry/operations.js";
@@ -89,17 +89,17 @@ export class Supervisor {
     this.#spawner = new ShimSpawner(this.#ownShim);
   }
 
-  /** The container with this id. Throws OperationError (not-found). */
+  /** The container with this id. Throws Failure (not-found). */
   container(id: string): Container {
     const container = this.containers.get(id);
-    if (container === undefined) throw containerNotFound();
+    if (container === undefined) throw containerNotFound(id);
     return container;
   }
 
-  /** A process of a container; `pid` is its name. Throws OperationError (not-found). */
+  /** A process of a container; `pid` is its name. Throws Failure (not-found). */
   process(id: string, pid: string): Process {
     const process = this.container(id).processes.get(pid);
-    if (process === undefined) throw new OperationError("not-found", "containerd: process not found for container");
+    if (process === undefined) throw new Failure("not-found", "process-not-found", { id, pid });
     return process;
   }
 
@@ -156,11 +156,6 @@ function isSameFile(path: string, other: string): boolean {
     // Just taken away.
     return false;
   }
-}
-
-/** For an id that no running container has. */
-export function containerNotFound(): OperationError {
-  return new OperationError("not-found", "containerd: container not found");
 }
 
 /** MemTotal in MiB. */

@@ -1,6 +1,7 @@
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { type FailureKind, OperationError } from "../../core/failure/operation-error.js";
-import { errorText, hasCode } from "../../system/linux/libc.js";
+import { Failure, type FailureKind } from "../../core/failure/failure.js";
+import { hasCode } from "../../system/linux/libc.js";
+import { wordsOf } from "../v0/words.js";
 
 const codes: Record<FailureKind, status> = {
   "already-exists": status.ALREADY_EXISTS,
@@ -10,17 +11,18 @@ const codes: Record<FailureKind, status> = {
   internal: status.INTERNAL,
   "invalid-argument": status.INVALID_ARGUMENT,
   "not-found": status.NOT_FOUND,
+  "resource-exhausted": status.RESOURCE_EXHAUSTED,
   unavailable: status.UNAVAILABLE,
 };
 
-/** The gRPC status of a failed operation. The message is the operation's own: old clients match on its words. */
+/** The gRPC status of a failed operation. */
 export function serviceError(error: unknown): ServiceError {
-  const details = errorText(error);
+  const details = wordsOf(error);
   return Object.assign(new Error(details), { code: codeOf(error), details, metadata: new Metadata() });
 }
 
 function codeOf(error: unknown): status {
-  if (error instanceof OperationError) return codes[error.kind];
+  if (error instanceof Failure) return codes[error.kind];
   if (hasCode(error, "ENOENT")) return status.NOT_FOUND;
   if (hasCode(error, "EEXIST")) return status.ALREADY_EXISTS;
   if (hasCode(error, "ENOSPC") || hasCode(error, "EMFILE") || hasCode(error, "ENFILE"))

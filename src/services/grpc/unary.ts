@@ -1,7 +1,7 @@
 import type { handleUnaryCall, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
 import { abortable } from "../../core/failure/abortable.js";
+import { Failure } from "../../core/failure/failure.js";
 import { logText } from "../../core/failure/log-text.js";
-import { OperationError } from "../../core/failure/operation-error.js";
 import type { Supervisor } from "../../core/tasks/supervisor.js";
 import { checkText } from "./request-text.js";
 import { serviceError } from "./status.js";
@@ -53,9 +53,8 @@ export function unary<Request extends { id: string }, Response>(
   };
 }
 
-/** The words are grpc-go's. */
-function whyEnded(call: ServerUnaryCall<unknown, unknown>): OperationError {
+function whyEnded(call: ServerUnaryCall<unknown, unknown>): Failure {
   return Number(call.getDeadline()) <= Date.now()
-    ? new OperationError("deadline-exceeded", "context deadline exceeded")
-    : new OperationError("cancelled", "context canceled");
+    ? new Failure("deadline-exceeded", "call-too-late", {})
+    : new Failure("cancelled", "call-cancelled", {});
 }

@@ -1,4 +1,4 @@
-import { OperationError } from "../../core/failure/operation-error.js";
+import { Failure, isFailure } from "../../core/failure/failure.js";
 import { checkpointContainer, checkpointsOf, removeCheckpoint } from "../../core/tasks/operations/checkpoint.js";
 import type { Supervisor } from "../../core/tasks/supervisor.js";
 import type {
@@ -9,13 +9,14 @@ import type {
   ListCheckpointRequest,
   ListCheckpointResponse,
 } from "../../proto/containerd.js";
+import { refusal } from "./words.js";
 
 export async function createCheckpoint(
   supervisor: Supervisor,
   { id, checkpoint, checkpointDir }: CreateCheckpointRequest,
   signal: AbortSignal,
 ): Promise<CreateCheckpointResponse> {
-  if (checkpoint === undefined) throw new OperationError("invalid-argument", "checkpoint cannot be empty");
+  if (checkpoint === undefined) throw refusal("checkpoint cannot be empty");
   await checkpointContainer(supervisor, id, checkpoint, checkpointDir, signal);
   return {};
 }
@@ -32,5 +33,12 @@ export async function listCheckpoint(
   supervisor: Supervisor,
   { id, checkpointDir }: ListCheckpointRequest,
 ): Promise<ListCheckpointResponse> {
-  return { checkpoints: await checkpointsOf(supervisor, id, checkpointDir) };
+  try {
+    return { checkpoints: await checkpointsOf(supervisor, id, checkpointDir) };
+  } catch (error) {
+    // The original has other words for it here than anywhere else.
+    if (isFailure(error, "container-not-found"))
+      throw new Failure("not-found", "refused", { why: "no such containers" });
+    throw error;
+  }
 }

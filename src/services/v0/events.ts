@@ -1,12 +1,13 @@
-import { Metadata, type ServerWritableStream, type ServiceError, status } from "@grpc/grpc-js";
+import { Metadata, type ServerWritableStream, type ServiceError } from "@grpc/grpc-js";
 import { formatRfc3339, secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { Event } from "../../core/events/event.js";
 import { Subscription } from "../../core/events/subscribers.js";
-import { OperationError } from "../../core/failure/operation-error.js";
+import { Failure } from "../../core/failure/failure.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
 import { serviceError } from "../grpc/status.js";
 import type { ApiContext } from "../grpc/unary.js";
 import { timestampValue } from "./timestamp.js";
+import { refusal } from "./words.js";
 
 /** Says how new the newest event is that was there before the subscription. The original has no such header. */
 const lastEventHeader = "containerd-last-event";
@@ -22,21 +23,15 @@ async function streamEvents(
 ): Promise<void> {
   const { timestamp, storedOnly, id } = call.request;
   if (storedOnly && timestamp === undefined) {
-    throw new OperationError(
-      "invalid-argument",
-      "invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp",
-    );
+    throw refusal("invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp");
   }
   const since = timestamp === undefined ? undefined : timestampValue(timestamp);
   await ready;
   if (call.cancelled) return;
   const overflow = () => {
     supervisor.log.warn({ id }, "containerd: event subscriber too slow; it has to resume");
-    const details = "too slow: events wait unread; resume from the last timestamp seen";
-    fail(
-      call,
-      Object.assign(new Error(details), { code: status.RESOURCE_EXHAUSTED, details, metadata: new Metadata() }),
-    );
+    const why = "too slow: events wait unread; resume from the last timestamp seen";
+    fail(call, serviceError(new Failure("resource-exhausted", "refused", { why })));
   };
   // Whoever has seen no event yet resumes from here, whatever its own clock says.
   const headers = new Metadata();

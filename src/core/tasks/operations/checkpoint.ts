@@ -1,5 +1,4 @@
 import { type Grace, withGrace } from "../../failure/deadline.js";
-import { OperationError } from "../../failure/operation-error.js";
 import {
   type Checkpoint,
   checkpointsDirectory,
@@ -18,7 +17,7 @@ const PATIENCE_AFTER_EXIT = 10_000;
  * @param directory "" is the bundle's own
  * @param signal nobody waits any more: a checkpoint that has not begun does not. One that has is let end: killed in the middle, CRIU would
  * leave the processes stopped, with its own code in them
- * @throws OperationError; the container runs on then
+ * @throws Failure; the container runs on then
  */
 export async function checkpointContainer(
   supervisor: Supervisor,
@@ -54,7 +53,7 @@ export async function checkpointContainer(
   });
 }
 
-/** @throws OperationError */
+/** @throws Failure */
 export async function removeCheckpoint(
   supervisor: Supervisor,
   id: string,
@@ -71,9 +70,8 @@ export async function removeCheckpoint(
   });
 }
 
-/** A container's checkpoints, by name. Throws OperationError (not-found). */
+/** A container's checkpoints, by name. Throws Failure (not-found). */
 export async function checkpointsOf(supervisor: Supervisor, id: string, directory: string): Promise<Checkpoint[]> {
-  const container = supervisor.containers.get(id);
-  if (container === undefined) throw new OperationError("not-found", "no such containers");
+  const container = supervisor.container(id);
   return await listCheckpoints(checkpointsDirectory(container.bundle, directory));
 }

@@ -1,6 +1,6 @@
 import { withDeadline } from "../../failure/deadline.js";
+import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
-import { OperationError } from "../../failure/operation-error.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { followExit } from "../exit/exit.js";
 import { checkIdentifier } from "../identifier.js";
@@ -22,7 +22,7 @@ export interface ExecRequest {
 /**
  * Runs another process in a container.
  * @param signal ends the attempt: nothing is left then
- * @throws OperationError; nothing is left then
+ * @throws Failure; nothing is left then
  */
 export function exec(supervisor: Supervisor, request: ExecRequest, signal: AbortSignal): Promise<Process> {
   return supervisor.operations.run({ kind: "exec", id: request.id, pid: request.pid }, (operation) =>
@@ -41,7 +41,7 @@ async function runExec(
   const container = supervisor.container(request.id);
   if (request.pid === INIT || container.processes.has(request.pid)) {
     const path = `${container.directory}/${request.pid}`;
-    throw new OperationError("already-exists", `mkdir ${path}: file exists`);
+    throw new Failure("already-exists", "name-taken", { what: "process", path });
   }
   const init = container.init?.state;
   const spec: OciProcess = {
@@ -56,7 +56,7 @@ async function runExec(
     withDeadline(
       [signal, container.exited],
       supervisor.startTimeout,
-      "containerd: container did not start before the specified timeout",
+      () => new Failure("deadline-exceeded", "start-timeout", { timeout: supervisor.startTimeout }),
       async (limited) => {
         const began = performance.now();
         operation.doing = "runtime exec";

@@ -4,7 +4,7 @@ import type { Supervisor } from "../supervisor.js";
  * Sends a signal to a process of a container.
  * @param pid name of the process
  * @param signal its number; 0 probes
- * @throws OperationError: not-found, invalid-argument
+ * @throws Failure: not-found, invalid-argument
  */
 export function signalProcess(supervisor: Supervisor, id: string, pid: string, signal: number): void {
   supervisor.operations.run({ kind: "signal", id, pid }, (operation) => {

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { bootTime } from "../../../system/linux/clock.js";
 import { withDeadline } from "../../failure/deadline.js";
+import { Failure } from "../../failure/failure.js";
 import { concealEnvironment, logText } from "../../failure/log-text.js";
-import { OperationError } from "../../failure/operation-error.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { Container, patienceAfter } from "../container.js";
 import { followExit } from "../exit/exit.js";
@@ -40,7 +40,7 @@ export interface StartRequest {
 /**
  * Starts a container.
  * @param signal ends the attempt: nothing is left then
- * @throws OperationError; nothing is left then
+ * @throws Failure; nothing is left then
  */
 export function start(supervisor: Supervisor, request: StartRequest, signal: AbortSignal): Promise<Container> {
   return supervisor.operations.run({ kind: "start", id: request.id }, (operation) =>
@@ -55,7 +55,7 @@ async function runStart(
   operation: Operation,
 ): Promise<Container> {
   const began = performance.now();
-  if (request.bundle === "") throw new OperationError("invalid-argument", "empty bundle path");
+  if (request.bundle === "") throw new Failure("invalid-argument", "missing-value", { name: "bundle path" });
   checkIdentifier("container id", request.id);
   const checkpoint =
     request.checkpoint === ""
@@ -84,7 +84,7 @@ async function runStart(
       withDeadline(
         [signal],
         supervisor.startTimeout,
-        "containerd: container did not start before the specified timeout",
+        () => new Failure("deadline-exceeded", "start-timeout", { timeout: supervisor.startTimeout }),
         (limited) => startContainer(supervisor, container, spec, checkpoint, limited, operation),
       ),
     );

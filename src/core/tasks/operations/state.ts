@@ -17,7 +17,7 @@ export interface ContainerSnapshot {
 
 /**
  * The container with this id, or all. Reading the pids of hundreds of containers takes a while, so others get their turn in between.
- * @throws OperationError (not-found)
+ * @throws Failure (not-found)
  */
 export function state(supervisor: Supervisor, id: string): Promise<ContainerSnapshot[]> {
   return supervisor.operations.run({ kind: "state", id }, () => readState(supervisor, id));

@@ -2,8 +2,9 @@ import type { CgroupStats } from "../../../system/cgroup/stats.js";
 import { now } from "../../../system/linux/clock.js";
 import { type NetworkStats, readNetworkStats } from "../../../system/linux/proc-net-dev.js";
 import { readProcStat } from "../../../system/linux/proc-stat.js";
+import { containerNotFound } from "../../failure/failure.js";
 import { runtimeStats } from "../runtime/runtime-stats.js";
-import { containerNotFound, type Supervisor } from "../supervisor.js";
+import type { Supervisor } from "../supervisor.js";
 
 export interface ContainerStats {
   network: NetworkStats[];
@@ -14,7 +15,7 @@ export interface ContainerStats {
 
 /**
  * What a container uses, from its cgroup and its init's network namespace; from the runtime when it has no cgroup on this host.
- * @throws OperationError
+ * @throws Failure
  */
 export function stats(supervisor: Supervisor, id: string, signal: AbortSignal): Promise<ContainerStats> {
   return supervisor.operations.run({ kind: "stats", id }, () => readStats(supervisor, id, signal));
@@ -31,7 +32,7 @@ async function readStats(supervisor: Supervisor, id: string, signal: AbortSignal
     return { network, cgroup, timestamp };
   } catch (error) {
     // It is just ending: what was to be read is gone, or the runtime knows it no more.
-    if (readProcStat(container.init?.systemPid ?? 0)?.exiting !== false) throw containerNotFound();
+    if (readProcStat(container.init?.systemPid ?? 0)?.exiting !== false) throw containerNotFound(id);
     throw error;
   }
 }

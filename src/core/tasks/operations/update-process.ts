@@ -13,7 +13,7 @@ export interface UpdateProcessRequest {
 
 /**
  * Closes a process's stdin, or sets its terminal's size.
- * @throws OperationError (not-found)
+ * @throws Failure (not-found)
  */
 export function updateProcess(supervisor: Supervisor, request: UpdateProcessRequest): void {
   supervisor.operations.run({ kind: "update-process", id: request.id, pid: request.pid }, () => {

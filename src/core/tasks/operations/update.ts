@@ -1,7 +1,7 @@
 import { limitsBack } from "../../../system/cgroup/device-limits.js";
 import { errorText } from "../../../system/linux/libc.js";
 import { withDeadline } from "../../failure/deadline.js";
-import { OperationError } from "../../failure/operation-error.js";
+import { Failure } from "../../failure/failure.js";
 import { stringifyJson } from "../../files/json.js";
 import type { Operation } from "../../telemetry/operations.js";
 import type { Container } from "../container.js";
@@ -20,7 +20,7 @@ export interface UpdateRequest {
 
 /**
  * Pauses or resumes a container, or changes its resource limits.
- * @throws OperationError
+ * @throws Failure
  */
 export async function update(supervisor: Supervisor, request: UpdateRequest, signal: AbortSignal): Promise<void> {
   const { id, status } = request;
@@ -37,7 +37,7 @@ async function runUpdate(
   const container = supervisor.container(request.id);
   const { status } = request;
   if (status !== "" && status !== "paused" && status !== "running") {
-    throw new OperationError("invalid-argument", "containerd: unknown container status ");
+    throw new Failure("invalid-argument", "refused", { why: "containerd: unknown container status " });
   }
   operation.doing = "waiting for its turn";
   await container.turns.exclusive(
@@ -45,7 +45,7 @@ async function runUpdate(
       withDeadline(
         [signal, container.exited],
         supervisor.startTimeout,
-        "containerd: container did not change before the specified timeout",
+        () => new Failure("deadline-exceeded", "update-timeout", { timeout: supervisor.startTimeout }),
         async (limited) => {
           const began = performance.now();
           operation.doing = `runtime ${operation.kind}`;
@@ -92,6 +92,6 @@ async function limit(container: Container, asked: Resources, signal: AbortSignal
     cgroup.setDeviceLimits(deviceLimits(asked));
     cgroup.setKernelLimits(kernelLimits(asked));
   } catch (error) {
-    throw new OperationError("failed-precondition", errorText(error), { cause: error });
+    throw new Failure("failed-precondition", "limit-not-set", { why: errorText(error) }, { cause: error });
   }
 }

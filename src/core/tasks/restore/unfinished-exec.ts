@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
 import { withDeadline } from "../../failure/deadline.js";
+import { Failure } from "../../failure/failure.js";
 import type { Operation } from "../../telemetry/operations.js";
 import type { Container } from "../container.js";
 import { endShims, shimsOf, tellEnd, WATCH_INTERVAL } from "../exit/lost-process.js";
@@ -18,9 +19,10 @@ export async function adoptExec(
   operation: Operation,
 ): Promise<void> {
   operation.doing = "waiting for an exec of an earlier daemon";
+  const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: supervisor.startTimeout });
   try {
     await container.turns.shared(() =>
-      withDeadline([container.exited], supervisor.startTimeout, "not created in time", async (signal) => {
+      withDeadline([container.exited], supervisor.startTimeout, late, async (signal) => {
         const identity = await waitForIdentity(container, name, signal);
         if (identity === undefined) throw new Error("its shim ended");
         const process = loadProcess(container, name, identity);

@@ -1,5 +1,5 @@
 import { isAbsolute, join } from "node:path";
-import { OperationError } from "../../failure/operation-error.js";
+import { Failure } from "../../failure/failure.js";
 import { readForeignFile } from "../../files/foreign-files.js";
 import { parseJson } from "../../files/json.js";
 import { capabilitySets, type OciIdMapping, type OciSpec } from "./spec.js";
@@ -10,17 +10,17 @@ const LARGEST_CONFIG = 16 * 1024 * 1024;
 /**
  * Reads a bundle's config.json.
  * @param signal the caller waits no more
- * @throws OperationError as {@link readForeignFile}; invalid-argument (with line and column) when it is no JSON object
+ * @throws Failure as {@link readForeignFile}; invalid-argument (with line and column) when it is no JSON object
  */
 export async function readSpec(bundle: string, signal?: AbortSignal): Promise<OciSpec> {
   const path = join(bundle, "config.json");
   const spec = parseConfig(await readForeignFile(path, LARGEST_CONFIG, signal), path);
   if (typeof spec !== "object" || spec === null || Array.isArray(spec)) {
-    throw new OperationError("invalid-argument", `${path}: not a JSON object`);
+    throw invalidConfig(path, "not a JSON object");
   }
   const { process } = spec as OciSpec;
   if (typeof process !== "object" || process === null) {
-    throw new OperationError("invalid-argument", `${path}: no "process" object`);
+    throw invalidConfig(path, 'no "process" object');
   }
   return spec as OciSpec;
 }
@@ -32,8 +32,12 @@ function parseConfig(text: string, path: string): unknown {
   } catch (error) {
     const [, reason, offset] = /^(.*) at position (\d+)$/s.exec((error as SyntaxError).message) ?? [];
     const before = text.slice(0, Number(offset)).split("\n");
-    throw new OperationError("invalid-argument", `${path}:${before.length}:${before.at(-1)!.length + 1}: ${reason}`);
+    throw invalidConfig(path, `${reason}`, `:${before.length}:${before.at(-1)!.length + 1}`);
   }
+}
+
+function invalidConfig(path: string, why: string, where = ""): Failure {
+  return new Failure("invalid-argument", "invalid-config", { path, where, why });
 }
 
 /** The host's uid and gid of the container's root: what its stdio pipes must belong to. */

@@ -2,7 +2,7 @@ import { lstat, mkdir, readdir, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkDirectory, makeTrustedDirectory } from "../../../system/linux/closed-directory.js";
 import { errorText, hasCode } from "../../../system/linux/libc.js";
-import { OperationError } from "../../failure/operation-error.js";
+import { Failure } from "../../failure/failure.js";
 import { closeTree } from "../../files/close-tree.js";
 import { foreignFileError, onForeignFiles, readForeignFile } from "../../files/foreign-files.js";
 import { checkIdentifier } from "../identifier.js";
@@ -36,7 +36,7 @@ export function checkpointsDirectory(bundle: string, directory: string): string 
 
 /**
  * Saves a container.
- * @throws OperationError: invalid-argument for a name that leaves the directory, already-exists for one that is taken, internal (the runtime's
+ * @throws Failure: invalid-argument for a name that leaves the directory, already-exists for one that is taken, internal (the runtime's
  * words) when the runtime fails; no directory is left then and the container runs on
  */
 export async function createCheckpoint(
@@ -83,7 +83,7 @@ async function identityOf(path: string): Promise<string> {
 
 /**
  * Reads the config.json of a whole checkpoint.
- * @throws OperationError, not-found also for one that is being made
+ * @throws Failure, not-found also for one that is being made
  */
 async function readConfig(path: string, signal?: AbortSignal): Promise<string> {
   const config = join(path, "config.json");
@@ -95,9 +95,9 @@ async function readConfig(path: string, signal?: AbortSignal): Promise<string> {
   throw notThere(path);
 }
 
-/** What the original says. */
-function notThere(path: string): OperationError {
-  return new OperationError("not-found", `open ${join(path, "config.json")}: no such file or directory`);
+/** As if its file were not there. */
+function notThere(path: string): Failure {
+  return new Failure("not-found", "system", { why: `open ${join(path, "config.json")}: no such file or directory` });
 }
 
 /** What makes it a checkpoint goes first: that takes no descriptor, of which there may be none left for a moment, as the rest does. */
@@ -112,22 +112,25 @@ async function makeCheckpointDirectory(directory: string, path: string): Promise
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
     if (!hasCode(error, "EEXIST")) throw error;
-    throw new OperationError("already-exists", errorText(error), { cause: error });
+    throw new Failure("already-exists", "name-taken", { what: "checkpoint", path }, { cause: error });
   }
 }
 
 /**
  * A check of where checkpoints are. Others must not be able to have a container's memory written to a place of theirs, nor to have it restored
  * from what they have made: what CRIU finds in its images it does as root.
- * @throws OperationError
+ * @throws Failure
  */
 async function trusted(directory: string, check: () => Promise<void> | void): Promise<void> {
   try {
     await check();
   } catch (error) {
-    throw new OperationError("failed-precondition", `checkpoint directory ${directory}: ${errorText(error)}`, {
-      cause: error,
-    });
+    throw new Failure(
+      "failed-precondition",
+      "untrusted-checkpoints",
+      { directory, why: errorText(error) },
+      { cause: error },
+    );
   }
 }
 
@@ -175,7 +178,7 @@ async function readCheckpoint(directory: string, name: string): Promise<Checkpoi
 
 /**
  * The directory of an existing checkpoint, closed to others.
- * @throws OperationError: invalid-argument for a name that leaves the directory, or when its config.json is something else; not-found;
+ * @throws Failure: invalid-argument for a name that leaves the directory, or when its config.json is something else; not-found;
  * failed-precondition when somebody else than root can have made it
  */
 export async function findCheckpoint(directory: string, name: string, signal?: AbortSignal): Promise<string> {
@@ -190,7 +193,7 @@ export async function findCheckpoint(directory: string, name: string, signal?: A
 
 /**
  * Removes a checkpoint, whatever is in it.
- * @throws OperationError: invalid-argument for a name that leaves the directory, not-found
+ * @throws Failure: invalid-argument for a name that leaves the directory, not-found
  */
 export async function deleteCheckpoint(directory: string, name: string): Promise<void> {
   checkIdentifier("checkpoint name", name);

@@ -1,12 +1,13 @@
 import { access, constants, stat } from "node:fs/promises";
 import { hasCode } from "../../../system/linux/libc.js";
 import { findProgramFile, type ProgramFile } from "../../../system/linux/spawn.js";
+import type { NoRuntime } from "../../failure/failure.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
 
 /**
  * The file of a runtime, as {@link findProgramFile}. A name is looked for where the administrator has said; a path may be any client's, and lie where
  * nobody answers.
- * @throws OperationError (deadline-exceeded), or the caller's reason
+ * @throws Failure (deadline-exceeded), or the caller's reason
  */
 export async function findRuntime(name: string, caller?: AbortSignal): Promise<ProgramFile | undefined> {
   if (!name.includes("/")) return findProgramFile(name);
@@ -26,10 +27,10 @@ export async function findRuntime(name: string, caller?: AbortSignal): Promise<P
 }
 
 /**
- * Why a path is no runtime, in Go's words.
+ * Why a path is no runtime.
  * @throws as {@link findRuntime}
  */
-export async function whyNoRuntime(path: string, caller?: AbortSignal): Promise<string> {
+export async function whyNoRuntime(path: string, caller?: AbortSignal): Promise<NoRuntime> {
   const isMissing = await onForeignFiles(
     path,
     () =>
@@ -39,5 +40,5 @@ export async function whyNoRuntime(path: string, caller?: AbortSignal): Promise<
       ),
     caller,
   );
-  return isMissing ? "no such file or directory" : "permission denied";
+  return isMissing ? "no such file" : "not executable";
 }

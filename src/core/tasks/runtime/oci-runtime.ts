@@ -1,11 +1,10 @@
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { goQuote } from "../../../contract/go/quote.js";
 import type { ExecFifoAccess } from "../../../contract/shim/start-channel.js";
 import { BothEnds } from "../../../system/linux/both-ends.js";
 import { type CommandResult, runCommand } from "../../../system/linux/child.js";
 import { environmentStrings } from "../../../system/linux/spawn.js";
-import { OperationError } from "../../failure/operation-error.js";
+import { Failure, type NoRuntime } from "../../failure/failure.js";
 import { findRuntime, whyNoRuntime } from "./find-runtime.js";
 
 /**
@@ -144,7 +143,7 @@ export class OciRuntime {
 
   /**
    * Runs one subcommand to its end, whatever that is.
-   * @throws OperationError: not-found when the runtime is not installed, deadline-exceeded when its file system does not answer
+   * @throws Failure: not-found when the runtime is not installed, deadline-exceeded when its file system does not answer
    */
   async call(args: readonly string[], options: CallOptions = {}): Promise<CommandResult> {
     const file = await findRuntime(this.name, options.signal);
@@ -163,10 +162,10 @@ export class OciRuntime {
   }
 }
 
-/** In the words that the shim has for it. */
-async function notInstalled(name: string, signal?: AbortSignal): Promise<OperationError> {
-  if (!name.includes("/")) return new OperationError("not-found", `${name} not installed on system`);
-  return new OperationError("not-found", `fork/exec ${name}: ${await whyNoRuntime(name, signal)}`);
+async function notInstalled(name: string, signal?: AbortSignal): Promise<Failure> {
+  const notFound = (why: NoRuntime) => new Failure("not-found", "runtime-not-found", { runtime: name, why });
+  if (!name.includes("/")) return notFound("not on the PATH");
+  return notFound(await whyNoRuntime(name, signal));
 }
 
 /** The last value of `--name VALUE` or `--name=VALUE`, as both runtimes take it. */
@@ -182,13 +181,8 @@ function optionValue(args: readonly string[], name: string): string | undefined 
 /** In bytes: how much of a failed call's output is told, of its beginning and of its end. */
 const TOLD = 8192;
 
-/** How a failed call of a runtime is told, in the original's words. */
-export function exitText(status: number, output: string): string {
-  return `exit status ${status}: ${goQuote(output)}`;
-}
-
-function runtimeFailure({ status, output }: CommandResult): OperationError {
+function runtimeFailure({ status, output }: CommandResult): Failure {
   const told = new BothEnds(TOLD, TOLD);
   told.append(Buffer.from(output));
-  return new OperationError("internal", exitText(status, `${told}`));
+  return new Failure("internal", "runtime-failed", { status, output: `${told}` });
 }

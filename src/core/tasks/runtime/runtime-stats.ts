@@ -1,6 +1,6 @@
 import { hostCpuTime } from "../../../system/cgroup/host-cpu.js";
 import type { BlkioStatsEntry, CgroupStats, MemoryData } from "../../../system/cgroup/stats.js";
-import { OperationError } from "../../failure/operation-error.js";
+import { Failure } from "../../failure/failure.js";
 import { parseJson } from "../../files/json.js";
 import type { OciRuntime } from "./oci-runtime.js";
 
@@ -29,16 +29,19 @@ interface Memory {
 
 /**
  * A container's numbers as its runtime counts them: for containers without a cgroup on this host (a VM runtime).
- * @throws OperationError (internal) when the runtime fails or answers something else
+ * @throws Failure (internal) when the runtime fails or answers something else
  */
 export async function runtimeStats(runtime: OciRuntime, id: string, signal: AbortSignal): Promise<CgroupStats> {
   const text = await runtime.stats(id, { signal });
   try {
     return cgroupStats(parseJson(text) as RuntimeEvent);
   } catch (error) {
-    throw new OperationError("internal", `${runtime.name} events --stats: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw new Failure(
+      "internal",
+      "runtime-unreadable",
+      { call: `${runtime.name} events --stats`, why: (error as Error).message },
+      { cause: error },
+    );
   }
 }
 

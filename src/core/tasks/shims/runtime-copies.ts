@@ -102,7 +102,7 @@ export class RuntimeCopies {
 
   /**
    * The copy of what the runtime's file is now. Its descriptor is undefined where there is to be none.
-   * @throws OperationError (deadline-exceeded) when the file system of a runtime's path does not answer
+   * @throws Failure (deadline-exceeded) when the file system of a runtime's path does not answer
    */
   async of(runtime: string): Promise<RuntimeCopy> {
     const file = filesAreLabelled ? undefined : await findRuntime(runtime);

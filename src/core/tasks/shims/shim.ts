@@ -10,13 +10,13 @@ import { killProcessGroup } from "../../../system/linux/pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../../../system/linux/seqpacket.js";
 import { findProgram } from "../../../system/linux/spawn.js";
 import { abortable } from "../../failure/abortable.js";
-import { OperationError } from "../../failure/operation-error.js";
+import { Failure, isFailure } from "../../failure/failure.js";
 import { childEnvironment, type ExecFifo, type OciRuntime } from "../runtime/oci-runtime.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import { runtimeLogError, shimLogError } from "../state-directory/start-logs.js";
 import { findShims, recordShim } from "./shim-process.js";
 import { INTERPRETER, type ShimChild, type ShimSpawner, SpawnerDied } from "./shim-spawner.js";
-import { startError } from "./start-error.js";
+import { startFailed } from "./start-failed.js";
 
 /** Which shim the daemon starts. */
 export interface ShimProgram {
@@ -56,12 +56,12 @@ interface LaunchOptions {
   signal: AbortSignal;
 }
 
-/** @throws the signal's reason, OperationError (not-found) when the shim is not installed, or a system error */
+/** @throws the signal's reason, Failure (not-found) when the shim is not installed, or a system error */
 export async function launchShim(options: LaunchOptions): Promise<Shim> {
   const { name, spawner, substitute } = options.program;
   const path = findProgram(name);
   if (path === undefined && substitute !== undefined) return await launchShim({ ...options, program: substitute });
-  if (path === undefined) throw new OperationError("not-found", `${name} not installed on system`);
+  if (path === undefined) throw new Failure("not-found", "shim-not-found", { shim: name });
   const shim =
     spawner === undefined ? await ForeignShim.launch(options, path) : await OwnShim.launch(options, path, spawner);
   recordShim(options.directory, shim.child);
@@ -77,14 +77,14 @@ function isFull(directory: string): boolean {
 /** Why a shim has ended before the start was finished, from its log and the runtime's. */
 async function startFailure(directory: string): Promise<Error> {
   const shimError = await shimLogError(directory);
-  if (shimError !== undefined) return new OperationError("internal", `shim error: ${shimError}`);
+  if (shimError !== undefined) return new Failure("internal", "shim-error", { text: shimError });
   const runtimeError = await runtimeLogError(directory);
   if (runtimeError === undefined) {
     return isFull(directory)
-      ? Object.assign(new Error("no space left on device"), { code: "ENOSPC" })
-      : new OperationError("internal", "containerd: container not started");
+      ? new Failure("resource-exhausted", "disk-full", {})
+      : new Failure("internal", "start-unexplained", {});
   }
-  return new OperationError("internal", `oci runtime error: ${runtimeError}`);
+  return new Failure("internal", "runtime-error", { text: runtimeError });
 }
 
 /** In ms: how often what a shim has done is looked for; only where it does not tell. */
@@ -158,7 +158,7 @@ class OwnShim implements Shim {
     const pid = /^created (\d+)$/.exec(message ?? "")?.[1];
     if (pid !== undefined) return Number(pid);
     if (message !== undefined)
-      throw new OperationError("internal", `shim error: unexpected message ${JSON.stringify(message)}`);
+      throw new Failure("internal", "shim-error", { text: `unexpected message ${JSON.stringify(message)}` });
     await abortable(this.child.exited, signal);
     throw await startFailure(this.#directory);
   }
@@ -168,8 +168,8 @@ class OwnShim implements Shim {
     this.#send(fifo === undefined ? "start" : `start ${fifo.access} ${fifo.path}`);
     const message = await this.#next(signal);
     if (message === "started") return;
-    if (message?.startsWith("failed ")) throw new OperationError("internal", startError(message));
-    throw new OperationError("internal", "containerd: shim exited before container process was started");
+    if (message?.startsWith("failed ")) throw startFailed(message);
+    throw new Failure("internal", "shim-ended", {});
   }
 
   cancel(): void {
@@ -250,7 +250,7 @@ export function hasBegun(directory: string): boolean {
 async function execute(options: LaunchOptions, path: string, channel: number): Promise<Child> {
   // Straight to the interpreter: the way through the script's first line and env(1) costs two more execs.
   const interpreter = findProgram(INTERPRETER);
-  if (interpreter === undefined) throw new OperationError("not-found", `${INTERPRETER} not installed on system`);
+  if (interpreter === undefined) throw new Failure("not-found", "shim-not-found", { shim: INTERPRETER });
   const { directory, containerId, bundle, runtime } = options;
   return await Child.start(interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
     cwd: directory,
@@ -309,7 +309,7 @@ class ForeignShim implements Shim {
 
   async start(signal: AbortSignal): Promise<void> {
     const shimExited = new AbortController();
-    const exited = new OperationError("internal", "containerd: shim exited before container process was started");
+    const exited = new Failure("internal", "shim-ended", {});
     void this.child.exited.then((status) => {
       if (status !== 0) shimExited.abort(exited);
     });
@@ -325,7 +325,7 @@ class ForeignShim implements Shim {
    * it the FIFO that the runtime removes at the end of its start.
    */
   #hasEndedBefore(error: unknown): boolean {
-    const missesFifo = error instanceof OperationError && error.message.includes("exec.fifo");
+    const missesFifo = isFailure(error, "runtime-failed") && error.facts.output.includes("exec.fifo");
     return missesFifo && existsSync(join(this.#directory, EXIT_STATUS_FILE));
   }
 

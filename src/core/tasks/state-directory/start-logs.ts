@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { RUNTIME_LOG, SHIM_LOG } from "../../../contract/shim/process-directory.js";
-import type { OperationError } from "../../failure/operation-error.js";
+import type { Failure } from "../../failure/failure.js";
 import { readForeignFile } from "../../files/foreign-files.js";
 
 /** In bytes: a runtime that says everything says some kilobytes. */
@@ -25,7 +25,7 @@ async function readErrors(path: string): Promise<string[]> {
   try {
     text = await readForeignFile(path, LARGEST_LOG);
   } catch (error) {
-    const { kind, message } = error as OperationError;
+    const { kind, message } = error as Failure;
     return kind === "not-found" ? [] : [message];
   }
   return text.split("\n").flatMap((line) => {

@@ -1,0 +1,93 @@
+import { goQuote } from "../../contract/go/quote.js";
+
+/** What kind of failure an operation ended with. Each front has a code of its protocol for each. */
+export type FailureKind =
+  | "already-exists"
+  | "cancelled"
+  | "deadline-exceeded"
+  | "failed-precondition"
+  | "internal"
+  | "invalid-argument"
+  | "not-found"
+  | "resource-exhausted"
+  | "unavailable";
+
+type NoFacts = Record<string, never>;
+
+/** What can fail, with the facts that are known of it, in a plain sentence for the log. The words that a client gets are those of its front. */
+const sentences = {
+  "call-cancelled": (_: NoFacts) => "the caller has cancelled the call",
+  "call-too-late": (_: NoFacts) => "the caller's deadline is over",
+  /** A front refuses a request, in words of its own. */
+  refused: ({ why }: { why: string }) => why,
+  "missing-value": ({ name }: { name: string }) => `${name} cannot be empty`,
+  "invalid-value": ({ name, value, why }: { name: string; value: string; why: string }) =>
+    `invalid ${name} ${JSON.stringify(value)}: ${why}`,
+
+  "container-not-found": ({ id }: { id: string }) => `no container ${JSON.stringify(id)}`,
+  "process-not-found": ({ id, pid }: { id: string; pid: string }) =>
+    `no process ${JSON.stringify(pid)} in container ${JSON.stringify(id)}`,
+  "process-ended": ({ pid }: { pid: string }) => `process ${JSON.stringify(pid)} has ended`,
+  /** The directory of that name is there. */
+  "name-taken": ({ what, path }: { what: "container" | "process" | "checkpoint"; path: string }) =>
+    `the name of the ${what} is taken: ${path} exists`,
+  "invalid-signal": ({ signal }: { signal: number }) => `no signal has the number ${signal}`,
+  "limit-not-set": ({ why }: { why: string }) => why,
+
+  /** A call of the kernel. */
+  system: ({ why }: { why: string }) => why,
+  "disk-full": (_: NoFacts) => "no space left on device",
+  "file-system-silent": ({ path, timeout }: { path: string; timeout: number }) =>
+    `${path}: no answer from its file system within ${timeout} ms`,
+  /** `where`: `:<line>:<column>` where the text is no JSON, or empty. */
+  "invalid-config": ({ path, where, why }: { path: string; where: string; why: string }) => `${path}${where}: ${why}`,
+  "untrusted-checkpoints": ({ directory, why }: { directory: string; why: string }) =>
+    `checkpoint directory ${directory}: ${why}`,
+
+  "runtime-not-found": ({ runtime, why }: { runtime: string; why: NoRuntime }) => `runtime ${runtime}: ${why}`,
+  /** `output` is what it has printed. */
+  "runtime-failed": ({ status, output }: { status: number; output: string }) =>
+    `the runtime has ended with status ${status}: ${goQuote(output)}`,
+  /** `text` is what the runtime has logged. */
+  "runtime-error": ({ text }: { text: string }) => `error of the runtime: ${text}`,
+  "runtime-unreadable": ({ call, why }: { call: string; why: string }) => `${call}: ${why}`,
+  "shim-not-found": ({ shim }: { shim: string }) => `shim ${shim}: not found`,
+  /** `text` is what the shim has logged. */
+  "shim-error": ({ text }: { text: string }) => `error of the shim: ${text}`,
+  /** `text` is what the shim says of its runtime's end. */
+  "shim-start-failed": ({ text }: { text: string }) => text,
+  "shim-ended": (_: NoFacts) => "the shim has ended before its process was started",
+  "start-unexplained": (_: NoFacts) => "the shim has ended before there was a process, and no log says why",
+  "start-timeout": ({ timeout }: { timeout: number }) => `not started within ${timeout} ms`,
+  "update-timeout": ({ timeout }: { timeout: number }) => `not changed within ${timeout} ms`,
+};
+
+/** Why a runtime can't be executed. */
+export type NoRuntime = "not on the PATH" | "no such file" | "not executable";
+
+export type What = keyof typeof sentences;
+export type Facts<W extends What> = Parameters<(typeof sentences)[W]>[0];
+
+/** An operation's failure. Its message is for the log; clients get what their front makes of the facts. */
+export class Failure<W extends What = What> extends Error {
+  readonly kind: FailureKind;
+  readonly what: W;
+  readonly facts: Facts<W>;
+
+  constructor(kind: FailureKind, what: W, facts: Facts<W>, options?: ErrorOptions) {
+    super((sentences[what] as (facts: Facts<W>) => string)(facts), options);
+    this.name = "Failure";
+    this.kind = kind;
+    this.what = what;
+    this.facts = facts;
+  }
+}
+
+export function isFailure<W extends What>(error: unknown, what: W): error is Failure<W> {
+  return error instanceof Failure && error.what === what;
+}
+
+/** For an id that no running container has. */
+export function containerNotFound(id: string): Failure {
+  return new Failure("not-found", "container-not-found", { id });
+}
