@@ -4,6 +4,7 @@ import { logText } from "../core/failure/log-text.js";
 import { restore } from "../core/tasks/restore/restore.js";
 import { Supervisor } from "../core/tasks/supervisor.js";
 import { createServer } from "../services/grpc/server.js";
+import { serviceV0 } from "../services/v0/service.js";
 import { serverVersion } from "../services/v0/version.js";
 import { exitNow } from "../system/linux/exit-now.js";
 import { errorText } from "../system/linux/libc.js";
@@ -67,7 +68,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     ownShim,
     log,
   });
-  const server = createServer({ supervisor, ready }, serverVersion(version, commit));
+  const server = createServer([serviceV0(supervisor, ready, serverVersion(version, commit))]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
   const listeners = new Listeners(server, { group, tls, insecureTcp, log });

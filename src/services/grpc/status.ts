@@ -1,7 +1,6 @@
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { Failure, type FailureKind } from "../../core/failure/failure.js";
 import { hasCode } from "../../system/linux/libc.js";
-import { wordsOf } from "../v0/words.js";
 
 const codes: Record<FailureKind, status> = {
   "already-exists": status.ALREADY_EXISTS,
@@ -15,9 +14,11 @@ const codes: Record<FailureKind, status> = {
   unavailable: status.UNAVAILABLE,
 };
 
-/** The gRPC status of a failed operation. */
-export function serviceError(error: unknown): ServiceError {
-  const details = wordsOf(error);
+/**
+ * The gRPC status of a failed operation.
+ * @param details the words of the API for it
+ */
+export function serviceError(error: unknown, details: string): ServiceError {
   return Object.assign(new Error(details), { code: codeOf(error), details, metadata: new Metadata() });
 }
 

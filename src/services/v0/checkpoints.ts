@@ -9,12 +9,12 @@ import type {
   ListCheckpointRequest,
   ListCheckpointResponse,
 } from "../../proto/containerd.js";
+import type { Call } from "../grpc/call.js";
 import { refusal } from "./words.js";
 
 export async function createCheckpoint(
   supervisor: Supervisor,
-  { id, checkpoint, checkpointDir }: CreateCheckpointRequest,
-  signal: AbortSignal,
+  { request: { id, checkpoint, checkpointDir }, signal }: Call<CreateCheckpointRequest>,
 ): Promise<CreateCheckpointResponse> {
   if (checkpoint === undefined) throw refusal("checkpoint cannot be empty");
   await checkpointContainer(supervisor, id, checkpoint, checkpointDir, signal);
@@ -23,7 +23,7 @@ export async function createCheckpoint(
 
 export async function deleteCheckpoint(
   supervisor: Supervisor,
-  { id, name, checkpointDir }: DeleteCheckpointRequest,
+  { request: { id, name, checkpointDir } }: Call<DeleteCheckpointRequest>,
 ): Promise<DeleteCheckpointResponse> {
   await removeCheckpoint(supervisor, id, name, checkpointDir);
   return {};
@@ -31,7 +31,7 @@ export async function deleteCheckpoint(
 
 export async function listCheckpoint(
   supervisor: Supervisor,
-  { id, checkpointDir }: ListCheckpointRequest,
+  { request: { id, checkpointDir } }: Call<ListCheckpointRequest>,
 ): Promise<ListCheckpointResponse> {
   try {
     return { checkpoints: await checkpointsOf(supervisor, id, checkpointDir) };

@@ -18,14 +18,13 @@ import type {
   UpdateContainerRequest,
   UpdateContainerResponse,
 } from "../../proto/containerd.js";
+import type { Call } from "../grpc/call.js";
 import { callerProcess } from "../grpc/peer.js";
 import { stdioOf } from "./stdio.js";
 
 export async function createContainer(
   supervisor: Supervisor,
-  request: CreateContainerRequest,
-  signal: AbortSignal,
-  peer: string,
+  { request, signal, peer }: Call<CreateContainerRequest>,
 ): Promise<CreateContainerResponse> {
   const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime, runtimeArgs } = request;
   const container = await start(
@@ -40,7 +39,10 @@ export async function createContainer(
   return { container: containerMessage(snapshot(container, [])) };
 }
 
-export async function getState(supervisor: Supervisor, { id }: StateRequest): Promise<StateResponse> {
+export async function getState(
+  supervisor: Supervisor,
+  { request: { id } }: Call<StateRequest>,
+): Promise<StateResponse> {
   const containers = (await state(supervisor, id)).map(containerMessage);
   const { cpus, memory } = supervisor.machine;
   return { containers, machine: { cpus, memory: BigInt(memory) } };
@@ -48,8 +50,7 @@ export async function getState(supervisor: Supervisor, { id }: StateRequest): Pr
 
 export async function updateContainer(
   supervisor: Supervisor,
-  { id, status, resources }: UpdateContainerRequest,
-  signal: AbortSignal,
+  { request: { id, status, resources }, signal }: Call<UpdateContainerRequest>,
 ): Promise<UpdateContainerResponse> {
   await update(supervisor, { id, status, resources }, signal);
   return {};
@@ -57,8 +58,7 @@ export async function updateContainer(
 
 export async function getStats(
   supervisor: Supervisor,
-  { id }: StatsRequest,
-  signal: AbortSignal,
+  { request: { id }, signal }: Call<StatsRequest>,
 ): Promise<StatsResponse> {
   const { network, cgroup, timestamp } = await stats(supervisor, id, signal);
   return { network_stats: network, cgroup_stats: cgroup, timestamp: secondsAndNanos(timestamp) };

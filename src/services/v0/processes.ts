@@ -11,12 +11,12 @@ import type {
   UpdateProcessRequest,
   UpdateProcessResponse,
 } from "../../proto/containerd.js";
+import type { Call } from "../grpc/call.js";
 import { stdioOf } from "./stdio.js";
 
 export async function addProcess(
   supervisor: Supervisor,
-  request: AddProcessRequest,
-  signal: AbortSignal,
+  { request, signal }: Call<AddProcessRequest>,
 ): Promise<AddProcessResponse> {
   const { user, capabilities, rlimits } = request;
   const process = await exec(
@@ -45,12 +45,12 @@ export async function addProcess(
   return { systemPid: process.systemPid };
 }
 
-export function signal(supervisor: Supervisor, request: SignalRequest): SignalResponse {
+export function signal(supervisor: Supervisor, { request }: Call<SignalRequest>): SignalResponse {
   signalProcess(supervisor, request.id, request.pid, request.signal);
   return {};
 }
 
-export function updateProcess(supervisor: Supervisor, request: UpdateProcessRequest): UpdateProcessResponse {
+export function updateProcess(supervisor: Supervisor, { request }: Call<UpdateProcessRequest>): UpdateProcessResponse {
   update(supervisor, request);
   return {};
 }

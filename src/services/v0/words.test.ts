@@ -4,6 +4,7 @@ import { containerNotFound, Failure } from "../../core/failure/failure.js";
 import { checkIdentifier } from "../../core/tasks/identifier.js";
 import { serviceError } from "../grpc/status.js";
 import { timestampValue } from "./timestamp.js";
+import { wordsOf } from "./words.js";
 
 /** What is thrown. */
 function thrown(run: () => unknown): unknown {
@@ -156,7 +157,7 @@ test.each<[what: string, error: unknown, code: keyof typeof status, words: strin
     "context deadline exceeded",
   ],
 ])("%s", (_what, error, code, words) => {
-  expect(serviceError(error)).toMatchObject({ code: status[code], details: words });
+  expect(serviceError(error, wordsOf(error))).toMatchObject({ code: status[code], details: words });
 });
 
 test("the log has plain sentences, with the facts", () => {

@@ -1,0 +1,122 @@
+import { type EventEmitter, once } from "node:events";
+import {
+  type handleBidiStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Metadata,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { Failure } from "../../core/failure/failure.js";
+import { logText } from "../../core/failure/log-text.js";
+import { type Call, CallMetadata, type StreamingCall } from "./call.js";
+import { serviceError } from "./status.js";
+
+/** What the calls of one API have in common. */
+export interface Front {
+  /** The API's words for an error: the message of the status. */
+  words(error: unknown): string;
+  log: Logger;
+}
+
+/** What the calls of every kind have. */
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer" | "getDeadline"> & EventEmitter;
+
+/** A unary call: what the handler returns is the response, what it throws the status. */
+export function unary<Request, Response>(
+  front: Front,
+  handle: (call: Call<Request>) => Response | Promise<Response>,
+): handleUnaryCall<Request, Response> {
+  return (call, respond) => {
+    const ended = new AbortController();
+    const answered = abortAtEnd(call, ended);
+    const run = async () => handle(callOf(call, call.request, ended.signal));
+    run()
+      .finally(answered)
+      .then(
+        (response) => respond(null, response),
+        (error: unknown) => respond(serviceError(error, front.words(error))),
+      )
+      // A caller that can't be answered must cost nobody else anything.
+      .catch((error: unknown) => front.log.error({ error: logText(error) }, "containerd: answer a call"));
+  };
+}
+
+/**
+ * A call that is answered with a stream of messages, one after the other as the caller takes them. The handler's signal is aborted when nobody takes any
+ * more; what it waits for has to end then. What it throws is the status, after what it has yielded.
+ */
+export function serverStream<Request, Response>(
+  front: Front,
+  handle: (call: StreamingCall<Request>) => AsyncIterable<Response>,
+): handleServerStreamingCall<Request, Response> {
+  return (call) => answerWithStream(front, call, call.request, handle);
+}
+
+/** As {@link serverStream}; the request is a stream as well, which ends when the caller has sent all. */
+export function bidirectional<Request, Response>(
+  front: Front,
+  handle: (call: StreamingCall<AsyncIterable<Request>>) => AsyncIterable<Response>,
+): handleBidiStreamingCall<Request, Response> {
+  return (call) => {
+    // A handler that reads no further has still to send its answer.
+    const requests = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Request>;
+    answerWithStream(front, call, requests, handle);
+  };
+}
+
+function answerWithStream<Request, Response>(
+  front: Front,
+  call: ServerWritableStream<unknown, Response> | ServerDuplexStream<unknown, Response>,
+  request: Request,
+  handle: (call: StreamingCall<Request>) => AsyncIterable<Response>,
+): void {
+  const ended = new AbortController();
+  const { signal } = ended;
+  const answered = abortAtEnd(call, ended);
+  const fail = (error: unknown) => {
+    if (signal.aborted) return;
+    answered();
+    ended.abort(error);
+    // Ends it after what has been written; `destroy` would end it without a status.
+    call.emit("error", serviceError(error, front.words(error)));
+  };
+  const sendHeaders = (headers: Readonly<Record<string, string>>) => {
+    const metadata = new Metadata();
+    for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+    call.sendMetadata(metadata);
+  };
+  const run = async () => {
+    for await (const message of handle({ ...callOf(call, request, signal), sendHeaders, fail })) {
+      if (!signal.aborted && !call.write(message)) await once(call, "drain", { signal }).catch(() => {});
+      // Nobody takes any more; leaving the loop has the handler let go of what it holds.
+      if (signal.aborted) return;
+    }
+    if (signal.aborted) return;
+    answered();
+    call.end();
+  };
+  run().catch(fail);
+}
+
+function callOf<Request>(call: AnyCall, request: Request, signal: AbortSignal): Call<Request> {
+  return { request, metadata: new CallMetadata(call.metadata), signal, peer: call.getPeer() };
+}
+
+/**
+ * Has the signal aborted when the caller has gone or is not to be answered any more.
+ * @returns to be called when the call is answered: grpc-js tells the end of every call, however it came to it
+ */
+function abortAtEnd(call: AnyCall, ended: AbortController): () => void {
+  const end = () => ended.abort(whyEnded(call));
+  call.once("cancelled", end);
+  return () => call.off("cancelled", end);
+}
+
+function whyEnded(call: AnyCall): Failure {
+  return Number(call.getDeadline()) <= Date.now()
+    ? new Failure("deadline-exceeded", "call-too-late", {})
+    : new Failure("cancelled", "call-cancelled", {});
+}

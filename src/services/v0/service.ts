@@ -1,0 +1,53 @@
+import { abortable } from "../../core/failure/abortable.js";
+import type { Supervisor } from "../../core/tasks/supervisor.js";
+import { type APIServer, APIService, type GetServerVersionResponse } from "../../proto/containerd.js";
+import type { Call } from "../grpc/call.js";
+import { type Front, serverStream, unary } from "../grpc/handlers.js";
+import { checkText } from "../grpc/request-text.js";
+import type { GrpcService } from "../grpc/server.js";
+import { createCheckpoint, deleteCheckpoint, listCheckpoint } from "./checkpoints.js";
+import { createContainer, getState, getStats, updateContainer } from "./containers.js";
+import { events } from "./events.js";
+import { addProcess, signal, updateProcess } from "./processes.js";
+import { wordsOf } from "./words.js";
+
+/**
+ * The API of containerd 0.2.
+ * @param ready resolves once the containers of an earlier daemon are known, but for those of which somebody (a runtime) has to be asked: before
+ * that any answer could be wrong
+ */
+export function serviceV0(
+  supervisor: Supervisor,
+  ready: Promise<void>,
+  version: GetServerVersionResponse,
+): GrpcService {
+  const front: Front = { words: wordsOf, log: supervisor.log };
+  const answer = <Request extends { id: string }, Response>(
+    handle: (supervisor: Supervisor, call: Call<Request>) => Response | Promise<Response>,
+  ) =>
+    unary(front, async (call: Call<Request>) => {
+      const { request, signal } = call;
+      checkText(request);
+      await ready;
+      // Only what is about one of the others waits for it.
+      const restored = supervisor.restoring.get(request.id);
+      if (restored !== undefined) await abortable(restored, signal);
+      signal.throwIfAborted();
+      return await handle(supervisor, call);
+    });
+  const implementation: APIServer = {
+    getServerVersion: (_call, respond) => respond(null, version),
+    createContainer: answer(createContainer),
+    updateContainer: answer(updateContainer),
+    signal: answer(signal),
+    updateProcess: answer(updateProcess),
+    addProcess: answer(addProcess),
+    createCheckpoint: answer(createCheckpoint),
+    deleteCheckpoint: answer(deleteCheckpoint),
+    listCheckpoint: answer(listCheckpoint),
+    state: answer(getState),
+    events: serverStream(front, (call) => events(supervisor, ready, call)),
+    stats: answer(getStats),
+  };
+  return { definition: APIService, implementation };
+}
