@@ -1,4 +1,3 @@
-import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import { start } from "../../core/tasks/operations/start.js";
 import { type ContainerSnapshot, snapshot, state } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
@@ -20,6 +19,7 @@ import type {
 } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
 import { callerProcess } from "../grpc/peer.js";
+import { statsMessage } from "./stats.js";
 import { stdioOf } from "./stdio.js";
 
 export async function createContainer(
@@ -60,8 +60,7 @@ export async function getStats(
   supervisor: Supervisor,
   { request: { id }, signal }: Call<StatsRequest>,
 ): Promise<StatsResponse> {
-  const { network, cgroup, timestamp } = await stats(supervisor, id, signal);
-  return { network_stats: network, cgroup_stats: cgroup, timestamp: secondsAndNanos(timestamp) };
+  return statsMessage(await stats(supervisor, id, signal));
 }
 
 function containerMessage({ container, status, processes, pids }: ContainerSnapshot): ContainerMessage {

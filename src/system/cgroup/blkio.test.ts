@@ -5,21 +5,21 @@ import { emptyStats } from "./stats.js";
 
 test("v1: with and without operations, without the sum of all devices", () => {
   expect(parseBlkio("8:0 Read 12\n253:1 77\nTotal 12\n")).toEqual([
-    { major: 8n, minor: 0n, op: "Read", value: 12n },
-    { major: 253n, minor: 1n, op: "", value: 77n },
+    { major: 8, minor: 0, operation: "Read", value: 12n },
+    { major: 253, minor: 1, operation: "", value: 77n },
   ]);
 });
 
 test("v2: what v1 has no table for is left out", () => {
-  const { blkio_stats } = emptyStats();
-  addIoStat("8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6 cost.usage=7 toString=8\n253:0 \n", blkio_stats);
-  expect(blkio_stats.io_service_bytes_recursive).toEqual([
-    { major: 8n, minor: 0n, op: "Read", value: 1n },
-    { major: 8n, minor: 0n, op: "Write", value: 2n },
+  const { io } = emptyStats();
+  addIoStat("8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6 cost.usage=7 toString=8\n253:0 \n", io);
+  expect(io.bytes).toEqual([
+    { major: 8, minor: 0, operation: "Read", value: 1n },
+    { major: 8, minor: 0, operation: "Write", value: 2n },
   ]);
-  expect(blkio_stats.io_serviced_recursive).toEqual([
-    { major: 8n, minor: 0n, op: "Read", value: 3n },
-    { major: 8n, minor: 0n, op: "Write", value: 4n },
+  expect(io.requests).toEqual([
+    { major: 8, minor: 0, operation: "Read", value: 3n },
+    { major: 8, minor: 0, operation: "Write", value: 4n },
   ]);
 });
 
@@ -27,7 +27,7 @@ test("both survive anything", () => {
   fc.assert(
     fc.property(fc.string(), fc.string(), (device, rest) => {
       parseBlkio(`8:0 ${rest}\n${device}`);
-      addIoStat(`8:0 ${rest}\n${device}`, emptyStats().blkio_stats);
+      addIoStat(`8:0 ${rest}\n${device}`, emptyStats().io);
     }),
   );
 });

@@ -19,8 +19,8 @@ describe.skipIf(!hasHierarchies(...hierarchies))("cgroupOf, here", () => {
     expect(cgroup).toBeInstanceOf(CgroupV1);
     expect(cgroup.pids()).toEqual([pid]);
     const stats = cgroup.stats();
-    expect(stats.pids_stats.current).toBe(1n);
-    expect(stats.memory_stats.usage.usage).toBeGreaterThan(0n);
+    expect(stats.pids.current).toBe(1n);
+    expect(stats.memory.ram.usage).toBeGreaterThan(0n);
     cgroup.watchOom().close();
   });
 
@@ -74,7 +74,7 @@ describe.skipIf(!hasHierarchies(...hierarchies))("cgroupOf, elsewhere", () => {
           try {
             const cgroup = cgroupOf(Number(process.argv[2]));
             const pids = cgroup.pids();
-            console.log(JSON.stringify({ kind: cgroup.constructor.name, pids, current: Number(cgroup.stats().pids_stats.current) }));
+            console.log(JSON.stringify({ kind: cgroup.constructor.name, pids, current: Number(cgroup.stats().pids.current) }));
           } catch (error) {
             console.log(JSON.stringify(error.message));
           }`,

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { hasCode } from "../linux/libc.js";
 
-/** What the kernel means by "max" (v2) and the most a counter of the wire contract can say. */
+/** What the kernel means by "max" (v2) and the most that a counter of 64 bits can say. */
 export const UNLIMITED = 2n ** 64n - 1n;
 
 const MISSING = ["ENOENT", "ENODEV", "ENOTSUP"];

@@ -8,7 +8,7 @@ import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime, NANOSECONDS_PER_TICK } from "./host-cpu.js";
 import { type KernelLimits, writeKernelLimits } from "./kernel-limits.js";
 import { watchOomV1 } from "./oom-v1.js";
-import { type CgroupStats, emptyStats, type MemoryData } from "./stats.js";
+import { type CgroupStats, emptyCounter, emptyStats, type ResourceCounter } from "./stats.js";
 import { CgroupV2 } from "./v2.js";
 
 /**
@@ -77,11 +77,11 @@ export class CgroupV1 implements Cgroup {
 
   stats(): CgroupStats {
     const stats = emptyStats();
-    stats.cpu_stats.system_usage = hostCpuTime();
+    stats.cpu.host = hostCpuTime();
     this.#cpu(stats);
     this.#memory(stats);
-    this.#blkio(stats);
-    this.#hugetlb(stats);
+    this.#io(stats);
+    this.#hugePages(stats);
     this.#pids(stats);
     // At the end: a cgroup that was removed while it was read gave zeros.
     if (this.#main.gone) throw goneError(this.#main.path);
@@ -95,85 +95,82 @@ export class CgroupV1 implements Cgroup {
     throw new Error(`no memory controller for cgroup ${this.#main.path}`);
   }
 
-  #cpu({ cpu_stats }: CgroupStats): void {
+  #cpu({ cpu }: CgroupStats): void {
     const cpuacct = this.#paths.get("cpuacct");
     if (cpuacct === undefined) {
-      this.#unified?.addCpuUsage(cpu_stats);
+      this.#unified?.addCpuUsage(cpu);
     } else {
-      const usage = cpu_stats.cpu_usage;
-      usage.total_usage = readCount(cpuacct, "cpuacct.usage");
+      cpu.total = readCount(cpuacct, "cpuacct.usage");
       const each = readControlFile(cpuacct, "cpuacct.usage_percpu")?.trim() ?? "";
-      if (each !== "") usage.percpu_usage = each.split(" ").map(parseCount);
+      if (each !== "") cpu.perCpu = each.split(" ").map(parseCount);
       const ticks = parseFlatKeyed(readControlFile(cpuacct, "cpuacct.stat") ?? "");
-      usage.usage_in_usermode = (ticks.get("user") ?? 0n) * NANOSECONDS_PER_TICK;
-      usage.usage_in_kernelmode = (ticks.get("system") ?? 0n) * NANOSECONDS_PER_TICK;
+      cpu.user = (ticks.get("user") ?? 0n) * NANOSECONDS_PER_TICK;
+      cpu.kernel = (ticks.get("system") ?? 0n) * NANOSECONDS_PER_TICK;
     }
-    const cpu = this.#paths.get("cpu");
-    if (cpu === undefined) {
-      this.#unified?.addThrottling(cpu_stats);
+    const quota = this.#paths.get("cpu");
+    if (quota === undefined) {
+      this.#unified?.addThrottling(cpu);
     } else {
-      const throttling = parseFlatKeyed(readControlFile(cpu, "cpu.stat") ?? "");
-      cpu_stats.throttling_data = {
-        periods: throttling.get("nr_periods") ?? 0n,
-        throttled_periods: throttling.get("nr_throttled") ?? 0n,
-        throttled_time: throttling.get("throttled_time") ?? 0n,
-      };
+      const throttling = parseFlatKeyed(readControlFile(quota, "cpu.stat") ?? "");
+      cpu.periods = throttling.get("nr_periods") ?? 0n;
+      cpu.throttledPeriods = throttling.get("nr_throttled") ?? 0n;
+      cpu.throttledTime = throttling.get("throttled_time") ?? 0n;
     }
   }
 
-  #memory({ memory_stats }: CgroupStats): void {
-    const memory = this.#paths.get("memory");
-    if (memory === undefined) {
-      this.#unified?.addMemory(memory_stats);
+  #memory({ memory }: CgroupStats): void {
+    const directory = this.#paths.get("memory");
+    if (directory === undefined) {
+      this.#unified?.addMemory(memory);
       return;
     }
-    const lines = parseFlatKeyed(readControlFile(memory, "memory.stat") ?? "");
-    memory_stats.stats = Object.fromEntries(lines);
-    memory_stats.cache = lines.get("cache") ?? 0n;
-    memory_stats.usage = resourceCounter(memory, "memory");
-    memory_stats.swap_usage = resourceCounter(memory, "memory.memsw");
-    memory_stats.kernel_usage = resourceCounter(memory, "memory.kmem");
+    const lines = parseFlatKeyed(readControlFile(directory, "memory.stat") ?? "");
+    memory.lines = Object.fromEntries(lines);
+    memory.cache = lines.get("cache") ?? 0n;
+    memory.ram = resourceCounter(directory, "memory");
+    memory.ramAndSwap = resourceCounter(directory, "memory.memsw");
+    memory.kernel = resourceCounter(directory, "memory.kmem");
   }
 
-  #blkio({ blkio_stats }: CgroupStats): void {
+  #io({ io }: CgroupStats): void {
     const blkio = this.#paths.get("blkio");
-    if (blkio === undefined) this.#unified?.addIo(blkio_stats);
-    else readBlkioV1(blkio, namesIn(blkio), blkio_stats);
+    if (blkio === undefined) this.#unified?.addIo(io);
+    else readBlkioV1(blkio, namesIn(blkio), io);
   }
 
-  #hugetlb({ hugetlb_stats }: CgroupStats): void {
+  #hugePages({ hugePages }: CgroupStats): void {
     const hugetlb = this.#paths.get("hugetlb");
     if (hugetlb === undefined) {
-      this.#unified?.addHugetlb(hugetlb_stats);
+      this.#unified?.addHugePages(hugePages);
       return;
     }
     for (const name of namesIn(hugetlb)) {
       const size = /^hugetlb\.([^.]+)\.usage_in_bytes$/.exec(name)?.[1];
-      if (size !== undefined) hugetlb_stats[size] = resourceCounter(hugetlb, `hugetlb.${size}`);
+      if (size !== undefined) hugePages[size] = resourceCounter(hugetlb, `hugetlb.${size}`);
     }
   }
 
-  #pids({ pids_stats }: CgroupStats): void {
-    const pids = this.#paths.get("pids");
-    if (pids === undefined) {
-      this.#unified?.addPids(pids_stats);
+  #pids({ pids }: CgroupStats): void {
+    const directory = this.#paths.get("pids");
+    if (directory === undefined) {
+      this.#unified?.addPids(pids);
       return;
     }
-    pids_stats.current = readCount(pids, "pids.current");
-    const limit = readCount(pids, "pids.max");
-    pids_stats.limit = limit === UNLIMITED ? 0n : limit;
+    pids.current = readCount(directory, "pids.current");
+    const limit = readCount(directory, "pids.max");
+    pids.limit = limit === UNLIMITED ? 0n : limit;
   }
 }
 
 /** The four files that v1's memory and hugetlb controllers have for everything they count; zeros where there are none. */
-function resourceCounter(directory: string, prefix: string): MemoryData {
+function resourceCounter(directory: string, prefix: string): ResourceCounter {
   // Swap and kernel memory are not counted everywhere: then the other three are not there either.
   const usage = readControlFile(directory, `${prefix}.usage_in_bytes`);
-  if (usage === undefined) return { usage: 0n, max_usage: 0n, failcnt: 0n, limit: 0n };
+  if (usage === undefined) return emptyCounter();
   return {
     usage: parseCount(usage),
-    max_usage: readCount(directory, `${prefix}.max_usage_in_bytes`),
-    failcnt: readCount(directory, `${prefix}.failcnt`),
+    peak: readCount(directory, `${prefix}.max_usage_in_bytes`),
+    limitHits: readCount(directory, `${prefix}.failcnt`),
     limit: readCount(directory, `${prefix}.limit_in_bytes`),
   };
 }

@@ -8,44 +8,43 @@ const recorded = new URL("../../../test/cgroup/recorded", import.meta.url).pathn
 describe("recorded", () => {
   const cgroup = new CgroupV2(`${recorded}/v2`);
 
-  test("every part of the message", () => {
-    const { cpu_stats, memory_stats, blkio_stats, pids_stats, hugetlb_stats } = cgroup.stats();
-    expect(cpu_stats.cpu_usage).toEqual({
-      total_usage: 1_571_000_000n,
-      percpu_usage: [],
-      usage_in_usermode: 1_204_000_000n,
-      usage_in_kernelmode: 367_000_000n,
-    });
-    expect(cpu_stats.throttling_data).toEqual({
+  test("every part", () => {
+    const { cpu, memory, io, pids, hugePages } = cgroup.stats();
+    const { host, ...own } = cpu;
+    expect(own).toEqual({
+      total: 1_571_000_000n,
+      perCpu: [],
+      user: 1_204_000_000n,
+      kernel: 367_000_000n,
       periods: 31n,
-      throttled_periods: 21n,
-      throttled_time: 1_649_734_000n,
+      throttledPeriods: 21n,
+      throttledTime: 1_649_734_000n,
     });
-    expect(cpu_stats.system_usage).toBeGreaterThan(0n);
-    const { stats, ...memory } = memory_stats;
-    expect(memory).toEqual({
+    expect(host).toBeGreaterThan(0n);
+    const { lines, ...counted } = memory;
+    expect(counted).toEqual({
       cache: 8388608n,
-      usage: { usage: 31457280n, max_usage: 52428800n, failcnt: 17n, limit: 67108864n },
+      ram: { usage: 31457280n, peak: 52428800n, limitHits: 17n, limit: 67108864n },
       // Memory and swap together.
-      swap_usage: {
+      ramAndSwap: {
         usage: 31457280n + 1048576n,
-        max_usage: 52428800n + 2097152n,
-        failcnt: 5n,
+        peak: 52428800n + 2097152n,
+        limitHits: 5n,
         limit: 67108864n + 33554432n,
       },
-      kernel_usage: { usage: 2097152n, max_usage: 0n, failcnt: 0n, limit: 0n },
+      kernel: { usage: 2097152n, peak: 0n, limitHits: 0n, limit: 0n },
     });
-    expect(Object.keys(stats)).toHaveLength(31);
-    expect(stats.pgmajfault).toBe(2n);
-    expect(blkio_stats.io_service_bytes_recursive).toEqual([
-      { major: 8n, minor: 16n, op: "Read", value: 1459200n },
-      { major: 8n, minor: 16n, op: "Write", value: 314773504n },
-      { major: 8n, minor: 0n, op: "Read", value: 90430464n },
-      { major: 8n, minor: 0n, op: "Write", value: 299008000n },
+    expect(Object.keys(lines)).toHaveLength(31);
+    expect(lines.pgmajfault).toBe(2n);
+    expect(io.bytes).toEqual([
+      { major: 8, minor: 16, operation: "Read", value: 1459200n },
+      { major: 8, minor: 16, operation: "Write", value: 314773504n },
+      { major: 8, minor: 0, operation: "Read", value: 90430464n },
+      { major: 8, minor: 0, operation: "Write", value: 299008000n },
     ]);
-    expect(blkio_stats.io_serviced_recursive.map(({ value }) => value)).toEqual([192n, 353n, 8950n, 1252n]);
-    expect(hugetlb_stats).toEqual({});
-    expect(pids_stats).toEqual({ current: 3n, limit: 0n });
+    expect(io.requests.map(({ value }) => value)).toEqual([192n, 353n, 8950n, 1252n]);
+    expect(hugePages).toEqual({});
+    expect(pids).toEqual({ current: 3n, limit: 0n });
   });
 
   test("pids come from the cgroups below too, sorted", () => {
@@ -54,12 +53,12 @@ describe("recorded", () => {
   });
 
   test("without controllers: zeros, but for the CPU time, which v2 always counts", () => {
-    const { cpu_stats, hugetlb_stats, ...others } = new CgroupV2(`${recorded}/v2-hugetlb`).stats();
-    const { cpu_stats: _, hugetlb_stats: __, ...zeros } = emptyStats();
+    const { cpu, hugePages, ...others } = new CgroupV2(`${recorded}/v2-hugetlb`).stats();
+    const { cpu: _, hugePages: __, ...zeros } = emptyStats();
     expect(others).toEqual(zeros);
-    expect(hugetlb_stats).toEqual({
-      "1GB": { usage: 0n, max_usage: 0n, failcnt: 0n, limit: 9223372036854771712n },
-      "2MB": { usage: 0n, max_usage: 0n, failcnt: 0n, limit: 4194304n },
+    expect(hugePages).toEqual({
+      "1GB": { usage: 0n, peak: 0n, limitHits: 0n, limit: 9223372036854771712n },
+      "2MB": { usage: 0n, peak: 0n, limitHits: 0n, limit: 4194304n },
     });
   });
 });
@@ -71,7 +70,7 @@ describe.skipIf(!hasHierarchies("unified"))("real", () => {
     const cgroup = new CgroupV2(scratch.path("unified"));
     const pids = [await scratch.runReady("while :; do :; done"), await scratch.runReady("exec sleep 1000", "a")];
     expect(cgroup.pids()).toEqual(pids.sort((a, b) => a - b));
-    await vi.waitUntil(() => cgroup.stats().cpu_stats.cpu_usage.usage_in_usermode > 0n, 10_000);
+    await vi.waitUntil(() => cgroup.stats().cpu.user > 0n, 10_000);
 
     expect(cgroup.frozen()).toBe(false);
     scratch.write("unified", "cgroup.freeze", "1");

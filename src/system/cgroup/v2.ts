@@ -10,19 +10,19 @@ import { type KernelLimits, writeKernelLimits } from "./kernel-limits.js";
 import { watchOomV2 } from "./oom-v2.js";
 import { UNIFIED } from "./place.js";
 import {
-  type BlkioStats,
   type CgroupStats,
   type CpuStats,
   emptyStats,
-  type HugetlbStats,
+  type IoStats,
   type MemoryStats,
   type PidsStats,
+  type ResourceCounter,
 } from "./stats.js";
 
 const NANOSECONDS_PER_MICROSECOND = 1000n;
 
 /**
- * A cgroup in v2's one hierarchy. The `add…` methods fill in one part of the message each; they leave the zeros where the controller
+ * A cgroup in v2's one hierarchy. The `add…` methods fill in one part of the numbers each; they leave the zeros where the controller
  * is not on.
  */
 export class CgroupV2 implements Cgroup {
@@ -69,13 +69,13 @@ export class CgroupV2 implements Cgroup {
 
   stats(): CgroupStats {
     const stats = emptyStats();
-    stats.cpu_stats.system_usage = hostCpuTime();
-    this.addCpuUsage(stats.cpu_stats);
-    this.addThrottling(stats.cpu_stats);
-    this.addMemory(stats.memory_stats);
-    this.addIo(stats.blkio_stats);
-    this.addHugetlb(stats.hugetlb_stats);
-    this.addPids(stats.pids_stats);
+    stats.cpu.host = hostCpuTime();
+    this.addCpuUsage(stats.cpu);
+    this.addThrottling(stats.cpu);
+    this.addMemory(stats.memory);
+    this.addIo(stats.io);
+    this.addHugePages(stats.hugePages);
+    this.addPids(stats.pids);
     // At the end: a cgroup that was removed while it was read gave zeros.
     if (this.#directory.gone) throw goneError(this.#path);
     return stats;
@@ -85,62 +85,62 @@ export class CgroupV2 implements Cgroup {
     return watchOomV2(this.#path, options);
   }
 
-  addCpuUsage({ cpu_usage }: CpuStats): void {
+  addCpuUsage(stats: CpuStats): void {
     const cpu = this.#flatKeyed("cpu.stat");
     const nanoseconds = (line: string) => (cpu.get(line) ?? 0n) * NANOSECONDS_PER_MICROSECOND;
-    cpu_usage.total_usage = nanoseconds("usage_usec");
-    cpu_usage.usage_in_usermode = nanoseconds("user_usec");
-    cpu_usage.usage_in_kernelmode = nanoseconds("system_usec");
+    stats.total = nanoseconds("usage_usec");
+    stats.user = nanoseconds("user_usec");
+    stats.kernel = nanoseconds("system_usec");
   }
 
-  addThrottling({ throttling_data }: CpuStats): void {
+  addThrottling(stats: CpuStats): void {
     const cpu = this.#flatKeyed("cpu.stat");
-    throttling_data.periods = cpu.get("nr_periods") ?? 0n;
-    throttling_data.throttled_periods = cpu.get("nr_throttled") ?? 0n;
-    throttling_data.throttled_time = (cpu.get("throttled_usec") ?? 0n) * NANOSECONDS_PER_MICROSECOND;
+    stats.periods = cpu.get("nr_periods") ?? 0n;
+    stats.throttledPeriods = cpu.get("nr_throttled") ?? 0n;
+    stats.throttledTime = (cpu.get("throttled_usec") ?? 0n) * NANOSECONDS_PER_MICROSECOND;
   }
 
   addMemory(stats: MemoryStats): void {
     const current = readControlFile(this.#path, "memory.current");
     if (current === undefined) return;
     const lines = this.#flatKeyed("memory.stat");
-    stats.stats = Object.fromEntries(lines);
+    stats.lines = Object.fromEntries(lines);
     stats.cache = lines.get("file") ?? 0n;
-    const memory = {
+    const ram = {
       usage: parseCount(current),
-      max_usage: readCount(this.#path, "memory.peak"),
+      peak: readCount(this.#path, "memory.peak"),
       // How often "max" was hit, not how often the OOM killer came: what v1 counts in failcnt.
-      failcnt: this.#flatKeyed("memory.events").get("max") ?? 0n,
+      limitHits: this.#flatKeyed("memory.events").get("max") ?? 0n,
       limit: readCount(this.#path, "memory.max"),
     };
-    stats.usage = memory;
+    stats.ram = ram;
     // v2 has no limit for kernel memory, and names it in memory.stat since 5.18.
-    stats.kernel_usage.usage = lines.get("kernel") ?? 0n;
+    stats.kernel.usage = lines.get("kernel") ?? 0n;
 
     const swap = readControlFile(this.#path, "memory.swap.current");
     if (swap === undefined) return;
     const limit = readCount(this.#path, "memory.swap.max");
     const peak = readCount(this.#path, "memory.swap.peak");
-    // v1's figures, which the message is made of, are memory and swap together (as runc reports them for v2 too).
-    stats.swap_usage = {
-      usage: memory.usage + parseCount(swap),
+    // v1 counts memory and swap together, and so do the APIs (runc reports them for v2 in this way too).
+    stats.ramAndSwap = {
+      usage: ram.usage + parseCount(swap),
       // The two peaks need not have been at one time: this is the most it can have been. Kernels before 6.5 don't tell.
-      max_usage: peak === 0n ? memory.max_usage : memory.max_usage + peak,
-      failcnt: this.#flatKeyed("memory.swap.events").get("max") ?? 0n,
-      limit: limit === UNLIMITED || memory.limit === UNLIMITED ? UNLIMITED : memory.limit + limit,
+      peak: peak === 0n ? ram.peak : ram.peak + peak,
+      limitHits: this.#flatKeyed("memory.swap.events").get("max") ?? 0n,
+      limit: limit === UNLIMITED || ram.limit === UNLIMITED ? UNLIMITED : ram.limit + limit,
     };
   }
 
-  addIo(stats: BlkioStats): void {
+  addIo(stats: IoStats): void {
     addIoStat(readControlFile(this.#path, "io.stat") ?? "", stats);
   }
 
-  addHugetlb(stats: { [pageSize: string]: HugetlbStats }): void {
+  addHugePages(stats: { [pageSize: string]: ResourceCounter }): void {
     for (const size of this.#hugePageSizes()) {
       stats[size] = {
         usage: readCount(this.#path, `hugetlb.${size}.current`),
-        max_usage: 0n, // not counted on v2
-        failcnt: this.#flatKeyed(`hugetlb.${size}.events`).get("max") ?? 0n,
+        peak: 0n, // not counted on v2
+        limitHits: this.#flatKeyed(`hugetlb.${size}.events`).get("max") ?? 0n,
         limit: readCount(this.#path, `hugetlb.${size}.max`),
       };
     }

@@ -14,16 +14,13 @@ test("each column in its place", () => {
   ).toEqual([
     {
       name: "eth0",
-      rx_bytes: 1n,
-      rx_Packets: 2n,
-      Rx_errors: 3n,
-      Rx_dropped: 4n,
-      Tx_bytes: 9n,
-      Tx_packets: 10n,
-      Tx_errors: 11n,
-      Tx_dropped: 12n,
+      received: { bytes: 1n, packets: 2n, errors: 3n, dropped: 4n },
+      sent: { bytes: 9n, packets: 10n, errors: 11n, dropped: 12n },
     },
-    expect.objectContaining({ name: "eth0:1", rx_bytes: 18446744073709551615n }),
+    expect.objectContaining({
+      name: "eth0:1",
+      received: { bytes: 18446744073709551615n, packets: 0n, errors: 0n, dropped: 0n },
+    }),
   ]);
 });
 
@@ -32,7 +29,7 @@ test("numbers of any size come back", () => {
   fc.assert(
     fc.property(counters, (columns) => {
       const [stats] = parseNetDev(`${heading}veth1a2b: ${columns.join("   ")}\n`);
-      expect([stats?.rx_bytes, stats?.Tx_dropped]).toEqual([columns[0], columns[11]]);
+      expect([stats?.received.bytes, stats?.sent.dropped]).toEqual([columns[0], columns[11]]);
     }),
   );
 });

@@ -1,17 +1,19 @@
 import { readFileSync } from "node:fs";
 
-/** The counters of one interface, seen from inside; named as in the wire contract, mixed case included. */
+/** The counters of one interface, seen from inside. */
 export interface NetworkStats {
   /** "eth0" */
   name: string;
-  rx_bytes: bigint;
-  rx_Packets: bigint;
-  Rx_errors: bigint;
-  Rx_dropped: bigint;
-  Tx_bytes: bigint;
-  Tx_packets: bigint;
-  Tx_errors: bigint;
-  Tx_dropped: bigint;
+  received: Traffic;
+  sent: Traffic;
+}
+
+export interface Traffic {
+  bytes: bigint;
+  packets: bigint;
+  errors: bigint;
+  /** Packets. */
+  dropped: bigint;
 }
 
 /**
@@ -35,17 +37,14 @@ export function parseNetDev(text: string): NetworkStats[] {
       .slice(colon + 1)
       .trim()
       .split(/\s+/);
-    const counter = (column: number) => BigInt(counters[column] ?? 0);
+    const traffic = (column: number): Traffic => {
+      const [bytes, packets, errors, dropped] = counters.slice(column, column + 4).map(BigInt);
+      return { bytes: bytes ?? 0n, packets: packets ?? 0n, errors: errors ?? 0n, dropped: dropped ?? 0n };
+    };
     interfaces.push({
       name: line.slice(0, colon).trim(),
-      rx_bytes: counter(0),
-      rx_Packets: counter(1),
-      Rx_errors: counter(2),
-      Rx_dropped: counter(3),
-      Tx_bytes: counter(8),
-      Tx_packets: counter(9),
-      Tx_errors: counter(10),
-      Tx_dropped: counter(11),
+      received: traffic(0),
+      sent: traffic(8),
     });
   }
   return interfaces;

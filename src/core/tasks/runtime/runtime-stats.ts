@@ -1,5 +1,5 @@
 import { hostCpuTime } from "../../../system/cgroup/host-cpu.js";
-import type { BlkioStatsEntry, CgroupStats, MemoryData } from "../../../system/cgroup/stats.js";
+import type { CgroupStats, DeviceCounter, ResourceCounter } from "../../../system/cgroup/stats.js";
 import { Failure } from "../../failure/failure.js";
 import { parseJson } from "../../files/json.js";
 import type { OciRuntime } from "./oci-runtime.js";
@@ -11,16 +11,17 @@ interface RuntimeEvent {
       usage?: { total?: Count; percpu?: Count[] | null; kernel?: Count; user?: Count };
       throttling?: { periods?: Count; throttledPeriods?: Count; throttledTime?: Count };
     };
-    memory?: { cache?: Count; usage?: Memory; swap?: Memory; kernel?: Memory; raw?: Record<string, Count> | null };
+    memory?: { cache?: Count; usage?: Counted; swap?: Counted; kernel?: Counted; raw?: Record<string, Count> | null };
     pids?: { current?: Count; limit?: Count };
     blkio?: Record<string, { major?: Count; minor?: Count; op?: string; value?: Count }[] | null>;
-    hugetlb?: Record<string, { usage?: Count; max?: Count; failcnt?: Count }> | null;
+    hugetlb?: Record<string, Counted> | null;
   };
 }
 
 type Count = number | bigint;
 
-interface Memory {
+/** Of huge pages runc tells no limit. */
+interface Counted {
   limit?: Count;
   usage?: Count;
   max?: Count;
@@ -48,44 +49,35 @@ export async function runtimeStats(runtime: OciRuntime, id: string, signal: Abor
 function cgroupStats({ data = {} }: RuntimeEvent): CgroupStats {
   const { cpu, memory, pids, blkio, hugetlb } = data;
   return {
-    cpu_stats: {
-      cpu_usage: {
-        total_usage: count(cpu?.usage?.total),
-        percpu_usage: (cpu?.usage?.percpu ?? []).map(count),
-        usage_in_kernelmode: count(cpu?.usage?.kernel),
-        usage_in_usermode: count(cpu?.usage?.user),
-      },
-      throttling_data: {
-        periods: count(cpu?.throttling?.periods),
-        throttled_periods: count(cpu?.throttling?.throttledPeriods),
-        throttled_time: count(cpu?.throttling?.throttledTime),
-      },
-      system_usage: hostCpuTime(),
+    cpu: {
+      total: count(cpu?.usage?.total),
+      perCpu: (cpu?.usage?.percpu ?? []).map(count),
+      user: count(cpu?.usage?.user),
+      kernel: count(cpu?.usage?.kernel),
+      periods: count(cpu?.throttling?.periods),
+      throttledPeriods: count(cpu?.throttling?.throttledPeriods),
+      throttledTime: count(cpu?.throttling?.throttledTime),
+      host: hostCpuTime(),
     },
-    memory_stats: {
+    memory: {
       cache: count(memory?.cache),
-      usage: memoryData(memory?.usage),
-      swap_usage: memoryData(memory?.swap),
-      kernel_usage: memoryData(memory?.kernel),
-      stats: Object.fromEntries(Object.entries(memory?.raw ?? {}).map(([name, value]) => [name, count(value)])),
+      ram: counter(memory?.usage),
+      ramAndSwap: counter(memory?.swap),
+      kernel: counter(memory?.kernel),
+      lines: Object.fromEntries(Object.entries(memory?.raw ?? {}).map(([name, value]) => [name, count(value)])),
     },
-    blkio_stats: {
-      io_service_bytes_recursive: entries(blkio?.ioServiceBytesRecursive),
-      io_serviced_recursive: entries(blkio?.ioServicedRecursive),
-      io_queued_recursive: entries(blkio?.ioQueueRecursive),
-      io_service_time_recursive: entries(blkio?.ioServiceTimeRecursive),
-      io_wait_time_recursive: entries(blkio?.ioWaitTimeRecursive),
-      io_merged_recursive: entries(blkio?.ioMergedRecursive),
-      io_time_recursive: entries(blkio?.ioTimeRecursive),
-      sectors_recursive: entries(blkio?.sectorsRecursive),
+    io: {
+      bytes: deviceCounters(blkio?.ioServiceBytesRecursive),
+      requests: deviceCounters(blkio?.ioServicedRecursive),
+      queued: deviceCounters(blkio?.ioQueueRecursive),
+      serviceTime: deviceCounters(blkio?.ioServiceTimeRecursive),
+      waitTime: deviceCounters(blkio?.ioWaitTimeRecursive),
+      merged: deviceCounters(blkio?.ioMergedRecursive),
+      time: deviceCounters(blkio?.ioTimeRecursive),
+      sectors: deviceCounters(blkio?.sectorsRecursive),
     },
-    hugetlb_stats: Object.fromEntries(
-      Object.entries(hugetlb ?? {}).map(([size, { usage, max, failcnt }]) => [
-        size,
-        { usage: count(usage), max_usage: count(max), failcnt: count(failcnt), limit: 0n },
-      ]),
-    ),
-    pids_stats: { current: count(pids?.current), limit: count(pids?.limit) },
+    hugePages: Object.fromEntries(Object.entries(hugetlb ?? {}).map(([size, pages]) => [size, counter(pages)])),
+    pids: { current: count(pids?.current), limit: count(pids?.limit) },
   };
 }
 
@@ -93,22 +85,22 @@ function count(value: Count | undefined): bigint {
   return BigInt(value ?? 0);
 }
 
-function memoryData(memory: Memory | undefined): MemoryData {
+function counter(counted: Counted | undefined): ResourceCounter {
   return {
-    usage: count(memory?.usage),
-    max_usage: count(memory?.max),
-    failcnt: count(memory?.failcnt),
-    limit: count(memory?.limit),
+    usage: count(counted?.usage),
+    peak: count(counted?.max),
+    limitHits: count(counted?.failcnt),
+    limit: count(counted?.limit),
   };
 }
 
-function entries(
+function deviceCounters(
   list: { major?: Count; minor?: Count; op?: string; value?: Count }[] | null | undefined,
-): BlkioStatsEntry[] {
+): DeviceCounter[] {
   return (list ?? []).map(({ major, minor, op, value }) => ({
-    major: count(major),
-    minor: count(minor),
-    op: op ?? "",
+    major: Number(major ?? 0),
+    minor: Number(minor ?? 0),
+    operation: op ?? "",
     value: count(value),
   }));
 }

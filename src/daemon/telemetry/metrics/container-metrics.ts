@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Supervisor } from "../../../core/tasks/supervisor.js";
-import type { BlkioStatsEntry, CgroupStats } from "../../../system/cgroup/stats.js";
+import type { CgroupStats, DeviceCounter } from "../../../system/cgroup/stats.js";
 
 /** In ms: after this long on the main thread others get their turn. */
 const SLICE = 4;
@@ -22,68 +22,68 @@ const families: readonly Family[] = [
     name: "cpu_usage_seconds_total",
     help: "CPU time of all processes.",
     type: "counter",
-    read: ({ cpu_stats }) => seconds(cpu_stats.cpu_usage.total_usage),
+    read: ({ cpu }) => seconds(cpu.total),
   },
   {
     name: "cpu_periods_total",
     help: "Periods of the CPU quota.",
     type: "counter",
-    read: ({ cpu_stats }) => Number(cpu_stats.throttling_data.periods),
+    read: ({ cpu }) => Number(cpu.periods),
   },
   {
     name: "cpu_throttled_periods_total",
     help: "Periods in which the CPU quota was used up.",
     type: "counter",
-    read: ({ cpu_stats }) => Number(cpu_stats.throttling_data.throttled_periods),
+    read: ({ cpu }) => Number(cpu.throttledPeriods),
   },
   {
     name: "cpu_throttled_seconds_total",
     help: "How long processes had to wait since the CPU quota was used up.",
     type: "counter",
-    read: ({ cpu_stats }) => seconds(cpu_stats.throttling_data.throttled_time),
+    read: ({ cpu }) => seconds(cpu.throttledTime),
   },
   {
     name: "memory_usage_bytes",
     help: "Memory, page cache included.",
     type: "gauge",
-    read: ({ memory_stats }) => Number(memory_stats.usage.usage),
+    read: ({ memory }) => Number(memory.ram.usage),
   },
   {
     name: "memory_cache_bytes",
     help: "Page cache.",
     type: "gauge",
-    read: ({ memory_stats }) => Number(memory_stats.cache),
+    read: ({ memory }) => Number(memory.cache),
   },
   {
     name: "memory_limit_bytes",
     help: "Limit of the memory; not there without one.",
     type: "gauge",
-    read: ({ memory_stats }) => limit(memory_stats.usage.limit),
+    read: ({ memory }) => limit(memory.ram.limit),
   },
   {
     name: "memory_limit_hits_total",
     help: "How often the memory's limit was hit.",
     type: "counter",
-    read: ({ memory_stats }) => Number(memory_stats.usage.failcnt),
+    read: ({ memory }) => Number(memory.ram.limitHits),
   },
   {
     name: "io_read_bytes_total",
     help: "Read from block devices.",
     type: "counter",
-    read: ({ blkio_stats }) => bytes(blkio_stats.io_service_bytes_recursive, "read"),
+    read: ({ io }) => bytes(io.bytes, "read"),
   },
   {
     name: "io_written_bytes_total",
     help: "Written to block devices.",
     type: "counter",
-    read: ({ blkio_stats }) => bytes(blkio_stats.io_service_bytes_recursive, "write"),
+    read: ({ io }) => bytes(io.bytes, "write"),
   },
-  { name: "pids", help: "Processes and threads.", type: "gauge", read: ({ pids_stats }) => Number(pids_stats.current) },
+  { name: "pids", help: "Processes and threads.", type: "gauge", read: ({ pids }) => Number(pids.current) },
   {
     name: "pids_limit",
     help: "Limit of processes and threads; not there without one.",
     type: "gauge",
-    read: ({ pids_stats }) => limit(pids_stats.limit),
+    read: ({ pids }) => limit(pids.limit),
   },
 ];
 
@@ -148,8 +148,8 @@ function limit(value: bigint): number | undefined {
   return value === 0n || value >= NO_LIMIT ? undefined : Number(value);
 }
 
-function bytes(entries: readonly BlkioStatsEntry[], operation: "read" | "write"): number {
+function bytes(counters: readonly DeviceCounter[], wanted: "read" | "write"): number {
   let sum = 0n;
-  for (const { op, value } of entries) if (op.toLowerCase() === operation) sum += value;
+  for (const { operation, value } of counters) if (operation.toLowerCase() === wanted) sum += value;
   return Number(sum);
 }
