@@ -1,8 +1,11 @@
 /** Callers and containers that do too much of what is allowed: others are served all the while, and afterwards nothing of it is left. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ctr } from "../ctr/ctr.js";
 import { indexed, literal } from "../grpc/authority/hpack.js";
 import {
   CONTINUATION,
@@ -20,10 +23,12 @@ import {
   SETTINGS,
   WireClient,
 } from "../grpc/authority/wire-client.js";
+import { compare } from "../harness/compare.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { times } from "../harness/extent.js";
 import { openDescriptors } from "../harness/processes.js";
+import { makeFifos } from "../harness/stdio.js";
 import { eventually } from "../harness/wait.js";
 
 let daemon: TestDaemon;
@@ -116,4 +121,39 @@ test.each([
   expect(daemon.pid).toBe(pid);
   await using other = await startContainer(daemon, { name: `beside-${name}`, args: ["sh", "-c", "exit 7"] });
   expect(await other.exit()).toBe(7);
+});
+
+test("thousands of processes that print a gigabyte, and go on, leave a ctr call its time", async () => {
+  const count = times(3_000, 1_500);
+  const stdout = join(daemon.dir, "crowd-stdout");
+  makeFifos(stdout);
+  const reader = spawn("sh", ["-c", `exec cat <${stdout} >/dev/null`], { stdio: "ignore" });
+  const ended = once(reader, "exit");
+  /** In bytes. */
+  const printed = () => Number(/^rchar: (\d+)$/m.exec(readFileSync(`/proc/${reader.pid}/io`, "utf8"))?.[1]);
+  /** How many times the time of a ctr that asks no daemon: that one has the same load beside it. */
+  const slowness = async () => {
+    const [call, alone] = await compare(
+      () => ctr(daemon, "containers"),
+      () => ctr(daemon, "--version"),
+      7,
+    );
+    return call / alone;
+  };
+  const usual = await slowness();
+  await using crowd = await startContainer(daemon, {
+    name: "crowd",
+    args: ["sh", "-c", `i=0; while [ $i -lt ${count} ]; do cat /dev/zero & i=$((i+1)); done; wait`],
+    request: { stdout },
+  });
+  const running = async () => (await daemon.api.state({ id: crowd.id })).containers[0]!.pids.length;
+  await eventually(async () => (await running()) > count && printed() > 1e9, { what: "a crowd that has printed" });
+  const before = printed();
+  const crowded = await slowness();
+  expect(await running()).toBeGreaterThan(count);
+  expect(printed()).toBeGreaterThan(before);
+  expect(crowded).toBeLessThan(5 * usual);
+  await crowd.kill();
+  expect(await crowd.exit()).toBe(137);
+  await ended;
 });

@@ -1,6 +1,7 @@
 /** The Prometheus endpoint: what it says is well-formed, and adds up. */
 import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
@@ -189,8 +190,27 @@ describe("the endpoint", () => {
     await using daemon = await startDaemon({ flags: tcp });
     const port = await portOf(daemon, "--metrics-address");
     expect((await get(port, "/metrics", { headers: { host: `evil.example:${port}` } })).status).toBe(403);
-    expect((await get(port, "/metrics", { headers: { host: `localhost:${port}` } })).status).toBe(200);
+    for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, "127.1.2.3", "[::1]:80"])
+      expect((await get(port, "/metrics", { headers: { host } })).status, host).toBe(200);
   });
+
+  // Its owner has it resolve to this machine's address once the page is loaded.
+  test.each(["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "2130706433", ""])(
+    "nor, where other machines can connect, by the name %j",
+    async (name) => {
+      await using daemon = await startDaemon({
+        flags: ["--metrics-address", "0.0.0.0:0", "--pprof-address", "0.0.0.0:0", "--insecure-debug"],
+      });
+      for (const [flag, path] of [
+        ["--metrics-address", "/metrics"],
+        ["--pprof-address", "/debug/pprof/heap"],
+      ] as const) {
+        const port = await portOf(daemon, flag);
+        const answer = await get(port, path, { headers: { host: `${name}:${port}` } });
+        expect(answer).toMatchObject({ status: 403, body: expect.stringContaining(`"${name}:${port}"`) });
+      }
+    },
+  );
 
   test.each([
     ["0.0.0.0:0", "other machines could connect"],
@@ -207,7 +227,8 @@ describe("the endpoint", () => {
   test("everywhere when told so", async () => {
     await using daemon = await startDaemon({ flags: ["--metrics-address", "0.0.0.0:0", "--insecure-debug"] });
     const port = await portOf(daemon, "--metrics-address");
-    expect((await get(port, "/metrics", { headers: { host: "node7:9100" } })).status).toBe(200);
+    for (const host of ["192.0.2.7:9100", "[2001:db8::1]:9100", `LOCALHOST:${port}`, hostname(), `${hostname()}:9100`])
+      expect((await get(port, "/metrics", { headers: { host } })).status, host).toBe(200);
   });
 
   test("a port that is taken does not keep the daemon from its containers", async () => {

@@ -1,6 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { BlockList, isIP, isIPv6 } from "node:net";
+import { hostname } from "node:os";
 import type { Logger } from "pino";
 import { errorText } from "../../system/linux/libc.js";
 import { type ListenAddress, parseListenAddress } from "./address.js";
@@ -43,7 +44,7 @@ export async function listenHttp(options: HttpOptions, handle: HttpHandler): Pro
   const { flag, log } = options;
   const address = await parse(options);
   const reach = address.protocol === "unix" ? "unix" : "tcp";
-  const onlyLocal = address.protocol === "tcp" && isLoopback(address.host);
+  const isOurs = address.protocol === "unix" ? () => true : ourNames(address);
   const server = createServer({ headersTimeout: HEADERS_TIMEOUT }, async (request, response) => {
     try {
       if (request.method !== "GET" && request.method !== "HEAD") {
@@ -52,9 +53,9 @@ export async function listenHttp(options: HttpOptions, handle: HttpHandler): Pro
       } else if (isFromWebPage(request)) {
         // It could not read the answer, but the question alone starts a profile.
         answer(response, 403, "this address does not answer to web pages\n");
-      } else if (onlyLocal && !isLocalName(request.headers.host)) {
-        // A web page that has its own name resolve to 127.0.0.1 must not read from here through somebody's browser.
-        answer(response, 403, "this address answers to localhost only\n");
+      } else if (!isOurs(request.headers.host)) {
+        // A web page that has its own name resolve to this address must not read from here through somebody's browser.
+        answer(response, 403, `this address does not answer to the name ${JSON.stringify(request.headers.host)}\n`);
       } else {
         await handle(request, response, reach);
       }
@@ -87,7 +88,10 @@ export function answer(response: ServerResponse, status: number, text: string): 
   response.end(text);
 }
 
-type HttpAddress = Exclude<ListenAddress, { protocol: "fd" }>;
+type UnixAddress = Extract<ListenAddress, { protocol: "unix" }>;
+/** `host` is a number, or empty for all addresses; `name` is what the user wrote. */
+type TcpAddress = Extract<ListenAddress, { protocol: "tcp" }> & { name: string };
+type HttpAddress = UnixAddress | TcpAddress;
 
 async function parse({ flag, address: text, insecure }: HttpOptions): Promise<HttpAddress> {
   const refuse = (why: string) => new Error(`${flag} ${text}: ${why}`);
@@ -102,7 +106,7 @@ async function parse({ flag, address: text, insecure }: HttpOptions): Promise<Ht
   const host = address.host === "" || isIP(address.host) ? address.host : await resolve(address.host, refuse);
   if (!isLoopback(host) && !insecure)
     throw refuse("other machines could connect to this address: use 127.0.0.1 or unix://, or say --insecure-debug");
-  return { ...address, host };
+  return { ...address, host, name: address.host };
 }
 
 async function resolve(host: string, refuse: (why: string) => Error): Promise<string> {
@@ -123,9 +127,19 @@ function isFromWebPage({ headers }: IncomingMessage): boolean {
   return headers.origin !== undefined || headers.referer !== undefined || (site !== "none" && site !== "same-origin");
 }
 
-function isLocalName(host: string | undefined): boolean {
-  const name = host?.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-  return name === undefined || name === "localhost" || isLoopback(name);
+/**
+ * Tells whether a request's `Host` is what this address is called: by a number, which no name server can lead elsewhere, as localhost, by the name
+ * that the flag has, or, where others can connect, by the machine's own. One without (HTTP/1.0) comes from no browser.
+ */
+function ourNames({ host, name }: TcpAddress): (header: string | undefined) => boolean {
+  const onlyLocal = isLoopback(host);
+  const names = ["localhost", name, onlyLocal ? "" : hostname()].map((each) => each.toLowerCase()).filter(Boolean);
+  return (header) => {
+    const given = header?.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+    return (
+      given === undefined || names.includes(given.toLowerCase()) || (onlyLocal ? isLoopback(given) : isIP(given) !== 0)
+    );
+  };
 }
 
 async function bind(server: Server, address: HttpAddress, group: string | undefined): Promise<void> {
