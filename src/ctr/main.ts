@@ -1,10 +1,12 @@
-import { CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import type { ContainerdError, ErrorKind } from "../client/index.js";
 import { destination, goArgv } from "../contract/go/argv.js";
 import { FlagError } from "../contract/go/flag-error.js";
 import { printable } from "../contract/terminal/printable.js";
+import { excessArguments } from "./command-line/excess-arguments.js";
 import { ctrProgram } from "./command-line/program.js";
 import { findUnknownCommand, hintForFlag } from "./command-line/unknown-command.js";
+import { runtimeWords } from "./output/runtime-words.js";
 
 /** What a shell reports for a program that nobody reads from any more. */
 const brokenPipe = 141;
@@ -34,14 +36,20 @@ async function report(error: unknown): Promise<number> {
 
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return printable(String(error));
+  if (error instanceof CommanderError && error.code === "commander.excessArguments")
+    return printable(excessArguments(givenCommand()));
   // Commander's have a second line, with a command or flag that was perhaps meant.
   if (error instanceof CommanderError) return printableLines(error.message.replace(/^error: /, ""));
   const hint = error instanceof FlagError && error.undefinedFlag !== undefined && flagHint(error.undefinedFlag);
-  return printable(hint ? `${error.message}: ${hint}` : inOwnWords(error));
+  return printable(hint ? `${error.message}: ${hint}` : runtimeWords(inOwnWords(error)));
 }
 
 function flagHint(flag: string): string | undefined {
-  return hintForFlag(flag, destination(process.argv.slice(2), program).command.name());
+  return hintForFlag(flag, givenCommand().name());
+}
+
+function givenCommand(): Command {
+  return destination(process.argv.slice(2), program).command;
 }
 
 /** What the client library adds for these is as good for people; for others it is advice to programs. */

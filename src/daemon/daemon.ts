@@ -1,7 +1,9 @@
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
+import type { Logger } from "pino";
 import { logText } from "../core/failure/log-text.js";
 import { restore } from "../core/tasks/restore/restore.js";
+import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
 import { Supervisor } from "../core/tasks/supervisor.js";
 import { createServer } from "../services/grpc/server.js";
 import { serviceV0 } from "../services/v0/service.js";
@@ -127,6 +129,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   });
 
   const prepared = supervisor.prepareStarts();
+  void warnOfMissingRuntime(supervisor.runtime, log);
   await restore(supervisor);
   restored();
   await prepared;
@@ -141,6 +144,16 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     },
     "containerd: supervisor running",
   );
+}
+
+/** It may be installed later, and containers may name another: no reason not to start. */
+async function warnOfMissingRuntime(runtime: string, log: Logger): Promise<void> {
+  const missing = "containerd: the runtime can't be used: what names no other will not start";
+  try {
+    if ((await findRuntime(runtime)) === undefined) log.warn({ runtime, error: "no such program" }, missing);
+  } catch (error) {
+    log.warn({ runtime, error: errorText(error) }, missing);
+  }
 }
 
 /** A program given by a relative path, as shims find it from their own directory. */

@@ -273,7 +273,7 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
         .split("\n")
         .some((line) => line.trim().split(/\s+/)[3] === "01"),
     );
-    expect(await ctrError(daemon, "checkpoints", "create", id, "c")).toMatch(/^exit status 1: ".*criu/i);
+    expect(await ctrError(daemon, "checkpoints", "create", id, "c")).toMatch(/^oci runtime error: [^"]*criu/i);
     expect(await list(id)).toEqual([]);
     expect(await ctr(daemon, "containers", id)).toMatch(/ running +init\n$/);
     await kill(id);

@@ -323,6 +323,25 @@ describe("log", () => {
     expect(logs[2]).not.toContain("level=info");
   });
 
+  test("where it listens is said as it is, and that its runtime is not installed, which keeps it from nothing", async () => {
+    await using daemon = await startDaemon({ flags: ["--runtime", "nosuch"] });
+    expect(daemon.log).toContain(`level=info msg="containerd: listening" address="${daemon.listen}"`);
+    await eventually(() => /level=warning msg="containerd: the runtime can't be used.*runtime=nosuch/.test(daemon.log));
+    using container = await startContainer(daemon, {
+      name: "another",
+      args: ["sh", "-c", "exit 6"],
+      request: { runtime: "runc" },
+    });
+    expect(await container.exit()).toBe(6);
+  });
+
+  test("nothing is said of a runtime that is installed", async () => {
+    await using daemon = await startDaemon();
+    await using container = await startContainer(daemon, { name: "usual", args: ["true"] });
+    await container.exit();
+    expect(daemon.log).not.toContain("can't be used");
+  });
+
   test("SIGUSR1: what is going on goes to the log, and the daemon goes on", async () => {
     await using daemon = await startDaemon();
     await using container = await startContainer(daemon, { name: "dump", args: ["sleep", "1000"] });

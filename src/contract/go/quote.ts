@@ -24,3 +24,22 @@ const shortEscapes: Record<string, string> = {
   "\t": "\\t",
   "\v": "\\v",
 };
+
+/** The text of what {@link goQuote} or Go's `%q` has made, or what is no such text as it is. */
+export function goUnquote(quoted: string): string {
+  if (!/^".*"$/s.test(quoted)) return quoted;
+  return quoted
+    .slice(1, -1)
+    .replace(
+      /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U(00(?:0[\da-fA-F]|10)[\da-fA-F]{4})|(.))/gs,
+      (_, byte, short, long, character) => {
+        const code = byte ?? short ?? long;
+        if (code !== undefined) return String.fromCodePoint(Number.parseInt(code, 16));
+        return longEscapes[character] ?? character;
+      },
+    );
+}
+
+const longEscapes = Object.fromEntries(
+  Object.entries(shortEscapes).map(([character, short]) => [short.slice(1), character]),
+);

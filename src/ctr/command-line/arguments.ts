@@ -12,7 +12,7 @@ export function required(value: string | undefined, what: string, from: string |
 }
 
 /** As help has it: `ctr containers start [flags] ID BUNDLE`. */
-function commandLine(command: Command): string {
+export function commandLine(command: Command): string {
   const names: string[] = [];
   for (let at: Command | null = command; at; at = at.parent) names.unshift(at.name());
   return `${names.join(" ")} ${command.usage()}`;

@@ -55,6 +55,7 @@ export class Listeners {
 
   /** Throws Error when the address is taken, can't be had or is not safe to listen on. */
   async listen(address: ListenAddress): Promise<void> {
+    const told: { address: string; port?: number } = { address: address.text };
     switch (address.protocol) {
       case "unix": {
         const server = this.#unixServer();
@@ -68,8 +69,7 @@ export class Listeners {
         const host = address.host === "" ? {} : { host: address.host };
         await listening(server, `tcp ${address.text.slice("tcp://".length)}`, { ...host, port: address.port });
         const bound = server.address();
-        if (address.port === 0 && bound !== null && typeof bound === "object")
-          this.#options.log.info({ address: address.text, port: bound.port }, "containerd: listening");
+        if (bound !== null && typeof bound === "object") told.port = bound.port;
         break;
       }
       case "fd":
@@ -79,7 +79,7 @@ export class Listeners {
         }
         break;
     }
-    this.#options.log.debug({ address: address.text }, "containerd: grpc api");
+    this.#options.log.info(told, "containerd: listening");
   }
 
   /** Accepts no more, removes socket files, and hangs up on connections as soon as they have been sent everything. */
