@@ -14,9 +14,10 @@ function runTests(...args: string[]) {
 }
 
 const filesOf = (area: string) =>
-  spawnSync(process.execPath, ["scripts/test-area.mjs", area], { cwd: repository, encoding: "utf8" }).stdout.split(
-    "\n",
-  );
+  spawnSync(process.execPath, ["scripts/run-typescript.mjs", "test/areas.ts", area], {
+    cwd: repository,
+    encoding: "utf8",
+  }).stdout.split("\n");
 
 const areas = Object.keys(JSON.parse(readFileSync(join(repository, "test/areas.json"), "utf8")) as object);
 

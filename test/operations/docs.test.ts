@@ -112,8 +112,9 @@ for (const path of documents()) {
 test(
   "README.md: the tour that it offers works",
   () => {
-    expect(scripts.demo).toBe("node scripts/demo.mjs");
-    const { status, stdout, stderr } = spawnSync("node", [join(repository, "scripts/demo.mjs")], {
+    expect(scripts.demo).toBe("node scripts/run-typescript.mjs test/demo.ts");
+    const { status, stdout, stderr } = spawnSync("node", ["scripts/run-typescript.mjs", "test/demo.ts"], {
+      cwd: repository,
       encoding: "utf8",
       env: daemonEnvironment(),
       timeout: TIMEOUT,

@@ -1,14 +1,15 @@
-// A tour with real parts: starts a daemon on a private socket and state directory, runs busybox containers through ctr as a
-// user would, and removes everything again, also after Ctrl-C or a step that failed.
-import { spawn, spawnSync } from "node:child_process";
+/**
+ * A tour with real parts: starts a daemon on a private socket and state directory, runs busybox containers through ctr as a user would, and
+ * removes everything again, also after Ctrl-C or a step that failed.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { ctrProgram, daemonProgram, repository } from "./harness/paths.js";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-if (process.getuid() !== 0) {
+if (process.getuid?.() !== 0) {
   console.error("demo: containers need root: sudo npm run demo");
   process.exit(1);
 }
@@ -18,87 +19,99 @@ const tag = randomBytes(2).toString("hex");
 const [hello, web] = [`hello-${tag}`, `web-${tag}`];
 const dir = mkdtempSync(join(tmpdir(), `ctd-demo-${tag}-`));
 const socket = `unix://${join(dir, "sock")}`;
-const colour = process.stdout.isTTY ? (text) => `\x1b[1;36m${text}\x1b[0m` : (text) => text;
-const say = (text) => console.log(`\n# ${text}`);
+const colour = process.stdout.isTTY ? (text: string) => `\x1b[1;36m${text}\x1b[0m` : (text: string) => text;
+const say = (text: string) => console.log(`\n# ${text}`);
 
 /** What a user has: the programs on the PATH; ctr finds this daemon by itself, as it would the one on the default socket. */
 mkdirSync(join(dir, "bin"));
-const install = (name, file, args = "") =>
-  writeFileSync(
-    join(dir, "bin", name),
-    `#!/bin/sh\nexec "${process.execPath}" "${root}dist/bin/${file}" ${args} "$@"\n`,
-    {
-      mode: 0o755,
-    },
-  );
-install("containerd", "containerd.js");
-install("ctr", "ctr.cjs", `--address ${socket}`);
-const shell = `PATH="${dir}/bin:${root}dist/bin:$PATH:/usr/sbin:/sbin"\n`;
-const children = new Set();
+const install = (name: string, program: string, args = "") =>
+  writeFileSync(join(dir, "bin", name), `#!/bin/sh\nexec "${process.execPath}" "${program}" ${args} "$@"\n`, {
+    mode: 0o755,
+  });
+install("containerd", daemonProgram);
+install("ctr", ctrProgram, `--address ${socket}`);
+const shell = `PATH="${dir}/bin:${repository}/dist/bin:$PATH:/usr/sbin:/sbin"\n`;
+
+interface Command {
+  child: ChildProcess;
+  output: string;
+  /** Resolves with its exit status, null after a signal. */
+  ended: Promise<number | null>;
+}
+
+/** What is under way. */
+const commands = new Set<Command>();
 let stopped = false;
 
-function start(command, { quiet = false } = {}) {
-  const child = spawn("bash", ["-c", shell + command], {
+function start(text: string, { quiet = false } = {}): Command {
+  const child = spawn("bash", ["-c", shell + text], {
     cwd: dir,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  children.add(child);
-  child.output = "";
+  const command: Command = {
+    child,
+    output: "",
+    ended: new Promise((resolve) =>
+      child.once("close", (code) => {
+        commands.delete(command);
+        resolve(code);
+      }),
+    ),
+  };
+  commands.add(command);
   for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding("utf8").on("data", (text) => {
-      child.output += text;
-      if (!quiet) process.stdout.write(text);
+    stream.setEncoding("utf8").on("data", (chunk: string) => {
+      command.output += chunk;
+      if (!quiet) process.stdout.write(chunk);
     });
-  child.ended = new Promise((resolve) =>
-    child.once("close", (code) => {
-      children.delete(child);
-      resolve(code);
-    }),
-  );
-  return child;
+  return command;
+}
+
+/** It, and whatever it has started. */
+function killGroup({ child }: Command): void {
+  try {
+    process.kill(-child.pid!, "SIGKILL");
+  } catch {
+    // It has just ended.
+  }
 }
 
 /** Shows a command and its output; what it prints has to match. */
-async function run(command, expected) {
+async function run(command: string, expected?: RegExp): Promise<string> {
   if (stopped) throw new Error("stopped");
   console.log(colour(`$ ${command}`));
-  const child = start(command);
-  const code = await child.ended;
+  const running = start(command);
+  const code = await running.ended;
   if (stopped) throw new Error("stopped");
-  if (expected ? !expected.test(child.output) : code !== 0)
+  if (expected ? !expected.test(running.output) : code !== 0)
     throw new Error(`unexpected outcome (exit status ${code}) of: ${command}`);
-  return child.output;
+  return running.output;
 }
 
 const daemonCommand = `containerd --listen ${socket} --state-dir ${dir}/state`;
-let daemon;
-async function startDaemon() {
+let daemon: Command | undefined;
+async function startDaemon(): Promise<void> {
   console.log(colour(`$ ${daemonCommand} &`));
   daemon = start(`exec ${daemonCommand}`, { quiet: true });
   for (let tries = 0; tries < 200; tries++) {
     if (spawnSync("bash", ["-c", `${shell} ctr version`]).status === 0) return;
-    if (daemon.exitCode !== null) break;
+    if (daemon.child.exitCode !== null) break;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`the daemon does not answer:\n${daemon.output}`);
 }
 
-async function stopDaemon(signal) {
-  console.log(colour(`$ kill -${signal} ${daemon.pid}`));
-  process.kill(daemon.pid, `SIG${signal}`);
-  return await daemon.ended;
+async function stopDaemon(signal: "KILL" | "TERM"): Promise<number | null> {
+  const { child, ended } = daemon!;
+  console.log(colour(`$ kill -${signal} ${child.pid}`));
+  process.kill(child.pid!, `SIG${signal}`);
+  return await ended;
 }
 
 /** Everything that this demo has started. */
-async function cleanUp() {
-  for (const child of children) {
-    try {
-      process.kill(-child.pid, "SIGKILL");
-    } catch {
-      // It has just ended.
-    }
-  }
+async function cleanUp(): Promise<void> {
+  for (const command of commands) killGroup(command);
   for (const id of [hello, web]) {
     if (existsSync(`/run/runc/${id}`))
       spawnSync("runc", ["delete", "--force", id], { env: process.env, stdio: "ignore" });
@@ -112,7 +125,7 @@ async function cleanUp() {
 }
 
 /** Processes whose command line or working directory is ours. */
-function leftProcesses() {
+function leftProcesses(): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .filter((pid) => {
@@ -126,7 +139,7 @@ function leftProcesses() {
 }
 
 /** Fails when a container has left something. */
-function expectNothingLeft() {
+function expectNothingLeft(): void {
   const left = [
     ...leftProcesses().map((pid) => `process ${pid}`),
     ...readdirSync(join(dir, "state")).filter((name) => name !== "events.log"),
@@ -138,10 +151,10 @@ function expectNothingLeft() {
   if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
 }
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
   process.on(signal, () => {
     stopped = true;
-    for (const child of children) if (child !== daemon) process.kill(-child.pid, "SIGKILL");
+    for (const command of commands) if (command !== daemon) killGroup(command);
   });
 
 let code = 0;
@@ -194,7 +207,7 @@ try {
   say("nothing is left: no process, no container, no mount");
 } catch (error) {
   code = stopped ? 130 : 1;
-  console.error(`demo: ${error.message}`);
+  console.error(`demo: ${(error as Error).message}`);
   if (!stopped && daemon) console.error(daemon.output);
 } finally {
   await cleanUp();
