@@ -10,7 +10,7 @@ export { MessageStream } from "./api/message-stream.js";
 export type { TlsOptions } from "./api/unreachable.js";
 export { Api, type Fields } from "./api/v0.js";
 export { Bundle, type BundleOptions, createBundle } from "./bundle/bundle.js";
-export type { Seccomp, SeccompProfile } from "./bundle/seccomp.js";
+export type { Seccomp, SeccompProfile, SeccompRule } from "./bundle/seccomp.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./bundle/spec.js";
 export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";

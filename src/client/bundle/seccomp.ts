@@ -13,7 +13,7 @@ export interface SeccompProfile {
   [field: string]: unknown;
 }
 
-interface SeccompRule {
+export interface SeccompRule {
   names: string[];
   action: string;
   errnoRet?: number;
