@@ -1,6 +1,7 @@
+import { rmSync } from "node:fs";
 import { relative } from "node:path";
 import { bundle } from "./bundle.js";
-import { withoutPackages } from "./files.js";
+import { filesBelow, withoutPackages } from "./files.js";
 import type { Product } from "./product.js";
 import { runTool } from "./run-tool.js";
 
@@ -24,6 +25,15 @@ export const clientTypes: Product = {
       .trim()
       .split("\n")
       .map((path) => relative(".", path));
-    return [...withoutPackages(sources), "tsconfig.base.json", "tsconfig.client.json"];
+    const own = withoutPackages(sources);
+    const written = new Set(own.map((path) => path.replace(/^src\/(.*)\.ts$/, "dist/$1.d.ts")));
+    // Of a source that has moved since.
+    for (const file of declarations()) if (!written.has(file)) rmSync(file, { force: true });
+    return [...own, "tsconfig.base.json", "tsconfig.client.json"];
   },
 };
+
+/** The client library's types: the compiler writes one file for each source. Tests have files of their own in dist/run. */
+export function declarations(): string[] {
+  return filesBelow("dist").filter((path) => path.endsWith(".d.ts") && !path.startsWith("dist/run/"));
+}

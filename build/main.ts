@@ -6,6 +6,7 @@ import { client, clientTypes } from "./client.js";
 import { ctr } from "./ctr.js";
 import { daemon } from "./daemon.js";
 import { manPages } from "./man-pages.js";
+import { packages } from "./packages.js";
 import type { Product } from "./product.js";
 import { buildAndRecord, isStale } from "./record.js";
 import { shim } from "./shim.js";
@@ -18,8 +19,9 @@ const args = process.argv.slice(2);
 const flag = (name: string) => args.includes(name);
 const wanted = (product: Product) => (flag("--if-stale") ? isStale(product) : true);
 
-const products = flag("--proto-only") ? [] : [daemon, ctr, client, clientTypes, shim, manPages];
-if ([wireTypes, ...products].some(wanted)) {
+/** Each stage is built from the one before. */
+const stages = flag("--proto-only") ? [] : [[daemon, ctr, client, clientTypes, shim, manPages], packages];
+if ([wireTypes, ...stages.flat()].some(wanted)) {
   if (flag("--locked")) await build();
   else process.exitCode = buildAlone();
 }
@@ -37,6 +39,18 @@ async function build(): Promise<void> {
   for (const folder of ["bin", "client", "man", "run", "shim"]) mkdirSync(`dist/${folder}`, { recursive: true });
   // Its output is a source of the others. It is never built without need: programs that are at work read it.
   if (isStale(wireTypes)) await buildAndRecord(wireTypes);
+  for (const stage of stages) {
+    const errors = await buildStage(stage);
+    for (const message of errors) console.error(`build: ${message}`);
+    if (errors.length > 0) {
+      process.exitCode = 1;
+      return;
+    }
+  }
+}
+
+/** Builds products side by side; resolves with what went wrong. */
+async function buildStage(products: readonly Product[]): Promise<string[]> {
   const results = await Promise.allSettled(
     products.filter(wanted).map(async (product) => {
       await buildAndRecord(product).catch((error) => {
@@ -44,7 +58,5 @@ async function build(): Promise<void> {
       });
     }),
   );
-  const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason.message] : []));
-  for (const message of errors) console.error(`build: ${message}`);
-  if (errors.length > 0) process.exitCode = 1;
+  return results.flatMap((result) => (result.status === "rejected" ? [result.reason.message] : []));
 }

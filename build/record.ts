@@ -18,9 +18,11 @@ function hash(path: string): string {
   return existsSync(path) ? createHash("sha1").update(readFileSync(path)).digest("hex") : "";
 }
 
+const manifests = ["package.json", "packages/client/package.json", "packages/containerd/package.json"];
+
 /** The build itself, and the packages that it builds with or puts into bundles, are in every product. */
 function variantOf(product: Product): string {
-  const shared = ["package.json", "package-lock.json", ...filesBelow("build")].map(hash).join("");
+  const shared = [...manifests, "package-lock.json", ...filesBelow("build")].map(hash).join("");
   return `${createHash("sha1").update(shared).digest("hex")} ${product.variant?.() ?? ""}`;
 }
 

@@ -2,8 +2,9 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, realpathSync } from "node:fs";
 
+/** Of both packages, and of the programs. */
 export function version(): string {
-  return JSON.parse(readFileSync("package.json", "utf8")).version;
+  return JSON.parse(readFileSync("packages/containerd/package.json", "utf8")).version;
 }
 
 let known: string | undefined;

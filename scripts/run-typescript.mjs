@@ -14,7 +14,7 @@ export async function bundleProgram(source) {
   // may go on at the same time.
   const outfile = join(root, "dist/run", `${basename(dirname(source))}-${process.pid}.mjs`);
   mkdirSync(dirname(outfile), { recursive: true });
-  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const { version } = JSON.parse(readFileSync(join(root, "packages/containerd/package.json"), "utf8"));
   await build({
     entryPoints: [join(root, source)],
     outfile,

@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command, Option } from "commander";
+import { version } from "../../build/version.js";
 import { ctrProgram } from "../../src/ctr/command-line/program.js";
 import { daemonCommand } from "../../src/daemon/flags.js";
 
@@ -13,7 +14,6 @@ const target = join(root, "dist/man");
 
 const programs: Record<string, Command> = { containerd: daemonCommand(), ctr: ctrProgram() };
 
-const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
 mkdirSync(target, { recursive: true });
 for (const file of readdirSync(source).filter((name) => name.endsWith(".md"))) {
   const page = basename(file, ".md");
@@ -21,7 +21,7 @@ for (const file of readdirSync(source).filter((name) => name.endsWith(".md"))) {
   const text = readFileSync(join(source, file), "utf8")
     .replace("@OPTIONS@", () => (program ? options(program) : ""))
     .replace("@COMMANDS@", () => (program ? commands(program, program.name()) : ""));
-  const args = ["--version", `containerd-ts ${version}`, "--manual", "containerd", "--no-breaks"];
+  const args = ["--version", `containerd-ts ${version()}`, "--manual", "containerd", "--no-breaks"];
   writeFileSync(join(target, page), execFileSync(join(root, "node_modules/.bin/marked-man"), args, { input: text }));
 }
 

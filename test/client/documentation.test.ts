@@ -44,7 +44,7 @@ test.each(snippets)("$title", async ({ title, code }) => {
   await daemon.expectNothingLeft();
 });
 
-test("all compile with TypeScript's defaults for Node", { timeout: 120_000 }, async () => {
+test("all compile with TypeScript's defaults for Node", async () => {
   // Inside the package, so that its name is resolved by its own `exports`.
   mkdirSync(join(repository, "dist/run"), { recursive: true });
   const project = mkdtempSync(join(repository, "dist/run/snippets-"));

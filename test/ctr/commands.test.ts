@@ -2,10 +2,10 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { commit } from "../../build/version.js";
+import { commit, version } from "../../build/version.js";
 import { cgroupFile } from "../harness/cgroup-files.js";
 import { startDaemon } from "../harness/daemon.js";
-import { ctrProgram, repository } from "../harness/paths.js";
+import { ctrProgram } from "../harness/paths.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 import { ctr, ctrEnvironment, ctrError, runCtr, startCtr } from "./ctr.js";
@@ -15,8 +15,7 @@ test("version", async () => {
   // No empty "commit:" where the programs were not built from a commit.
   const { revision } = await daemon.api.getServerVersion();
   expect(revision).toBe(commit());
-  const { version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
-  expect(await ctr(daemon, "version")).toBe(`daemon version ${version}${revision && ` commit: ${revision}`}\n`);
+  expect(await ctr(daemon, "version")).toBe(`daemon version ${version()}${revision && ` commit: ${revision}`}\n`);
   for (const flag of ["--version", "-v"]) expect(await ctr(daemon, flag)).toMatch(/^ctr version 0\.2\.\d+\n$/);
   // The bare path of a socket is enough.
   expect(await ctr(daemon, "-address", daemon.listen.replace("unix://", ""), "version")).toContain("daemon version");

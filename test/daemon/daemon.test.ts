@@ -7,17 +7,16 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { version } from "../../build/version.js";
 import { APIClient } from "../../src/proto/containerd.js";
 import { status } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
 import { daemonEnvironment, startDaemon, TestDaemon } from "../harness/daemon.js";
-import { daemonProgram, repository } from "../harness/paths.js";
+import { daemonProgram } from "../harness/paths.js";
 import { isRunning } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually, sleep, within } from "../harness/wait.js";
-
-const { version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
 
 /** Runs the daemon's program to its end. */
 async function containerd(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
@@ -56,8 +55,8 @@ async function freePort(): Promise<number> {
 
 describe("command line", () => {
   test.each(["--version", "-v"])("%s", async (flag) => {
-    expect(await containerd(flag)).toEqual({ code: 0, stdout: `containerd version ${version}\n`, stderr: "" });
-    expect(version).toMatch(/^0\.2\.\d+$/);
+    expect(await containerd(flag)).toEqual({ code: 0, stdout: `containerd version ${version()}\n`, stderr: "" });
+    expect(version()).toMatch(/^0\.2\.\d+$/);
   });
 
   test.each(["--help", "-h", "-help"])("%s names every flag", async (flag) => {
@@ -213,7 +212,7 @@ describe("API", () => {
   test("version and health", async () => {
     await using daemon = await startDaemon();
     const { major, minor, patch } = await daemon.api.getServerVersion();
-    expect(`${major}.${minor}.${patch}`).toBe(version);
+    expect(`${major}.${minor}.${patch}`).toBe(version());
     // SERVING
     expect((await daemon.api.health()).status).toBe(1);
     await expect(daemon.api.health("no.such.Service")).rejects.toMatchObject({

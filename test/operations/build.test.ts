@@ -3,7 +3,9 @@ import { execFileSync, spawnSync } from "node:child_process";
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -28,6 +30,8 @@ const outputs = {
   client: "../client/index.js",
   "client's types": "../client/index.d.ts",
   "man pages": "../man/ctr.1",
+  "daemon in its package": "../../packages/containerd/dist/bin/containerd.js",
+  "README in its package": "../../packages/containerd/README.md",
 };
 
 function build(...args: string[]) {
@@ -54,9 +58,10 @@ const edit = (file: string, text: string) => () => appendFileSync(join(copy, fil
 
 beforeAll(() => {
   copy = mkdtempSync(directoryPrefix());
-  for (const name of ["build", "scripts", "src", "proto", "packaging", "package.json", "package-lock.json"])
+  const folders = ["build", "docs", "examples", "packages", "packaging", "proto", "scripts", "src"];
+  const files = readdirSync(repository).filter((name) => /^(tsconfig\.|package|[A-Z]+$|[A-Z]+\.md$)/.test(name));
+  for (const name of new Set([...folders, ...files]))
     cpSync(join(repository, name), join(copy, name), { recursive: true });
-  for (const name of ["tsconfig.json", "tsconfig.client.json"]) cpSync(join(repository, name), join(copy, name));
   symlinkSync(join(repository, "node_modules"), join(copy, "node_modules"));
   expect(build("--if-stale")).toEqual({ status: 0, stderr: "" });
 }, 300_000);
@@ -80,8 +85,17 @@ test("only the products whose sources have changed are built", { timeout: 300_00
   expect(builtAfter(() => rmSync(join(copy, "dist/bin/ctr.cache")))).toEqual(["ctr", "compiled ctr"]);
 });
 
+test("a package has what it publishes, and nothing that is gone", { timeout: 300_000 }, () => {
+  expect(builtAfter(edit("README.md", "\nAnother.\n"))).toEqual(["README in its package"]);
+  const published = join(copy, "packages/containerd/docs/another.md");
+  expect(builtAfter(edit("docs/another.md", "# Another\n"))).toEqual([]);
+  expect(readFileSync(published, "utf8")).toBe("# Another\n");
+  expect(builtAfter(() => rmSync(join(copy, "docs/another.md")))).toEqual([]);
+  expect(existsSync(published)).toBe(false);
+});
+
 test("what could not be built is said, and is built once it can", { timeout: 120_000 }, () => {
-  const broken = join(copy, "src/supervisor/broken.ts");
+  const broken = join(copy, "src/core/tasks/operations/broken.ts");
   edit("src/core/tasks/operations/start.ts", 'import "./broken.js";\n')();
   for (let tries = 0; tries < 2; tries++) {
     const { status, stderr } = build("--if-stale");
@@ -109,7 +123,10 @@ test("the daemon tells the commit that it was built from, and none when there is
       encoding: "utf8",
     });
   git("init", "--quiet");
-  expect(builtAfter(() => git("commit", "--quiet", "--allow-empty", "--message", "Nothing"))).toEqual(["daemon"]);
+  expect(builtAfter(() => git("commit", "--quiet", "--allow-empty", "--message", "Nothing"))).toEqual([
+    "daemon",
+    "daemon in its package",
+  ]);
   await using daemon = await startDaemon(installed);
   expect(await ctr(daemon, "version")).toMatch(/^daemon version [\d.]+ commit: [0-9a-f]{40}\n$/);
   expect(await ctr(daemon, "version")).toContain(git("rev-parse", "HEAD"));

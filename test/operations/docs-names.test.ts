@@ -44,7 +44,7 @@ describe.each(documents().map((path) => [relative(repository, path), path]))("%s
 
   test("the files that it names are there", () => {
     const files = inlineCode(text).filter((word) =>
-      /^(bench|docs|examples|packaging|proto|scripts|src|test)\/[\w./-]*$/.test(word),
+      /^(bench|build|docs|examples|packages|packaging|proto|scripts|src|test)\/[\w./-]*$/.test(word),
     );
     // Made by `npm run docs`, not kept.
     const missing = files.filter((file) => !file.startsWith("docs/api") && !existsSync(join(repository, file)));

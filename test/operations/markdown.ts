@@ -6,7 +6,9 @@ import { repository } from "../harness/paths.js";
 /** Paths of all documents for users and contributors. */
 export function documents(): string[] {
   return [
-    ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map((name) => join(repository, name)),
+    ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "packages/client/README.md"].map((name) =>
+      join(repository, name),
+    ),
     ...readdirSync(join(repository, "docs"), { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".md"))
       .map((name) => join(repository, "docs", name)),

@@ -15,8 +15,8 @@ const run = promisify(execFile);
 const releases = [20, 22, 24, 26];
 const own = Number(process.versions.node.split(".")[0]);
 
-test("the oldest of them is what package.json asks for", () => {
-  const { engines } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
+test.each([".", "packages/client", "packages/containerd"])("the oldest of them is what %s asks for", (folder) => {
+  const { engines } = JSON.parse(readFileSync(join(repository, folder, "package.json"), "utf8"));
   expect(engines.node).toBe(`>=${releases[0]}`);
 });
 

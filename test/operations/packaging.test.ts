@@ -1,38 +1,114 @@
-/** What a user installs: the npm package, its man pages and its systemd units. */
+/** What a user installs: the npm packages, their man pages and systemd units. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { version } from "../../build/version.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { npm, npmEnvironment, packPackages } from "../harness/npm.js";
 import { findProgram, repository } from "../harness/paths.js";
+import { fences } from "./markdown.js";
 
 const dir = mkdtempSync(join(tmpdir(), "ctd-package-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const { version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8")) as { version: string };
+interface Manifest {
+  name: string;
+  version: string;
+  dependencies: Record<string, string>;
+}
+
+/** Of the two packages, in the repository or a copy of it. */
+function manifests(root: string): { client: Manifest; containerd: Manifest } {
+  const read = (name: string) => JSON.parse(readFileSync(join(root, "packages", name, "package.json"), "utf8"));
+  return { client: read("client"), containerd: read("containerd") };
+}
+
+/** Every version of a package of ours that is written down: of the two, of the dependency between them, and in the lock file. */
+function versions(root: string): string[] {
+  const { client, containerd } = manifests(root);
+  const locked = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
+  const all: Manifest[] = [client, containerd, locked["packages/client"], locked["packages/containerd"]];
+  return all.flatMap(({ version, dependencies }) => [version, dependencies["containerd-ts-client"] ?? []].flat());
+}
+
+describe("one version", () => {
+  test("both packages have it, and one needs exactly that of the other; what they both depend on, too", () => {
+    expect(versions(repository)).toEqual(Array.from({ length: 6 }, () => version()));
+    const { client, containerd } = manifests(repository);
+    expect(containerd.dependencies).toMatchObject(client.dependencies);
+    for (const wanted of Object.values({ ...containerd.dependencies })) expect(wanted).toMatch(/^\d+\.\d+\.\d+$/);
+  });
+
+  test("the steps in CONTRIBUTING.md raise it everywhere", () => {
+    const copy = join(dir, "release");
+    const files = [
+      "package.json",
+      "package-lock.json",
+      "packages/client/package.json",
+      "packages/containerd/package.json",
+    ];
+    for (const file of files) cpSync(join(repository, file), join(copy, file));
+    const text = readFileSync(join(repository, "CONTRIBUTING.md"), "utf8");
+    const [steps] = fences(text).filter((fence) => fence.text.includes("npm version"));
+    const [, next] = /^version=(\S+)$/m.exec(steps!.text)!;
+    expect(next).not.toBe(version());
+    execFileSync("bash", ["-ec", steps!.text], { cwd: copy, env: npmEnvironment(), stdio: "pipe" });
+    expect(versions(copy)).toEqual(Array.from({ length: 6 }, () => next));
+  }, 120_000);
+});
+
+describe("dependencies", () => {
+  /** The packages that programs import. */
+  async function imported(...entryPoints: string[]): Promise<string[]> {
+    const { metafile, outputFiles } = await build({
+      entryPoints: entryPoints.map((file) => join(repository, file)),
+      outdir: dir,
+      bundle: true,
+      packages: "external",
+      platform: "node",
+      format: "esm",
+      metafile: true,
+      write: false,
+    });
+    const names = Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path));
+    // What is loaded at its first use.
+    for (const { text } of outputFiles)
+      names.push(...[...text.matchAll(/\bcreateRequire\(import\.meta\.url\)\("([^"]+)"\)/g)].map(([, name]) => name!));
+    const packages = names.filter((name) => !name.startsWith("node:"));
+    return [...new Set(packages.map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)![0]))].sort();
+  }
+
+  test("of the client library: what it imports, and nothing else", async () => {
+    expect(Object.keys(manifests(repository).client.dependencies).sort()).toEqual(
+      await imported("src/client/index.ts"),
+    );
+  });
+
+  test("of the programs: what they import, and the client library", async () => {
+    expect(Object.keys(manifests(repository).containerd.dependencies).sort()).toEqual(
+      [...(await imported("src/daemon/main.ts", "src/ctr/main.ts")), "containerd-ts-client"].sort(),
+    );
+  });
+});
 
 describe("npm pack, npm install --global", () => {
   const prefix = join(dir, "prefix");
   const program = (name: string) => join(prefix, "bin", name);
 
-  beforeAll(() => {
-    const npm = (...args: string[]) =>
-      execFileSync("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], {
-        cwd: repository,
-        encoding: "utf8",
-      });
-    const packed = npm("pack", "--ignore-scripts", "--json", "--pack-destination", dir);
-    const [{ filename }] = JSON.parse(packed) as [{ filename: string }];
-    npm("install", "--global", "--prefix", prefix, "--prefer-offline", join(dir, filename));
+  beforeAll(async () => {
+    const { client, containerd } = await packPackages(dir);
+    await npm(dir, "install", "--ignore-scripts", "--global", "--prefix", prefix, client, containerd);
   }, 300_000);
 
   test("the three commands are there, and say who they are", () => {
     const output = (name: string, ...args: string[]) => execFileSync(program(name), args, { encoding: "utf8" });
-    expect(output("containerd", "--version")).toBe(`containerd version ${version}\n`);
-    expect(output("ctr", "--version")).toBe(`ctr version ${version}\n`);
+    expect(output("containerd", "--version")).toBe(`containerd version ${version()}\n`);
+    expect(output("ctr", "--version")).toBe(`ctr version ${version()}\n`);
     const shim = spawnSync(program("containerd-shim"), [], { encoding: "utf8", cwd: dir });
     expect(shim.error).toBeUndefined();
     expect(shim.status).not.toBe(127);

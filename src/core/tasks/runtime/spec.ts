@@ -54,7 +54,13 @@ export interface OciSpec {
   };
 }
 
-/** A list of capabilities, as configs before runtime-spec 1.0 have it, in its form. */
+/** The effective set, whichever form the capabilities have. */
+export function effectiveCapabilities(process: OciProcess): string[] {
+  const { capabilities } = process;
+  return (Array.isArray(capabilities) ? capabilities : capabilities?.effective) ?? [];
+}
+
+/** A list of capabilities, as the API and old configs have it, in the form of runtime-spec 1.0. */
 export function capabilitySets(list: string[]): OciCapabilities {
   return { bounding: list, effective: list, inheritable: list, permitted: list };
 }
