@@ -8,7 +8,7 @@ export interface Row {
   peer: number | null;
   /** ours / peer. */
   ratio: number | null;
-  /** What issue 7 asks for, in words. */
+  /** What is asked for, in words. */
   aim: string;
   met: boolean;
 }
@@ -23,7 +23,10 @@ interface Measured {
   met: (ours: number, ratio: number) => boolean;
 }
 
+/** Throws when it was not measured: a figure that is none. */
 export function row({ name, unit, ours, peer, aim, met }: Measured): Row {
+  if (!Number.isFinite(ours)) throw new Error(`${name}: ours is ${ours}`);
+  if (peer !== undefined && !(peer.value > 0)) throw new Error(`${name}: ${peer.name} is ${peer.value}`);
   const ratio = peer === undefined ? Number.NaN : ours / peer.value;
   return {
     name,

@@ -39,8 +39,8 @@ export async function stdoutRate(): Promise<Row[]> {
       unit: "GB/s",
       ours: median(ours),
       peer: { name: "the same through one FIFO", value: median(bare) },
-      aim: ">= 2 GB/s or the pipe's own rate",
-      met: (value, ratio) => value >= 2 || ratio >= 0.95,
+      aim: "ratio >= 1",
+      met: (_, ratio) => ratio >= 1,
     }),
   ];
 }
