@@ -10,6 +10,7 @@ import type { Spec } from "../harness/bundle.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { cases } from "../harness/extent.js";
 import { isRunning, kill, processes } from "../harness/processes.js";
 import { makeFifos } from "../harness/stdio.js";
 import { eventually } from "../harness/wait.js";
@@ -92,7 +93,7 @@ async function startImpostor(spec: (spec: Spec) => void, victim: string, target:
 const shims = (path: string, impostor: number) =>
   processes().filter(({ directory, pid, parent }) => directory === path && pid !== impostor && parent !== impostor);
 
-describe.each(attackers)("$who", ({ spec }) => {
+describe.each(cases(attackers))("$who", ({ spec }) => {
   test("names no runtime: a container whose state.json is gone", async () => {
     using victim = await startContainer(daemon, { name: "victim", args: ["sleep", "1000"] });
     const target = directory(victim.id);

@@ -1,7 +1,7 @@
 /** The daemon as a program: its command line, its socket, its log, its end. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { APIClient } from "../../src/proto/containerd.js";
 import { status } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
 import { daemonEnvironment, startDaemon, TestDaemon } from "../harness/daemon.js";
+import { times } from "../harness/extent.js";
 import { daemonProgram } from "../harness/paths.js";
 import { isRunning } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
@@ -375,8 +376,8 @@ describe("end", () => {
     await daemon.expectNothingLeft();
   });
 
-  test("SIGTERM with clients that hold connections and streams: code 0, ten times in a row", async () => {
-    for (let round = 0; round < 10; round++) {
+  test("SIGTERM with clients that hold connections and streams: code 0, time and again", async () => {
+    for (let round = 0; round < times(10, 2); round++) {
       await using daemon = await startDaemon();
       using stream = daemon.api.events({ timestamp: { seconds: 0n, nanos: 0 } });
       await daemon.api.state();
@@ -403,7 +404,8 @@ describe("end", () => {
     const starts = Promise.allSettled(
       Array.from({ length: 20 }, (_, n) => startContainer(daemon, { name: `mid-${n}`, args: ["sleep", "1000"] })),
     );
-    await sleep(120);
+    // Some are under way, and few have come to their end.
+    await eventually(() => readdirSync(daemon.stateDir).filter((name) => name.includes("mid-")).length > 10);
     expect(await daemon.stop()).toEqual({ code: 0, signal: null });
     await starts;
     await daemon.start();
@@ -421,7 +423,7 @@ describe("end", () => {
     await using daemon = await startDaemon();
     await using container = await startContainer(daemon, { name: "down", args: ["sh", "-c", "sleep 0.5; exit 11"] });
     await daemon.kill();
-    await sleep(800);
+    await eventually(() => existsSync(join(daemon.stateDir, container.id, "init/exitStatus")));
     await daemon.start();
     expect(await container.exit()).toBe(11);
     await daemon.expectNothingLeft();

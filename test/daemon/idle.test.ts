@@ -5,8 +5,8 @@ import { startContainer } from "../harness/container.js";
 import { startDaemon } from "../harness/daemon.js";
 import { eventually, sleep } from "../harness/wait.js";
 
-/** In ms: longer than two periods of V8's slowest timer, which is one of 8 s. */
-const LONG = 17_000;
+/** In ms: longer than a period of V8's slowest timer, which is one of 8 s. */
+const LONG = 9_000;
 
 const wakeUps = (pid: number) =>
   /^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1];

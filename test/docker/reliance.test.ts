@@ -170,6 +170,7 @@ describe("CreateContainer", () => {
     );
     await exit(container.id);
     container.stdin.destroy();
+    expect(readFileSync(log, "utf8")).toMatch(/"level":"debug"/);
   });
 
   test.each([
