@@ -33,10 +33,17 @@ const TIMEOUT = 120_000;
 /** What a block with commands begins with, or has at the beginning of a line. */
 const commandLine = /^(\$ |# )?(apt(-get)?|containerd|ctr|curl|git|kill|node|npm|npx|promtool|runc|sudo|systemctl) /m;
 
+interface Outcome {
+  status: number | null;
+  output: string;
+  /** What is in the folder that they were started in, and in that for temporary files. */
+  left: string[];
+}
+
 /** Runs blocks in a mount and process namespace that ends with everything in it. */
-async function run(blocks: Fence[]): Promise<{ status: number | null; output: string }> {
+async function run(blocks: Fence[]): Promise<Outcome> {
   const dir = mkdtempSync(join(tmpdir(), "ctd-docs-"));
-  for (const name of ["bin", "run", "home"]) mkdirSync(join(dir, name));
+  for (const name of ["bin", "run", "home", "tmp"]) mkdirSync(join(dir, name));
   symlinkSync(daemonProgram, join(dir, "bin/containerd"));
   symlinkSync(ctrProgram, join(dir, "bin/ctr"));
   symlinkSync(shimProgram, join(dir, "bin/containerd-shim"));
@@ -55,7 +62,12 @@ async function run(blocks: Fence[]): Promise<{ status: number | null; output: st
     "unshare",
     ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", join(dir, "script")],
     {
-      env: { ...daemonEnvironment(), PATH: `${dir}/bin:${daemonEnvironment().PATH}`, HOME: join(dir, "home") },
+      env: {
+        ...daemonEnvironment(),
+        PATH: `${dir}/bin:${daemonEnvironment().PATH}`,
+        HOME: join(dir, "home"),
+        TMPDIR: join(dir, "tmp"),
+      },
       stdio: ["ignore", log, log],
     },
   );
@@ -71,7 +83,8 @@ async function run(blocks: Fence[]): Promise<{ status: number | null; output: st
     ).catch((error: Error) => {
       throw new Error(`${error.message}:\n${readFileSync(join(dir, "log"), "utf8")}`);
     });
-    return { status, output: readFileSync(join(dir, "log"), "utf8") };
+    const left = ["home", "tmp"].flatMap((name) => readdirSync(join(dir, name)));
+    return { status, output: readFileSync(join(dir, "log"), "utf8"), left };
   } finally {
     child.kill("SIGKILL");
     // The processes are gone with their namespace; what a failed document has left of its containers are empty cgroups.
@@ -100,10 +113,11 @@ for (const path of documents()) {
   const runnable = commands.filter((fence) => reasonNotToRun(fence) === undefined);
   if (runnable.length === 0) continue;
   test(
-    `${name}: its commands work`,
+    `${name}: its commands work, and leave no file where they are typed`,
     async () => {
-      const { status, output } = await run(runnable);
+      const { status, output, left } = await run(runnable);
       expect(status, output).toBe(0);
+      expect(left).toEqual([]);
     },
     TIMEOUT + 20_000,
   );

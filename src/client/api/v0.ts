@@ -3,7 +3,13 @@ import {
   AddProcessRequest,
   CreateCheckpointRequest,
   CreateContainerRequest,
+  DeleteCheckpointRequest,
   EventsRequest,
+  GetServerVersionRequest,
+  ListCheckpointRequest,
+  SignalRequest,
+  StateRequest,
+  StatsRequest,
   UpdateContainerRequest,
   UpdateProcessRequest,
 } from "../../proto/containerd.js";
@@ -11,6 +17,7 @@ import { HealthCheckResponse_ServingStatus } from "../../proto/health.js";
 import { withJson } from "../json.js";
 import { deadlineAfter } from "../options/duration.js";
 import { checkOptions } from "../options/option-checks.js";
+import { type MessageType, wholeMessage } from "../options/request-fields.js";
 import { compareTimestamps, type Timestamp } from "../timestamp.js";
 import { type CallOptions, callChecks } from "./call-options.js";
 import type { Connection, UnaryMethod } from "./connection.js";
@@ -43,7 +50,7 @@ export class Api {
   }
 
   getServerVersion(options?: CallOptions): Promise<wire.GetServerVersionResponse> {
-    return this.#call("getServerVersion", {}, options);
+    return this.#call("getServerVersion", GetServerVersionRequest, {}, options);
   }
 
   /** Creates and starts a container; answers once its process runs. */
@@ -51,50 +58,50 @@ export class Api {
     request: Fields<wire.CreateContainerRequest>,
     options?: CallOptions,
   ): Promise<wire.CreateContainerResponse> {
-    return this.#call("createContainer", CreateContainerRequest.fromPartial(request), options, request.id);
+    return this.#call("createContainer", CreateContainerRequest, request, options, request.id);
   }
 
   /** Pauses or resumes (`status`), or changes limits (`resources`). */
   async updateContainer(request: Fields<wire.UpdateContainerRequest>, options?: CallOptions): Promise<void> {
-    await this.#call("updateContainer", UpdateContainerRequest.fromPartial(request), options, request.id);
+    await this.#call("updateContainer", UpdateContainerRequest, request, options, request.id);
   }
 
   /** Sends a signal to one process; 0 only asks whether it is there. */
   async signal(request: { id: string; pid?: string; signal: number }, options?: CallOptions): Promise<void> {
-    await this.#call("signal", { pid: "init", ...request }, options, request.id);
+    await this.#call("signal", SignalRequest, { pid: "init", ...request }, options, request.id);
   }
 
   /** Resizes a process's terminal (characters) or closes its stdin. */
   async updateProcess(request: Fields<wire.UpdateProcessRequest>, options?: CallOptions): Promise<void> {
-    await this.#call("updateProcess", UpdateProcessRequest.fromPartial(request), options, request.id);
+    await this.#call("updateProcess", UpdateProcessRequest, request, options, request.id);
   }
 
   /** Starts one more process in a container. */
   addProcess(request: Fields<wire.AddProcessRequest>, options?: CallOptions): Promise<wire.AddProcessResponse> {
-    return this.#call("addProcess", AddProcessRequest.fromPartial(request), options, request.id);
+    return this.#call("addProcess", AddProcessRequest, request, options, request.id);
   }
 
   async createCheckpoint(request: Fields<wire.CreateCheckpointRequest>, options?: CallOptions): Promise<void> {
-    await this.#call("createCheckpoint", CreateCheckpointRequest.fromPartial(request), options, request.id);
+    await this.#call("createCheckpoint", CreateCheckpointRequest, request, options, request.id);
   }
 
   async deleteCheckpoint(
     request: { id: string; name: string; checkpointDir?: string },
     options?: CallOptions,
   ): Promise<void> {
-    await this.#call("deleteCheckpoint", { checkpointDir: "", ...request }, options, request.id);
+    await this.#call("deleteCheckpoint", DeleteCheckpointRequest, request, options, request.id);
   }
 
   listCheckpoint(
     request: { id: string; checkpointDir?: string },
     options?: CallOptions,
   ): Promise<wire.ListCheckpointResponse> {
-    return this.#call("listCheckpoint", { checkpointDir: "", ...request }, options, request.id);
+    return this.#call("listCheckpoint", ListCheckpointRequest, request, options, request.id);
   }
 
   /** All containers, or the one with this id. */
   state(request: { id?: string } = {}, options?: CallOptions): Promise<wire.StateResponse> {
-    return this.#call("state", { id: "", ...request }, options, request.id);
+    return this.#call("state", StateRequest, request, options, request.id);
   }
 
   /**
@@ -107,9 +114,10 @@ export class Api {
     options: CallOptions = {},
   ): Promise<MessageStream<wire.Event>> {
     checkOptions(options, callChecks);
+    const subscription = wholeMessage(EventsRequest, request);
     const { signal, timeout } = options;
     await this.#connection.ready(signal, timeout);
-    const call = this.#connection.service.events(EventsRequest.fromPartial(request), deadlineAfter(timeout));
+    const call = this.#connection.service.events(subscription, deadlineAfter(timeout));
     this.#connection.track(call);
     return new MessageStream({
       call,
@@ -134,7 +142,7 @@ export class Api {
   }
 
   stats(request: { id: string }, options?: CallOptions): Promise<wire.StatsResponse> {
-    return this.#call("stats", request, options, request.id);
+    return this.#call("stats", StatsRequest, request, options, request.id);
   }
 
   /** The standard health check: true when the daemon answers that it serves. */
@@ -148,13 +156,15 @@ export class Api {
 
   async #call<Name extends UnaryName>(
     name: Name,
-    request: RequestOf<Name>,
+    type: MessageType<RequestOf<Name>>,
+    fields: Fields<RequestOf<Name>> & object,
     options: CallOptions | undefined,
     containerId?: string,
   ): Promise<ResponseOf<Name>> {
     const { service } = this.#connection;
     const method = service[name].bind(service) as unknown as UnaryMethod<RequestOf<Name>, ResponseOf<Name>>;
     checkOptions(options ?? {}, callChecks);
+    const request = wholeMessage(type, fields);
     return withJson(await this.#connection.unary(method, request, options, containerId || undefined));
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
-import { type Client, connect, createBundle, createStdio, run } from "../index.js";
+import { type Client, connect, createBundle, createStdio, Remote, run } from "../index.js";
 
 /** What must stay empty: bundles and FIFOs would be made here. */
 const dir = mkdtempSync(join(tmpdir(), "options-test-"));
@@ -192,6 +192,74 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
     "TLS",
     async () => connect("/s", { tls: anything({ ca: 5 }) }),
     "tls.ca must be a PEM text or a Buffer of one, not 5",
+  ],
+  [
+    "a remote's option",
+    () => Remote.start(anything({ stateDir: join(dir, "r"), runtimeargs: ["-v"] })),
+    "unknown option runtimeargs ([ '-v' ]), allowed are stateDir, socket, program, shim, runtime, runtimeArgs,",
+  ],
+  [
+    "a remote's directory",
+    () => Remote.start(anything({})),
+    "stateDir must be a path that is not empty, not undefined",
+  ],
+  [
+    "a remote's program",
+    () => Remote.start(anything({ stateDir: join(dir, "r"), program: "containerd" })),
+    'program must be a command: a list of texts that is not empty, not "containerd"',
+  ],
+  [
+    "a remote's timeout",
+    () => Remote.start(anything({ stateDir: join(dir, "r"), startTimeout: "soon" })),
+    'startTimeout must be a duration as the daemon\'s flag takes it, like "2m", not "soon"',
+  ],
+  [
+    "a remote's score",
+    () => Remote.start(anything({ stateDir: join(dir, "r"), oomScoreAdj: 2000 })),
+    "oomScoreAdj must be a whole number from -1000 to 1000, not 2000",
+    RangeError,
+  ],
+  [
+    "a remote's callback",
+    () => Remote.start(anything({ stateDir: join(dir, "r"), onChange: true })),
+    "onChange must be a function, not true",
+  ],
+  [
+    "a remote's output",
+    () => Remote.start(anything({ stateDir: join(dir, "r"), output: "pipe" })),
+    'output must be a descriptor, "inherit" or "ignore", not "pipe"',
+  ],
+  [
+    "a request's field",
+    () => client.api.createContainer(anything({ id: "a", bundle: "/b" })),
+    'unknown field bundle ("/b"), allowed are id, bundlePath, checkpoint,',
+  ],
+  [
+    "a field of a message in a request",
+    () => client.api.updateContainer(anything({ id: "a", resources: { memory: 1 } })),
+    "unknown field resources.memory (1), allowed are blkioWeight,",
+  ],
+  [
+    "a field of a message in a list of a request",
+    () => client.api.addProcess(anything({ id: "a", rlimits: [{ type: "x" }, { kind: "RLIMIT_CPU" }] })),
+    'unknown field rlimits[1].kind ("RLIMIT_CPU"), allowed are type, soft, hard',
+  ],
+  [
+    "a signal's field",
+    () => client.api.signal(anything({ id: "a", sig: 9 })),
+    "unknown field sig (9), allowed are id,",
+  ],
+  [
+    "a subscription's field",
+    () => client.api.events(anything({ since: 0 })),
+    "unknown field since (0), allowed are timestamp, storedOnly, id",
+  ],
+  ["a state's field", () => client.api.state(anything({ ID: "a" })), 'unknown field ID ("a"), allowed are id'],
+  ["a stats' field", () => client.api.stats(anything({ name: "a" })), 'unknown field name ("a"), allowed are id'],
+  [
+    "a checkpoint's field",
+    () => client.api.listCheckpoint(anything({ id: "a", dir: "/c" })),
+    'unknown field dir ("/c"), allowed are id, checkpointDir',
   ],
   [
     "a container's id",

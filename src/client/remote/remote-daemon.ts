@@ -13,6 +13,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseGoDuration } from "../../contract/go/duration.js";
+import { anyText, type Checks, flag, listOf, pathText, required, text, that, whole } from "../options/option-checks.js";
 
 /** How a {@link Remote} starts its daemon. */
 export interface DaemonOptions {
@@ -37,6 +39,34 @@ export interface DaemonOptions {
   /** Where the daemon's stdout and stderr go: this process's, nowhere, or a descriptor. Default: "inherit". */
   output?: "inherit" | "ignore" | number;
 }
+
+const word = text("a text that is not empty", (value) => value !== "");
+
+export const daemonChecks: Checks<DaemonOptions> = {
+  stateDir: required(pathText),
+  socket: pathText,
+  program: that(
+    "a command: a list of texts that is not empty",
+    (value) => Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === "string"),
+  ),
+  shim: word,
+  runtime: word,
+  runtimeArgs: listOf(anyText, "a list of texts"),
+  debug: flag,
+  startTimeout: text('a duration as the daemon\'s flag takes it, like "2m"', (value) => {
+    try {
+      return parseGoDuration(value) > 0;
+    } catch {
+      return false;
+    }
+  }),
+  args: listOf(anyText, "a list of texts"),
+  oomScoreAdj: whole("a whole number from -1000 to 1000", -1000, 1000),
+  output: that(
+    'a descriptor, "inherit" or "ignore"',
+    (value) => value === "inherit" || value === "ignore" || (Number.isSafeInteger(value) && (value as number) >= 0),
+  ),
+};
 
 /** In ms, between looks at a process that is not our child. */
 const LIVENESS_INTERVAL = 20;

@@ -4,13 +4,23 @@ import type { Event } from "../../proto/containerd.js";
 import type { Client } from "../client.js";
 import { connect } from "../connect.js";
 import { LastEvent } from "../events/last-event.js";
+import { type Checks, callback, checkOptions } from "../options/option-checks.js";
 import { toTimestamp } from "../timestamp.js";
-import { type DaemonOptions, type RemoteDaemon, removeTraces, socketPath, startOrAdopt } from "./remote-daemon.js";
+import {
+  type DaemonOptions,
+  daemonChecks,
+  type RemoteDaemon,
+  removeTraces,
+  socketPath,
+  startOrAdopt,
+} from "./remote-daemon.js";
 
 export interface RemoteOptions extends DaemonOptions {
   /** Told when the daemon has ended or does not answer, and when another one is up. */
   onChange?: (change: RemoteChange) => void;
 }
+
+const remoteChecks: Checks<RemoteOptions> = { ...daemonChecks, onChange: callback };
 
 export type RemoteChange =
   | { kind: "lost"; pid: number; reason: "ended" | "unhealthy" }
@@ -53,9 +63,10 @@ export class Remote implements AsyncDisposable {
 
   /**
    * Resolves when the daemon answers.
-   * @throws a system error when it can't be started, Error when it ends at once or does not answer
+   * @throws TypeError or RangeError for a wrong option; a system error when it can't be started, Error when it ends at once or does not answer
    */
   static async start(options: RemoteOptions): Promise<Remote> {
+    checkOptions(options, remoteChecks);
     const client = connect(`unix://${socketPath(options)}`, { patience: Number.POSITIVE_INFINITY });
     let daemon: RemoteDaemon | undefined;
     try {
