@@ -35,8 +35,8 @@ export async function* fleetRows(containers: number): AsyncIterable<Row> {
       aim,
       met: (value) => value <= limit,
     });
-  yield shim("private memory", "private", "<= 0.45 (Go: 1.03)", 0.45);
-  yield shim("PSS", "pss", "<= 0.5 (Go: 1.07)", 0.5);
+  yield shim("private memory", "private", "<= 0.27 (Go: 1.03)", 0.27);
+  yield shim("PSS", "pss", "<= 0.3 (Go: 1.07)", 0.3);
   yield shim("RSS", "rss", "<= 3.0 (Go: 4.5)", 3);
   yield* await idle(fleet, containers);
   const rss = memoryOf(daemon.pid).rss;

@@ -47,9 +47,14 @@ collectgarbage("setpause", 110)
 local function load_section(start, length)
   local file = assert(io.open(arg[0], "rb"))
   file:seek("set", start)
-  local text = file:read(length)
+  -- Piece by piece: the whole in one string would leave memory that nothing fills again.
+  local section = load(function()
+    local piece = file:read(math.min(length, 4096))
+    length = length - #piece
+    return piece
+  end, "=containerd-shim")
   file:close()
-  return loadstring(text, "=containerd-shim")
+  return section
 end
 local shim = ${fromBytecode}assert(${load(sections.length - 1)})
 collectgarbage()

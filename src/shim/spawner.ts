@@ -4,6 +4,7 @@
  */
 import { SPAWNER_FLAG, type SpawnerMessage } from "../contract/shim/spawner";
 import { loadJson } from "./process-state";
+import { settleHeap } from "./shared-heap";
 import * as sys from "./syscalls";
 
 /** What a daemon wants a shim for. */
@@ -45,11 +46,11 @@ export function spawnShims(socket: number): Launch | undefined {
   sys.bindFunctions();
   // That was for this process.
   sys.takeEnvironment("LD_BIND_NOW");
-  collectInOneGo();
+  settleHeap();
   const loaded = collectgarbage("count");
   tell(socket, "ready");
   while (true) {
-    if (collectgarbage("count") > 2 * loaded) collectInOneGo();
+    if (collectgarbage("count") > 2 * loaded) settleHeap();
     const count = sys.waitForEvents(epoll, -1);
     for (const index of $range(0, count - 1)) {
       const [fd, mask] = sys.eventAt(index);
@@ -70,12 +71,6 @@ export function spawnShims(socket: number): Launch | undefined {
 
 function tell(socket: number, message: SpawnerMessage): void {
   sys.sendBlocking(socket, message);
-}
-
-/** And not in small steps before: each would write to pages that the last shim shares, and to them again before the next. */
-function collectInOneGo(): void {
-  collectgarbage();
-  collectgarbage("stop");
 }
 
 function reapShims(socket: number): void {

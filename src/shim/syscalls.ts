@@ -262,6 +262,10 @@ function outcome(result: number): number {
 
 const intCell = ffi.new("int[32]") as CIntArray;
 
+/** For what is copied into a string at once: a buffer for each call would be the most of what a start leaves to be collected. */
+const scratchSize = 8192;
+const scratch = ffi.new("char[?]", scratchSize);
+
 /** The words for an error, as Go prints them: `no such file or directory`. */
 export function errorText(negativeErrno: number): string {
   const text = ffi.string(libc.strerror(-negativeErrno));
@@ -289,7 +293,7 @@ export function write(fd: number, data: CData | string, length: number): number 
 
 /** What can be read now, up to `length` bytes; empty when nothing can. */
 export function readText(fd: number, length: number): string {
-  const buffer = ffi.new("char[?]", length);
+  const buffer = length <= scratchSize ? scratch : ffi.new("char[?]", length);
   const count = read(fd, buffer, length);
   return count > 0 ? ffi.string(buffer, count) : "";
 }
@@ -375,9 +379,7 @@ export function executable(path: string): number {
 }
 
 export function getcwd(): string {
-  const size = 4096;
-  const buffer = ffi.new("char[?]", size);
-  return libc.getcwd(buffer, size) === undefined ? "" : ffi.string(buffer);
+  return libc.getcwd(scratch, scratchSize) === undefined ? "" : ffi.string(scratch);
 }
 
 /** Moves up to `length` bytes between two descriptors, one of them a pipe, without copying them. */
@@ -712,8 +714,7 @@ function receiveMessage(fd: number, data: CData, size: number): LuaMultiReturn<[
 
 /** The descriptor that the peer of a unix socket sends, -EPIPE when it hung up without sending one. */
 export function receiveDescriptor(fd: number): number {
-  const size = 4096;
-  const [count, descriptor] = receiveMessage(fd, ffi.new("char[?]", size), size);
+  const [count, descriptor] = receiveMessage(fd, scratch, scratchSize);
   if (count < 0 || descriptor >= 0) return count < 0 ? count : descriptor;
   return count === 0 ? -EPIPE : -EAGAIN;
 }
@@ -741,11 +742,9 @@ export function send(fd: number, packet: string): number {
 
 /** The next packet; undefined when there is none yet, empty when the peer is gone. */
 export function receive(fd: number): string | undefined {
-  const size = 4096;
-  const buffer = ffi.new("char[?]", size);
-  const count = outcome(libc.recv(fd, buffer, size, MSG_DONTWAIT));
+  const count = outcome(libc.recv(fd, scratch, scratchSize, MSG_DONTWAIT));
   if (count === -EAGAIN || count === -EINTR) return undefined;
-  return count > 0 ? ffi.string(buffer, count) : "";
+  return count > 0 ? ffi.string(scratch, count) : "";
 }
 
 // Memory

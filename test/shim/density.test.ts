@@ -1,7 +1,9 @@
-/** What an idle shim costs: memory beside 50 of its kind, and no CPU at all. */
+/** What an idle shim costs: memory beside many of its kind, and no CPU at all. */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { startDaemon } from "../harness/daemon.js";
+import { processes } from "../harness/processes.js";
 import { eventually } from "../harness/wait.js";
 import { Sandbox, type Shim } from "./stand-in-daemon.js";
 
@@ -24,7 +26,29 @@ function activity(pid: number): string {
   return `${userTime} ${systemTime} ${switches}`;
 }
 
-test("fifty idle shims", async () => {
+/** What each of these costs once they have come to rest, in kB, on average. */
+async function idleCosts(what: string, pids: readonly number[]): Promise<ReturnType<typeof kilobytes>> {
+  const activities = () => pids.map((pid) => activity(pid)).join();
+  // They give back what only the start has needed a quarter of a second after it, or when a busy machine lets them.
+  await eventually(
+    async () => {
+      const before = activities();
+      await sleep(2000);
+      return activities() === before;
+    },
+    { what: "two seconds in which none of them does anything" },
+  );
+  const costs = pids.map((pid) => kilobytes(pid));
+  const mean = (name: "private" | "pss" | "rss") =>
+    Math.round(costs.reduce((sum, cost) => sum + cost[name], 0) / costs.length);
+  const figures = { private: mean("private"), pss: mean("pss"), rss: mean("rss") };
+  console.log(
+    `${what}, one of ${pids.length}: ${figures.private} kB private, ${figures.pss} kB PSS, ${figures.rss} kB RSS`,
+  );
+  return figures;
+}
+
+test("fifty idle shims, each executed, with three FIFOs", async () => {
   const shims: Shim[] = [];
   const start = async () => {
     const id = sandbox.id();
@@ -36,28 +60,28 @@ test("fifty idle shims", async () => {
     await shim.start();
   };
   for (let round = 0; round < 25; round++) await Promise.all([start(), start()]);
-  const activities = () => shims.map((shim) => activity(shim.pid));
-  // They give back what only the start has needed a quarter of a second after it, or when a busy machine lets them.
-  await eventually(
-    async () => {
-      const before = activities();
-      await sleep(2000);
-      return activities().join() === before.join();
-    },
-    { what: "two seconds in which none of them does anything" },
+  const figures = await idleCosts(
+    "executed shims",
+    shims.map((shim) => shim.pid),
   );
+  expect(figures.private).toBeLessThanOrEqual(450);
+  expect(figures.pss).toBeLessThanOrEqual(470);
+  expect(figures.rss).toBeLessThanOrEqual(3000);
+});
 
-  const costs = shims.map((shim) => kilobytes(shim.pid));
-  const mean = (pick: (cost: (typeof costs)[number]) => number) =>
-    Math.round(costs.reduce((sum, cost) => sum + pick(cost), 0) / costs.length);
-  const figures = {
-    private: mean((cost) => cost.private),
-    pss: mean((cost) => cost.pss),
-    rss: mean((cost) => cost.rss),
-  };
-  console.log(`one idle shim of fifty: ${figures.private} kB private, ${figures.pss} kB PSS, ${figures.rss} kB RSS`);
-  if (process.env.SHIMTEST_HOLD) await sleep(Number(process.env.SHIMTEST_HOLD));
-  expect(figures.private).toBeLessThanOrEqual(520);
-  expect(figures.pss).toBeLessThanOrEqual(540);
+test("twenty idle shims that the spawner has forked", async () => {
+  await using daemon = await startDaemon();
+  const bundlePath = daemon.bundle("sleep", { args: ["sleep", "1000"] });
+  for (let n = 0; n < 20; n++) await daemon.api.createContainer({ id: daemon.id(`c${n}`), bundlePath });
+  const shims = processes().filter(
+    ({ directory, command }) => directory.startsWith(`${daemon.stateDir}/`) && command.startsWith("containerd-shim "),
+  );
+  expect(shims).toHaveLength(20);
+  const figures = await idleCosts(
+    "forked shims",
+    shims.map(({ pid }) => pid),
+  );
+  expect(figures.private).toBeLessThanOrEqual(220);
+  expect(figures.pss).toBeLessThanOrEqual(250);
   expect(figures.rss).toBeLessThanOrEqual(3000);
 });
