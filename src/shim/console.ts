@@ -1,7 +1,11 @@
 /** The terminal of a process: the runtime hands us the master of a pty over a unix socket. */
 import { CONSOLE_SOCKET } from "../contract/shim/process-directory";
 import { close, runUntil, watch } from "./loop";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { EAGAIN, errorText } from "./syscalls/libc";
+import * as processes from "./syscalls/processes";
+import * as sockets from "./syscalls/sockets";
+import * as waiting from "./syscalls/waiting";
 
 /** The socket at which the runtime delivers the terminal. */
 export interface ConsoleSocket {
@@ -14,26 +18,26 @@ export interface ConsoleSocket {
 }
 
 // What fits into a sockaddr_un, with its NUL.
-const pathLimit = 107;
-const deliveryLimit = 5000;
+const LONGEST_PATH = 107;
+const DELIVERY_TIMEOUT = 5000;
 
 /** Makes the console socket in the working directory. Throws a message. */
 export function openConsoleSocket(): ConsoleSocket {
-  sys.unlink(CONSOLE_SOCKET);
-  const listener = sys.listenUnix(CONSOLE_SOCKET);
-  if (listener < 0) return error(`console socket: ${sys.errorText(listener)}`, 0);
-  let path = `${sys.getcwd()}/${CONSOLE_SOCKET}`;
+  files.unlink(CONSOLE_SOCKET);
+  const listener = sockets.listenUnix(CONSOLE_SOCKET);
+  if (listener < 0) return error(`console socket: ${errorText(listener)}`, 0);
+  let path = `${files.getcwd()}/${CONSOLE_SOCKET}`;
   // The runtime needs an absolute path; this one is always short enough, and leads through our working directory.
-  if (path.length > pathLimit) path = `/proc/${sys.getpid()}/cwd/${CONSOLE_SOCKET}`;
+  if (path.length > LONGEST_PATH) path = `/proc/${processes.getpid()}/cwd/${CONSOLE_SOCKET}`;
   const socket: ConsoleSocket = { path, listener, connection: -1, master: -1 };
-  watch(listener, sys.EPOLLIN, () => {
-    const connection = sys.accept(listener);
+  watch(listener, waiting.EPOLLIN, () => {
+    const connection = sockets.accept(listener);
     if (connection < 0) return;
     close(socket.connection);
     socket.connection = connection;
-    watch(connection, sys.EPOLLIN, () => {
-      const master = sys.receiveDescriptor(connection);
-      if (master === -sys.EAGAIN) return;
+    watch(connection, waiting.EPOLLIN, () => {
+      const master = sockets.receiveDescriptor(connection);
+      if (master === -EAGAIN) return;
       close(connection);
       socket.connection = -1;
       if (master >= 0) socket.master = master;
@@ -44,10 +48,10 @@ export function openConsoleSocket(): ConsoleSocket {
 
 /** The master, once the runtime has done its part. Throws when it did not deliver one. */
 export function receiveConsole(socket: ConsoleSocket): number {
-  const delivered = runUntil(() => socket.master >= 0, sys.now() + deliveryLimit);
+  const delivered = runUntil(() => socket.master >= 0, waiting.now() + DELIVERY_TIMEOUT);
   closeConsoleSocket(socket);
   if (!delivered) return error("console socket: the runtime sent no terminal", 0);
-  sys.setNonBlocking(socket.master);
+  files.setNonBlocking(socket.master);
   return socket.master;
 }
 
@@ -57,5 +61,5 @@ export function closeConsoleSocket(socket: ConsoleSocket): void {
   close(socket.listener);
   socket.connection = -1;
   socket.listener = -1;
-  sys.unlink(CONSOLE_SOCKET);
+  files.unlink(CONSOLE_SOCKET);
 }

@@ -2,7 +2,9 @@
 import { CLOSE_STDIN, RESIZE } from "../contract/shim/control";
 import { CONTROL_FIFO } from "../contract/shim/process-directory";
 import { watch } from "./loop";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
+import * as waiting from "./syscalls/waiting";
 
 /** What the daemon can ask for. */
 export interface ControlHandlers {
@@ -11,20 +13,20 @@ export interface ControlHandlers {
 }
 
 // No message is longer; what is, is none.
-const longestLine = 256;
+const LONGEST_LINE = 256;
 
 /** Opens the control FIFO and listens. With both ends in one hand it never ends, whatever becomes of the daemon. */
 export function openControl(handlers: ControlHandlers): void {
-  const fd = sys.open(CONTROL_FIFO, sys.O_RDWR + sys.O_NONBLOCK);
-  if (fd < 0) error(`open control: ${sys.errorText(fd)}`, 0);
+  const fd = files.open(CONTROL_FIFO, files.O_RDWR + files.O_NONBLOCK);
+  if (fd < 0) error(`open control: ${errorText(fd)}`, 0);
   let rest = "";
-  watch(fd, sys.EPOLLIN, () => {
-    const text = rest + sys.readText(fd, 4096);
+  watch(fd, waiting.EPOLLIN, () => {
+    const text = rest + files.readText(fd, 4096);
     let [, complete] = string.find(text, "^.*\n");
     complete ??= 0;
     for (const [line] of string.gmatch(string.sub(text, 1, complete), "[^\n]+")) obey(line, handlers);
     rest = string.sub(text, complete + 1);
-    if (rest.length > longestLine) rest = "";
+    if (rest.length > LONGEST_LINE) rest = "";
   });
 }
 

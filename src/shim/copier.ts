@@ -10,7 +10,10 @@ import type { CData } from "ffi";
 import * as ffi from "ffi";
 import { logWarning } from "./log";
 import { close, watch, watchAgain } from "./loop";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EPIPE, errorText } from "./syscalls/libc";
+import * as memory from "./syscalls/memory";
+import * as waiting from "./syscalls/waiting";
 
 /** One direction of a process's stdio. */
 export interface Copier {
@@ -43,19 +46,19 @@ export interface Copier {
 }
 
 /** {@link move} at the end of the source; no errno. */
-const endOfSource = -10_000;
+const END_OF_SOURCE = -10_000;
 
-const spliceLength = 1 << 20;
-const spliceFrom = 16384;
+const SPLICE_LENGTH = 1 << 20;
+const SPLICE_FROM = 16384;
 // A process that has written this much gets roomier pipes: fewer switches between it, us and the client, at the price of
 // some kernel memory, which the many that write little shall not cost.
-const growthAfter = 1 << 20;
-const grownCapacity = 1 << 18;
-const bufferLength = 65536;
-const pageLength = 4096;
-const overflowLength = 8192;
+const GROWTH_AFTER = 1 << 20;
+const GROWN_CAPACITY = 1 << 18;
+const BUFFER_LENGTH = 65536;
+const PAGE_LENGTH = 4096;
+const OVERFLOW_LENGTH = 8192;
 // After so many steps the others get their turn.
-const stepsPerTurn = 64;
+const STEPS_PER_TURN = 64;
 
 let buffer: CData | undefined;
 
@@ -76,7 +79,7 @@ export function startCopier(
     target,
     keeper,
     pending: undefined,
-    splices: sys.isPipe(source) && sys.isPipe(target),
+    splices: files.isPipe(source) && files.isPipe(target),
     spliced: 0,
     hungUp: false,
     deserted: false,
@@ -86,23 +89,23 @@ export function startCopier(
     partner: undefined,
     overflow: undefined,
   };
-  watch(source, sys.EPOLLIN + sys.EPOLLET, (mask) => {
-    copier.hungUp = (mask & sys.EPOLLHUP) !== 0;
+  watch(source, waiting.EPOLLIN + waiting.EPOLLET, (mask) => {
+    copier.hungUp = (mask & waiting.EPOLLHUP) !== 0;
     pump(copier);
     if (copier.partner !== undefined) pump(copier.partner);
   });
-  watch(target, sys.EPOLLOUT + sys.EPOLLET, () => pump(copier));
+  watch(target, waiting.EPOLLOUT + waiting.EPOLLET, () => pump(copier));
   pump(copier);
   return copier;
 }
 
 /** Copies what can be copied now. */
 export function pump(copier: Copier): void {
-  let steps = stepsPerTurn;
+  let steps = STEPS_PER_TURN;
   while (!copier.ended) {
     if (steps === 0) {
-      watchAgain(copier.source, sys.EPOLLIN + sys.EPOLLET);
-      watchAgain(copier.target, sys.EPOLLOUT + sys.EPOLLET);
+      watchAgain(copier.source, waiting.EPOLLIN + waiting.EPOLLET);
+      watchAgain(copier.target, waiting.EPOLLOUT + waiting.EPOLLET);
       return;
     }
     steps--;
@@ -111,11 +114,11 @@ export function pump(copier: Copier): void {
       copier.overflow = "";
     }
     const result = copier.pending !== undefined ? flush(copier) : move(copier);
-    if (result === -sys.EAGAIN) {
+    if (result === -EAGAIN) {
       if (copier.overflow === undefined || !takeOverflow(copier)) return;
       continue;
     }
-    if (result === -sys.EPIPE && !copier.isStdin) {
+    if (result === -EPIPE && !copier.isStdin) {
       copier.deserted = true;
       return;
     }
@@ -127,7 +130,7 @@ export function pump(copier: Copier): void {
 /** Writes what is pending. Bytes, or a negative errno. */
 function flush(copier: Copier): number {
   const text = copier.pending!;
-  const count = sys.write(copier.target, text, text.length);
+  const count = files.write(copier.target, text, text.length);
   if (count >= 0) {
     copier.pending = count < text.length ? string.sub(text, count + 1) : undefined;
     return count;
@@ -135,26 +138,26 @@ function flush(copier: Copier): number {
   return targetFailed(copier, count);
 }
 
-/** Moves some data on. Bytes, or a negative errno, or {@link endOfSource}. */
+/** Moves some data on. Bytes, or a negative errno, or {@link END_OF_SOURCE}. */
 function move(copier: Copier): number {
-  if (copier.splices && sys.readable(copier.source) >= spliceFrom) {
-    const count = sys.splice(copier.source, copier.target, spliceLength);
+  if (copier.splices && files.readable(copier.source) >= SPLICE_FROM) {
+    const count = files.splice(copier.source, copier.target, SPLICE_LENGTH);
     if (count >= 0) {
-      if (copier.spliced < growthAfter) noteSpliced(copier, count);
+      if (copier.spliced < GROWTH_AFTER) noteSpliced(copier, count);
       return count;
     }
     // Old kernels cannot splice everything.
-    if (count === -sys.EINVAL || count === -sys.ENOSYS) copier.splices = false;
+    if (count === -EINVAL || count === -ENOSYS) copier.splices = false;
     else return targetFailed(copier, count);
   }
-  buffer ??= sys.mapMemory(bufferLength);
-  const count = sys.read(copier.source, buffer, bufferLength);
-  if (count === -sys.EINTR) return 0;
-  if (count === 0) return endOfSource;
+  buffer ??= memory.mapMemory(BUFFER_LENGTH);
+  const count = files.read(copier.source, buffer, BUFFER_LENGTH);
+  if (count === -EINTR) return 0;
+  if (count === 0) return END_OF_SOURCE;
   // Of a terminal that nobody has open at the moment.
-  if (count === -sys.EIO && copier.reopens) return -sys.EAGAIN;
+  if (count === -EIO && copier.reopens) return -EAGAIN;
   if (count < 0) return count;
-  const written = sys.write(copier.target, buffer, count);
+  const written = files.write(copier.target, buffer, count);
   let result = written;
   if (written < count) {
     const text = ffi.string(buffer, count);
@@ -162,30 +165,30 @@ function move(copier: Copier): number {
     if (written < 0) result = targetFailed(copier, written);
   }
   // What has passed through is not worth keeping memory for.
-  if (count > pageLength) sys.discard(buffer, bufferLength);
+  if (count > PAGE_LENGTH) memory.discard(buffer, BUFFER_LENGTH);
   return result;
 }
 
 function noteSpliced(copier: Copier, count: number): void {
   copier.spliced += count;
-  if (copier.spliced < growthAfter) return;
-  sys.setPipeCapacity(copier.source, grownCapacity);
-  sys.setPipeCapacity(copier.target, grownCapacity);
+  if (copier.spliced < GROWTH_AFTER) return;
+  files.setPipeCapacity(copier.source, GROWN_CAPACITY);
+  files.setPipeCapacity(copier.target, GROWN_CAPACITY);
 }
 
 /** What a failed write means for the pump. */
 function targetFailed(copier: Copier, result: number): number {
-  if (result === -sys.EAGAIN || result === -sys.EPIPE) return result;
-  if (result === -sys.EINTR) return 0;
-  if (copier.isStdin) return result === -sys.EIO && copier.reopens ? -sys.EAGAIN : result;
+  if (result === -EAGAIN || result === -EPIPE) return result;
+  if (result === -EINTR) return 0;
+  if (copier.isStdin) return result === -EIO && copier.reopens ? -EAGAIN : result;
   // A full disk or the like: the process must not stand still because its output has no place to go.
-  logWarning(`output is lost: ${sys.errorText(result)}`);
+  logWarning(`output is lost: ${errorText(result)}`);
   return discardRest(copier) ? 0 : result;
 }
 
 /** From now on the output goes nowhere. */
 export function discardRest(copier: Copier): boolean {
-  const target = sys.open("/dev/null", sys.O_WRONLY);
+  const target = files.open("/dev/null", files.O_WRONLY);
   if (target < 0) return false;
   close(copier.target);
   copier.target = target;
@@ -194,8 +197,8 @@ export function discardRest(copier: Copier): boolean {
 }
 
 /**
- * From now on, until {@link endOverflow}, whoever writes into the source is not held up by a target that nobody reads: what there is no room
- * for is lost, but for its end.
+ * From now on, until {@link endOverflow}, whoever writes into the source is not held up by a target that nobody reads: what there is no
+ * room for is lost, but for its end.
  */
 export function beginOverflow(copier: Copier): void {
   copier.overflow ??= "";
@@ -213,16 +216,16 @@ export function endOverflow(copier: Copier): void {
 
 /** Whether there was anything to take. */
 function takeOverflow(copier: Copier): boolean {
-  const text = sys.readText(copier.source, bufferLength);
+  const text = files.readText(copier.source, BUFFER_LENGTH);
   if (text === "") return false;
-  copier.overflow = string.sub(copier.overflow! + text, -overflowLength);
+  copier.overflow = string.sub(copier.overflow! + text, -OVERFLOW_LENGTH);
   return true;
 }
 
 /** Takes what the source has now and no more, although somebody could still write into it. */
 export function cutSource(copier: Copier): void {
   if (copier.source < 0) return;
-  const rest = (copier.pending ?? "") + sys.readText(copier.source, spliceLength);
+  const rest = (copier.pending ?? "") + files.readText(copier.source, SPLICE_LENGTH);
   copier.pending = rest === "" ? undefined : rest;
   copier.hungUp = true;
   close(copier.source);
@@ -250,8 +253,8 @@ export function dropKeeper(copier: Copier): void {
 export function closeCopier(copier: Copier): void {
   // Who opened the FIFO after its end, and waits for a writer, would wait for ever.
   if (copier.ended && copier.keeper >= 0) {
-    const writer = sys.open(`/proc/self/fd/${copier.keeper}`, sys.O_WRONLY + sys.O_NONBLOCK);
-    if (writer >= 0) sys.close(writer);
+    const writer = files.open(`/proc/self/fd/${copier.keeper}`, files.O_WRONLY + files.O_NONBLOCK);
+    if (writer >= 0) files.close(writer);
   }
   finish(copier);
   dropKeeper(copier);

@@ -6,10 +6,13 @@ import { logError, logWarning } from "./log";
 import { runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
 import { adopt, type Child, killChildren } from "./reaper";
-import { call, cleanUpLimit, creationArgs, endCall, startCreation } from "./runtime";
+import { CLEAN_UP_TIMEOUT, call, creationArgs, endCall, startCreation } from "./runtime";
 import { closeStartChannel, type StartChannel, send } from "./start-channel";
 import { attachConsole, closeChildEnds, closeStdio, drain, passNothingOver, passOver, type Stdio } from "./stdio";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
+import * as processes from "./syscalls/processes";
+import * as waiting from "./syscalls/waiting";
 
 /** What the shim was started for. */
 export interface Assignment {
@@ -22,12 +25,12 @@ export interface Assignment {
 }
 
 /** A start that failed for a reason that is in a log already. */
-export const alreadyLogged = "";
+export const ALREADY_LOGGED = "";
 
 /** How long what nobody waits for any more may still take, in ms. */
-const abandonedLimit = 3_000;
+const ABANDONED_TIMEOUT = 3_000;
 /** How long a runtime may take to make the process before what it prints is suspected to hold it up, in ms. */
-const floodLimit = 2_000;
+const FLOOD_TIMEOUT = 2_000;
 
 /**
  * Whether nobody waits for the process any more: the daemon has called its start off; or it is dead, and nobody will ever say `start`.
@@ -51,16 +54,16 @@ export function create(assignment: Assignment): Child {
   closeChildEnds(stdio);
   const ended = () => creation.status !== undefined;
   const endedOrAbandoned = () => ended() || isAbandoned(state, channel);
-  if (!runUntil(endedOrAbandoned, sys.now() + floodLimit)) {
+  if (!runUntil(endedOrAbandoned, waiting.now() + FLOOD_TIMEOUT)) {
     // What it prints goes where the output of its process will go, and few clients read that before their start is answered. Once a process
     // runs, which an exec or a restored one does from its beginning, it is the process that writes, and nothing of that may be lost.
-    const runs = () => (state.exec || state.checkpoint !== undefined) && typeof sys.readFile(PID_FILE) === "string";
+    const runs = () => (state.exec || state.checkpoint !== undefined) && typeof files.readFile(PID_FILE) === "string";
     if (!runs()) passOver(stdio);
     runUntil(() => endedOrAbandoned() || runs());
     passNothingOver(stdio);
     runUntil(endedOrAbandoned);
   }
-  if (!runUntil(ended, sys.now() + abandonedLimit)) endCall(creation, abandonedLimit);
+  if (!runUntil(ended, waiting.now() + ABANDONED_TIMEOUT)) endCall(creation, ABANDONED_TIMEOUT);
   if (creation.status !== 0) {
     logWarning(`the runtime failed with exit status ${creation.status}`);
     if (state.exec) {
@@ -70,7 +73,7 @@ export function create(assignment: Assignment): Child {
       deleteHalfCreated(id, startedAt);
     }
     killChildren();
-    return error(alreadyLogged, 0);
+    return error(ALREADY_LOGGED, 0);
   }
   const pid = createdPid();
   if (pid === undefined) {
@@ -88,7 +91,7 @@ export function create(assignment: Assignment): Child {
 
 /** What the runtime has told of the process that it has made; undefined: nothing. */
 function createdPid(): number | undefined {
-  const text = sys.readFile(PID_FILE);
+  const text = files.readFile(PID_FILE);
   return typeof text === "string" ? tonumber(text) : undefined;
 }
 
@@ -106,28 +109,29 @@ function undoHalfCreated(assignment: Assignment): void {
  * else's container, whose id is the reason of the failure, must stay: ours cannot be older than our call.
  */
 function deleteHalfCreated(id: string, startedAt: number): void {
-  const { status, output } = call(["state", id], cleanUpLimit);
+  const { status, output } = call(["state", id], CLEAN_UP_TIMEOUT);
   if (status === 0) {
     const [created] = string.match(output, '"created"%s*:%s*"([^"]+)');
     const [pid] = string.match(output, '"pid"%s*:%s*(%d+)');
     const isYoung = created !== undefined && string.sub(created, 1, 19) >= os.date("!%Y-%m-%dT%H:%M:%S", startedAt);
     const number = tonumber(pid) ?? 0;
-    if (!isYoung || (number !== 0 && !sys.isChild(number))) return;
+    if (!isYoung || (number !== 0 && !processes.isChild(number))) return;
   }
-  call(["delete", "--force", id], cleanUpLimit);
+  call(["delete", "--force", id], CLEAN_UP_TIMEOUT);
 }
 
 /** Kills and deletes what has been created but must not run, or ran for nobody. */
 export function undo(assignment: Assignment, child: Child | undefined): void {
   const { id, state } = assignment;
   if (state.exec) {
-    if (child?.status === undefined && child !== undefined && sys.isChild(child.pid)) sys.kill(child.pid, sys.SIGKILL);
+    if (child?.status === undefined && child !== undefined && processes.isChild(child.pid))
+      processes.kill(child.pid, processes.SIGKILL);
   } else {
     markAbandoned();
-    const { status, output } = call(["delete", "--force", id], cleanUpLimit);
+    const { status, output } = call(["delete", "--force", id], CLEAN_UP_TIMEOUT);
     if (status !== 0) logError(`delete: ${output}`);
   }
-  if (child !== undefined) runUntil(() => child.status !== undefined, sys.now() + abandonedLimit);
+  if (child !== undefined) runUntil(() => child.status !== undefined, waiting.now() + ABANDONED_TIMEOUT);
   killChildren();
 }
 
@@ -136,15 +140,15 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
  * it from one that has run and ended.
  */
 function markAbandoned(): void {
-  const fd = sys.open(ABANDONED_FILE, sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
-  if (fd < 0) logWarning(`abandoned: ${sys.errorText(fd)}`);
-  else sys.close(fd);
+  const fd = files.open(ABANDONED_FILE, files.O_WRONLY + files.O_CREAT + files.O_OWN, 0o600);
+  if (fd < 0) logWarning(`abandoned: ${errorText(fd)}`);
+  else files.close(fd);
 }
 
 /** Ends the work for a process whose start was undone. A daemon that took an exec over meanwhile sees its exit. */
 export function abandon(assignment: Assignment, child: Child): void {
   if (assignment.state.exec && child.status !== undefined) writeExitStatus(child.status);
-  drain(assignment.stdio, abandonedLimit);
+  drain(assignment.stdio, ABANDONED_TIMEOUT);
   closeStdio(assignment.stdio);
 }
 
@@ -180,7 +184,7 @@ export function start(assignment: Assignment, child: Child): boolean {
   const { execFifo } = channel;
   const isOpen = execFifo !== undefined && openExecFifo(execFifo, isWaitedFor);
   const { status, output } =
-    isOpen || channel.cancelled ? { status: 0, output: "" } : call(["start", id], abandonedLimit, isWaitedFor);
+    isOpen || channel.cancelled ? { status: 0, output: "" } : call(["start", id], ABANDONED_TIMEOUT, isWaitedFor);
   child.atDeath = undefined;
   // A process that has ended already makes some runtimes' start fail. But it has run: it is not the runtime's any more.
   const hasRun = child.status !== undefined && lastName !== waitingName;
@@ -196,6 +200,6 @@ export function start(assignment: Assignment, child: Child): boolean {
 
 /** The name that the program in the process has, which changes when the runtime's place is taken by the container's program. */
 function nameOf(child: Child): string {
-  const name = sys.readFile(`/proc/${child.pid}/comm`);
+  const name = files.readFile(`/proc/${child.pid}/comm`);
   return typeof name === "string" ? name : "";
 }

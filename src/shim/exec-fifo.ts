@@ -1,10 +1,11 @@
 /**
- * The FIFO that a created container waits at. `<runtime> start` does little more than opening it, so where the runtime's way with it is known,
- * that call, a third of what a start costs, is saved.
+ * The FIFO that a created container waits at. `<runtime> start` does little more than opening it, so where the runtime's way with it is
+ * known, that call, a third of what a start costs, is saved.
  */
 import type { ExecFifoAccess } from "../contract/shim/start-channel";
 import { close, runUntil, watch } from "./loop";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import * as waiting from "./syscalls/waiting";
 
 /** How to let the process go on: runc's waits for somebody who reads what it writes, crun's for something to read. */
 export interface ExecFifo {
@@ -20,22 +21,22 @@ export interface ExecFifo {
  */
 export function openExecFifo(fifo: ExecFifo, isWaitedFor: () => boolean): boolean {
   const isReader = fifo.access === "read";
-  const fd = sys.open(fifo.path, (isReader ? sys.O_RDONLY : sys.O_WRONLY) + sys.O_NONBLOCK);
+  const fd = files.open(fifo.path, (isReader ? files.O_RDONLY : files.O_WRONLY) + files.O_NONBLOCK);
   if (fd < 0) return false;
   let opened = false;
   if (isReader) {
     const read = () => {
-      opened = opened || sys.readText(fd, 1) !== "";
+      opened = opened || files.readText(fd, 1) !== "";
     };
-    watch(fd, sys.EPOLLIN, read);
+    watch(fd, waiting.EPOLLIN, read);
     runUntil(() => opened || !isWaitedFor());
     // One that has ended already may have written before.
     read();
   } else {
-    opened = sys.write(fd, "\0", 1) === 1;
+    opened = files.write(fd, "\0", 1) === 1;
   }
   close(fd);
   // For as long as it is there the runtime calls the container "created".
-  if (opened) sys.unlink(fifo.path);
+  if (opened) files.unlink(fifo.path);
   return opened;
 }

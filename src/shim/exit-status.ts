@@ -2,14 +2,15 @@
 import { UNKNOWN_STATUS } from "../contract/shim/exit-status";
 import { EXIT_FIFO, EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE } from "../contract/shim/process-directory";
 import { logError } from "./log";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
 
 let exitFifo = -1;
 
 /** Opens the write end of the exit FIFO: its hang-up, when we end, is the notice of the exit. */
 export function openExitFifo(): void {
-  exitFifo = sys.open(EXIT_FIFO, sys.O_WRONLY + sys.O_NONBLOCK);
-  if (exitFifo < 0) error(`open exit: ${sys.errorText(exitFifo)}`, 0);
+  exitFifo = files.open(EXIT_FIFO, files.O_WRONLY + files.O_NONBLOCK);
+  if (exitFifo < 0) error(`open exit: ${errorText(exitFifo)}`, 0);
 }
 
 /**
@@ -17,28 +18,28 @@ export function openExitFifo(): void {
  * that cannot be written is lost.
  */
 export function reserveExitStatus(): void {
-  const fd = sys.open(RESERVED_EXIT_STATUS_FILE, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC + sys.O_OWN, 0o600);
+  const fd = files.open(RESERVED_EXIT_STATUS_FILE, files.O_WRONLY + files.O_CREAT + files.O_TRUNC + files.O_OWN, 0o600);
   if (fd < 0) return;
   const text = string.format("%d", UNKNOWN_STATUS);
-  sys.write(fd, text, text.length);
-  sys.close(fd);
+  files.write(fd, text, text.length);
+  files.close(fd);
 }
 
 /**
- * Publishes the status: a reader sees it as a whole or not at all. Where no file can be written (a disk with errors), a daemon that is there finds it
- * in the exit FIFO.
+ * Publishes the status: a reader sees it as a whole or not at all. Where no file can be written (a disk with errors), a daemon that is
+ * there finds it in the exit FIFO.
  */
 export function writeExitStatus(status: number): void {
   const text = string.format("%d", status);
-  const fd = sys.open(RESERVED_EXIT_STATUS_FILE, sys.O_WRONLY + sys.O_CREAT + sys.O_OWN, 0o600);
+  const fd = files.open(RESERVED_EXIT_STATUS_FILE, files.O_WRONLY + files.O_CREAT + files.O_OWN, 0o600);
   let result = fd;
   if (fd >= 0) {
-    result = sys.write(fd, text, text.length);
-    if (result >= 0) result = sys.ftruncate(fd, text.length);
-    sys.close(fd);
-    if (result >= 0) result = sys.rename(RESERVED_EXIT_STATUS_FILE, EXIT_STATUS_FILE);
+    result = files.write(fd, text, text.length);
+    if (result >= 0) result = files.ftruncate(fd, text.length);
+    files.close(fd);
+    if (result >= 0) result = files.rename(RESERVED_EXIT_STATUS_FILE, EXIT_STATUS_FILE);
   }
   if (result >= 0) return;
-  sys.write(exitFifo, text, text.length);
-  logError(`write ${EXIT_STATUS_FILE}: ${sys.errorText(result)}`);
+  files.write(exitFifo, text, text.length);
+  logError(`write ${EXIT_STATUS_FILE}: ${errorText(result)}`);
 }

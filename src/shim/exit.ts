@@ -3,13 +3,13 @@ import type { Assignment } from "./creation";
 import { writeExitStatus } from "./exit-status";
 import { logWarning } from "./log";
 import { type Child, killChildren } from "./reaper";
-import { type CallResult, call, cleanUpLimit } from "./runtime";
+import { type CallResult, CLEAN_UP_TIMEOUT, call } from "./runtime";
 import { closeStdio, drain } from "./stdio";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
 import { recordUsage } from "./usage";
 
-/** How long strangers may keep the output of a container open after it has been killed, in ms. */
-const strangersLimit = 10_000;
+/** How long processes outside the container may keep the output of a container open after it has been killed, in ms. */
+const OTHER_WRITERS_TIMEOUT = 10_000;
 
 /**
  * Tells the exit status first; then kills what is left of the container, so that its output ends; passes that on to the
@@ -27,8 +27,8 @@ export function finish(assignment: Assignment, child: Child, endsAlone: boolean)
     drain(stdio, undefined);
   } else {
     // Without the runtime: no further than to what has come to us. The daemon knows the cgroup.
-    if (!endsAlone && !succeeds("kill", call(["kill", "--all", id, "SIGKILL"], cleanUpLimit))) killChildren();
-    drain(stdio, strangersLimit);
+    if (!endsAlone && !succeeds("kill", call(["kill", "--all", id, "SIGKILL"], CLEAN_UP_TIMEOUT))) killChildren();
+    drain(stdio, OTHER_WRITERS_TIMEOUT);
     recordUsage();
     isDeleted = deleteContainer(id);
   }
@@ -38,8 +38,8 @@ export function finish(assignment: Assignment, child: Child, endsAlone: boolean)
 
 /** After a checkpoint the runtime has forgotten the container by itself, which the call by force accepts. */
 function deleteContainer(id: string): boolean {
-  if (call(["delete", id], cleanUpLimit).status === 0) return true;
-  return succeeds("delete", call(["delete", "--force", id], cleanUpLimit));
+  if (call(["delete", id], CLEAN_UP_TIMEOUT).status === 0) return true;
+  return succeeds("delete", call(["delete", "--force", id], CLEAN_UP_TIMEOUT));
 }
 
 /** Logs it when a call has failed. */
@@ -53,7 +53,7 @@ function succeeds(what: string, result: CallResult): boolean {
  * be the first process of a namespace below ours.
  */
 export function endsItsNamespace(pid: number): boolean {
-  const status = sys.readFile(`/proc/${pid}/status`);
+  const status = files.readFile(`/proc/${pid}/status`);
   if (typeof status === "number") return false;
   const [pids] = string.match(status, "\nNSpid:([^\n]*)");
   if (pids === undefined) return false;

@@ -1,6 +1,6 @@
 /** shim-log.json: what the daemon tells its caller when a start fails, and what an operator reads afterwards. */
 import { SHIM_LOG } from "../contract/shim/process-directory";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
 
 let log = -1;
 
@@ -9,7 +9,7 @@ let log = -1;
  * the shim had no error of its own: the Go daemon goes on to the runtime's log only when it can read this one.
  */
 export function openLog(): void {
-  log = sys.open(SHIM_LOG, sys.O_WRONLY + sys.O_CREAT + sys.O_APPEND, 0o600);
+  log = files.open(SHIM_LOG, files.O_WRONLY + files.O_CREAT + files.O_APPEND, 0o600);
 }
 
 /** The first error is the reason that the daemon gives for a failed start. */
@@ -23,7 +23,7 @@ export function logWarning(message: string): void {
 }
 
 function append(text: string): void {
-  sys.write(log, text, text.length);
+  files.write(log, text, text.length);
 }
 
 function entry(level: string, message: string): string {

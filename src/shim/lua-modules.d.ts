@@ -2,7 +2,7 @@
 declare const arg: { readonly [index: number]: string | undefined };
 
 /**
- * What the shim uses of LuaJIT's FFI. Libc's own functions are declared where they are used, in syscalls.ts.
+ * What the shim uses of LuaJIT's FFI. Libc's own functions are declared where they are used, in syscalls/.
  * @noResolution
  */
 declare module "ffi" {

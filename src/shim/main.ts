@@ -5,7 +5,7 @@
 
 import { SPAWNER_FLAG } from "../contract/shim/spawner";
 import { openControl } from "./control";
-import { type Assignment, abandon, alreadyLogged, create, isAbandoned, start } from "./creation";
+import { ALREADY_LOGGED, type Assignment, abandon, create, isAbandoned, start } from "./creation";
 import { endsItsNamespace, finish } from "./exit";
 import { openExitFifo, reserveExitStatus } from "./exit-status";
 import { logError, openLog } from "./log";
@@ -16,22 +16,26 @@ import { findRuntime } from "./runtime";
 import { spawnShims } from "./spawner";
 import { openStartChannel, takeChannelDescriptor } from "./start-channel";
 import { closeStdin, openStdio, resize, type Stdio } from "./stdio";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
+import * as memory from "./syscalls/memory";
+import * as processes from "./syscalls/processes";
+import * as waiting from "./syscalls/waiting";
 
 /** How long the reader of an output FIFO may take, in ms. */
-const defaultFifoLimit = 15_000;
+const DEFAULT_FIFO_TIMEOUT = 15_000;
 /** Our own daemon has started us. */
 let hasChannel = false;
 /** How long a process must have run before its shim's text is given back, in ms. */
-const releaseDelay = 250;
+const RELEASE_DELAY = 250;
 
-/** Makes the process a shim: named, in its own session, deaf to signals, heir of its descendants' orphans. */
+/** Makes the process a shim: named, the leader of a session, with all signals blocked, and the new parent of its descendants' orphans. */
 function becomeShim(): void {
-  sys.setName("containerd-shim");
-  sys.leadOwnSession();
-  sys.blockSignals();
-  const result = sys.becomeSubreaper();
-  if (result < 0) error(`subreaper: ${sys.errorText(result)}`, 0);
+  processes.setName("containerd-shim");
+  processes.leadOwnSession();
+  processes.blockSignals();
+  const result = processes.becomeSubreaper();
+  if (result < 0) error(`subreaper: ${errorText(result)}`, 0);
 }
 
 function prepare(
@@ -41,10 +45,10 @@ function prepare(
   channelDescriptor: number | undefined,
   runtimeCopy: number,
 ): Assignment {
-  sys.closeInherited(channelDescriptor ?? -1, runtimeCopy);
-  sys.occupyStandardDescriptors();
+  files.closeInherited(channelDescriptor ?? -1, runtimeCopy);
+  files.occupyStandardDescriptors();
   openLog();
-  const fifoLimit = tonumber(sys.takeEnvironment("CONTAINERD_SHIM_FIFO_TIMEOUT")) ?? defaultFifoLimit;
+  const fifoTimeout = tonumber(processes.takeEnvironment("CONTAINERD_SHIM_FIFO_TIMEOUT")) ?? DEFAULT_FIFO_TIMEOUT;
   becomeShim();
   openLoop();
   const channel = channelDescriptor === undefined ? undefined : openStartChannel(channelDescriptor);
@@ -63,10 +67,10 @@ function prepare(
   });
   const state = readProcessState();
   // Runtimes give an init the one that its container asks for, but an exec their own (runc 1.1). Files of ours have modes that need none.
-  if (state.umask !== undefined) sys.setUmask(state.umask);
+  if (state.umask !== undefined) files.setUmask(state.umask);
   findRuntime(runtime, state.runtimeArgs, runtimeCopy);
   reserveExitStatus();
-  stdio = openStdio(state, fifoLimit, () => isAbandoned(state, channel));
+  stdio = openStdio(state, fifoTimeout, () => isAbandoned(state, channel));
   if (closesStdin) closeStdin(stdio);
   return { id, bundle, state, stdio, channel };
 }
@@ -88,11 +92,11 @@ function serve(
   if (start(assignment, child)) {
     const ended = () => child.status !== undefined;
     // Giving text back and faulting it in again is wasted on a process that ends at once, as most execs do.
-    if (!runUntil(ended, sys.now() + releaseDelay)) sys.releaseText();
+    if (!runUntil(ended, waiting.now() + RELEASE_DELAY)) memory.releaseText();
     collectAt(110);
     runUntil(ended);
     // The daemon does it then, as for a shim that was killed.
-    if (!finish(assignment, child, endsAlone)) error(alreadyLogged, 0);
+    if (!finish(assignment, child, endsAlone)) error(ALREADY_LOGGED, 0);
   } else {
     abandon(assignment, child);
   }
@@ -124,7 +128,7 @@ function run(): boolean {
 /** The whole program. Whoever loads this file calls it, so that what only loading needed can go. */
 export function main(): never {
   // At once: taking everything down in order would write to pages that are shared.
-  return sys.exit(status());
+  return processes.exit(status());
 }
 
 function status(): number {
@@ -136,7 +140,7 @@ function status(): number {
   }
   const message = `${result}`;
   // A daemon without a channel takes a shim that has failed for the reason of the failure, and does not look into the runtime's log.
-  if (message === alreadyLogged) return hasChannel ? 1 : 0;
+  if (message === ALREADY_LOGGED) return hasChannel ? 1 : 0;
   logError(message);
   return 1;
 }

@@ -3,7 +3,8 @@
 import type * as cjson from "cjson";
 import { PROCESS_JSON } from "../contract/shim/process-directory";
 import type { ProcessJson } from "../contract/shim/process-json";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
 
 /** The part of a checkpoint's config.json that a restore depends on. */
 export interface Checkpoint {
@@ -46,8 +47,8 @@ export function loadJson(): typeof cjson {
 
 function readObject<Field extends string>(path: string): JsonObject<Field> {
   const { decode } = loadJson();
-  const text = sys.readFile(path);
-  if (typeof text === "number") return error(`open ${path}: ${sys.errorText(text)}`, 0);
+  const text = files.readFile(path);
+  if (typeof text === "number") return error(`open ${path}: ${errorText(text)}`, 0);
   const [ok, value] = pcall(decode, text);
   if (!ok) return error(`${path}: ${value}`, 0);
   if (typeof value !== "object") return error(`${path}: not a JSON object`, 0);

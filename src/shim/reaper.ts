@@ -1,7 +1,10 @@
 /** Reaps every child, always: the runtime's calls, the container's process, and the orphans that come to us. */
 import { UNKNOWN_STATUS } from "../contract/shim/exit-status";
 import { close, runFor, watch } from "./loop";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
+import * as processes from "./syscalls/processes";
+import * as waiting from "./syscalls/waiting";
 
 /** A process whose end somebody waits for. */
 export interface Child {
@@ -20,21 +23,21 @@ let orphans: LuaTable<number, number> | undefined = new LuaTable();
 
 /** Starts reaping. */
 export function startReaper(): void {
-  const fd = sys.childSignals();
-  if (fd < 0) error(`signalfd: ${sys.errorText(fd)}`, 0);
-  watch(fd, sys.EPOLLIN, () => {
-    sys.takeChildSignal(fd);
+  const fd = processes.childSignals();
+  if (fd < 0) error(`signalfd: ${errorText(fd)}`, 0);
+  watch(fd, waiting.EPOLLIN, () => {
+    processes.takeChildSignal(fd);
     reapAll();
   });
 }
 
 function reapAll(): void {
   while (true) {
-    const pid = sys.nextDead();
+    const pid = processes.nextDead();
     if (pid === 0) return;
     const child = children.get(pid);
     child?.atDeath?.();
-    const status = sys.reap(pid);
+    const status = processes.reap(pid);
     if (child !== undefined) {
       child.status = status;
       children.delete(pid);
@@ -60,34 +63,34 @@ export function adopt(pid: number): Child {
   child.status = orphans?.get(pid);
   orphans = undefined;
   main = pid;
-  if (child.status === undefined && !sys.isChild(pid)) watchForeign(child);
+  if (child.status === undefined && !processes.isChild(pid)) watchForeign(child);
   if (child.status !== undefined) children.delete(pid);
   return child;
 }
 
 /** A runtime may leave its process to somebody else. Its end can be seen, but not its status. */
 function watchForeign(child: Child): void {
-  const pidfd = sys.openPidfd(child.pid);
+  const pidfd = processes.openPidfd(child.pid);
   if (pidfd < 0) {
     child.status = UNKNOWN_STATUS;
     return;
   }
-  watch(pidfd, sys.EPOLLIN, () => {
+  watch(pidfd, waiting.EPOLLIN, () => {
     close(pidfd);
     child.status = UNKNOWN_STATUS;
   });
 }
 
 /** How long those may take to end that were killed, in ms. */
-const killedLimit = 1_000;
+const KILL_TIMEOUT = 1_000;
 
 /**
- * Kills every child that is left, and what comes to us when it ends: only for when a failed start is undone, and none of them was announced, or
- * for the end of a container.
+ * Kills every child that is left, and the orphans that become our children when it ends: only when a failed start is undone, and none of
+ * them was announced, or at the end of a container.
  */
 export function killChildren(): void {
-  const deadline = sys.now() + killedLimit;
-  while (killAllBut(0) && sys.now() < deadline) runFor(5);
+  const deadline = waiting.now() + KILL_TIMEOUT;
+  while (killAllBut(0) && waiting.now() < deadline) runFor(5);
 }
 
 /** Kills every child but the process that we are there for; whether there was one. */
@@ -96,13 +99,13 @@ export function killStrays(): boolean {
 }
 
 function killAllBut(spared: number): boolean {
-  const list = sys.readFile(`/proc/self/task/${sys.getpid()}/children`);
+  const list = files.readFile(`/proc/self/task/${processes.getpid()}/children`);
   if (typeof list === "number") return false;
   let found = false;
   for (const [word] of string.gmatch(list, "%d+")) {
     const pid = tonumber(word)!;
     if (pid === spared) continue;
-    sys.kill(pid, sys.SIGKILL);
+    processes.kill(pid, processes.SIGKILL);
     found = true;
   }
   return found;

@@ -5,12 +5,15 @@ import { logError } from "./log";
 import { close, runUntil, watch } from "./loop";
 import type { ProcessState } from "./process-state";
 import { type Child, expect, killStrays } from "./reaper";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
+import * as processes from "./syscalls/processes";
+import * as waiting from "./syscalls/waiting";
 
 /** How long a call that cleans up may take, in ms: a hanging runtime, or a hook that it waits for, must not hold an exit for ever. */
-export const cleanUpLimit = 10_000;
+export const CLEAN_UP_TIMEOUT = 10_000;
 /** How much of what a call prints is kept from its beginning, and how much from its end, in bytes. */
-const keptLength = 8192;
+const KEPT_LENGTH = 8192;
 
 /** What a finished call left: its status and what it printed. */
 export interface CallResult {
@@ -46,15 +49,15 @@ export function findRuntime(name: string, args: readonly string[], copy: number)
 
 /** Now, and not when it fails to be executed: by then a client would have been waited for. */
 function checkPath(path: string): string {
-  const result = sys.executable(path);
-  return result < 0 ? error(`fork/exec ${path}: ${sys.errorText(result)}`, 0) : path;
+  const result = files.executable(path);
+  return result < 0 ? error(`fork/exec ${path}: ${errorText(result)}`, 0) : path;
 }
 
 function lookUp(name: string): string {
-  for (const [directory] of string.gmatch(sys.environment("PATH") ?? "", "[^:]+")) {
+  for (const [directory] of string.gmatch(processes.environment("PATH") ?? "", "[^:]+")) {
     const path = `${directory}/${name}`;
-    const isDirectory = () => sys.executable(`${path}/.`) >= 0;
-    if (sys.executable(path) >= 0 && !isDirectory()) return path;
+    const isDirectory = () => files.executable(`${path}/.`) >= 0;
+    if (files.executable(path) >= 0 && !isDirectory()) return path;
   }
   return error(`${name} not installed on system`, 0);
 }
@@ -68,9 +71,9 @@ export type ConsolePath = string | undefined;
 
 /** The arguments of the call that makes the process: create, exec or restore. */
 export function creationArgs(state: ProcessState, id: string, bundle: string, consolePath: ConsolePath): string[] {
-  const directory = sys.getcwd();
+  const directory = files.getcwd();
   // The runtime would make it for everybody to read.
-  sys.close(sys.open(RUNTIME_LOG, sys.O_WRONLY + sys.O_CREAT, 0o600));
+  files.close(files.open(RUNTIME_LOG, files.O_WRONLY + files.O_CREAT, 0o600));
   const args = ["--log", `${directory}/${RUNTIME_LOG}`, "--log-format", "json"];
   add(args, ...globalArgs);
   const checkpoint = state.checkpoint;
@@ -79,7 +82,7 @@ export function creationArgs(state: ProcessState, id: string, bundle: string, co
   } else if (checkpoint !== undefined) {
     // The runtime makes the last directory only.
     const work = `${checkpoint.path}/criu.work`;
-    sys.mkdir(work, 0o700);
+    files.mkdir(work, 0o700);
     add(args, "restore", "-d", "--bundle", bundle);
     add(args, "--image-path", checkpoint.path);
     add(args, "--work-path", `${work}/restore-${os.date("!%Y-%m-%dT%H:%M:%SZ")}`);
@@ -103,7 +106,7 @@ export function creationArgs(state: ProcessState, id: string, bundle: string, co
  */
 export function startCreation(args: string[], bundle: string, stdio: ChildStdio): Child {
   const child = start(args, bundle, stdio, logError);
-  if (runtimeCopy >= 0) sys.close(runtimeCopy);
+  if (runtimeCopy >= 0) files.close(runtimeCopy);
   runtimeCopy = -1;
   return child;
 }
@@ -111,50 +114,59 @@ export function startCreation(args: string[], bundle: string, stdio: ChildStdio)
 function start(args: string[], directory: string, stdio: ChildStdio, failed: (what: string) => void): Child {
   const argv = [runtimeName];
   add(argv, ...args);
-  const pid = sys.spawn(runtimePath, runtimeCopy, argv, directory, stdio.stdin, stdio.stdout, stdio.stderr, failed);
-  if (pid < 0) return error(`fork/exec ${runtimeName}: ${sys.errorText(pid)}`, 0);
+  const pid = processes.spawn(
+    runtimePath,
+    runtimeCopy,
+    argv,
+    directory,
+    stdio.stdin,
+    stdio.stdout,
+    stdio.stderr,
+    failed,
+  );
+  if (pid < 0) return error(`fork/exec ${runtimeName}: ${errorText(pid)}`, 0);
   return expect(pid);
 }
 
 /**
  * A call whose output is wanted. The bundle is not its working directory: it may be gone by now.
  *
- * @param limit how long it may take, in ms; then it is killed
- * @param mayGoOn as long as it says so the limit does not count
+ * @param timeout how long it may take, in ms; then it is killed
+ * @param mayGoOn as long as it says so the timeout does not count
  */
-export function call(args: readonly string[], limit: number, mayGoOn: () => boolean = () => false): CallResult {
-  const [reader, writer] = sys.pipe();
-  if (reader < 0) return { status: UNKNOWN_STATUS, output: `pipe: ${sys.errorText(reader)}` };
-  sys.setNonBlocking(reader);
+export function call(args: readonly string[], timeout: number, mayGoOn: () => boolean = () => false): CallResult {
+  const [reader, writer] = files.pipe();
+  if (reader < 0) return { status: UNKNOWN_STATUS, output: `pipe: ${errorText(reader)}` };
+  files.setNonBlocking(reader);
   let head = "";
   let tail = "";
   let omitted = 0;
   const readOutput = () => {
     while (true) {
-      const text = sys.readText(reader, keptLength);
+      const text = files.readText(reader, KEPT_LENGTH);
       if (text === "") return;
-      const room = keptLength - head.length;
+      const room = KEPT_LENGTH - head.length;
       head += string.sub(text, 1, room);
       const rest = tail + string.sub(text, room + 1);
-      tail = string.sub(rest, -keptLength);
+      tail = string.sub(rest, -KEPT_LENGTH);
       omitted += rest.length - tail.length;
     }
   };
-  watch(reader, sys.EPOLLIN + sys.EPOLLET, readOutput);
+  watch(reader, waiting.EPOLLIN + waiting.EPOLLET, readOutput);
   const argv: string[] = [];
   add(argv, ...globalArgs);
   add(argv, ...args);
-  const nothing = sys.open("/dev/null", sys.O_RDONLY);
+  const nothing = files.open("/dev/null", files.O_RDONLY);
   const [ok, child] = pcall(start, argv, "/", { stdin: nothing, stdout: writer, stderr: writer }, printError);
-  sys.close(writer);
-  sys.close(nothing);
+  files.close(writer);
+  files.close(nothing);
   if (!ok) {
     close(reader);
     return { status: UNKNOWN_STATUS, output: `${child}` };
   }
   const ended = () => child.status !== undefined;
   runUntil(() => ended() || !mayGoOn());
-  if (!runUntil(ended, sys.now() + limit)) endCall(child, limit);
+  if (!runUntil(ended, waiting.now() + timeout)) endCall(child, timeout);
   readOutput();
   close(reader);
   const output = omitted === 0 ? head + tail : `${head}\n[${string.format("%d", omitted)} bytes]\n${tail}`;
@@ -162,17 +174,17 @@ export function call(args: readonly string[], limit: number, mayGoOn: () => bool
 }
 
 /**
- * Kills a call, and what it has started: a runtime that is a script, and hooks, have processes of their own. They come to us one generation
- * after the other.
+ * Kills a call, and what it has started: a runtime that is a script, and hooks, have processes of their own. Their orphans become
+ * our children one generation after the other.
  *
- * @param limit how long that may take, in ms
+ * @param timeout how long that may take, in ms
  */
-export function endCall(call: Child, limit: number): void {
+export function endCall(call: Child, timeout: number): void {
   // It is still our child, so its pid is nobody else's.
-  sys.kill(call.pid, sys.SIGKILL);
-  runUntil(() => call.status !== undefined && !killStrays(), sys.now() + limit);
+  processes.kill(call.pid, processes.SIGKILL);
+  runUntil(() => call.status !== undefined && !killStrays(), waiting.now() + timeout);
 }
 
 function printError(what: string): void {
-  sys.write(2, what, what.length);
+  files.write(2, what, what.length);
 }

@@ -6,8 +6,8 @@ import * as ffi from "ffi";
 let fillers: CData[] = [];
 
 /**
- * Collects all garbage, and from then on none: each step would write to pages that the last shim shares, and to them again before the next. The
- * gaps that this leaves are filled: in them each small object that a shim makes would cost it a page of its own.
+ * Collects all garbage, and from then on none: each step would write to pages that the last shim shares, and to them again before the
+ * next. The gaps that this leaves are filled: in them each small object that a shim makes would cost it a page of its own.
  */
 export function settleHeap(): void {
   fillers = [];

@@ -5,7 +5,12 @@
 import { SPAWNER_FLAG, type SpawnerMessage } from "../contract/shim/spawner";
 import { loadJson } from "./process-state";
 import { settleHeap } from "./shared-heap";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { bindFunctions, errorText } from "./syscalls/libc";
+import * as memory from "./syscalls/memory";
+import * as processes from "./syscalls/processes";
+import * as sockets from "./syscalls/sockets";
+import * as waiting from "./syscalls/waiting";
 
 /** What a daemon wants a shim for. */
 export interface Launch {
@@ -28,39 +33,39 @@ const field = "([^%z]*)%z";
  * @returns in a forked child: what it is to be the shim of; in the spawner itself: undefined, once the daemon has gone
  */
 export function spawnShims(socket: number): Launch | undefined {
-  sys.setName("shim-spawner");
-  sys.leadOwnSession();
-  sys.blockSignals();
-  sys.setBlocking(socket);
+  processes.setName("shim-spawner");
+  processes.leadOwnSession();
+  processes.blockSignals();
+  files.setBlocking(socket);
   // Loaded here, so that no shim has to. One that can't load it says so.
   pcall(loadJson);
   // Without its own command line a shim can't be found by a later daemon: then each is better executed.
-  const result = sys.setCommandLine(["containerd-shim", SPAWNER_FLAG]);
-  if (result < 0) return error(`command line: ${sys.errorText(result)}`, 0);
-  const signals = sys.childSignals();
-  const epoll = sys.createEpoll();
+  const result = processes.setCommandLine(["containerd-shim", SPAWNER_FLAG]);
+  if (result < 0) return error(`command line: ${errorText(result)}`, 0);
+  const signals = processes.childSignals();
+  const epoll = waiting.createEpoll();
   if (signals < 0 || epoll < 0) return error("no descriptors", 0);
-  sys.watch(epoll, signals, sys.EPOLLIN);
-  sys.watch(epoll, socket, sys.EPOLLIN);
-  sys.findText();
-  sys.bindFunctions();
+  waiting.watch(epoll, signals, waiting.EPOLLIN);
+  waiting.watch(epoll, socket, waiting.EPOLLIN);
+  memory.findText();
+  bindFunctions();
   // That was for this process.
-  sys.takeEnvironment("LD_BIND_NOW");
+  processes.takeEnvironment("LD_BIND_NOW");
   settleHeap();
   const loaded = collectgarbage("count");
   tell(socket, "ready");
   while (true) {
     if (collectgarbage("count") > 2 * loaded) settleHeap();
-    const count = sys.waitForEvents(epoll, -1);
+    const count = waiting.waitForEvents(epoll, -1);
     for (const index of $range(0, count - 1)) {
-      const [fd, mask] = sys.eventAt(index);
+      const [fd, mask] = waiting.eventAt(index);
       if (fd === signals) {
-        sys.takeChildSignal(signals);
+        processes.takeChildSignal(signals);
         reapShims(socket);
       } else {
         // Nobody is left to ask for what may still be in there: it has been given up.
-        if ((mask & sys.EPOLLHUP) !== 0) return undefined;
-        const [packet, channel, runtimeCopy] = sys.receivePacket(socket);
+        if ((mask & waiting.EPOLLHUP) !== 0) return undefined;
+        const [packet, channel, runtimeCopy] = sockets.receivePacket(socket);
         if (packet === "") return undefined;
         const launch = handle(socket, packet, channel, runtimeCopy);
         if (launch !== undefined) return launch;
@@ -70,14 +75,14 @@ export function spawnShims(socket: number): Launch | undefined {
 }
 
 function tell(socket: number, message: SpawnerMessage): void {
-  sys.sendBlocking(socket, message);
+  sockets.sendBlocking(socket, message);
 }
 
 function reapShims(socket: number): void {
   while (true) {
-    const pid = sys.nextDead();
+    const pid = processes.nextDead();
     if (pid === 0) return;
-    const status = sys.reap(pid);
+    const status = processes.reap(pid);
     tell(socket, `exited ${pid} ${status}`);
   }
 }
@@ -88,17 +93,17 @@ function handle(socket: number, packet: string, channel: number, runtimeCopy: nu
     packet,
     `^launch%z${field}${field}${field}${field}(.*)$`,
   );
-  const pid = sys.fork();
+  const pid = processes.fork();
   if (pid !== 0) {
-    sys.close(channel);
-    if (runtimeCopy >= 0) sys.close(runtimeCopy);
-    tell(socket, pid > 0 ? `launched ${pid}` : `failed ${sys.errorText(pid)}`);
+    files.close(channel);
+    if (runtimeCopy >= 0) files.close(runtimeCopy);
+    tell(socket, pid > 0 ? `launched ${pid}` : `failed ${errorText(pid)}`);
     return undefined;
   }
-  sys.leadOwnSession();
-  const result = sys.chdir(directory);
-  if (result < 0) return error(`chdir ${directory}: ${sys.errorText(result)}`, 0);
-  for (const [name, value] of string.gmatch(environment, "([^%z=]+)=([^%z]*)%z")) sys.setEnvironment(name, value);
-  sys.setCommandLine(["containerd-shim", id, bundle, runtime]);
+  processes.leadOwnSession();
+  const result = files.chdir(directory);
+  if (result < 0) return error(`chdir ${directory}: ${errorText(result)}`, 0);
+  for (const [name, value] of string.gmatch(environment, "([^%z=]+)=([^%z]*)%z")) processes.setEnvironment(name, value);
+  processes.setCommandLine(["containerd-shim", id, bundle, runtime]);
   return { directory, args: [id, bundle, runtime], channel, runtimeCopy };
 }

@@ -7,7 +7,11 @@ import {
 } from "../contract/shim/start-channel";
 import type { ExecFifo } from "./exec-fifo";
 import { close, watch } from "./loop";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { errorText } from "./syscalls/libc";
+import * as processes from "./syscalls/processes";
+import * as sockets from "./syscalls/sockets";
+import * as waiting from "./syscalls/waiting";
 
 /** Our end of the channel. */
 export interface StartChannel {
@@ -24,7 +28,7 @@ export interface StartChannel {
 
 /** The descriptor that the environment names, hidden from the children; undefined when there is no channel. */
 export function takeChannelDescriptor(): number | undefined {
-  const value = sys.takeEnvironment(CHANNEL_VARIABLE);
+  const value = processes.takeEnvironment(CHANNEL_VARIABLE);
   return value === undefined
     ? undefined
     : (tonumber(value) ?? error(`${CHANNEL_VARIABLE}=${value}: not a descriptor`, 0));
@@ -33,13 +37,13 @@ export function takeChannelDescriptor(): number | undefined {
 /** Listens at the channel. Throws a message. */
 export function openStartChannel(fd: number): StartChannel {
   const channel: StartChannel = { fd, startRequested: false, execFifo: undefined, cancelled: false, gone: false };
-  let result = sys.setCloseOnExec(fd);
-  if (result >= 0) result = watch(fd, sys.EPOLLIN, () => receive(channel));
-  return result < 0 ? error(`${CHANNEL_VARIABLE}=${fd}: ${sys.errorText(result)}`, 0) : channel;
+  let result = files.setCloseOnExec(fd);
+  if (result >= 0) result = watch(fd, waiting.EPOLLIN, () => receive(channel));
+  return result < 0 ? error(`${CHANNEL_VARIABLE}=${fd}: ${errorText(result)}`, 0) : channel;
 }
 
 function receive(channel: StartChannel): void {
-  const message = sys.receive(channel.fd) as DaemonMessage | "" | undefined;
+  const message = sockets.receive(channel.fd) as DaemonMessage | "" | undefined;
   if (message === "") closeStartChannel(channel);
   else if (message === "cancel") channel.cancelled = true;
   else if (message !== undefined) {
@@ -52,7 +56,7 @@ function receive(channel: StartChannel): void {
 
 /** Sends a message; whether it could be sent. */
 export function send(channel: StartChannel, message: ShimMessage): boolean {
-  return !channel.gone && sys.send(channel.fd, message) >= 0;
+  return !channel.gone && sockets.send(channel.fd, message) >= 0;
 }
 
 /** Closes our end. */

@@ -14,11 +14,13 @@ import {
 import { close, runFor, runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
 import type { ChildStdio } from "./runtime";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
+import { ENXIO, errorText } from "./syscalls/libc";
+import * as waiting from "./syscalls/waiting";
 
 /** How often somebody looks whether the reader of an output FIFO has come, in ms: from the first to the longest. */
-const firstRetry = 1;
-const longestRetry = 25;
+const FIRST_RETRY = 1;
+const LONGEST_RETRY = 25;
 
 /** The stdio of the process. */
 export interface Stdio {
@@ -52,46 +54,46 @@ function openFailed(path: string, why: string): never {
 }
 
 function mustOpen(path: string, flags: number): number {
-  const fd = sys.open(path, flags);
-  return fd < 0 ? openFailed(path, sys.errorText(fd)) : fd;
+  const fd = files.open(path, flags);
+  return fd < 0 ? openFailed(path, errorText(fd)) : fd;
 }
 
 /**
- * Opens the client's ends. An output FIFO must get its reader within the limit.
+ * Opens the client's ends. An output FIFO must get its reader within the timeout.
  *
  * @param abandoned when it says so, nobody is interested any more
  */
-function openTargets(targets: OutputTarget[], limit: number, abandoned: () => boolean): void {
-  const deadline = sys.now() + limit;
-  let retry = firstRetry;
+function openTargets(targets: OutputTarget[], timeout: number, abandoned: () => boolean): void {
+  const deadline = waiting.now() + timeout;
+  let retry = FIRST_RETRY;
   while (true) {
     let missing: string | undefined;
     for (const target of targets) {
       if (target.fd >= 0) continue;
-      target.fd = sys.open(target.path, sys.O_WRONLY + sys.O_APPEND + sys.O_NONBLOCK);
+      target.fd = files.open(target.path, files.O_WRONLY + files.O_APPEND + files.O_NONBLOCK);
       if (target.fd >= 0) {
-        if (sys.isPipe(target.fd)) target.keeper = mustOpen(target.path, sys.O_RDONLY + sys.O_NONBLOCK);
-      } else if (target.fd === -sys.ENXIO) {
+        if (files.isPipe(target.fd)) target.keeper = mustOpen(target.path, files.O_RDONLY + files.O_NONBLOCK);
+      } else if (target.fd === -ENXIO) {
         missing = target.path;
       } else {
-        openFailed(target.path, sys.errorText(target.fd));
+        openFailed(target.path, errorText(target.fd));
       }
     }
     if (missing === undefined) return;
-    if (sys.now() >= deadline) openFailed(missing, "deadline exceeded");
+    if (waiting.now() >= deadline) openFailed(missing, "deadline exceeded");
     if (abandoned()) openFailed(missing, "the daemon is gone");
     runFor(retry);
-    retry = math.min(retry * 2, longestRetry);
+    retry = math.min(retry * 2, LONGEST_RETRY);
   }
 }
 
 /** A pipe that belongs to the container's root user, our end of it non-blocking. */
 function containerPipe(state: ProcessState): LuaMultiReturn<[number, number]> {
-  const [reader, writer] = sys.pipe();
-  if (reader < 0) return error(`pipe: ${sys.errorText(reader)}`, 0);
+  const [reader, writer] = files.pipe();
+  if (reader < 0) return error(`pipe: ${errorText(reader)}`, 0);
   if (state.rootUID !== 0 || state.rootGID !== 0) {
-    const result = sys.fchown(reader, state.rootUID, state.rootGID);
-    if (result < 0) return error(`chown of a stdio pipe: ${sys.errorText(result)}`, 0);
+    const result = files.fchown(reader, state.rootUID, state.rootGID);
+    if (result < 0) return error(`chown of a stdio pipe: ${errorText(result)}`, 0);
   }
   return $multi(reader, writer);
 }
@@ -100,16 +102,16 @@ function containerPipe(state: ProcessState): LuaMultiReturn<[number, number]> {
  * Opens everything that the paths of the process state name, and makes what the runtime gets. Throws a message that
  * names the path.
  *
- * @param fifoLimit how long the readers of output FIFOs may take, in ms
+ * @param fifoTimeout how long the readers of output FIFOs may take, in ms
  */
-export function openStdio(state: ProcessState, fifoLimit: number, abandoned: () => boolean): Stdio {
+export function openStdio(state: ProcessState, fifoTimeout: number, abandoned: () => boolean): Stdio {
   // A client may open its ends one after the other and wait at each: so stdin, which needs no client, comes first, and
   // the outputs are tried side by side.
   let stdinSource = -1;
   let stdinKeeper = -1;
   if (!isNull(state.stdin)) {
-    stdinSource = mustOpen(state.stdin, sys.O_RDONLY + sys.O_NONBLOCK);
-    if (sys.isPipe(stdinSource)) stdinKeeper = mustOpen(state.stdin, sys.O_WRONLY + sys.O_NONBLOCK);
+    stdinSource = mustOpen(state.stdin, files.O_RDONLY + files.O_NONBLOCK);
+    if (files.isPipe(stdinSource)) stdinKeeper = mustOpen(state.stdin, files.O_WRONLY + files.O_NONBLOCK);
   }
   const targets: OutputTarget[] = [];
   if (state.terminal) {
@@ -120,9 +122,9 @@ export function openStdio(state: ProcessState, fifoLimit: number, abandoned: () 
       if (!isNull(path)) targets[targets.length] = { path, fd: -1, keeper: -1 };
     }
   }
-  openTargets(targets, fifoLimit, abandoned);
+  openTargets(targets, fifoTimeout, abandoned);
 
-  const nothing = mustOpen("/dev/null", sys.O_RDWR);
+  const nothing = mustOpen("/dev/null", files.O_RDWR);
   const child = { stdin: nothing, stdout: nothing, stderr: nothing };
   const consoleSocket = state.terminal ? openConsoleSocket() : undefined;
   const stdio: Stdio = {
@@ -139,13 +141,13 @@ export function openStdio(state: ProcessState, fifoLimit: number, abandoned: () 
 
   if (stdinSource >= 0) {
     const [reader, writer] = containerPipe(state);
-    sys.setNonBlocking(writer);
+    files.setNonBlocking(writer);
     child.stdin = reader;
     stdio.stdin = startCopier(stdinSource, writer, -1, true);
   }
   for (const target of targets) {
     const [reader, writer] = containerPipe(state);
-    sys.setNonBlocking(reader);
+    files.setNonBlocking(reader);
     if (target === targets[0] && !isNull(state.stdout)) child.stdout = writer;
     else child.stderr = writer;
     stdio.outputs[stdio.outputs.length] = startCopier(reader, target.fd, target.keeper, false);
@@ -156,9 +158,9 @@ export function openStdio(state: ProcessState, fifoLimit: number, abandoned: () 
 /** Closes what only the runtime needs: the pipes must end when the process does. */
 export function closeChildEnds(stdio: Stdio): void {
   const { stdin, stdout, stderr } = stdio.child;
-  sys.close(stdin);
-  if (stdout !== stdin) sys.close(stdout);
-  if (stderr !== stdin && stderr !== stdout) sys.close(stderr);
+  files.close(stdin);
+  if (stdout !== stdin) files.close(stdout);
+  if (stderr !== stdin && stderr !== stdout) files.close(stderr);
 }
 
 /** Takes the terminal from the runtime and starts copying. Throws when none came. */
@@ -166,9 +168,10 @@ export function attachConsole(stdio: Stdio): void {
   if (stdio.consoleSocket === undefined) return;
   stdio.master = receiveConsole(stdio.consoleSocket);
   // Each direction is watched for itself, which takes a descriptor for each.
-  if (stdio.stdinSource >= 0) stdio.stdin = startCopier(stdio.stdinSource, sys.duplicate(stdio.master), -1, true, true);
+  if (stdio.stdinSource >= 0)
+    stdio.stdin = startCopier(stdio.stdinSource, files.duplicate(stdio.master), -1, true, true);
   for (const target of stdio.targets) {
-    stdio.outputs[0] = startCopier(sys.duplicate(stdio.master), target.fd, target.keeper, false, true);
+    stdio.outputs[0] = startCopier(files.duplicate(stdio.master), target.fd, target.keeper, false, true);
     stdio.outputs[0].partner = stdio.stdin;
   }
 }
@@ -192,7 +195,7 @@ export function closeStdin(stdio: Stdio): void {
 
 /** Sets the size of the terminal, if there is one. */
 export function resize(stdio: Stdio, columns: number, rows: number): void {
-  if (stdio.master >= 0) sys.setWindowSize(stdio.master, columns, rows);
+  if (stdio.master >= 0) files.setWindowSize(stdio.master, columns, rows);
 }
 
 /**
@@ -201,11 +204,11 @@ export function resize(stdio: Stdio, columns: number, rows: number): void {
  * Output that does not fit into a FIFO waits for the client that has the FIFO open, for as long as it has. Of a FIFO that
  * no client has open any more it is dropped, because otherwise the exit of the process would never be told.
  *
- * @param writersLimit how long others than the process may keep its output open, in ms; undefined: as long as they like
+ * @param writersTimeout how long others than the process may keep its output open, in ms; undefined: as long as they like
  */
-export function drain(stdio: Stdio, writersLimit: number | undefined): void {
+export function drain(stdio: Stdio, writersTimeout: number | undefined): void {
   const outputs = stdio.outputs;
-  let deadline = writersLimit === undefined ? undefined : sys.now() + writersLimit;
+  let deadline = writersTimeout === undefined ? undefined : waiting.now() + writersTimeout;
   const needsAttention = () => {
     let allEnded = true;
     for (const output of outputs) {

@@ -4,15 +4,15 @@ import { CGROUP_JSON, USAGE_FILE } from "../contract/shim/process-directory";
 import type { CgroupJson } from "../contract/shim/usage-json";
 import { logWarning } from "./log";
 import { loadJson } from "./process-state";
-import * as sys from "./syscalls";
+import * as files from "./syscalls/files";
 
 /** How many cgroups below a container's are looked at: it can make as many as it likes. */
-const mostBelow = 1000;
-const temporaryName = `${USAGE_FILE}.tmp`;
+const MOST_BELOW = 1000;
+const TEMPORARY_NAME = `${USAGE_FILE}.tmp`;
 
 /** Where the daemon has found the container's memory to be counted, and whether it is v1's hierarchy; undefined when it has not. */
 function memoryDirectory(): LuaMultiReturn<[string | undefined, boolean]> {
-  const text = sys.readFile(`../${CGROUP_JSON}`);
+  const text = files.readFile(`../${CGROUP_JSON}`);
   if (typeof text === "number") return $multi(undefined, false);
   const { place } = loadJson().decode(text) as CgroupJson;
   const v1 = place?.memory?.path;
@@ -21,7 +21,7 @@ function memoryDirectory(): LuaMultiReturn<[string | undefined, boolean]> {
 
 /** The number behind a name in a file of such lines, or in a file of one number. */
 function count(path: string, name: string): number | undefined {
-  const text = sys.readFile(path);
+  const text = files.readFile(path);
   if (typeof text === "number") return undefined;
   const [digits] = string.match(text, `${name}(%d+)`);
   return tonumber(digits);
@@ -31,10 +31,10 @@ function count(path: string, name: string): number | undefined {
 function killsBelow(directory: string): number {
   let kills = 0;
   const left = [directory];
-  for (let next = 0; next < left.length && next < mostBelow; next++) {
+  for (let next = 0; next < left.length && next < MOST_BELOW; next++) {
     const path = left[next]!;
     kills += count(`${path}/memory.oom_control`, "oom_kill ") ?? 0;
-    for (const name of sys.directoriesIn(path)) left[left.length] = `${path}/${name}`;
+    for (const name of files.directoriesIn(path)) left[left.length] = `${path}/${name}`;
   }
   return kills;
 }
@@ -47,13 +47,13 @@ function record(): void {
   const fields: string[] = [];
   if (peak !== undefined) fields[fields.length] = string.format('"memoryPeak":%.0f', peak);
   if (kills !== undefined) fields[fields.length] = string.format('"oomKills":%.0f', kills);
-  const fd = sys.open(temporaryName, sys.O_WRONLY + sys.O_CREAT + sys.O_TRUNC, 0o600);
+  const fd = files.open(TEMPORARY_NAME, files.O_WRONLY + files.O_CREAT + files.O_TRUNC, 0o600);
   if (fd < 0) return;
   const text = `{${table.concat(fields, ",")}}`;
-  const isWhole = sys.write(fd, text, text.length) === text.length;
-  sys.close(fd);
-  if (isWhole) sys.rename(temporaryName, USAGE_FILE);
-  else sys.unlink(temporaryName);
+  const isWhole = files.write(fd, text, text.length) === text.length;
+  files.close(fd);
+  if (isWhole) files.rename(TEMPORARY_NAME, USAGE_FILE);
+  else files.unlink(TEMPORARY_NAME);
 }
 
 /** Writes down the most memory that the container had, and how many of its processes were killed for lack of it. */

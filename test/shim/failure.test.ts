@@ -567,8 +567,8 @@ test("under a daemon without a channel, a create that fails is no failure of the
 test("under a daemon without a channel, which runs start itself", async () => {
   const id = sandbox.id();
   const shim = sandbox.shim(id, sandbox.bundle(id, ["sh", "-c", "exit 8"]), {}, { channel: false });
-  await until("pid", () => shim.processPid > 0);
-  await sleep(100);
+  // The pid file is there before the runtime has done its part.
+  await until("created", () => /"status": *"created"/.test(sandbox.runtimeCall("state", id).output));
   expect(shim.exitStatus).toBeUndefined();
   expect(sandbox.runtimeCall("start", id)).toEqual({ status: 0, output: "" });
   await shim.end();

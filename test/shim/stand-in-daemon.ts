@@ -22,15 +22,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import koffi from "koffi";
+import { CHANNEL_VARIABLE, type DaemonMessage } from "../../src/contract/shim/start-channel.js";
+import { makeSeqPacketPair, receivePacket, sendPacket } from "../../src/system/linux/seqpacket.js";
 import { PATIENCE } from "../harness/wait.js";
 
 export const shimPath = fileURLToPath(new URL("../../dist/bin/containerd-shim", import.meta.url));
-
-const libc = koffi.load("libc.so.6");
-const socketpair = libc.func("int socketpair(int domain, int type, int protocol, _Out_ int *ends)");
-const recv = libc.func("long recv(int fd, _Out_ uint8_t *data, size_t length, int flags)");
-const send = libc.func("long send(int fd, const char *data, size_t length, int flags)");
 
 /** Waits until the condition holds; fails loudly when it does not. */
 export async function until(what: string, condition: () => boolean, limit = PATIENCE): Promise<void> {
@@ -49,28 +45,22 @@ export class Channel {
   #open = true;
 
   constructor() {
-    const AF_UNIX = 1;
-    const SOCK_SEQPACKET_CLOEXEC = 5 | 0x80000;
-    const ends = [0, 0];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET_CLOEXEC, 0, ends) !== 0) throw new Error("socketpair failed");
-    [this.#fd, this.shimEnd] = ends as [number, number];
+    [this.#fd, this.shimEnd] = makeSeqPacketPair();
   }
 
   /** The next message; an empty one means that the shim has closed its end. */
   async receive(limit = PATIENCE): Promise<string> {
-    const MSG_DONTWAIT = 0x40;
-    const data = Buffer.alloc(65536);
     const deadline = Date.now() + limit;
-    while (true) {
-      const count = Number(recv(this.#fd, data, data.length, MSG_DONTWAIT));
-      if (count >= 0) return data.toString("utf8", 0, count);
+    for (;;) {
+      const message = receivePacket(this.#fd);
+      if (message !== undefined) return message;
       if (Date.now() > deadline) throw new Error("no message from the shim");
       await sleep(2);
     }
   }
 
-  send(message: string): void {
-    if (Number(send(this.#fd, message, message.length, 0)) < 0) throw new Error(`could not send ${message}`);
+  send(message: DaemonMessage): void {
+    sendPacket(this.#fd, message);
   }
 
   /** As the daemon's death would. */
@@ -335,7 +325,7 @@ export class Sandbox {
       cwd: directory,
       detached: true,
       stdio: ["ignore", "ignore", "inherit", ...(channel ? [channel.shimEnd] : [])],
-      env: { ...globalThis.process.env, ...options.env, ...(channel ? { CONTAINERD_SHIM_CHANNEL: "3" } : {}) },
+      env: { ...globalThis.process.env, ...options.env, ...(channel ? { [CHANNEL_VARIABLE]: "3" } : {}) },
     });
     if (channel) closeSync(channel.shimEnd);
     const shim = new Shim(directory, child, channel, exitFifo, controlFifo);
