@@ -2,7 +2,7 @@ import { closeSync, existsSync, readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE } from "../../../contract/shim/process-directory.js";
-import { CHANNEL_VARIABLE, type DaemonMessage } from "../../../contract/shim/start-channel.js";
+import { CHANNEL_VARIABLE, type DaemonMessage, type ShimMessage } from "../../../contract/shim/start-channel.js";
 import { Child, devNull } from "../../../system/linux/child.js";
 import { killDescendants } from "../../../system/linux/descendants.js";
 import { EPOLLIN, epoll } from "../../../system/linux/epoll.js";
@@ -101,7 +101,7 @@ class OwnShim implements Shim {
   readonly #directory: string;
   readonly #execFifo: ExecFifo | undefined;
   #channel: number | undefined;
-  readonly #received: string[] = [];
+  readonly #received: ShimMessage[] = [];
   #wake: () => void = () => {};
   readonly deaf: Promise<void>;
   #hungUp: () => void = () => {};
@@ -196,7 +196,7 @@ class OwnShim implements Shim {
 
   #receive(channel: number): void {
     for (;;) {
-      const message = receivePacket(channel);
+      const message = receivePacket(channel) as ShimMessage | "" | undefined;
       if (message === undefined) break;
       if (message === "") {
         this.release();
@@ -209,7 +209,7 @@ class OwnShim implements Shim {
   }
 
   /** The next message; undefined once the channel is closed. */
-  async #next(signal: AbortSignal): Promise<string | undefined> {
+  async #next(signal: AbortSignal): Promise<ShimMessage | undefined> {
     for (;;) {
       signal.throwIfAborted();
       const message = this.#received.shift();
