@@ -101,8 +101,10 @@ test("errors: unknown container", async () => {
 test("never fails while containers start and end, and tells of each that runs all the while", async () => {
   using steady = await startContainer(daemon, { name: "steady", args: ["sleep", "1000"] });
   let over = false;
+  let calls = 0;
   const ends = (async () => {
-    for (let round = 0; round < 6; round++) {
+    // Until enough has been asked meanwhile, however slow the machine.
+    for (let round = 0; round < 6 || calls <= 100; round++) {
       await Promise.all(
         Array.from({ length: 8 }, async (_, n) => {
           using short = await startContainer(daemon, {
@@ -117,7 +119,6 @@ test("never fails while containers start and end, and tells of each that runs al
   })().finally(() => {
     over = true;
   });
-  let calls = 0;
   while (!over) {
     const answers = await Promise.all([daemon.api.state(), daemon.api.state(), daemon.api.state({ id: steady.id })]);
     calls += answers.length;
@@ -128,7 +129,6 @@ test("never fails while containers start and end, and tells of each that runs al
     }
   }
   await ends;
-  expect(calls).toBeGreaterThan(100);
   await end(steady);
   await daemon.expectNothingLeft();
 });

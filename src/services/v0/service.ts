@@ -3,12 +3,12 @@ import type { Supervisor } from "../../core/tasks/supervisor.js";
 import { type APIServer, APIService, type GetServerVersionResponse } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
 import { type Front, serverStream, unary } from "../grpc/handlers.js";
-import { checkText } from "../grpc/request-text.js";
 import type { GrpcService } from "../grpc/server.js";
 import { createCheckpoint, deleteCheckpoint, listCheckpoint } from "./checkpoints.js";
 import { createContainer, getState, getStats, updateContainer } from "./containers.js";
 import { events } from "./events.js";
 import { addProcess, signal, updateProcess } from "./processes.js";
+import { checkText } from "./request-text.js";
 import { wordsOf } from "./words.js";
 
 /**
