@@ -1,9 +1,9 @@
 import { start } from "../../core/tasks/operations/start.js";
 import { type ContainerSnapshot, snapshot, state } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
-import { update } from "../../core/tasks/operations/update.js";
+import { type UpdateRequest, update } from "../../core/tasks/operations/update.js";
 import type { Process } from "../../core/tasks/process.js";
-import { effectiveCapabilities } from "../../core/tasks/runtime/spec.js";
+import type { OciProcess } from "../../core/tasks/runtime/spec.js";
 import type { Supervisor } from "../../core/tasks/supervisor.js";
 import type {
   Container as ContainerMessage,
@@ -19,8 +19,10 @@ import type {
 } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
 import { callerProcess } from "../grpc/peer.js";
+import { ociResources } from "./resources.js";
 import { statsMessage } from "./stats.js";
 import { stdioOf } from "./stdio.js";
+import { refusal } from "./words.js";
 
 export async function createContainer(
   supervisor: Supervisor,
@@ -48,11 +50,24 @@ export async function getState(
   return { containers, machine: { cpus, memory: BigInt(memory) } };
 }
 
+/** What each status in a request asks for. One that is paused or resumed gets no limits changed, whatever else the request says. */
+const changes = new Map([
+  ["", "update"],
+  ["paused", "pause"],
+  ["running", "resume"],
+] as const) as ReadonlyMap<string, UpdateRequest["kind"]>;
+
 export async function updateContainer(
   supervisor: Supervisor,
   { request: { id, status, resources }, signal }: Call<UpdateContainerRequest>,
 ): Promise<UpdateContainerResponse> {
-  await update(supervisor, { id, status, resources }, signal);
+  const kind = changes.get(status);
+  if (kind === undefined) {
+    // An id that nobody has is told first.
+    supervisor.container(id);
+    throw refusal("containerd: unknown container status ");
+  }
+  await update(supervisor, { id, kind, resources: resources && ociResources(resources) }, signal);
   return {};
 }
 
@@ -92,4 +107,10 @@ function processMessage({ id, state, stdio, systemPid }: Process): ProcessMessag
     noNewPrivileges: state.noNewPrivileges ?? false,
     rlimits: (state.rlimits ?? []).map(({ type, soft, hard }) => ({ type, soft: BigInt(soft), hard: BigInt(hard) })),
   };
+}
+
+/** The message has one list for all sets: the effective one, whichever form they have. */
+function effectiveCapabilities(process: OciProcess): string[] {
+  const { capabilities } = process;
+  return (Array.isArray(capabilities) ? capabilities : capabilities?.effective) ?? [];
 }

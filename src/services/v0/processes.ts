@@ -1,7 +1,7 @@
 import { exec } from "../../core/tasks/operations/exec.js";
 import { signalProcess } from "../../core/tasks/operations/signal.js";
 import { updateProcess as update } from "../../core/tasks/operations/update-process.js";
-import { capabilitySets } from "../../core/tasks/runtime/spec.js";
+import { capabilitySets, type OciProcess } from "../../core/tasks/runtime/spec.js";
 import type { Supervisor } from "../../core/tasks/supervisor.js";
 import type {
   AddProcessRequest,
@@ -18,31 +18,44 @@ export async function addProcess(
   supervisor: Supervisor,
   { request, signal }: Call<AddProcessRequest>,
 ): Promise<AddProcessResponse> {
-  const { user, capabilities, rlimits } = request;
+  const { id, pid } = request;
+  // Of a container that is not there the operation itself tells.
+  const init = supervisor.containers.get(id)?.init?.state;
   const process = await exec(
     supervisor,
-    {
-      id: request.id,
-      pid: request.pid,
-      process: {
-        terminal: request.terminal,
-        user: { uid: user?.uid ?? 0, gid: user?.gid ?? 0, additionalGids: user?.additionalGids ?? [] },
-        args: request.args,
-        env: request.env,
-        cwd: request.cwd,
-        // Also when it is empty: without the field the runtime would give it the container's.
-        capabilities: capabilitySets(capabilities),
-        ...(rlimits.length > 0 ? { rlimits } : {}),
-        noNewPrivileges: request.noNewPrivileges,
-        // Not as empty ones: crun would look for a profile without a name.
-        ...(request.apparmorProfile !== "" ? { apparmorProfile: request.apparmorProfile } : {}),
-        ...(request.selinuxLabel !== "" ? { selinuxLabel: request.selinuxLabel } : {}),
-      },
-      stdio: stdioOf(request),
-    },
+    { id, pid, process: ociProcess(request, init), stdio: stdioOf(request) },
     signal,
   );
   return { systemPid: process.systemPid };
+}
+
+/**
+ * The process that a request asks for.
+ * @param init the container's, of which it gets what the request leaves out, or has no field for
+ */
+function ociProcess(request: AddProcessRequest, init: OciProcess | undefined): OciProcess {
+  const { user, env, rlimits } = request;
+  const umask = init?.user?.umask;
+  return {
+    terminal: request.terminal,
+    user: {
+      uid: user?.uid ?? 0,
+      gid: user?.gid ?? 0,
+      additionalGids: user?.additionalGids ?? [],
+      // Runtimes do not look at the container's by themselves.
+      ...(umask === undefined ? {} : { umask }),
+    },
+    args: request.args,
+    env: env.length > 0 ? env : init?.env,
+    cwd: request.cwd || init?.cwd || "/",
+    // Also when it is empty: without the field the runtime would give it the container's.
+    capabilities: capabilitySets(request.capabilities),
+    ...(rlimits.length > 0 ? { rlimits } : {}),
+    noNewPrivileges: request.noNewPrivileges,
+    // Not as empty ones: crun would look for a profile without a name.
+    ...(request.apparmorProfile !== "" ? { apparmorProfile: request.apparmorProfile } : {}),
+    ...(request.selinuxLabel !== "" ? { selinuxLabel: request.selinuxLabel } : {}),
+  };
 }
 
 export function signal(supervisor: Supervisor, { request }: Call<SignalRequest>): SignalResponse {

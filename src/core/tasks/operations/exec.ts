@@ -14,7 +14,6 @@ export interface ExecRequest {
   id: string;
   /** The caller's name for the process. */
   pid: string;
-  /** Without env or cwd it gets the init's. */
   process: OciProcess;
   stdio: Stdio;
 }
@@ -43,14 +42,6 @@ async function runExec(
     const path = `${container.directory}/${request.pid}`;
     throw new Failure("already-exists", "name-taken", { what: "process", path });
   }
-  const init = container.init?.state;
-  const spec: OciProcess = {
-    ...request.process,
-    cwd: request.process.cwd || init?.cwd || "/",
-    env: request.process.env?.length ? request.process.env : init?.env,
-    // No caller can ask for one, and runtimes do not look at the container's by themselves.
-    ...(init?.user?.umask === undefined ? {} : { user: { ...request.process.user, umask: init.user.umask } }),
-  };
   operation.doing = "waiting for its turn";
   return await container.turns.shared(() =>
     withDeadline(
@@ -62,7 +53,7 @@ async function runExec(
         operation.doing = "runtime exec";
         try {
           await supervisor.removals.settled(`${container.directory}/${request.pid}`, limited);
-          const process = await container.exec(request.pid, spec, request.stdio, limited);
+          const process = await container.exec(request.pid, request.process, request.stdio, limited);
           if (container.exited.aborted) {
             // Its container's exit waits for no exec that nobody was told of.
             container.processes.delete(process.id);

@@ -5,7 +5,7 @@ import { Failure } from "../../failure/failure.js";
 import { stringifyJson } from "../../files/json.js";
 import type { Operation } from "../../telemetry/operations.js";
 import type { Container } from "../container.js";
-import { deviceLimits, kernelLimits, ociResources, type Resources } from "../runtime/resources.js";
+import { deviceLimits, kernelLimits, type OciResources } from "../runtime/resources.js";
 import type { Supervisor } from "../supervisor.js";
 
 /** In ms: how long execs under way are waited for; one that takes longer is most likely held up by the container itself. */
@@ -13,9 +13,9 @@ const EXEC_PATIENCE = 1_000;
 
 export interface UpdateRequest {
   id: string;
-  /** "paused" or "running"; wins over resources. "" changes none. */
-  status: string;
-  resources: Resources | undefined;
+  kind: "pause" | "resume" | "update";
+  /** Limits that an update changes; undefined: none. */
+  resources?: OciResources | undefined;
 }
 
 /**
@@ -23,8 +23,7 @@ export interface UpdateRequest {
  * @throws Failure
  */
 export async function update(supervisor: Supervisor, request: UpdateRequest, signal: AbortSignal): Promise<void> {
-  const { id, status } = request;
-  const kind = status === "paused" ? "pause" : status === "running" ? "resume" : "update";
+  const { id, kind } = request;
   await supervisor.operations.run({ kind, id }, (operation) => runUpdate(supervisor, request, signal, operation));
 }
 
@@ -35,10 +34,7 @@ async function runUpdate(
   operation: Operation,
 ): Promise<void> {
   const container = supervisor.container(request.id);
-  const { status } = request;
-  if (status !== "" && status !== "paused" && status !== "running") {
-    throw new Failure("invalid-argument", "refused", { why: "containerd: unknown container status " });
-  }
+  const { kind } = request;
   operation.doing = "waiting for its turn";
   await container.turns.exclusive(
     () =>
@@ -55,13 +51,13 @@ async function runUpdate(
               `containerd: container ${what}`,
             );
           // Until its runtime call has ended well, only the cgroup knows.
-          if (status !== "" && container.cgroup !== undefined) container.paused = undefined;
-          if (status === "paused") {
+          if (kind !== "update" && container.cgroup !== undefined) container.paused = undefined;
+          if (kind === "pause") {
             await container.runtime.pause(container.id, { signal: limited });
             container.paused = true;
             done("paused");
             supervisor.emit({ type: "pause", id: container.id });
-          } else if (status === "running") {
+          } else if (kind === "resume") {
             await container.runtime.resume(container.id, { signal: limited });
             container.paused = false;
             done("resumed");
@@ -80,12 +76,10 @@ async function runUpdate(
  * Changes limits through the runtime, and in the cgroup what the runtime passes over: runc 1.x takes neither device lists nor limits of
  * kernel memory from an update. It even sets the devices' limits back to those of the container's start, whatever else it is asked to change.
  */
-async function limit(container: Container, asked: Resources, signal: AbortSignal): Promise<void> {
-  const resources = ociResources(asked);
-  if (resources === undefined) return;
+async function limit(container: Container, asked: OciResources, signal: AbortSignal): Promise<void> {
   const { cgroup } = container;
   const before = cgroup?.deviceLimits();
-  await container.runtime.update(container.id, stringifyJson(resources), { signal });
+  await container.runtime.update(container.id, stringifyJson(asked), { signal });
   if (cgroup === undefined || before === undefined) return;
   try {
     cgroup.setDeviceLimits(limitsBack(before, cgroup.deviceLimits()));

@@ -1,136 +1,79 @@
 import type { DeviceLimits } from "../../../system/cgroup/device-limits.js";
 import type { KernelLimits } from "../../../system/cgroup/kernel-limits.js";
 
-/** Limits to change, as the API has them: zero and empty mean "leave as it is". Bytes, microseconds, operations a second. */
-export interface Resources {
-  blkioWeight: bigint;
-  blkioLeafWeight: bigint;
-  blkioWeightDevice: { blkIODevice?: DeviceNumber | undefined; weight: number; leafWeight: number }[];
-  blkioThrottleReadBpsDevice: ThrottleDevice[];
-  blkioThrottleWriteBpsDevice: ThrottleDevice[];
-  blkioThrottleReadIopsDevice: ThrottleDevice[];
-  blkioThrottleWriteIopsDevice: ThrottleDevice[];
-  cpuShares: bigint;
-  cpuPeriod: bigint;
-  cpuQuota: bigint;
-  cpusetCpus: string;
-  cpusetMems: string;
-  memoryLimit: bigint;
-  memorySwap: bigint;
-  memoryReservation: bigint;
-  kernelMemoryLimit: bigint;
-  kernelTCPMemoryLimit: bigint;
-  pidsLimit: bigint;
-}
+type Count = number | bigint;
 
 interface DeviceNumber {
-  major: bigint;
-  minor: bigint;
+  major: Count;
+  minor: Count;
 }
 
-export interface ThrottleDevice {
-  blkIODevice?: DeviceNumber | undefined;
-  rate: bigint;
+export interface ThrottleDevice extends DeviceNumber {
+  /** 0: no limit any more. */
+  rate: Count;
 }
 
-/** The OCI `linux.resources` object with only what is asked for; undefined when nothing is. */
-export function ociResources(resources: Resources): object | undefined {
-  return present({
-    memory: present({
-      limit: asked(resources.memoryLimit),
-      swap: asked(resources.memorySwap),
-      reservation: asked(resources.memoryReservation),
-      kernel: asked(resources.kernelMemoryLimit),
-      kernelTCP: asked(resources.kernelTCPMemoryLimit),
-    }),
-    cpu: present({
-      shares: asked(resources.cpuShares),
-      quota: asked(resources.cpuQuota),
-      period: asked(resources.cpuPeriod),
-      cpus: resources.cpusetCpus || undefined,
-      mems: resources.cpusetMems || undefined,
-    }),
-    pids: present({ limit: asked(resources.pidsLimit) }),
-    blockIO: present({
-      weight: asked(resources.blkioWeight),
-      leafWeight: asked(resources.blkioLeafWeight),
-      weightDevice: filled(
-        resources.blkioWeightDevice.map(({ blkIODevice, weight, leafWeight }) => ({
-          ...deviceNumber(blkIODevice),
-          weight: weight || undefined,
-          leafWeight: leafWeight || undefined,
-        })),
-      ),
-      throttleReadBpsDevice: throttles(resources.blkioThrottleReadBpsDevice),
-      throttleWriteBpsDevice: throttles(resources.blkioThrottleWriteBpsDevice),
-      throttleReadIOPSDevice: throttles(resources.blkioThrottleReadIopsDevice),
-      throttleWriteIOPSDevice: throttles(resources.blkioThrottleWriteIopsDevice),
-    }),
-  });
+interface WeightDevice extends DeviceNumber {
+  weight?: Count | undefined;
+  leafWeight?: Count | undefined;
+}
+
+/** The OCI runtime-spec's `linux.resources`, as far as running containers can have it changed: what is not there stays. -1 is no limit. */
+export interface OciResources {
+  memory?: { limit?: Count; swap?: Count; reservation?: Count; kernel?: Count; kernelTCP?: Count };
+  cpu?: { shares?: Count; quota?: Count; period?: Count; cpus?: string; mems?: string };
+  pids?: { limit?: Count };
+  blockIO?: {
+    weight?: Count;
+    leafWeight?: Count;
+    weightDevice?: WeightDevice[];
+    throttleReadBpsDevice?: ThrottleDevice[];
+    throttleWriteBpsDevice?: ThrottleDevice[];
+    throttleReadIOPSDevice?: ThrottleDevice[];
+    throttleWriteIOPSDevice?: ThrottleDevice[];
+  };
 }
 
 /** The part that runtimes' update commands pass over: runc 1.x takes no device lists, and none of them kernel memory. */
-export function deviceLimits(resources: Resources): DeviceLimits {
+export function deviceLimits({ blockIO = {} }: OciResources): DeviceLimits {
   return defined({
-    readBps: rates(resources.blkioThrottleReadBpsDevice),
-    writeBps: rates(resources.blkioThrottleWriteBpsDevice),
-    readIops: rates(resources.blkioThrottleReadIopsDevice),
-    writeIops: rates(resources.blkioThrottleWriteIopsDevice),
-    weight: byDevice(resources.blkioWeightDevice, ({ weight }) => asked(BigInt(weight))),
-    leafWeight: byDevice(resources.blkioWeightDevice, ({ leafWeight }) => asked(BigInt(leafWeight))),
+    readBps: byDevice(blockIO.throttleReadBpsDevice, ({ rate }) => rate),
+    writeBps: byDevice(blockIO.throttleWriteBpsDevice, ({ rate }) => rate),
+    readIops: byDevice(blockIO.throttleReadIOPSDevice, ({ rate }) => rate),
+    writeIops: byDevice(blockIO.throttleWriteIOPSDevice, ({ rate }) => rate),
+    weight: byDevice(blockIO.weightDevice, ({ weight }) => weight),
+    leafWeight: byDevice(blockIO.weightDevice, ({ leafWeight }) => leafWeight),
   });
 }
 
 /** See {@link deviceLimits}. */
-export function kernelLimits(resources: Resources): KernelLimits {
+export function kernelLimits({ memory = {}, blockIO = {} }: OciResources): KernelLimits {
   return defined({
-    kernelMemory: asked(resources.kernelMemoryLimit),
-    kernelTcpMemory: asked(resources.kernelTCPMemoryLimit),
-    leafWeight: asked(resources.blkioLeafWeight),
+    kernelMemory: whole(memory.kernel),
+    kernelTcpMemory: whole(memory.kernelTCP),
+    leafWeight: whole(blockIO.leafWeight),
   });
 }
 
-/** A device that is named with a rate of 0 is to have no limit any more. */
-function rates(devices: ThrottleDevice[]): Map<string, bigint> | undefined {
-  return byDevice(devices, ({ rate }) => rate);
+/** Undefined when none is named. */
+function byDevice<T extends DeviceNumber>(
+  devices: T[] = [],
+  limit: (device: T) => Count | undefined,
+): Map<string, bigint> | undefined {
+  const limits = new Map<string, bigint>();
+  for (const device of devices) {
+    const value = whole(limit(device));
+    if (value !== undefined) limits.set(`${device.major}:${device.minor}`, value);
+  }
+  return limits.size > 0 ? limits : undefined;
 }
 
-function byDevice<T extends { blkIODevice?: DeviceNumber | undefined }>(
-  devices: T[],
-  value: (device: T) => bigint | undefined,
-): Map<string, bigint> | undefined {
-  const values = new Map<string, bigint>();
-  for (const device of devices) {
-    const { major, minor } = deviceNumber(device.blkIODevice);
-    const number = value(device);
-    if (number !== undefined) values.set(`${major}:${minor}`, number);
-  }
-  return values.size > 0 ? values : undefined;
+function whole(value: Count | undefined): bigint | undefined {
+  return value === undefined ? undefined : BigInt(value);
 }
 
 type Defined<T> = { [key in keyof T]?: Exclude<T[key], undefined> };
 
 function defined<T extends object>(fields: T): Defined<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
-}
-
-/** Go's client sends an unlimited -1 as the unsigned 2^64-1; the OCI fields are signed. */
-function asked(value: bigint): bigint | undefined {
-  return value === 0n ? undefined : BigInt.asIntN(64, value);
-}
-
-function deviceNumber(device: DeviceNumber | undefined): DeviceNumber {
-  return { major: device?.major ?? 0n, minor: device?.minor ?? 0n };
-}
-
-function throttles(devices: ThrottleDevice[]): object[] | undefined {
-  return filled(devices.map(({ blkIODevice, rate }) => ({ ...deviceNumber(blkIODevice), rate })));
-}
-
-function filled<T>(list: T[]): T[] | undefined {
-  return list.length > 0 ? list : undefined;
-}
-
-function present<T extends object>(fields: T): T | undefined {
-  return Object.values(fields).some((value) => value !== undefined) ? fields : undefined;
 }

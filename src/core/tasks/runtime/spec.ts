@@ -54,13 +54,7 @@ export interface OciSpec {
   };
 }
 
-/** The effective set, whichever form the capabilities have. */
-export function effectiveCapabilities(process: OciProcess): string[] {
-  const { capabilities } = process;
-  return (Array.isArray(capabilities) ? capabilities : capabilities?.effective) ?? [];
-}
-
-/** A list of capabilities, as the API and old configs have it, in the form of runtime-spec 1.0. */
+/** A list of capabilities, as configs before runtime-spec 1.0 have it, in its form. */
 export function capabilitySets(list: string[]): OciCapabilities {
   return { bounding: list, effective: list, inheritable: list, permitted: list };
 }

@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
-import { stringifyJson } from "../../files/json.js";
-import { ociResources, type Resources } from "./resources.js";
+import { stringifyJson } from "../../core/files/json.js";
+import { deviceLimits, kernelLimits } from "../../core/tasks/runtime/resources.js";
+import type { UpdateResource } from "../../proto/containerd.js";
+import { ociResources } from "./resources.js";
 
-const none: Resources = {
+const none: UpdateResource = {
   blkioWeight: 0n,
   blkioLeafWeight: 0n,
   blkioWeightDevice: [],
@@ -23,7 +25,7 @@ const none: Resources = {
   pidsLimit: 0n,
 };
 
-const json = (resources: Partial<Resources>) => stringifyJson(ociResources({ ...none, ...resources }));
+const json = (resources: Partial<UpdateResource>) => stringifyJson(ociResources({ ...none, ...resources }));
 
 test("nothing asked for is nothing", () => {
   expect(ociResources(none)).toBeUndefined();
@@ -48,4 +50,17 @@ test("devices", () => {
   ).toBe(
     '{"blockIO":{"weightDevice":[{"major":8,"minor":16,"weight":300}],"throttleReadBpsDevice":[{"major":8,"minor":16,"rate":1024}]}}',
   );
+});
+
+test("what runtimes pass over is found again for the cgroup's own files: rates of 0 too, weights of 0 not", () => {
+  const blkIODevice = { major: 8n, minor: 16n };
+  const resources = ociResources({
+    ...none,
+    kernelMemoryLimit: 2n ** 64n - 1n,
+    blkioLeafWeight: 100n,
+    blkioThrottleWriteIopsDevice: [{ blkIODevice, rate: 0n }],
+    blkioWeightDevice: [{ blkIODevice, weight: 300, leafWeight: 0 }],
+  })!;
+  expect(deviceLimits(resources)).toEqual({ writeIops: new Map([["8:16", 0n]]), weight: new Map([["8:16", 300n]]) });
+  expect(kernelLimits(resources)).toEqual({ kernelMemory: -1n, leafWeight: 100n });
 });
