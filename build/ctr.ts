@@ -54,7 +54,9 @@ async function compile(): Promise<void> {
     });`;
   try {
     await once(server.listen(socket), "listening");
-    await promisify(execFile)(process.execPath, ["-e", keep, "ctr", "--address", `unix://${socket}`, "version"]);
+    // The server is of this process, which has other products to build.
+    const args = ["--address", `unix://${socket}`, "--conn-timeout", "5m", "version"];
+    await promisify(execFile)(process.execPath, ["-e", keep, "ctr", ...args]);
   } finally {
     server.close();
     rmSync(directory, { recursive: true });
