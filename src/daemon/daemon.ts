@@ -4,12 +4,13 @@ import type { Logger } from "pino";
 import { logText } from "../core/failure/log-text.js";
 import { restore } from "../core/tasks/restore/restore.js";
 import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
-import { Supervisor } from "../core/tasks/supervisor.js";
+import { Tasks } from "../core/tasks/tasks.js";
 import { createServer } from "../services/grpc/server.js";
 import { serviceV0 } from "../services/v0/service.js";
 import { serverVersion } from "../services/v0/version.js";
 import { exitNow } from "../system/linux/exit-now.js";
 import { errorText } from "../system/linux/libc.js";
+import { machine } from "../system/linux/machine.js";
 import { raiseOpenFilesLimit } from "../system/linux/rlimit.js";
 import { refuseContainerd1 } from "./containerd1.js";
 import type { Flags } from "./flags.js";
@@ -62,7 +63,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   const ready = new Promise<void>((resolve) => {
     restored = resolve;
   });
-  const supervisor = new Supervisor({
+  const tasks = new Tasks({
     ...flags,
     stateDir,
     runtime: absoluteProgram(flags.runtime),
@@ -70,18 +71,18 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     ownShim,
     log,
   });
-  const server = createServer([serviceV0(supervisor, ready, serverVersion(version, commit))]);
+  const server = createServer([serviceV0(tasks, ready, serverVersion(version, commit))]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
   const listeners = new Listeners(server, { group, tls, insecureTcp, log });
   let endDiagnostics = () => {};
   try {
     for (const address of addresses) await listeners.listen(address);
-    endDiagnostics = await startDiagnostics(flags, supervisor, output);
+    endDiagnostics = await startDiagnostics(flags, tasks, output);
     closeStateDirectory(flags.stateDir, [...listeners.socketPaths, flags.metricsAddress.replace("unix://", "")]);
   } catch (error) {
     listeners.close();
-    supervisor.close();
+    tasks.close();
     throw error;
   }
 
@@ -98,7 +99,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     stopping = true;
     log.info(`stopping containerd after receiving ${signalNames[signal]}`);
     tellServiceManager("STOPPING=1");
-    supervisor.subscribers.close();
+    tasks.events.subscribers.close();
     endDiagnostics();
     listeners.close();
     await new Promise<void>((resolve) => {
@@ -111,12 +112,12 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     server.forceShutdown();
     await output.flush(FLUSH_TIMEOUT);
     // Nothing may run in between: what looks after shims would find its descriptors closed.
-    supervisor.close();
+    tasks.close();
     exitNow(0);
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
-  process.on("SIGUSR1", () => logState(supervisor));
+  process.on("SIGUSR1", () => logState(tasks));
   // Something that nobody waits for has failed: of one container, as a rule, and the others go on.
   process.on("unhandledRejection", (error) =>
     log.error({ error: logText(error), stack: (error as Error | undefined)?.stack }, "containerd: internal error"),
@@ -128,19 +129,19 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     exitNow(1);
   });
 
-  const prepared = supervisor.prepareStarts();
-  void warnOfMissingRuntime(supervisor.runtime, log);
-  await restore(supervisor);
+  const prepared = tasks.shims.prepare(tasks.runtime);
+  void warnOfMissingRuntime(tasks.runtime, log);
+  await restore(tasks);
   restored();
   await prepared;
   tellServiceManager("READY=1");
   log.debug(
     {
       stateDir,
-      runtime: supervisor.runtime,
+      runtime: tasks.runtime,
       runtimeArgs: flags.runtimeArgs,
-      memory: supervisor.machine.memory,
-      cpus: supervisor.machine.cpus,
+      memory: machine().memory,
+      cpus: machine().cpus,
     },
     "containerd: supervisor running",
   );

@@ -104,15 +104,14 @@ async function retract(parts: ContainerParts, request: StartRequest, paths: Stdi
   const deadline = Date.now() + retraction;
   const options = () => ({ timeout: Math.max(1, deadline - Date.now()) });
   const patience = Math.min(parts.patience ?? retraction, retraction);
-  const ours = (container: wire.Container, process: wire.Process) =>
+  const ours = (task: wire.Container, process: wire.Process) =>
     (paths.stdin !== "" && process.stdin === paths.stdin) ||
     (paths.stdout !== "" && process.stdout === paths.stdout) ||
-    (bundle !== undefined && container.bundlePath === bundle);
+    (bundle !== undefined && task.bundlePath === bundle);
   const isThere = async () => {
     const { containers } = await whileLost(() => findContainers(parts, id, options()), patience);
     return containers.some(
-      (container) =>
-        container.id === id && container.processes.some((process) => process.pid === name && ours(container, process)),
+      (task) => task.id === id && task.processes.some((process) => process.pid === name && ours(task, process)),
     );
   };
   let found = false;

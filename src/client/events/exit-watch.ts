@@ -234,11 +234,9 @@ export class ExitWatch {
     try {
       const { containers } = await this.#api.state({ id });
       return containers.some(
-        (container) =>
-          container.id === id &&
-          container.processes.some(
-            (process) => process.pid === pid && (systemPid === 0 || process.systemPid === systemPid),
-          ),
+        (task) =>
+          task.id === id &&
+          task.processes.some((process) => process.pid === pid && (systemPid === 0 || process.systemPid === systemPid)),
       );
     } catch (error) {
       if (error instanceof ContainerdError && error.isNotFound) return false;

@@ -14,7 +14,7 @@ afterAll(() => {
 
 /** Nothing listens here: what is wrong with the options is told before anybody is asked. */
 const client = connect("unix:///nowhere/s");
-const container = client.containers.reference("c");
+const task = client.containers.reference("c");
 const started = { rootfs: "/rootfs", args: ["sh"] };
 /** As JavaScript has it, where nobody checks types. */
 // biome-ignore lint/suspicious/noExplicitAny: any is what is tested
@@ -22,7 +22,7 @@ const anything = (value: unknown) => value as any;
 
 const runWith = (options: object) => client.run(anything({ ...started, ...options }));
 const startWith = (options: object) => client.containers.start(anything({ ...started, ...options }));
-const execWith = (options: object) => container.exec(["sh"], anything(options));
+const execWith = (options: object) => task.exec(["sh"], anything(options));
 
 /** A number that is too small or too large is a RangeError, as everywhere in JavaScript; all else is a TypeError. */
 test.each<[string, () => unknown, string, typeof RangeError?]>([
@@ -123,53 +123,53 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
     () => execWith({ name: "a\ud800" }),
     "name must be a name that is not empty that is valid Unicode",
   ],
-  ["exec's args", () => container.exec([]), "args must be a command"],
+  ["exec's args", () => task.exec([]), "args must be a command"],
   ["exec's user", () => execWith({ user: "" }), 'not ""'],
   [
     "resize",
-    () => container.init.resize(anything({ columns: 80 }), 5),
+    () => task.init.resize(anything({ columns: 80 }), 5),
     "columns must be a number of characters, 0 – 65535, not { columns: 80 }",
   ],
-  ["resize without rows", () => container.init.resize(80, anything(undefined)), "rows must be a number of characters"],
+  ["resize without rows", () => task.init.resize(80, anything(undefined)), "rows must be a number of characters"],
   [
     "update",
-    () => container.update(anything({ ram: 5 })),
+    () => task.update(anything({ ram: 5 })),
     "unknown option limits.ram (5), allowed are memory, cpu, pids, blkioWeight",
   ],
   [
     "update's numbers",
-    () => container.update({ memoryLimit: -5n }),
+    () => task.update({ memoryLimit: -5n }),
     "limits.memoryLimit must be a whole number, 0 or more, not -5n",
   ],
   [
     "update's lists",
-    () => container.update(anything({ blkioWeightDevice: [{ weigth: 5 }] })),
+    () => task.update(anything({ blkioWeightDevice: [{ weigth: 5 }] })),
     "unknown option limits.blkioWeightDevice[0].weigth",
   ],
-  ["wait", () => container.wait(anything({ timout: 5 })), "unknown option timout (5), allowed are signal, timeout"],
+  ["wait", () => task.wait(anything({ timout: 5 })), "unknown option timout (5), allowed are signal, timeout"],
   [
     "wait's timeout",
-    () => container.wait({ timeout: -1 }),
+    () => task.wait({ timeout: -1 }),
     "timeout must be a number of milliseconds, 0 or more, or Infinity, not -1",
     RangeError,
   ],
   [
     "a call's options",
-    () => container.pause(anything({ timeout: "5s" })),
+    () => task.pause(anything({ timeout: "5s" })),
     'timeout must be a number of milliseconds, 0 or more, or Infinity, not "5s"',
   ],
   ["options that are none", () => client.version(anything(5)), "options must be an object of signal, timeout, not 5"],
-  ["checkpoint", () => container.checkpoint("a", anything({ leaveRunning: true })), "unknown option leaveRunning"],
-  ["checkpoint's name", () => container.checkpoint(""), 'name must be a name that is not empty, not ""'],
+  ["checkpoint", () => task.checkpoint("a", anything({ leaveRunning: true })), "unknown option leaveRunning"],
+  ["checkpoint's name", () => task.checkpoint(""), 'name must be a name that is not empty, not ""'],
   [
     "watchStats",
-    async () => container.watchStats({ interval: 0 }),
+    async () => task.watchStats({ interval: 0 }),
     "interval must be a positive number of milliseconds, or Infinity, not 0",
     RangeError,
   ],
   [
     "close",
-    () => container.init.close(Number.NaN),
+    () => task.init.close(Number.NaN),
     "timeout must be a number of milliseconds, 0 or more, or Infinity, not NaN",
     RangeError,
   ],

@@ -2,13 +2,20 @@ import { expect, test } from "vitest";
 import type { Event } from "./event.js";
 import { Subscribers, Subscription } from "./subscribers.js";
 
-const event = (n: number, id = "c"): Event => ({ type: "oom", id, timestamp: BigInt(n) });
+const event = (n: number, object = "c"): Event => ({
+  namespace: "",
+  topic: "/tasks/oom",
+  object,
+  payload: {},
+  time: BigInt(n),
+});
+const all = { namespace: "", object: "" };
 const nothing = () => {};
 
 test("replay comes before live events, in order, without a gap", () => {
   const seen: bigint[] = [];
   const replay = Array.from({ length: 5000 }, (_, n) => event(n));
-  const subscription = new Subscription("", replay, (e) => seen.push(e.timestamp) > 0, nothing, nothing);
+  const subscription = new Subscription<Event>(all, replay, (e) => seen.push(e.time) > 0, nothing, nothing);
   subscription.resume();
   subscription.push(event(5000));
   expect(seen).toEqual(Array.from({ length: 5001 }, (_, n) => BigInt(n)));
@@ -16,8 +23,14 @@ test("replay comes before live events, in order, without a gap", () => {
 
 test("only the container asked for", () => {
   const seen: string[] = [];
-  const sink = (e: Event) => seen.push(e.id) > 0;
-  const subscription = new Subscription("a", [event(1, "a"), event(2, "b")], sink, nothing, nothing);
+  const sink = (e: Event) => seen.push(e.object) > 0;
+  const subscription = new Subscription<Event>(
+    { namespace: "", object: "a" },
+    [event(1, "a"), event(2, "b")],
+    sink,
+    nothing,
+    nothing,
+  );
   subscription.resume();
   subscription.push(event(3, "b"));
   subscription.push(event(4, "a"));
@@ -26,7 +39,7 @@ test("only the container asked for", () => {
 
 test("a sink that is full gets the rest when it has drained", () => {
   const seen: bigint[] = [];
-  const subscription = new Subscription("", [], (e) => seen.push(e.timestamp) % 2 !== 0, nothing, nothing);
+  const subscription = new Subscription<Event>(all, [], (e) => seen.push(e.time) % 2 !== 0, nothing, nothing);
   for (let n = 0; n < 4; n++) subscription.push(event(n));
   expect(seen).toEqual([0n, 1n]);
   expect(subscription.empty).toBe(false);
@@ -40,15 +53,15 @@ test("one that never reads has to go, and the others notice nothing", () => {
   let overflown = 0;
   let seen = 0;
   subscribers.add(
-    new Subscription(
-      "",
+    new Subscription<Event>(
+      all,
       [],
       () => false,
       () => overflown++,
       nothing,
     ),
   );
-  subscribers.add(new Subscription("", [], () => ++seen > 0, nothing, nothing));
+  subscribers.add(new Subscription<Event>(all, [], () => ++seen > 0, nothing, nothing));
   for (let n = 0; n < 5000; n++) subscribers.publish(event(n));
   expect([overflown, seen, subscribers.size]).toEqual([1, 5000, 1]);
 });
@@ -58,8 +71,8 @@ test("one that comes while the daemon stops is ended, as those were that had com
   const ended: string[] = [];
   const subscribe = (name: string) =>
     subscribers.add(
-      new Subscription(
-        "",
+      new Subscription<Event>(
+        all,
         [],
         () => true,
         nothing,
@@ -82,8 +95,8 @@ test("one whose connection throws is let go of, and the others get the event", (
   const broken = () => {
     throw new Error("write after end");
   };
-  subscribers.add(new Subscription("", [], broken, nothing, nothing));
-  subscribers.add(new Subscription("", [], (e) => got.push(e) > 0, nothing, nothing));
+  subscribers.add(new Subscription<Event>(all, [], broken, nothing, nothing));
+  subscribers.add(new Subscription<Event>(all, [], (e) => got.push(e) > 0, nothing, nothing));
   subscribers.publish(event(1));
   expect(got).toEqual([event(1)]);
   expect(subscribers.size).toBe(1);

@@ -3,29 +3,34 @@ import type { Event } from "./event.js";
 /** How many events may wait for a subscriber that does not read; as many as the original keeps for it. */
 const BACKLOG_LIMIT = 2048;
 
+/** Which events a subscriber wants. */
+export interface EventFilter {
+  namespace: string;
+  /** The id of one container; "" for all. */
+  object: string;
+}
+
 /** Takes an event; false when it wants no more until {@link Subscription.resume}. */
-export type EventSink = (event: Event) => boolean;
+export type EventSink<E extends Event> = (event: E) => boolean;
 
 /** One reader of the events: what it does not take yet waits here, up to a limit. */
-export class Subscription {
-  readonly #sink: EventSink;
+export class Subscription<E extends Event> {
+  readonly #sink: EventSink<E>;
   readonly #onOverflow: () => void;
   /** Called when nothing more comes. */
   readonly end: () => void;
-  /** Only events of this container; "" for all. */
-  readonly id: string;
-  #backlog: Event[];
+  readonly filter: EventFilter;
+  #backlog: E[];
   #replaying: number;
   #blocked = false;
 
   /**
-   * @param id only events of this container; "" for all
    * @param replay stored events that come first. They don't count against the limit: they are the log's anyway
    * @param onOverflow called once when the subscriber has fallen too far behind; it gets nothing more and may resume by timestamp
    * @param end called when nothing more comes since the daemon stops
    */
-  constructor(id: string, replay: Event[], sink: EventSink, onOverflow: () => void, end: () => void) {
-    this.id = id;
+  constructor(filter: EventFilter, replay: E[], sink: EventSink<E>, onOverflow: () => void, end: () => void) {
+    this.filter = filter;
     this.#sink = sink;
     this.#onOverflow = onOverflow;
     this.end = end;
@@ -34,7 +39,7 @@ export class Subscription {
   }
 
   /** An event that happens now. Returns false when the subscriber has to go. */
-  push(event: Event): boolean {
+  push(event: E): boolean {
     if (!this.#wants(event)) return true;
     this.#backlog.push(event);
     this.resume();
@@ -63,27 +68,28 @@ export class Subscription {
     return this.#backlog.length === 0;
   }
 
-  #wants(event: Event): boolean {
-    return this.id === "" || event.id === this.id;
+  #wants({ namespace, object }: E): boolean {
+    const { filter } = this;
+    return namespace === filter.namespace && (filter.object === "" || object === filter.object);
   }
 }
 
 /** All who follow the events. */
-export class Subscribers {
-  readonly #subscriptions = new Set<Subscription>();
+export class Subscribers<E extends Event> {
+  readonly #subscriptions = new Set<Subscription<E>>();
   #closed = false;
 
   get size(): number {
     return this.#subscriptions.size;
   }
 
-  /** Each subscriber's container ("" for all) and the number of events that it has not taken yet. */
-  backlogs(): { id: string; waiting: number }[] {
-    return [...this.#subscriptions].map(({ id, waiting }) => ({ id, waiting }));
+  /** What each subscriber wants, and the number of events that it has not taken yet. */
+  backlogs(): { filter: EventFilter; waiting: number }[] {
+    return [...this.#subscriptions].map(({ filter, waiting }) => ({ filter, waiting }));
   }
 
   /** Follows what happens from now on; when the daemon is stopping already, that is nothing. */
-  add(subscription: Subscription): void {
+  add(subscription: Subscription<E>): void {
     if (this.#closed) subscription.end();
     else this.#subscriptions.add(subscription);
   }
@@ -95,12 +101,12 @@ export class Subscribers {
     this.#subscriptions.clear();
   }
 
-  remove(subscription: Subscription): void {
+  remove(subscription: Subscription<E>): void {
     this.#subscriptions.delete(subscription);
   }
 
   /** Never throws: one that can't be sent to is let go of, and the others get the event. */
-  publish(event: Event): void {
+  publish(event: E): void {
     for (const subscription of this.#subscriptions) {
       let goesOn = false;
       try {

@@ -88,6 +88,6 @@ export function isFailure<W extends What>(error: unknown, what: W): error is Fai
 }
 
 /** For an id that no running container has. */
-export function containerNotFound(id: string): Failure {
+export function taskNotFound(id: string): Failure {
   return new Failure("not-found", "container-not-found", { id });
 }

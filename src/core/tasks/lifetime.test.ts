@@ -4,9 +4,9 @@ import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { epoll } from "../../system/linux/epoll.js";
-import type { Container } from "./container.js";
 import { watchLifetime } from "./lifetime.js";
 import { ownerOf } from "./owner.js";
+import type { Task } from "./task.js";
 
 const limitOf = () => Number(/Max open files +(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))![1]);
 const setLimit = (limit: number) => execFileSync("prlimit", ["--pid", `${process.pid}`, `--nofile=${limit}:`]);
@@ -40,7 +40,7 @@ test("an owner that can't be watched for want of descriptors is watched once the
     for (;;) opened.push(openSync("/dev/null", "r"));
   }).toThrow(/EMFILE/);
   try {
-    watchLifetime(log, container as unknown as Container);
+    watchLifetime(log, container as unknown as Task);
     expect(warnings.join()).toMatch(/too many open files/);
     expect(epoll.size).toBe(0);
     giveBack();

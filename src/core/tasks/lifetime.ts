@@ -4,9 +4,9 @@ import { bootTime } from "../../system/linux/clock.js";
 import { EPOLLIN, epoll } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
 import { openPidFd } from "../../system/linux/pidfd.js";
-import type { Container } from "./container.js";
-import { thaw } from "./exit/exit.js";
+import { thaw } from "./exit/thaw.js";
 import { isOwnerAlive, type Owner } from "./owner.js";
+import type { Task } from "./task.js";
 
 /** In ms: how soon a program is tried to be watched again. */
 const RETRY_INTERVAL = 1_000;
@@ -17,19 +17,19 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  * Ends a container when its time is over or the program that it belongs to has gone, whichever comes first; at once when that has happened while no
  * daemon was there. One that has neither runs for as long as it likes.
  */
-export function watchLifetime(log: Logger, container: Container): void {
-  const { owner, endsAt } = container;
-  if (container.exited.aborted) return;
+export function watchLifetime(log: Logger, task: Task): void {
+  const { owner, endsAt } = task;
+  if (task.exited.aborted) return;
   const releases: (() => void)[] = [];
-  if (endsAt !== undefined) releases.push(atBootTime(endsAt, () => void end(log, container, "its time is over")));
+  if (endsAt !== undefined) releases.push(atBootTime(endsAt, () => void end(log, task, "its time is over")));
   if (owner !== undefined) {
-    const gone = () => void end(log, container, `the program that it belongs to (pid ${owner.pid}) has gone`);
+    const gone = () => void end(log, task, `the program that it belongs to (pid ${owner.pid}) has gone`);
     releases.push(watchOwner(log, owner, gone));
   }
   const release = () => {
     for (const each of releases) each();
   };
-  container.exited.addEventListener("abort", release, { once: true });
+  task.exited.addEventListener("abort", release, { once: true });
 }
 
 /** Never throws: what can't be watched yet (no descriptor is left) is tried again. @returns what ends the watch */
@@ -94,13 +94,13 @@ function atBootTime(time: number, run: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-async function end(log: Logger, container: Container, why: string): Promise<void> {
-  const { id } = container;
-  if (container.exited.aborted) return;
+async function end(log: Logger, task: Task, why: string): Promise<void> {
+  const { id } = task;
+  if (task.exited.aborted) return;
   log.info({ id, why }, "containerd: ending a container");
   try {
-    await thaw(container);
-    container.init?.kill();
+    await thaw(task);
+    task.init?.kill();
   } catch (error) {
     log.error({ id, error: errorText(error) }, "containerd: end container");
   }

@@ -50,13 +50,15 @@ export class Process {
   systemPid = 0;
   /** Field 22 of /proc/<pid>/stat; "" when the process was gone before it could be read. */
   startTime = "";
+  /** Added, then made to run, then told to have ended. */
+  status: "added" | "running" | "stopped" = "added";
   /** There while this daemon is the one that launched it. */
   shim: Shim | undefined;
   /** Its start is in the event log. */
   announced = false;
   /** This daemon has sent it SIGKILL. */
   killed = false;
-  /** Settled once its exit has been reported; set by the supervisor. */
+  /** Settled once its exit has been reported; set by whoever starts it. */
   done: Promise<void> = Promise.resolve();
   /** Resolves when its shim is not waited for any longer. */
   readonly givenUp: Promise<void>;
@@ -117,6 +119,7 @@ export class Process {
     if (!isWritten) process.#mendIdentity();
     if (entries.has(WAITING_REQUESTS)) process.#control.takeOver();
     process.announced = entries.has("started");
+    process.status = "running";
     return process;
   }
 

@@ -1,7 +1,6 @@
-import type { EventType } from "../events/event.js";
 import { Timer } from "./timer.js";
 
-/** What the supervisor counts, for whoever exports it. What is there at the moment (containers, subscribers, …) is read from the supervisor itself. */
+/** How long things take, for whoever exports it. What is there at the moment (tasks, subscribers, …) is read from its owner. */
 export class Metrics {
   /** From the request to the queue: checks, the container's directory and its state.json. */
   readonly containerCreate = new Timer();
@@ -14,13 +13,4 @@ export class Metrics {
   readonly execProcess = new Timer();
   /** From the shim's end until the exit has been reported, of inits and execs. */
   readonly exitProcess = new Timer();
-  /** Since the daemon was started. */
-  readonly events: Record<EventType, number> = {
-    exit: 0,
-    oom: 0,
-    pause: 0,
-    resume: 0,
-    "start-container": 0,
-    "start-process": 0,
-  };
 }

@@ -48,9 +48,9 @@ export function containersExecCommand(): Command {
       user: { uid: flags.uid, gid: flags.gid },
     };
     const client = await openClient(command);
-    const container = client.containers.reference(id);
+    const task = client.containers.reference(id);
     if (!flags.attach) {
-      await endingWell((signal) => container.exec(args, { ...options, stdio: "detached", signal }));
+      await endingWell((signal) => task.exec(args, { ...options, stdio: "detached", signal }));
       process.stderr.write(
         `[ctr] process ${printable(name)} has been started; nothing of it is shown without --attach\n`,
       );
@@ -58,7 +58,7 @@ export function containersExecCommand(): Command {
     }
     const { attach } = await import("./attach.js");
     process.exitCode = await endingWell(async (signal) => {
-      const child = await container.exec(args, { ...options, signal });
+      const child = await task.exec(args, { ...options, signal });
       return attach(child, terminal, signal);
     });
   });

@@ -22,8 +22,8 @@ export async function listContainers(command: Command, id = ""): Promise<void> {
   const client = await openClient(command);
   const { containers } = await client.api.state({ id });
   containers.sort((a, b) => (a.id < b.id ? -1 : 1));
-  if (quiet) return await printNames(containers.map((container) => container.id));
-  if (json) return await print(containers.map((container) => `${goJson(container)}\n`).join(""));
+  if (quiet) return await printNames(containers.map((task) => task.id));
+  if (json) return await print(containers.map((task) => `${goJson(task)}\n`).join(""));
   const rows = containers.map(({ id, bundlePath, status, processes }) => [
     id,
     bundlePath,

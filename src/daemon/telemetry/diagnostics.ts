@@ -1,4 +1,4 @@
-import type { Supervisor } from "../../core/tasks/supervisor.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
 import type { Flags } from "../flags.js";
 import { listenHttp } from "../listen/http-listener.js";
 import { debugEndpoint } from "./debug/debug-endpoint.js";
@@ -15,26 +15,22 @@ const GRAPHITE_INTERVAL = 10_000;
  * @returns ends it all
  * @throws Error for an address that makes no sense or is not safe; nothing is started then
  */
-export async function startDiagnostics(
-  flags: Flags,
-  supervisor: Supervisor,
-  logOutput: LogOutput,
-): Promise<() => void> {
+export async function startDiagnostics(flags: Flags, tasks: Tasks, logOutput: LogOutput): Promise<() => void> {
   const { metricsInterval, graphiteAddress, metricsAddress, pprofAddress } = flags;
   const { insecureDebug: insecure, group } = flags;
-  const { log } = supervisor;
+  const { log } = tasks;
   const ends: (() => void)[] = [];
   const end = () => {
     for (const each of ends) each();
   };
   try {
-    if (metricsInterval > 0) ends.push(logMetrics(supervisor, metricsInterval));
+    if (metricsInterval > 0) ends.push(logMetrics(tasks, metricsInterval));
     if (graphiteAddress !== "") {
       const interval = metricsInterval > 0 ? Math.min(metricsInterval, GRAPHITE_INTERVAL) : GRAPHITE_INTERVAL;
-      ends.push(sendToGraphite(supervisor, parseGraphiteAddress(graphiteAddress), interval));
+      ends.push(sendToGraphite(tasks, parseGraphiteAddress(graphiteAddress), interval));
     }
     if (metricsAddress !== "") {
-      const handle = await metricsEndpoint(supervisor, logOutput, flags.containerMetrics);
+      const handle = await metricsEndpoint(tasks, logOutput, flags.containerMetrics);
       ends.push(await listenHttp({ flag: "--metrics-address", address: metricsAddress, insecure, group, log }, handle));
     }
     if (pprofAddress !== "") {

@@ -1,24 +1,24 @@
 import { INIT } from "../../core/tasks/process.js";
-import type { Supervisor } from "../../core/tasks/supervisor.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
 import { epoll } from "../../system/linux/epoll.js";
 import { activeResources } from "./debug/event-loop.js";
 
 /** Writes to the log what the daemon, every container, every operation and everything that waits is doing. Environments are left out. */
-export function logState(supervisor: Supervisor): void {
-  const { log } = supervisor;
+export function logState(tasks: Tasks): void {
+  const { log } = tasks;
   log.info(
     {
-      containers: supervisor.containers.size,
-      operations: supervisor.operations.running.size,
-      queuedStarts: supervisor.startWorkers.queued,
-      subscribers: supervisor.subscribers.size,
+      containers: tasks.allStarted().length,
+      operations: tasks.operations.running.size,
+      queuedStarts: tasks.startWorkers.queued,
+      subscribers: tasks.events.subscribers.size,
       watchedDescriptors: epoll.size,
       rss: process.memoryUsage.rss(),
       resources: activeResources(),
     },
     "containerd: state",
   );
-  for (const { id, status, bundle, runtime, processes } of supervisor.containers.values()) {
+  for (const { id, status, bundle, runtime, processes } of tasks.allStarted()) {
     log.info(
       { id, status, processes: processes.size, bundle, runtime: runtime.name },
       "containerd: state of container",
@@ -37,13 +37,13 @@ export function logState(supervisor: Supervisor): void {
     }
   }
   const now = performance.now();
-  for (const { kind, id, pid, since, doing } of supervisor.operations.running) {
+  for (const { kind, id, pid, since, doing } of tasks.operations.running) {
     log.info(
       { kind, id, ...(pid === undefined ? {} : { pid }), doing, duration: Math.round(now - since) },
       "containerd: state of operation",
     );
   }
-  for (const { id, waiting } of supervisor.subscribers.backlogs()) {
-    log.info({ id, waiting }, "containerd: state of event subscriber");
+  for (const { filter, waiting } of tasks.events.subscribers.backlogs()) {
+    log.info({ id: filter.object, waiting }, "containerd: state of event subscriber");
   }
 }

@@ -1,6 +1,6 @@
 import { Failure, isFailure } from "../../core/failure/failure.js";
 import { checkpointContainer, checkpointsOf, removeCheckpoint } from "../../core/tasks/operations/checkpoint.js";
-import type { Supervisor } from "../../core/tasks/supervisor.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
 import type {
   CreateCheckpointRequest,
   CreateCheckpointResponse,
@@ -10,31 +10,32 @@ import type {
   ListCheckpointResponse,
 } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
+import { nameOf } from "./lifecycle.js";
 import { refusal } from "./words.js";
 
 export async function createCheckpoint(
-  supervisor: Supervisor,
+  tasks: Tasks,
   { request: { id, checkpoint, checkpointDir }, signal }: Call<CreateCheckpointRequest>,
 ): Promise<CreateCheckpointResponse> {
   if (checkpoint === undefined) throw refusal("checkpoint cannot be empty");
-  await checkpointContainer(supervisor, id, checkpoint, checkpointDir, signal);
+  await checkpointContainer(tasks, nameOf(id), checkpoint, checkpointDir, signal);
   return {};
 }
 
 export async function deleteCheckpoint(
-  supervisor: Supervisor,
+  tasks: Tasks,
   { request: { id, name, checkpointDir } }: Call<DeleteCheckpointRequest>,
 ): Promise<DeleteCheckpointResponse> {
-  await removeCheckpoint(supervisor, id, name, checkpointDir);
+  await removeCheckpoint(tasks, nameOf(id), name, checkpointDir);
   return {};
 }
 
 export async function listCheckpoint(
-  supervisor: Supervisor,
+  tasks: Tasks,
   { request: { id, checkpointDir } }: Call<ListCheckpointRequest>,
 ): Promise<ListCheckpointResponse> {
   try {
-    return { checkpoints: await checkpointsOf(supervisor, id, checkpointDir) };
+    return { checkpoints: await checkpointsOf(tasks, nameOf(id), checkpointDir) };
   } catch (error) {
     // The original has other words for it here than anywhere else.
     if (isFailure(error, "container-not-found"))

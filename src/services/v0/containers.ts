@@ -1,10 +1,9 @@
-import { start } from "../../core/tasks/operations/start.js";
-import { type ContainerSnapshot, snapshot, state } from "../../core/tasks/operations/state.js";
+import { snapshot, state, type TaskSnapshot } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
 import { type UpdateRequest, update } from "../../core/tasks/operations/update.js";
 import type { Process } from "../../core/tasks/process.js";
 import type { OciProcess } from "../../core/tasks/runtime/spec.js";
-import type { Supervisor } from "../../core/tasks/supervisor.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
 import type {
   Container as ContainerMessage,
   CreateContainerRequest,
@@ -17,20 +16,22 @@ import type {
   UpdateContainerRequest,
   UpdateContainerResponse,
 } from "../../proto/containerd.js";
+import { machine } from "../../system/linux/machine.js";
 import type { Call } from "../grpc/call.js";
 import { callerProcess } from "../grpc/peer.js";
+import { createAndStart, nameOf } from "./lifecycle.js";
 import { ociResources } from "./resources.js";
 import { statsMessage } from "./stats.js";
 import { stdioOf } from "./stdio.js";
 import { refusal } from "./words.js";
 
 export async function createContainer(
-  supervisor: Supervisor,
+  tasks: Tasks,
   { request, signal, peer }: Call<CreateContainerRequest>,
 ): Promise<CreateContainerResponse> {
   const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime, runtimeArgs } = request;
-  const container = await start(
-    supervisor,
+  const task = await createAndStart(
+    tasks,
     {
       ...{ id, bundle, checkpoint, checkpointDir, stdio: stdioOf(request), labels, noPivotRoot, runtime, runtimeArgs },
       owner: request.owned ? callerProcess(peer) : undefined,
@@ -38,15 +39,12 @@ export async function createContainer(
     },
     signal,
   );
-  return { container: containerMessage(snapshot(container, [])) };
+  return { container: containerMessage(snapshot(task, [])) };
 }
 
-export async function getState(
-  supervisor: Supervisor,
-  { request: { id } }: Call<StateRequest>,
-): Promise<StateResponse> {
-  const containers = (await state(supervisor, id)).map(containerMessage);
-  const { cpus, memory } = supervisor.machine;
+export async function getState(tasks: Tasks, { request: { id } }: Call<StateRequest>): Promise<StateResponse> {
+  const containers = (await state(tasks, nameOf(id))).map(containerMessage);
+  const { cpus, memory } = machine();
   return { containers, machine: { cpus, memory: BigInt(memory) } };
 }
 
@@ -58,35 +56,32 @@ const changes = new Map([
 ] as const) as ReadonlyMap<string, UpdateRequest["kind"]>;
 
 export async function updateContainer(
-  supervisor: Supervisor,
+  tasks: Tasks,
   { request: { id, status, resources }, signal }: Call<UpdateContainerRequest>,
 ): Promise<UpdateContainerResponse> {
   const kind = changes.get(status);
   if (kind === undefined) {
     // An id that nobody has is told first.
-    supervisor.container(id);
+    tasks.started(nameOf(id));
     throw refusal("containerd: unknown container status ");
   }
-  await update(supervisor, { id, kind, resources: resources && ociResources(resources) }, signal);
+  await update(tasks, { ...nameOf(id), kind, resources: resources && ociResources(resources) }, signal);
   return {};
 }
 
-export async function getStats(
-  supervisor: Supervisor,
-  { request: { id }, signal }: Call<StatsRequest>,
-): Promise<StatsResponse> {
-  return statsMessage(await stats(supervisor, id, signal));
+export async function getStats(tasks: Tasks, { request: { id }, signal }: Call<StatsRequest>): Promise<StatsResponse> {
+  return statsMessage(await stats(tasks, nameOf(id), signal));
 }
 
-function containerMessage({ container, status, processes, pids }: ContainerSnapshot): ContainerMessage {
+function containerMessage({ task, status, processes, pids }: TaskSnapshot): ContainerMessage {
   return {
-    id: container.id,
-    bundlePath: container.bundle,
+    id: task.id,
+    bundlePath: task.bundle,
     processes: processes.map(processMessage),
     status,
-    labels: container.labels,
+    labels: task.labels,
     pids,
-    runtime: container.runtime.name,
+    runtime: task.runtime.name,
   };
 }
 

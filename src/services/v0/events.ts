@@ -1,8 +1,9 @@
 import { formatRfc3339, secondsAndNanos } from "../../contract/go/rfc3339.js";
-import type { Event } from "../../core/events/event.js";
 import { Subscription } from "../../core/events/subscribers.js";
 import { Failure } from "../../core/failure/failure.js";
-import type { Supervisor } from "../../core/tasks/supervisor.js";
+import { eventTypes } from "../../core/tasks/state-directory/event-line.js";
+import type { TaskEvent } from "../../core/tasks/task-event.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
 import type { StreamingCall } from "../grpc/call.js";
 import { timestampValue } from "./timestamp.js";
@@ -16,7 +17,7 @@ const lastEventHeader = "containerd-last-event";
  * @param ready resolves once the event log has what happened before this daemon
  */
 export async function* events(
-  supervisor: Supervisor,
+  tasks: Tasks,
   ready: Promise<void>,
   call: StreamingCall<EventsRequest>,
 ): AsyncGenerator<EventMessage> {
@@ -28,17 +29,17 @@ export async function* events(
   await ready;
   call.signal.throwIfAborted();
   const overflow = () => {
-    supervisor.log.warn({ id }, "containerd: event subscriber too slow; it has to resume");
+    tasks.log.warn({ id }, "containerd: event subscriber too slow; it has to resume");
     const why = "too slow: events wait unread; resume from the last timestamp seen";
     call.fail(new Failure("resource-exhausted", "refused", { why }));
   };
-  const replay = since === undefined ? [] : supervisor.events.since(since);
-  supervisor.log.debug({ id, storedOnly, replay: replay.length }, "containerd: events subscribed");
-  let next: Event | undefined;
+  const replay = since === undefined ? [] : tasks.events.log.since(since);
+  tasks.log.debug({ id, storedOnly, replay: replay.length }, "containerd: events subscribed");
+  let next: TaskEvent | undefined;
   let ended = storedOnly;
   let wake = () => {};
   // Takes one at a time: the caller may be slow, and what waits is counted by the subscription.
-  const take = (event: Event) => {
+  const take = (event: TaskEvent) => {
     next = event;
     wake();
     return false;
@@ -47,12 +48,12 @@ export async function* events(
     ended = true;
     wake();
   };
-  const subscription = new Subscription(id, replay, take, overflow, end);
+  const subscription = new Subscription({ namespace: "", object: id }, replay, take, overflow, end);
   call.signal.addEventListener("abort", end, { once: true });
   // Whoever has seen no event yet resumes from here, whatever its own clock says.
-  call.sendHeaders({ [lastEventHeader]: formatRfc3339(supervisor.events.last) });
+  call.sendHeaders({ [lastEventHeader]: formatRfc3339(tasks.reports.last) });
   // In the same turn as the replay was taken: no event can come between.
-  if (!storedOnly) supervisor.subscribers.add(subscription);
+  if (!storedOnly) tasks.events.subscribers.add(subscription);
   try {
     for (;;) {
       subscription.resume(true);
@@ -67,17 +68,27 @@ export async function* events(
       yield eventMessage(event);
     }
   } finally {
-    supervisor.subscribers.remove(subscription);
+    tasks.events.subscribers.remove(subscription);
   }
 }
 
-function eventMessage({ type, id, status, pid, timestamp, memoryPeak }: Event): EventMessage {
-  return {
-    type,
-    id,
-    status: status ?? 0,
-    pid: pid ?? "",
-    timestamp: secondsAndNanos(timestamp),
-    memoryPeak: Number(memoryPeak ?? 0n),
+function eventMessage(event: TaskEvent): EventMessage {
+  const message = {
+    type: eventTypes[event.topic],
+    id: event.object,
+    status: 0,
+    pid: "",
+    timestamp: secondsAndNanos(event.time),
+    memoryPeak: 0,
   };
+  switch (event.topic) {
+    case "/tasks/exec-started":
+      return { ...message, pid: event.payload.process };
+    case "/tasks/exit": {
+      const { process: pid, status, memoryPeak = 0n } = event.payload;
+      return { ...message, pid, status, memoryPeak: Number(memoryPeak) };
+    }
+    default:
+      return message;
+  }
 }

@@ -1,8 +1,7 @@
-import { exec } from "../../core/tasks/operations/exec.js";
 import { signalProcess } from "../../core/tasks/operations/signal.js";
 import { updateProcess as update } from "../../core/tasks/operations/update-process.js";
 import { capabilitySets, type OciProcess } from "../../core/tasks/runtime/spec.js";
-import type { Supervisor } from "../../core/tasks/supervisor.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
 import type {
   AddProcessRequest,
   AddProcessResponse,
@@ -12,20 +11,16 @@ import type {
   UpdateProcessResponse,
 } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
+import { addAndStart, nameOf } from "./lifecycle.js";
 import { stdioOf } from "./stdio.js";
 
 export async function addProcess(
-  supervisor: Supervisor,
+  tasks: Tasks,
   { request, signal }: Call<AddProcessRequest>,
 ): Promise<AddProcessResponse> {
-  const { id, pid } = request;
-  // Of a container that is not there the operation itself tells.
-  const init = supervisor.containers.get(id)?.init?.state;
-  const process = await exec(
-    supervisor,
-    { id, pid, process: ociProcess(request, init), stdio: stdioOf(request) },
-    signal,
-  );
+  const { id, pid: name } = request;
+  const stdio = stdioOf(request);
+  const process = await addAndStart(tasks, id, name, (init) => ({ process: ociProcess(request, init), stdio }), signal);
   return { systemPid: process.systemPid };
 }
 
@@ -58,12 +53,12 @@ function ociProcess(request: AddProcessRequest, init: OciProcess | undefined): O
   };
 }
 
-export function signal(supervisor: Supervisor, { request }: Call<SignalRequest>): SignalResponse {
-  signalProcess(supervisor, request.id, request.pid, request.signal);
+export function signal(tasks: Tasks, { request }: Call<SignalRequest>): SignalResponse {
+  signalProcess(tasks, nameOf(request.id), request.pid, request.signal);
   return {};
 }
 
-export function updateProcess(supervisor: Supervisor, { request }: Call<UpdateProcessRequest>): UpdateProcessResponse {
-  update(supervisor, request);
+export function updateProcess(tasks: Tasks, { request }: Call<UpdateProcessRequest>): UpdateProcessResponse {
+  update(tasks, { ...request, ...nameOf(request.id) });
   return {};
 }

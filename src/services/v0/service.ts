@@ -1,5 +1,5 @@
 import { abortable } from "../../core/failure/abortable.js";
-import type { Supervisor } from "../../core/tasks/supervisor.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
 import { type APIServer, APIService, type GetServerVersionResponse } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
 import { type Front, serverStream, unary } from "../grpc/handlers.js";
@@ -16,24 +16,20 @@ import { wordsOf } from "./words.js";
  * @param ready resolves once the containers of an earlier daemon are known, but for those of which somebody (a runtime) has to be asked: before
  * that any answer could be wrong
  */
-export function serviceV0(
-  supervisor: Supervisor,
-  ready: Promise<void>,
-  version: GetServerVersionResponse,
-): GrpcService {
-  const front: Front = { words: wordsOf, log: supervisor.log };
+export function serviceV0(tasks: Tasks, ready: Promise<void>, version: GetServerVersionResponse): GrpcService {
+  const front: Front = { words: wordsOf, log: tasks.log };
   const answer = <Request extends { id: string }, Response>(
-    handle: (supervisor: Supervisor, call: Call<Request>) => Response | Promise<Response>,
+    handle: (tasks: Tasks, call: Call<Request>) => Response | Promise<Response>,
   ) =>
     unary(front, async (call: Call<Request>) => {
       const { request, signal } = call;
       checkText(request);
       await ready;
       // Only what is about one of the others waits for it.
-      const restored = supervisor.restoring.get(request.id);
+      const restored = tasks.restoring.get(request.id);
       if (restored !== undefined) await abortable(restored, signal);
       signal.throwIfAborted();
-      return await handle(supervisor, call);
+      return await handle(tasks, call);
     });
   const implementation: APIServer = {
     getServerVersion: (_call, respond) => respond(null, version),
@@ -46,7 +42,7 @@ export function serviceV0(
     deleteCheckpoint: answer(deleteCheckpoint),
     listCheckpoint: answer(listCheckpoint),
     state: answer(getState),
-    events: serverStream(front, (call) => events(supervisor, ready, call)),
+    events: serverStream(front, (call) => events(tasks, ready, call)),
     stats: answer(getStats),
   };
   return { definition: APIService, implementation };

@@ -1,5 +1,5 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
-import type { ContainerStats } from "../../core/tasks/operations/stats.js";
+import type { TaskStats } from "../../core/tasks/operations/stats.js";
 import type {
   BlkioStatsEntry,
   CgroupStats as CgroupMessage,
@@ -10,7 +10,7 @@ import type {
 import type { CgroupStats, DeviceCounter, ResourceCounter } from "../../system/cgroup/stats.js";
 import type { NetworkStats } from "../../system/linux/proc-net-dev.js";
 
-export function statsMessage({ network, cgroup, timestamp }: ContainerStats): StatsResponse {
+export function statsMessage({ network, cgroup, timestamp }: TaskStats): StatsResponse {
   return {
     network_stats: network.map(networkMessage),
     cgroup_stats: cgroupMessage(cgroup),

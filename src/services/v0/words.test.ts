@@ -1,6 +1,6 @@
 import { status } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
-import { containerNotFound, Failure } from "../../core/failure/failure.js";
+import { Failure, taskNotFound } from "../../core/failure/failure.js";
 import { checkIdentifier } from "../../core/tasks/identifier.js";
 import { serviceError } from "../grpc/status.js";
 import { timestampValue } from "./timestamp.js";
@@ -37,7 +37,7 @@ test.each<[what: string, error: unknown, code: keyof typeof status, words: strin
   ["an exec's pid in use", taken("process", "/s/c/init"), "ALREADY_EXISTS", "mkdir /s/c/init: file exists"],
   ["a checkpoint's name in use", taken("checkpoint", "/b/one"), "ALREADY_EXISTS", "mkdir /b/one: file exists"],
   ["no config.json", missingFile, "NOT_FOUND", "open /b/config.json: no such file or directory"],
-  ["unknown container", containerNotFound("c"), "NOT_FOUND", "containerd: container not found"],
+  ["unknown container", taskNotFound("c"), "NOT_FOUND", "containerd: container not found"],
   [
     "unknown process",
     new Failure("not-found", "process-not-found", { id: "c", pid: "p" }),
@@ -161,6 +161,6 @@ test.each<[what: string, error: unknown, code: keyof typeof status, words: strin
 });
 
 test("the log has plain sentences, with the facts", () => {
-  expect(containerNotFound("web").message).toBe('no container "web"');
+  expect(taskNotFound("web").message).toBe('no container "web"');
   expect(startTimeout.message).toBe("not started within 15000 ms");
 });

@@ -1,37 +1,55 @@
-import type { Container } from "../container.js";
 import { forgetExit } from "../monitor.js";
-import type { Process } from "../process.js";
-import type { Supervisor } from "../supervisor.js";
+import { INIT, type Process } from "../process.js";
+import type { Task } from "../task.js";
+import type { Tasks } from "../tasks.js";
 import { release } from "./release.js";
 
 /**
- * Forgets a container whose exit has been told. Its id is free once the operations on it, which its exit does not wait for, have ended too: they may
- * still have something in its directory.
+ * Forgets a task that has exited, or whose creation or start has failed. Its id is free once the operations on it, which its exit does not wait for, have
+ * ended too: they may still have something in its directory.
  */
-export function deleteContainer(supervisor: Supervisor, container: Container): void {
-  supervisor.containers.delete(container.id);
+export function deleteTask(tasks: Tasks, task: Task): void {
+  tasks.remove(task);
+  const { init } = task;
+  if (init === undefined) {
+    // Nobody was told of it.
+    release(tasks, task);
+    return;
+  }
   // Its directory is what tells the exit to a daemon that takes over, until the event is in the log.
-  supervisor.events.whenStored(() => {
+  tasks.reports.whenStored(() => {
     // That one has nothing to tell any more.
-    container.init?.markReported();
-    release(supervisor, container, {
-      ready: container.turns.idle(),
+    init.markReported();
+    release(tasks, task, {
+      ready: task.turns.idle(),
       before: () => {
-        for (const process of container.processes.values()) closeProcess(process);
-        container.processes.clear();
+        for (const process of task.processes.values()) closeProcess(process);
+        task.processes.clear();
       },
     });
   });
 }
 
-/** Forgets an exec whose exit has been told: its name is free again. */
-export function deleteExec(supervisor: Supervisor, container: Container, process: Process): void {
-  container.processes.delete(process.id);
-  closeProcess(process);
-  supervisor.events.whenStored(() => {
-    const isGone = supervisor.removals.now(process.directory, () => process.removeDirectory());
-    if (!isGone) process.markReported();
-  });
+/** Forgets an exec that has exited, or whose start has failed: its name is free again. */
+export function deleteExec(
+  { removals, reports }: Pick<Tasks, "removals" | "reports">,
+  task: Task,
+  exec: Process,
+): void {
+  if (task.processes.get(exec.id) === exec) task.processes.delete(exec.id);
+  closeProcess(exec);
+  const remove = () => removals.now(exec.directory, () => exec.removeDirectory());
+  if (exec.status === "added") remove();
+  else
+    reports.whenStored(() => {
+      if (!remove()) exec.markReported();
+    });
+}
+
+/** What is done with a process that has exited when nobody wants to ask for it later; with its init, the task is over. */
+export function deleteProcess(tasks: Tasks, task: Task, process: Process): void {
+  if (process.id === INIT) deleteTask(tasks, task);
+  else deleteExec(tasks, task, process);
 }
 
 function closeProcess(process: Process): void {

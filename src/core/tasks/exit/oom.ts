@@ -4,18 +4,18 @@ import { setTimeout as delay } from "node:timers/promises";
 import { KILLED_STATUS } from "../../../contract/shim/exit-status.js";
 import type { OomWatch } from "../../../system/cgroup/cgroup.js";
 import { errorText } from "../../../system/linux/libc.js";
-import type { Container } from "../container.js";
 import { type OomSubscription, subscribeOom } from "../monitor.js";
 import type { Process } from "../process.js";
 import { readStateFile } from "../state-directory/state-file.js";
 import { readUsage } from "../state-directory/usage.js";
-import type { Supervisor } from "../supervisor.js";
+import type { Task } from "../task.js";
+import type { Tasks } from "../tasks.js";
 
 /** In ms: how long after a cgroup's removal the kernel may take to say so. */
 const REMOVAL_NOTICE = 50;
 
 /** A container's OOM watch. */
-export interface ContainerOomWatch {
+export interface TaskOomWatch {
   /** The container's start is known to all: OOM events that came before are sent now, later ones at once. */
   announce(): void;
   /** Sends what has not been sent yet: to be awaited before the exit of the container's init is told. */
@@ -29,29 +29,29 @@ export interface ContainerOomWatch {
  * time without a daemon are told, too.
  * @param restored an earlier daemon has started it
  */
-export function watchOom(supervisor: Supervisor, container: Container, restored = false): ContainerOomWatch {
+export function watchOom(tasks: Pick<Tasks, "log" | "reports">, task: Task, restored = false): TaskOomWatch {
   let announced = false;
   let early = 0;
   const warn = (error: unknown) =>
-    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: notify OOM events");
+    tasks.log.warn({ id: task.id, error: errorText(error) }, "containerd: notify OOM events");
   let watch: OomWatch | undefined;
   let subscription: OomSubscription | undefined;
-  const past = restored ? toldBefore(supervisor, container) : 0n;
+  const past = restored ? toldBefore(tasks, task) : 0n;
   const send = (kills: bigint) => {
     // Before the event: with it, a later daemon sees from the log whether this was told.
-    writeTold(supervisor, container, `${kills} ${supervisor.events.last}`);
-    supervisor.emit({ type: "oom", id: container.id });
+    writeTold(tasks, task, `${kills} ${tasks.reports.last}`);
+    tasks.reports.tell(task, "/tasks/oom");
   };
   const tell = (kills: bigint) => {
-    supervisor.log.info({ id: container.id }, "containerd: container out of memory");
+    tasks.log.info({ id: task.id }, "containerd: container out of memory");
     if (announced) send(kills);
     else early++;
   };
   try {
-    watch = container.cgroup?.watchOom(past === undefined ? { ignorePast: true } : { past });
+    watch = task.cgroup?.watchOom(past === undefined ? { ignorePast: true } : { past });
     if (watch !== undefined) {
       const { told } = watch;
-      if (past === undefined) writeTold(supervisor, container, `${told}`);
+      if (past === undefined) writeTold(tasks, task, `${told}`);
       subscription = subscribeOom(watch, () => tell(watch!.told), warn);
     }
   } catch (error) {
@@ -80,29 +80,29 @@ export function watchOom(supervisor: Supervisor, container: Container, restored 
   };
 }
 
-const toldFile = ({ directory }: Container) => join(directory, "oom");
+const toldFile = ({ directory }: Task) => join(directory, "oom");
 
-function writeTold(supervisor: Supervisor, container: Container, text: string): void {
+function writeTold(tasks: Pick<Tasks, "log">, task: Task, text: string): void {
   try {
-    writeFileSync(toldFile(container), text, { mode: 0o600 });
+    writeFileSync(toldFile(task), text, { mode: 0o600 });
   } catch (error) {
-    supervisor.log.warn({ id: container.id, error: errorText(error) }, "containerd: write OOM kills");
+    tasks.log.warn({ id: task.id, error: errorText(error) }, "containerd: write OOM kills");
   }
 }
 
 /** How many kills earlier daemons have told; undefined when nobody knows: another daemon kept no count. */
-function toldBefore({ events }: Supervisor, container: Container): bigint | undefined {
-  const file = toldFile(container);
+function toldBefore({ reports }: Pick<Tasks, "reports">, task: Task): bigint | undefined {
+  const file = toldFile(task);
   try {
     // Asked before it is opened: hardly ever is there one, and an error costs many times as much.
     if (existsSync(file)) {
       const [, kills, before] = /^(\d+)(?: (\d+))?$/.exec(readStateFile(file)) ?? [];
       if (kills === undefined) return undefined;
-      const wasTold = before === undefined || events.hasOom(container.id, BigInt(before));
+      const wasTold = before === undefined || reports.history.hasOom(task, BigInt(before));
       return wasTold ? BigInt(kills) : BigInt(kills) - 1n;
     }
   } catch {
     // As if it were not there.
   }
-  return container.remembersCgroup ? 0n : undefined;
+  return task.remembersCgroup ? 0n : undefined;
 }

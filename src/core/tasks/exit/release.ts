@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
-import type { Container } from "../container.js";
-import type { Supervisor } from "../supervisor.js";
+import type { Task } from "../task.js";
+import type { Tasks } from "../tasks.js";
 
 /** In ms: how long the first pause is after a runtime could not let go of a container; each is twice the one before. */
 const FIRST_PAUSE = 100;
@@ -14,48 +14,48 @@ export interface ReleaseOptions {
   before?: () => void;
 }
 
+type Releasing = Pick<Tasks, "log" | "removals">;
+
 /**
  * Removes the directory of a container that is over and told: its id is free then. When the runtime, or the kernel with its cgroup, has not let go of
  * it, that is tried again until it has, also by the next daemon.
  */
-export function release(supervisor: Supervisor, container: Container, { ready, before }: ReleaseOptions = {}): void {
+export function release(tasks: Releasing, task: Task, { ready, before }: ReleaseOptions = {}): void {
   const remove = () => {
     before?.();
-    container.removeDirectory();
+    task.removeDirectory();
   };
-  const { removals } = supervisor;
-  if (container.held) {
-    markEnded(supervisor, container);
-    void letGo(supervisor, container).then(() =>
-      removals.after(ready ?? Promise.resolve(), container.directory, remove),
-    );
+  const { removals } = tasks;
+  if (task.held) {
+    markEnded(tasks, task);
+    void letGo(tasks, task).then(() => removals.after(ready ?? Promise.resolve(), task.directory, remove));
   } else if (ready === undefined) {
-    removals.now(container.directory, remove);
+    removals.now(task.directory, remove);
   } else {
-    removals.after(ready, container.directory, remove);
+    removals.after(ready, task.directory, remove);
   }
 }
 
-function markEnded(supervisor: Supervisor, container: Container): void {
-  supervisor.log.warn({ id: container.id }, "containerd: the runtime does not let go of the container; trying again");
+function markEnded(tasks: Releasing, task: Task): void {
+  tasks.log.warn({ id: task.id }, "containerd: the runtime does not let go of the container; trying again");
   try {
-    container.markEnded();
+    task.markEnded();
   } catch (error) {
-    supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: mark as ended");
+    tasks.log.error({ id: task.id, error: errorText(error) }, "containerd: mark as ended");
   }
 }
 
 /** Resolves when the runtime has let go. */
-async function letGo(supervisor: Supervisor, container: Container): Promise<void> {
-  for (let pause = FIRST_PAUSE; container.held; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+async function letGo(tasks: Releasing, task: Task): Promise<void> {
+  for (let pause = FIRST_PAUSE; task.held; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
     await delay(pause, undefined, { ref: false });
-    await container.deleteFromRuntime();
+    await task.deleteFromRuntime();
   }
-  supervisor.log.info({ id: container.id }, "containerd: the runtime has let go of the container");
+  tasks.log.info({ id: task.id }, "containerd: the runtime has let go of the container");
 }
 
 /** For a container that an earlier daemon has marked as ended. */
-export function releaseRest(supervisor: Supervisor, container: Container): void {
-  container.held = true;
-  release(supervisor, container);
+export function releaseRest(tasks: Releasing, task: Task): void {
+  task.held = true;
+  release(tasks, task);
 }

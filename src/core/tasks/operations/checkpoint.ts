@@ -1,4 +1,5 @@
 import { type Grace, withGrace } from "../../failure/deadline.js";
+import type { TaskName } from "../history.js";
 import {
   type Checkpoint,
   checkpointsDirectory,
@@ -6,11 +7,11 @@ import {
   deleteCheckpoint,
   listCheckpoints,
 } from "../runtime/checkpoint.js";
-import type { Supervisor } from "../supervisor.js";
+import type { Tasks } from "../tasks.js";
 
 /** In ms: what a checkpoint gets to end by itself once nobody waits for it any more, and once its container has exited. */
-const PATIENCE = 30_000;
-const PATIENCE_AFTER_EXIT = 10_000;
+const GRACE = 30_000;
+const GRACE_AFTER_EXIT = 10_000;
 
 /**
  * Saves a container; with `checkpoint.exit` it ends.
@@ -20,33 +21,33 @@ const PATIENCE_AFTER_EXIT = 10_000;
  * @throws Failure; the container runs on then
  */
 export async function checkpointContainer(
-  supervisor: Supervisor,
-  id: string,
+  tasks: Tasks,
+  name: TaskName,
   checkpoint: Checkpoint,
   directory: string,
   signal: AbortSignal,
 ): Promise<void> {
-  await supervisor.operations.run({ kind: "checkpoint", id }, async (operation) => {
-    const container = supervisor.container(id);
+  await tasks.operations.run({ kind: "checkpoint", id: name.id }, async (operation) => {
+    const task = tasks.started(name);
     operation.doing = "waiting for its turn";
-    await container.turns.exclusive(async () => {
+    await task.turns.exclusive(async () => {
       signal.throwIfAborted();
-      container.exited.throwIfAborted();
+      task.exited.throwIfAborted();
       const began = performance.now();
       operation.doing = "runtime checkpoint";
-      const path = checkpointsDirectory(container.bundle, directory);
+      const path = checkpointsDirectory(task.bundle, directory);
       const graces: Grace[] = [
-        [signal, PATIENCE],
-        [container.exited, PATIENCE_AFTER_EXIT],
+        [signal, GRACE],
+        [task.exited, GRACE_AFTER_EXIT],
       ];
-      await withGrace(graces, (limited) => createCheckpoint(container.runtime, id, path, checkpoint, limited));
+      await withGrace(graces, (limited) => createCheckpoint(task.runtime, task.id, path, checkpoint, limited));
       if (signal.aborted && !checkpoint.exit) {
         // The caller does not know of it; with `exit` it is all that there is of the container.
         await deleteCheckpoint(path, checkpoint.name);
         signal.throwIfAborted();
       }
-      supervisor.log.info(
-        { id, checkpoint: checkpoint.name, duration: Math.round(performance.now() - began) },
+      tasks.log.info(
+        { id: task.id, checkpoint: checkpoint.name, duration: Math.round(performance.now() - began) },
         "containerd: container checkpointed",
       );
     });
@@ -55,23 +56,23 @@ export async function checkpointContainer(
 
 /** @throws Failure */
 export async function removeCheckpoint(
-  supervisor: Supervisor,
-  id: string,
-  name: string,
+  tasks: Tasks,
+  name: TaskName,
+  checkpoint: string,
   directory: string,
 ): Promise<void> {
-  await supervisor.operations.run({ kind: "delete-checkpoint", id }, async (operation) => {
-    const container = supervisor.container(id);
+  await tasks.operations.run({ kind: "delete-checkpoint", id: name.id }, async (operation) => {
+    const task = tasks.started(name);
     operation.doing = "waiting for its turn";
-    await container.turns.exclusive(async () => {
+    await task.turns.exclusive(async () => {
       operation.doing = "removing the files";
-      await deleteCheckpoint(checkpointsDirectory(container.bundle, directory), name);
+      await deleteCheckpoint(checkpointsDirectory(task.bundle, directory), checkpoint);
     });
   });
 }
 
 /** A container's checkpoints, by name. Throws Failure (not-found). */
-export async function checkpointsOf(supervisor: Supervisor, id: string, directory: string): Promise<Checkpoint[]> {
-  const container = supervisor.container(id);
-  return await listCheckpoints(checkpointsDirectory(container.bundle, directory));
+export async function checkpointsOf(tasks: Tasks, name: TaskName, directory: string): Promise<Checkpoint[]> {
+  const task = tasks.started(name);
+  return await listCheckpoints(checkpointsDirectory(task.bundle, directory));
 }

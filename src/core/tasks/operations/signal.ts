@@ -1,4 +1,5 @@
-import type { Supervisor } from "../supervisor.js";
+import type { TaskName } from "../history.js";
+import type { Tasks } from "../tasks.js";
 
 /**
  * Sends a signal to a process of a container.
@@ -6,9 +7,9 @@ import type { Supervisor } from "../supervisor.js";
  * @param signal its number; 0 probes
  * @throws Failure: not-found, invalid-argument
  */
-export function signalProcess(supervisor: Supervisor, id: string, pid: string, signal: number): void {
-  supervisor.operations.run({ kind: "signal", id, pid }, (operation) => {
+export function signalProcess(tasks: Tasks, name: TaskName, pid: string, signal: number): void {
+  tasks.operations.run({ kind: "signal", id: name.id, pid }, (operation) => {
     operation.doing = `signal ${signal}`;
-    supervisor.process(id, pid).signal(signal);
+    tasks.started(name).runningProcess(pid).signal(signal);
   });
 }

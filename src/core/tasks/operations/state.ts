@@ -1,15 +1,16 @@
 import { setImmediate } from "node:timers/promises";
-import type { Container } from "../container.js";
+import type { TaskName } from "../history.js";
 import type { Process } from "../process.js";
-import type { Supervisor } from "../supervisor.js";
+import type { Task } from "../task.js";
+import type { Tasks } from "../tasks.js";
 
 /** In ms: after this long on the main thread others get their turn. */
 const SLICE = 4;
 
 /** What a container is at one moment: it may end while those of others are taken. */
-export interface ContainerSnapshot {
-  container: Container;
-  status: Container["status"];
+export interface TaskSnapshot {
+  task: Task;
+  status: Task["status"];
   processes: readonly Process[];
   /** Host pids of every process in it. */
   pids: number[];
@@ -19,39 +20,38 @@ export interface ContainerSnapshot {
  * The container with this id, or all. Reading the pids of hundreds of containers takes a while, so others get their turn in between.
  * @throws Failure (not-found)
  */
-export function state(supervisor: Supervisor, id: string): Promise<ContainerSnapshot[]> {
-  return supervisor.operations.run({ kind: "state", id }, () => readState(supervisor, id));
+export function state(tasks: Tasks, name: TaskName): Promise<TaskSnapshot[]> {
+  return tasks.operations.run({ kind: "state", id: name.id }, () => readState(tasks, name));
 }
 
-async function readState(supervisor: Supervisor, id: string): Promise<ContainerSnapshot[]> {
-  const containers = id === "" ? [...supervisor.containers.values()] : [supervisor.container(id)];
-  const snapshots: ContainerSnapshot[] = [];
+async function readState(tasks: Tasks, name: TaskName): Promise<TaskSnapshot[]> {
+  const wanted = name.id === "" ? tasks.allStarted(name.namespace) : [tasks.started(name)];
+  const snapshots: TaskSnapshot[] = [];
   let sliceEnd = performance.now() + SLICE;
-  for (const container of containers) {
+  for (const task of wanted) {
     if (performance.now() > sliceEnd) {
       await setImmediate();
       sliceEnd = performance.now() + SLICE;
     }
     // It may go at each wait.
-    const isThere = () => supervisor.containers.get(container.id) === container;
-    if (!isThere()) continue;
-    const pids = await pidsOf(container);
-    if (isThere()) snapshots.push(snapshot(container, pids));
+    if (!tasks.has(task)) continue;
+    const pids = await pidsOf(task);
+    if (tasks.has(task)) snapshots.push(snapshot(task, pids));
   }
   return snapshots;
 }
 
 /** The container as it is now. */
-export function snapshot(container: Container, pids: number[]): ContainerSnapshot {
-  return { container, status: container.status, processes: [...container.processes.values()], pids };
+export function snapshot(task: Task, pids: number[]): TaskSnapshot {
+  return { task, status: task.status, processes: task.running, pids };
 }
 
-async function pidsOf(container: Container): Promise<number[]> {
-  const { cgroup } = container;
+async function pidsOf(task: Task): Promise<number[]> {
+  const { cgroup } = task;
   if (cgroup !== undefined) return cgroup.pids();
   // No cgroup on this host: only the runtime knows. One that is ending must not fail the whole answer.
   try {
-    return await container.runtime.ps(container.id, { signal: AbortSignal.timeout(PS_TIMEOUT) });
+    return await task.runtime.ps(task.id, { signal: AbortSignal.timeout(PS_TIMEOUT) });
   } catch {
     return [];
   }

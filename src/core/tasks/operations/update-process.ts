@@ -1,8 +1,8 @@
+import type { TaskName } from "../history.js";
 import { INIT } from "../process.js";
-import type { Supervisor } from "../supervisor.js";
+import type { Tasks } from "../tasks.js";
 
-export interface UpdateProcessRequest {
-  id: string;
+export interface UpdateProcessRequest extends TaskName {
   /** Name of the process; "" is the init. */
   pid: string;
   closeStdin: boolean;
@@ -15,9 +15,9 @@ export interface UpdateProcessRequest {
  * Closes a process's stdin, or sets its terminal's size.
  * @throws Failure (not-found)
  */
-export function updateProcess(supervisor: Supervisor, request: UpdateProcessRequest): void {
-  supervisor.operations.run({ kind: "update-process", id: request.id, pid: request.pid }, () => {
-    const process = supervisor.process(request.id, request.pid || INIT);
+export function updateProcess(tasks: Tasks, request: UpdateProcessRequest): void {
+  tasks.operations.run({ kind: "update-process", id: request.id, pid: request.pid }, () => {
+    const process = tasks.started(request).runningProcess(request.pid || INIT);
     if (request.closeStdin) process.closeStdin();
     if (request.width > 0 || request.height > 0) process.resize(request.width, request.height);
   });

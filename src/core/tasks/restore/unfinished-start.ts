@@ -1,37 +1,37 @@
 import { errorText } from "../../../system/linux/libc.js";
 import type { Operation } from "../../telemetry/operations.js";
-import type { Container } from "../container.js";
-import { endShims, owedExits, shimsGone, tellEnd } from "../exit/lost-process.js";
 import { release } from "../exit/release.js";
 import { INIT } from "../process.js";
-import type { Supervisor } from "../supervisor.js";
+import { endShims, shimsGone } from "../shims/left-shims.js";
+import type { Task } from "../task.js";
+import type { Tasks } from "../tasks.js";
 
 /**
  * Ends what there is of a container that never ran, so that nobody was ever told of it, or that nobody can follow any more: then its exit is told, after
  * those of its execs. Afterwards its id is free.
  */
 export async function endUnfinishedStart(
-  supervisor: Supervisor,
-  container: Container,
+  tasks: Pick<Tasks, "log" | "removals" | "reports">,
+  task: Task,
   operation: Operation,
 ): Promise<void> {
   operation.doing = "removing what was never started";
-  supervisor.log.warn({ id: container.id }, "containerd: container was not started; removing it");
+  tasks.log.warn({ id: task.id }, "containerd: container was not started; removing it");
   try {
-    for (const process of container.processes.values()) process.close();
-    container.processes.clear();
+    for (const process of task.processes.values()) process.close();
+    task.processes.clear();
     // Our own shim cleans up; one that waits for a `start` that never comes ends once its container is deleted.
-    const wasThere = !(await shimsGone(container, INIT));
-    await container.deleteFromRuntime();
-    if (wasThere && !(await shimsGone(container, INIT))) {
-      await endShims(container, INIT);
-      await container.deleteFromRuntime();
+    const wasThere = !(await shimsGone(task, INIT));
+    await task.deleteFromRuntime();
+    if (wasThere && !(await shimsGone(task, INIT))) {
+      await endShims(task, INIT);
+      await task.deleteFromRuntime();
     }
-    for (const name of owedExits(supervisor, container)) {
-      tellEnd(supervisor, container, name, (await endShims(container, name)) || wasThere);
+    for (const name of tasks.reports.owedExits(task)) {
+      tasks.reports.lostExit(task, name, (await endShims(task, name)) || wasThere);
     }
-    supervisor.events.whenStored(() => release(supervisor, container));
+    tasks.reports.whenStored(() => release(tasks, task));
   } catch (error) {
-    supervisor.log.error({ id: container.id, error: errorText(error) }, "containerd: remove container");
+    tasks.log.error({ id: task.id, error: errorText(error) }, "containerd: remove container");
   }
 }

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { CgroupStats, DeviceCounter } from "../../../system/cgroup/stats.js";
 
 /** In ms: after this long on the main thread others get their turn. */
@@ -91,7 +91,7 @@ const families: readonly Family[] = [
  * Adds what every single container uses to a registry. One series for each container and family, so only on request.
  * @returns takes a sample: to be called, and waited for, before the registry is read
  */
-export function addContainerMetrics(registry: Registry, supervisor: Supervisor): () => Promise<void> {
+export function addContainerMetrics(registry: Registry, tasks: Tasks): () => Promise<void> {
   let sample: { id: string; stats: CgroupStats }[] = [];
   for (const { name, help, type, read } of families) {
     const Metric = type === "counter" ? Counter : Gauge;
@@ -112,7 +112,7 @@ export function addContainerMetrics(registry: Registry, supervisor: Supervisor):
   }
   let sampling: Promise<void> | undefined;
   const take = async () => {
-    sample = await takeSample(supervisor);
+    sample = await takeSample(tasks);
   };
   return () => {
     // Two scrapers at a time share one.
@@ -123,10 +123,10 @@ export function addContainerMetrics(registry: Registry, supervisor: Supervisor):
   };
 }
 
-async function takeSample(supervisor: Supervisor): Promise<{ id: string; stats: CgroupStats }[]> {
+async function takeSample(tasks: Tasks): Promise<{ id: string; stats: CgroupStats }[]> {
   const sample: { id: string; stats: CgroupStats }[] = [];
   let sliceEnd = performance.now() + SLICE;
-  for (const { id, cgroup } of [...supervisor.containers.values()]) {
+  for (const { id, cgroup } of tasks.allStarted()) {
     if (performance.now() > sliceEnd) {
       await setImmediate();
       sliceEnd = performance.now() + SLICE;

@@ -1,5 +1,5 @@
 import { readdir } from "node:fs/promises";
-import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { TimerSummary } from "../../../core/telemetry/timer.js";
 import { epoll } from "../../../system/linux/epoll.js";
 
@@ -13,28 +13,28 @@ export interface Figures {
 }
 
 /** Reads them all. */
-export async function readFigures(supervisor: Supervisor): Promise<Figures> {
-  const { metrics, operations } = supervisor;
+export async function readFigures(tasks: Tasks): Promise<Figures> {
+  const { metrics, operations } = tasks;
   // Not on the main thread: it may be tens of thousands.
   const descriptors = (await readdir("/proc/self/fd")).length;
   const { rss, heapUsed } = process.memoryUsage();
-  let tasks = operations.running.size;
+  let count = operations.running.size;
   let failed = 0;
   for (const totals of Object.values(operations.totals)) {
-    tasks += totals.succeeded + totals.failed;
+    count += totals.succeeded + totals.failed;
     failed += totals.failed;
   }
   return {
     counters: {
-      containers: supervisor.containers.size,
-      "event-subscribers": supervisor.subscribers.size,
-      tasks,
+      containers: tasks.allStarted().length,
+      "event-subscribers": tasks.events.subscribers.size,
+      tasks: count,
       "tasks-failed": failed,
       "epoll-fds": epoll.size,
     },
     gauges: {
       "tasks-running": operations.running.size,
-      "start-queue": supervisor.startWorkers.queued,
+      "start-queue": tasks.startWorkers.queued,
       fds: descriptors,
       "memory-used": rss,
       "heap-used": heapUsed,

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { Tasks } from "../../../core/tasks/tasks.js";
 import { errorText } from "../../../system/linux/libc.js";
 import { type Figures, percentiles, readFigures } from "./figures.js";
 
@@ -56,8 +56,8 @@ function decimal(value: number): string {
  * @param interval in ms
  * @returns ends it
  */
-export function sendToGraphite(supervisor: Supervisor, address: GraphiteAddress, interval: number): () => void {
-  const { log } = supervisor;
+export function sendToGraphite(tasks: Tasks, address: GraphiteAddress, interval: number): () => void {
+  const { log } = tasks;
   let socket: Socket | undefined;
   let failing = false;
   let closed = false;
@@ -72,7 +72,7 @@ export function sendToGraphite(supervisor: Supervisor, address: GraphiteAddress,
       socket.destroy();
       socket = undefined;
     }
-    const lines = graphiteLines(await readFigures(supervisor), Math.floor(Date.now() / 1000));
+    const lines = graphiteLines(await readFigures(tasks), Math.floor(Date.now() / 1000));
     if (closed) return;
     const sending = connect(address);
     socket = sending;

@@ -1,4 +1,4 @@
-import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { Tasks } from "../../../core/tasks/tasks.js";
 import { answer, type HttpHandler } from "../../listen/http-listener.js";
 import type { LogOutput } from "../log-output.js";
 
@@ -6,16 +6,12 @@ import type { LogOutput } from "../log-output.js";
  * What Prometheus scrapes: `/metrics`.
  * @param perContainer what each container uses, too
  */
-export async function metricsEndpoint(
-  supervisor: Supervisor,
-  logOutput: LogOutput,
-  perContainer: boolean,
-): Promise<HttpHandler> {
+export async function metricsEndpoint(tasks: Tasks, logOutput: LogOutput, perContainer: boolean): Promise<HttpHandler> {
   // Loaded here, so that a daemon without Prometheus starts without it.
   const { prometheusRegistry } = await import("./prometheus.js");
-  const registry = prometheusRegistry(supervisor, logOutput);
+  const registry = prometheusRegistry(tasks, logOutput);
   const sampleContainers = perContainer
-    ? (await import("./container-metrics.js")).addContainerMetrics(registry, supervisor)
+    ? (await import("./container-metrics.js")).addContainerMetrics(registry, tasks)
     : async () => {};
   return async (request, response) => {
     if (new URL(request.url ?? "/", "http://localhost").pathname !== "/metrics") {

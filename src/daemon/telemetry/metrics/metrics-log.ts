@@ -1,4 +1,4 @@
-import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { TimerSummary } from "../../../core/telemetry/timer.js";
 import { percentiles, readFigures } from "./figures.js";
 
@@ -7,17 +7,17 @@ import { percentiles, readFigures } from "./figures.js";
  * @param interval in ms
  * @returns ends it
  */
-export function logMetrics(supervisor: Supervisor, interval: number): () => void {
-  const timer = setInterval(() => void write(supervisor), interval);
+export function logMetrics(tasks: Tasks, interval: number): () => void {
+  const timer = setInterval(() => void write(tasks), interval);
   timer.unref();
   return () => clearInterval(timer);
 }
 
-async function write(supervisor: Supervisor): Promise<void> {
-  const { counters, gauges, timers } = await readFigures(supervisor);
-  supervisor.log.info({ ...counters, ...gauges }, "containerd: metrics");
+async function write(tasks: Tasks): Promise<void> {
+  const { counters, gauges, timers } = await readFigures(tasks);
+  tasks.log.info({ ...counters, ...gauges }, "containerd: metrics");
   for (const [metric, summary] of Object.entries(timers)) {
-    supervisor.log.info({ metric, ...timerFields(summary) }, "containerd: metrics");
+    tasks.log.info({ metric, ...timerFields(summary) }, "containerd: metrics");
   }
 }
 

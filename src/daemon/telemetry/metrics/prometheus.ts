@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { EventType } from "../../../core/events/event.js";
-import type { Supervisor } from "../../../core/tasks/supervisor.js";
+import { eventTypes } from "../../../core/tasks/state-directory/event-line.js";
+import type { TaskTopic } from "../../../core/tasks/task-event.js";
+import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { OperationKind } from "../../../core/telemetry/operations.js";
 import type { Timer } from "../../../core/telemetry/timer.js";
 import { epoll } from "../../../system/linux/epoll.js";
@@ -22,10 +23,10 @@ const NEVER = 3_600_000;
 const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
 
 /** The metrics of the daemon in Prometheus' terms. What is there now is read at the scrape, durations as they come. */
-export function prometheusRegistry(supervisor: Supervisor, logOutput: LogOutput): Registry {
+export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry {
   const registry = new Registry();
   const registers = [registry];
-  const { metrics, operations } = supervisor;
+  const { metrics, operations } = tasks;
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       name,
@@ -83,14 +84,14 @@ export function prometheusRegistry(supervisor: Supervisor, logOutput: LogOutput)
     labelNames: ["status"],
     registers,
     collect() {
-      const counts = { running: 0, paused: 0, stopped: 0 };
-      for (const { status } of supervisor.containers.values()) counts[status]++;
+      const counts = { created: 0, running: 0, paused: 0, stopped: 0 };
+      for (const { status } of tasks.all()) counts[status]++;
       for (const [status, count] of Object.entries(counts)) this.set({ status }, count);
     },
   });
-  gauge("containerd_event_subscribers", "Clients that follow the events.", () => supervisor.subscribers.size);
+  gauge("containerd_event_subscribers", "Clients that follow the events.", () => tasks.events.subscribers.size);
   gauge("containerd_epoll_descriptors", "Descriptors that are watched for exits and OOM.", () => epoll.size);
-  gauge("containerd_start_queue_length", "Starts that wait for a worker.", () => supervisor.startWorkers.queued);
+  gauge("containerd_start_queue_length", "Starts that wait for a worker.", () => tasks.startWorkers.queued);
   new Gauge({
     name: "containerd_operations_running",
     help: "Operations under way, by kind.",
@@ -122,7 +123,8 @@ export function prometheusRegistry(supervisor: Supervisor, logOutput: LogOutput)
     registers,
     collect() {
       this.reset();
-      for (const type of Object.keys(metrics.events) as EventType[]) this.inc({ type }, metrics.events[type]);
+      for (const topic of Object.keys(eventTypes) as TaskTopic[])
+        this.inc({ type: eventTypes[topic] }, tasks.events.counts.get(topic) ?? 0);
     },
   });
   new Counter({

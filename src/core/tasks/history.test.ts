@@ -2,11 +2,75 @@ import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { EventLog } from "./event-log.js";
+import type { NewEvent } from "../events/event.js";
+import { EventLog } from "../events/event-log.js";
+import { History } from "./history.js";
+import { eventLines } from "./state-directory/event-line.js";
+import type { TaskEvent } from "./task-event.js";
+
+/** An event as a line of containerd 0.2's log has it, with the time as the log counts it. */
+interface Line {
+  type: string;
+  id: string;
+  timestamp: bigint;
+  pid?: string;
+  status?: number;
+  run?: string;
+  memoryPeak?: bigint;
+}
+
+function eventOf({ memoryPeak, ...line }: Omit<Line, "timestamp">): NewEvent<TaskEvent> {
+  const peak = memoryPeak === undefined ? {} : { memoryPeak: Number(memoryPeak) };
+  return eventLines.decode(JSON.stringify({ timestamp: "1970-01-01T00:00:00Z", ...line, ...peak }))!;
+}
+
+function lineOf(event: TaskEvent): Line {
+  const { memoryPeak, ...line } = JSON.parse(eventLines.encode(event));
+  return { ...line, timestamp: event.time, ...(memoryPeak === undefined ? {} : { memoryPeak: BigInt(memoryPeak) }) };
+}
+
+/** The log of tasks, in 0.2's words. */
+class TaskLog {
+  readonly #log: EventLog<TaskEvent>;
+  readonly #history: History;
+
+  constructor(path: string, retain: number) {
+    this.#log = new EventLog(path, eventLines, retain);
+    this.#history = new History(this.#log);
+  }
+
+  append(line: Omit<Line, "timestamp">, onError: (error: unknown) => void): Line {
+    return lineOf(this.#log.append(eventOf(line), onError));
+  }
+
+  since(time: bigint): Line[] {
+    return this.#log.since(time).map(lineOf);
+  }
+
+  whenStored(then: () => void): void {
+    this.#log.whenStored(then);
+  }
+
+  hasStart(id: string, pid: string, run: string): boolean | undefined {
+    return this.#history.hasStart({ namespace: "", id }, pid, run);
+  }
+
+  hasExit(id: string, pid: string, run: string, ended?: bigint): boolean {
+    return this.#history.hasExit({ namespace: "", id }, pid, run, ended);
+  }
+
+  running(id: string): Map<string, boolean> {
+    return this.#history.running({ namespace: "", id });
+  }
+
+  close(): void {
+    this.#log.close();
+  }
+}
 
 let directory: string;
 let path: string;
-const open: EventLog[] = [];
+const open: TaskLog[] = [];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "ctd-events-"));
   path = join(directory, "events.log");
@@ -16,7 +80,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 const openLog = (retain = 500) => {
-  const log = new EventLog(path, retain);
+  const log = new TaskLog(path, retain);
   open.push(log);
   return log;
 };

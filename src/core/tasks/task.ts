@@ -10,13 +10,13 @@ import { ancestorsOf, killDescendants, killIf } from "../../system/linux/descend
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { readProcStat } from "../../system/linux/proc-stat.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
-import { containerNotFound, Failure } from "../failure/failure.js";
+import { Failure, taskNotFound } from "../failure/failure.js";
 import { concealEnvironment } from "../failure/log-text.js";
 import { onForeignFiles } from "../files/foreign-files.js";
 import { stringifyJson } from "../files/json.js";
 import { writeAtomically } from "../files/write-atomically.js";
 import { Turns } from "../scheduling/turns.js";
-import { ContainerCgroup } from "./container-cgroup.js";
+import type { TaskName } from "./history.js";
 import type { Owner } from "./owner.js";
 import { INIT, Process, type Stdio } from "./process.js";
 import { rootIds, translateOldSpec } from "./runtime/bundle.js";
@@ -28,6 +28,7 @@ import { processDirectoriesAmong } from "./state-directory/ownership.js";
 import { makeWhole, removeTree, takeAway } from "./state-directory/partial-directory.js";
 import { readPidFile } from "./state-directory/pid-file.js";
 import type { Removals } from "./state-directory/removals.js";
+import { TaskCgroup } from "./task-cgroup.js";
 
 /** The file that marks one whose exit has been told. */
 const ENDED = "ended";
@@ -36,16 +37,15 @@ const ENDED = "ended";
 const DELETE_TIMEOUT = 30_000;
 
 /** In ms: how long our own shim gets to clean up after a start that somebody called off. */
-const PATIENCE = 10_000;
+const CLEAN_UP_GRACE = 10_000;
 
 /** In ms: how often an exec that was called off is looked at while its runtime call ends. */
 const ABANDON_INTERVAL = 20;
 
 /** In ms: a shim that has closed its end of the start channel is about to end, or else it never will. */
-const DEAF_PATIENCE = 200;
+const HANG_UP_GRACE = 200;
 
-export interface ContainerOptions {
-  id: string;
+export interface TaskOptions extends TaskName {
   bundle: string;
   labels: string[];
   stdio: Stdio;
@@ -55,10 +55,12 @@ export interface ContainerOptions {
   noPivotRoot: boolean;
   owner?: Owner | undefined;
   endsAt?: number | undefined;
+  deleteOnExit: boolean;
 }
 
-/** One container: its directory below the state directory, its runtime and its processes. Changes itself only; who may do what when is the supervisor's. */
-export class Container {
+/** One task: its directory below the state directory, its runtime and its processes. Changes itself only; who may do what when is for the operations. */
+export class Task implements TaskName {
+  readonly namespace: string;
   readonly id: string;
   readonly directory: string;
   readonly bundle: string;
@@ -70,7 +72,12 @@ export class Container {
   readonly owner: Owner | undefined;
   /** In ms since the machine has booted: when it is ended if it still runs. */
   readonly endsAt: number | undefined;
+  /** Whether it, and each of its execs, is forgotten as soon as the exit is told: nobody comes to ask for it, and to delete it. */
+  readonly deleteOnExit: boolean;
+  /** Its init and its execs, from when they are added until they are deleted. */
   readonly processes = new Map<string, Process>();
+  /** In ms: how long its creation took. */
+  creationTook = 0;
   /** The order of operations on this container. */
   readonly turns = new Turns();
   /** Undefined after a take-over, when only the cgroup knows: what the last daemon asked for may still be under way. */
@@ -79,15 +86,16 @@ export class Container {
   killed = false;
   readonly #removals: Removals;
   readonly #stdio: Stdio;
-  readonly #cgroup: ContainerCgroup;
+  readonly #cgroup: TaskCgroup;
   /** The runtime may still hold it: it could not be asked, or could not let go. */
   held = false;
   /** Where its directory is while it is being removed. */
   #partial: string | undefined;
   readonly #exited = new AbortController();
 
-  private constructor(removals: Removals, directory: string, options: ContainerOptions) {
+  private constructor(removals: Removals, directory: string, options: TaskOptions) {
     this.#removals = removals;
+    this.namespace = options.namespace;
     this.id = options.id;
     this.directory = directory;
     this.bundle = options.bundle;
@@ -97,8 +105,9 @@ export class Container {
     this.noPivotRoot = options.noPivotRoot;
     this.owner = options.owner;
     this.endsAt = options.endsAt;
+    this.deleteOnExit = options.deleteOnExit;
     this.#stdio = options.stdio;
-    this.#cgroup = new ContainerCgroup(directory);
+    this.#cgroup = new TaskCgroup(directory);
     // Every operation on the container listens to it; many at once are no leak.
     setMaxListeners(0, this.#exited.signal);
   }
@@ -107,31 +116,28 @@ export class Container {
    * Makes the container's directory and state.json: from now on the id is taken.
    * @throws Failure (already-exists), or a system error; nothing is left then
    */
-  static create(removals: Removals, stateDir: string, options: ContainerOptions): Container {
-    const container = new Container(removals, join(stateDir, options.id), options);
+  static create(removals: Removals, stateDir: string, options: TaskOptions): Task {
+    const task = new Task(removals, join(stateDir, options.id), options);
     try {
       makeWhole(
-        container.directory,
-        (partial) => writeFileSync(join(partial, "state.json"), JSON.stringify(container.state), { mode: 0o600 }),
+        task.directory,
+        (partial) => writeFileSync(join(partial, "state.json"), JSON.stringify(task.state), { mode: 0o600 }),
         removals,
       );
     } catch (error) {
       if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].some((code) => hasCode(error, code))) {
         throw new Failure("internal", "system", { why: errorText(error) }, { cause: error });
       }
-      throw new Failure(
-        "already-exists",
-        "name-taken",
-        { what: "container", path: container.directory },
-        { cause: error },
-      );
+      throw new Failure("already-exists", "name-taken", { what: "container", path: task.directory }, { cause: error });
     }
-    return container;
+    return task;
   }
 
-  /** Takes over a container that another daemon, or this one before its restart, has left, without its processes. */
-  static load(removals: Removals, stateDir: string, id: string, state: ContainerState, shim: ShimProgram): Container {
-    return new Container(removals, join(stateDir, id), {
+  /** Takes over a task of containerd 0.2's API that another daemon, or this one before its restart, has left, without its processes. */
+  static load(removals: Removals, stateDir: string, id: string, state: ContainerState, shim: ShimProgram): Task {
+    return new Task(removals, join(stateDir, id), {
+      namespace: "",
+      deleteOnExit: true,
       id,
       bundle: state.bundle,
       labels: [...(state.labels ?? [])],
@@ -169,8 +175,25 @@ export class Container {
     return this.processes.get(INIT);
   }
 
-  get status(): "running" | "paused" | "stopped" {
-    if (this.#exited.signal.aborted || this.init === undefined) return "stopped";
+  /** Those that run, or whose end has not been told yet. */
+  get running(): Process[] {
+    return [...this.processes.values()].filter(({ status }) => status === "running");
+  }
+
+  /** A process that runs, by its name. Throws Failure (not-found). */
+  runningProcess(name: string): Process {
+    const process = this.processes.get(name);
+    if (process?.status !== "running") throw new Failure("not-found", "process-not-found", { id: this.id, pid: name });
+    return process;
+  }
+
+  get isStarted(): boolean {
+    return this.init !== undefined && this.init.status !== "added";
+  }
+
+  get status(): "created" | "running" | "paused" | "stopped" {
+    if (this.#exited.signal.aborted) return "stopped";
+    if (!this.isStarted) return "created";
     return (this.paused ?? this.cgroup?.frozen()) ? "paused" : "running";
   }
 
@@ -180,7 +203,7 @@ export class Container {
   }
 
   markExited(): void {
-    this.#exited.abort(containerNotFound(this.id));
+    this.#exited.abort(taskNotFound(this.id));
   }
 
   /** Its cgroup; undefined when it has none on this host (a VM runtime) or it is gone. */
@@ -200,7 +223,8 @@ export class Container {
    * @param signal ends the attempt
    * @throws Failure; the runtime and the process table are clean then, the directory is the caller's to remove
    */
-  async start(spec: OciSpec, checkpoint: string, signal: AbortSignal): Promise<Process> {
+  async create(spec: OciSpec, checkpoint: string, signal: AbortSignal): Promise<void> {
+    const began = performance.now();
     const { uid, gid } = rootIds(spec);
     const directory = join(this.directory, INIT);
     const state = {
@@ -226,23 +250,22 @@ export class Container {
       await this.#launch(process, bundle, signal, hasHooks ? undefined : this.runtime.execFifo(this.id));
     } catch (error) {
       concealEnvironment(error, process.state.env);
-      await this.abandonInit(process, patienceAfter(error));
+      await this.abandonInit(process, graceAfter(error));
       throw error;
     }
     this.processes.set(INIT, process);
     // Before it runs: later it may be elsewhere.
     this.#cgroup.find(process.systemPid);
-    return process;
+    this.creationTook = performance.now() - began;
   }
 
   /**
-   * Runs another process in the container.
-   * @throws Failure; nothing is left then
+   * Adds another process, which does not run yet.
+   * @throws Failure (already-exists) or a system error; nothing is left of it then
    */
-  async exec(id: string, spec: OciProcess, stdio: Stdio, signal: AbortSignal): Promise<Process> {
-    const directory = join(this.directory, id);
+  addExec(name: string, spec: OciProcess, stdio: Stdio): Process {
+    const directory = join(this.directory, name);
     const init = this.init?.state;
-    const began = ticksSinceBoot();
     const state = {
       ...spec,
       exec: true,
@@ -251,22 +274,25 @@ export class Container {
       rootUID: init?.rootUID ?? 0,
       rootGID: init?.rootGID ?? 0,
     };
-    const process = Process.create(directory, id, state, this.#removals);
+    const process = Process.create(directory, name, state, this.#removals);
+    this.processes.set(name, process);
+    return process;
+  }
+
+  /**
+   * Runs a process that was added.
+   * @throws Failure; nothing of it runs then
+   */
+  async startExec(process: Process, signal: AbortSignal): Promise<void> {
+    const began = ticksSinceBoot();
     try {
       await this.#launch(process, this.bundle, signal);
     } catch (error) {
       concealEnvironment(error, process.state.env);
-      try {
-        await this.#abandonExec(process, patienceAfter(error));
-        withReserve(() => this.#killOrphans(began));
-      } finally {
-        process.close();
-        this.#removals.now(directory, () => process.removeDirectory());
-      }
+      await this.#abandonExec(process, graceAfter(error));
+      withReserve(() => this.#killOrphans(began));
       throw error;
     }
-    this.processes.set(id, process);
-    return process;
   }
 
   #shared(stdio: Stdio) {
@@ -293,14 +319,14 @@ export class Container {
   }
 
   /** Ends what a failed exec has left: its shim, and its process if the runtime got that far. */
-  async #abandonExec(process: Process, patience: number): Promise<void> {
+  async #abandonExec(process: Process, grace: number): Promise<void> {
     const { shim } = process;
     if (shim === undefined) {
       this.#killUntold(process);
       return;
     }
     shim.cancel();
-    const deadline = performance.now() + patience;
+    const deadline = performance.now() + grace;
     for (;;) {
       this.#killUntold(process);
       if (!shim.child.running || performance.now() > deadline) break;
@@ -315,7 +341,7 @@ export class Container {
    */
   #killOrphans(since: number): void {
     const reapers = new Set([1, ...ancestorsOf(globalThis.process.pid)]);
-    const known = new Set([...this.processes.values()].map(({ systemPid }) => systemPid));
+    const known = new Set(this.running.map(({ systemPid }) => systemPid));
     for (const pid of this.#cgroup.own()?.pids() ?? []) {
       if (known.has(pid)) continue;
       killIf(pid, () => {
@@ -334,17 +360,17 @@ export class Container {
 
   /**
    * Ends what a failed start has left: the shim, and the container in the runtime.
-   * @param patience how long our own shim gets, in ms, to end what it is at and clean up by itself: a runtime that is killed in the middle
+   * @param grace how long our own shim gets, in ms, to end what it is at and clean up by itself: a runtime that is killed in the middle
    * leaves cgroups and mounts that nobody knows of
    */
-  async abandonInit(process: Process, patience: number): Promise<void> {
+  async abandonInit(process: Process, grace: number): Promise<void> {
     const { shim } = process;
     if (shim !== undefined) {
       shim.cancel();
       if (shim.child.running && this.shim.spawner !== undefined) {
         // One that was ready at the same moment goes on with the container and never hears of it.
-        const missed = shim.deaf.then(() => delay(Math.min(patience, DEAF_PATIENCE)));
-        await Promise.race([shim.child.exited, missed, delay(patience)]);
+        const missed = shim.deaf.then(() => delay(Math.min(grace, HANG_UP_GRACE)));
+        await Promise.race([shim.child.exited, missed, delay(grace)]);
       }
       const killed = shim.child.running;
       const status = await endShim(shim);
@@ -439,8 +465,8 @@ function ticksSinceBoot(): number {
 }
 
 /** A start that took too long hangs, so its shim gets no more time; after any other failure it cleans up by itself. */
-export function patienceAfter(error: unknown): number {
-  return error instanceof Failure && error.kind === "deadline-exceeded" ? 0 : PATIENCE;
+export function graceAfter(error: unknown): number {
+  return error instanceof Failure && error.kind === "deadline-exceeded" ? 0 : CLEAN_UP_GRACE;
 }
 
 async function resolveLinks(path: string): Promise<string> {

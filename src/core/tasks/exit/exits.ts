@@ -1,0 +1,175 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { KILLED_STATUS, UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
+import { errorText } from "../../../system/linux/libc.js";
+import type { Metrics } from "../../telemetry/metrics.js";
+import type { Operation, Operations } from "../../telemetry/operations.js";
+import { processEnd } from "../monitor.js";
+import { INIT, type Process } from "../process.js";
+import type { Reports } from "../reports.js";
+import { findShims, killShim } from "../shims/shim-process.js";
+import type { Task } from "../task.js";
+import { thaw } from "./thaw.js";
+
+/** In ms: how long an init's exit waits for its execs' shims before those are killed. */
+const EXEC_EXIT_TIMEOUT = 10_000;
+/** In ms: how long the spawner may take to tell how a shim has ended whose end is known. Without an answer the runtime is asked. */
+const SHIM_END_TIMEOUT = 500;
+/** In ms: how often a process is looked at whose end can't be waited for. */
+const END_INTERVAL = 20;
+
+/** What an exit is told to, and counted by. */
+export interface ExitsOptions {
+  log: Logger;
+  operations: Operations;
+  metrics: Metrics;
+  reports: Reports;
+  /** Called in the same turn as an exit is told: whether the process, with its init the task, is deleted then is its front's policy. */
+  ended: (task: Task, process: Process) => void;
+}
+
+/** The exits of processes: each is followed from its start, and told once. */
+export class Exits {
+  readonly #log: Logger;
+  readonly #operations: Operations;
+  readonly #metrics: Metrics;
+  readonly #reports: Reports;
+  readonly #ended: (task: Task, process: Process) => void;
+
+  constructor({ log, operations, metrics, reports, ended }: ExitsOptions) {
+    this.#log = log;
+    this.#operations = operations;
+    this.#metrics = metrics;
+    this.#reports = reports;
+    this.#ended = ended;
+  }
+
+  /**
+   * Waits for the end of a process's shim, or until its {@link Process.giveUp} is called, then tells the exit. Never rejects: whatever fails on the way,
+   * the exit is told, once.
+   */
+  async follow(task: Task, process: Process, exited: Promise<void>): Promise<void> {
+    try {
+      await Promise.race([exited, process.givenUp]);
+    } catch (error) {
+      this.#logFailure(task, process, error, "containerd: watch for exit");
+    }
+    const began = performance.now();
+    await this.#operations.run({ kind: "exit", id: task.id, pid: process.id }, async (operation) => {
+      const status = await this.#endedWith(task, process, operation);
+      if (process.id === INIT) await this.#endTask(task, operation);
+      const told = performance.now();
+      this.#reports.exit(task, process, status);
+      process.status = "stopped";
+      this.#ended(task, process);
+      if (process.id === INIT) this.#metrics.containerDelete.since(told);
+    });
+    this.#metrics.exitProcess.since(began);
+  }
+
+  /** The status to be told of a process whose shim has ended. Nothing runs of it any more, and the runtime has forgotten a task. Never rejects. */
+  async #endedWith(task: Task, process: Process, operation: Operation): Promise<number> {
+    let status = this.#recordedStatus(task, process);
+    try {
+      if (status === undefined) {
+        operation.doing = "ending the process of a dead shim";
+        status = await this.#endOrphan(task, process);
+      } else if (process.id === INIT && !(await cleanedUp(process))) {
+        operation.doing = "cleaning up for a dead shim";
+        await task.deleteRestFromRuntime();
+      }
+    } catch (error) {
+      this.#logFailure(task, process, error, "containerd: process exit");
+    }
+    return status ?? UNKNOWN_STATUS;
+  }
+
+  /** Undefined when the shim has recorded none: it did not live to, or what is there can't be read, or it could neither record nor tell it. */
+  #recordedStatus(task: Task, process: Process): number | undefined {
+    let isReadable = true;
+    const status = process.exitStatus((error) => {
+      isReadable = false;
+      const fields = { id: task.id, pid: process.id, error: errorText(error) };
+      this.#log.warn(fields, "containerd: the exit status can't be read");
+    });
+    return status ?? (isReadable ? process.toldExitStatus() : undefined);
+  }
+
+  /** A process whose shim has died before it: nobody would ever see its end, so it is ended here. */
+  async #endOrphan(task: Task, process: Process): Promise<number> {
+    this.#log.warn({ id: task.id, pid: process.id }, "containerd: shim died; killing its process");
+    const alive = process.alive();
+    if (alive) {
+      await thaw(task);
+      const ended = processEnd(process.systemPid, process.startTime);
+      if (process.id === INIT) task.killed = true;
+      ended.catch(() => {});
+      process.kill();
+      // Without a descriptor for it, it has to be looked at.
+      await ended.catch(async () => {
+        while (process.alive()) await delay(END_INTERVAL);
+      });
+    }
+    // An exec may be gone already because its init was killed here.
+    const status = alive || task.killed ? KILLED_STATUS : UNKNOWN_STATUS;
+    try {
+      process.recordExitStatus(status);
+    } catch (error) {
+      this.#logFailure(task, process, error, "containerd: record exit status");
+    }
+    if (process.id === INIT) await task.deleteFromRuntime();
+    return status;
+  }
+
+  /** Before the exit of its init is told nothing of a task may run, and its execs' exits come first. */
+  async #endTask(task: Task, operation: Operation): Promise<void> {
+    task.markExited();
+    operation.doing = "ending what is left in its cgroup";
+    if (!(await task.endProcesses())) {
+      this.#log.warn({ id: task.id }, "containerd: processes of the container do not end");
+    }
+    operation.doing = "waiting for the exits of its execs";
+    await this.#execExits(task);
+    operation.doing = "removing the container";
+  }
+
+  async #execExits(task: Task): Promise<void> {
+    const execs = () => task.running.filter((process) => process.id !== INIT);
+    if (execs().length === 0) return;
+    const timer = setTimeout(() => {
+      for (const exec of execs()) {
+        const fields = { id: task.id, pid: exec.id };
+        this.#log.warn(fields, "containerd: exec's shim outlives its container; killing it");
+        endShim(task, exec);
+        exec.giveUp();
+      }
+    }, EXEC_EXIT_TIMEOUT);
+    // One that was being started may come to the others.
+    while (execs().length > 0) await Promise.all(execs().map((exec) => exec.done));
+    clearTimeout(timer);
+  }
+
+  #logFailure({ id }: Task, { id: pid }: Process, error: unknown, what: string): void {
+    this.#log.error({ id, pid, error: errorText(error) }, what);
+  }
+}
+
+/**
+ * Whether the shim has come to its end, where the runtime has forgotten the task. Nobody can tell that of one that is not our child, nor when
+ * the spawner, whose child it is, does not say so.
+ */
+async function cleanedUp(process: Process): Promise<boolean> {
+  const { shim } = process;
+  if (shim === undefined) return false;
+  const timer = new AbortController();
+  const late = delay(SHIM_END_TIMEOUT, undefined, { signal: timer.signal }).catch(() => undefined);
+  const status = await Promise.race([shim.child.exited, late]);
+  timer.abort();
+  return status === 0;
+}
+
+/** Also the shim that an earlier daemon has launched. */
+function endShim(task: Task, process: Process): void {
+  if (process.shim !== undefined) process.shim.child.kill();
+  else for (const shim of findShims(process.directory, task.id, task.shim.name)) killShim(shim);
+}

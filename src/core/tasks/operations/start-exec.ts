@@ -1,0 +1,51 @@
+import { withDeadline } from "../../failure/deadline.js";
+import { Failure } from "../../failure/failure.js";
+import { logText } from "../../failure/log-text.js";
+import type { Operation } from "../../telemetry/operations.js";
+import { watchExit } from "../monitor.js";
+import type { Process } from "../process.js";
+import type { Task } from "../task.js";
+import type { Tasks } from "../tasks.js";
+
+/**
+ * Runs a process that was added to a task.
+ * @param signal ends the attempt
+ * @throws Failure; nothing of it runs then, and it is there to be deleted
+ */
+export async function startExec(
+  tasks: Pick<Tasks, "exits" | "log" | "metrics" | "reports" | "startTimeout">,
+  task: Task,
+  exec: Process,
+  signal: AbortSignal,
+  operation: Operation,
+): Promise<void> {
+  const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
+  operation.doing = "waiting for its turn";
+  await task.turns.shared(() =>
+    withDeadline([signal, task.exited], tasks.startTimeout, late, async (limited) => {
+      const began = performance.now();
+      operation.doing = "runtime exec";
+      try {
+        limited.throwIfAborted();
+        await task.startExec(exec, limited);
+        if (task.exited.aborted) {
+          // Its task's exit waits for no exec that nobody was told of.
+          exec.kill();
+          exec.shim!.child.kill();
+          throw task.exited.reason;
+        }
+      } catch (error) {
+        tasks.log.error({ id: task.id, pid: exec.id, error: logText(error) }, "containerd: exec");
+        throw error;
+      }
+      exec.status = "running";
+      exec.done = tasks.exits.follow(task, exec, watchExit(exec.exitFd));
+      exec.shim!.release();
+      tasks.metrics.execProcess.since(began);
+      const { id: pid, systemPid } = exec;
+      const duration = Math.round(performance.now() - began);
+      tasks.log.info({ id: task.id, pid, systemPid, duration }, "containerd: process started");
+      tasks.reports.start(task, exec);
+    }),
+  );
+}

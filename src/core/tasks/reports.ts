@@ -1,0 +1,125 @@
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { KILLED_STATUS, UNKNOWN_STATUS } from "../../contract/shim/exit-status.js";
+import { EXIT_STATUS_FILE } from "../../contract/shim/process-directory.js";
+import { processAge } from "../../system/linux/process-age.js";
+import type { Events } from "../events/events.js";
+import { History } from "./history.js";
+import { INIT, Process } from "./process.js";
+import { readUsage } from "./state-directory/usage.js";
+import type { Task } from "./task.js";
+import type { TaskEvent } from "./task-event.js";
+
+/** What is told of tasks, in the log and as events: each start and each exit once, whichever daemon it falls to. */
+export class Reports {
+  readonly #log: Logger;
+  readonly #events: Events<TaskEvent>;
+  readonly history: History;
+
+  constructor(log: Logger, events: Events<TaskEvent>) {
+    this.#log = log;
+    this.#events = events;
+    this.history = new History(events.log);
+  }
+
+  /** When the newest event was stored: all that follow are later. */
+  get last(): bigint {
+    return this.#events.log.last;
+  }
+
+  /** Calls back once all that was told until now is in the event log's file: at once, unless that can't be written. */
+  whenStored(then: () => void): void {
+    this.#events.log.whenStored(then);
+  }
+
+  /** A process runs. */
+  start({ namespace, id: object }: Task, process: Process): void {
+    const { id, run } = process;
+    if (id === INIT) this.#events.publish({ topic: "/tasks/start", namespace, object, payload: { run } });
+    else this.#events.publish({ topic: "/tasks/exec-started", namespace, object, payload: { process: id, run } });
+    this.whenStored(() => process.markAnnounced());
+  }
+
+  /** A process runs whose start an earlier daemon has told, if it has lived long enough. */
+  startOnce(task: Task, process: Process): void {
+    if (process.announced) return;
+    if (this.wasStartTold(task, process.id, process.run)) this.whenStored(() => process.markAnnounced());
+    else this.start(task, process);
+  }
+
+  /** Whether the start of a process that has no mark of it was told. */
+  wasStartTold(task: Task, process: string, run: string): boolean {
+    // The mark comes right after the event: of a daemon that makes one, the event would still be there. Others make none.
+    return this.history.hasStart(task, process, run) ?? !task.remembersCgroup;
+  }
+
+  /** A process has ended. Nothing is told of an exit that an earlier daemon has told. */
+  exit(task: Task, process: Process, status: number): void {
+    const what = process.id === INIT ? "container exited" : "process exited";
+    this.#log.info(exitFields(task, process, status), `containerd: ${what}`);
+    if (this.#wasExitTold(task, process)) return;
+    const { id, run, directory } = process;
+    const { memoryPeak } = readUsage(directory);
+    this.#publishExit(task, { process: id, status, run, ...(memoryPeak === undefined ? {} : { memoryPeak }) });
+  }
+
+  /**
+   * True when an earlier daemon was killed between writing an exit down and removing the directory, or could not remove it.
+   */
+  #wasExitTold(task: Task, process: Process): boolean {
+    const isOurOwn = process.shim !== undefined;
+    if (isOurOwn) return false;
+    if (process.reported) return true;
+    return this.history.hasExit(task, process.id, process.run, writtenAt(join(process.directory, EXIT_STATUS_FILE)));
+  }
+
+  /** The processes of a task whose start was told, and not their exit: by the event log, or, where that is lost, by the marks of it; the init last. */
+  owedExits(task: Task): string[] {
+    const running = this.history.running(task);
+    for (const name of task.processDirectories()) {
+      const isMarked = (mark: string) => existsSync(join(task.directory, name, mark));
+      if (!running.has(name)) running.set(name, isMarked("started") && !isMarked("reported"));
+    }
+    const owed = [...running.keys()].filter((name) => running.get(name));
+    return [...owed.filter((name) => name !== INIT), ...owed.filter((name) => name === INIT)];
+  }
+
+  /**
+   * The end of a process that nobody can follow: with the status that its shim has recorded, or as killed, or with one that says that nobody knows.
+   * Nothing is told of one that nobody has heard of, or whose exit was told.
+   */
+  lostExit(task: Task, name: string, killed: boolean): void {
+    if (!this.owedExits(task).includes(name)) return;
+    const recorded = Process.readExitStatus(join(task.directory, name));
+    const status = recorded ?? (killed ? KILLED_STATUS : UNKNOWN_STATUS);
+    this.#log.warn({ id: task.id, pid: name, status }, "containerd: process was lost; its exit is told");
+    this.#publishExit(task, { process: name, status });
+  }
+
+  #publishExit({ namespace, id: object }: Task, payload: ExitPayload): void {
+    this.#events.publish({ topic: "/tasks/exit", namespace, object, payload });
+  }
+
+  /** What else happens to a task. */
+  tell({ namespace, id: object }: Task, topic: "/tasks/oom" | "/tasks/paused" | "/tasks/resumed"): void {
+    this.#events.publish({ topic, namespace, object, payload: {} });
+  }
+}
+
+type ExitPayload = Extract<TaskEvent, { topic: "/tasks/exit" }>["payload"];
+
+/** `duration`: how long the process has run, in ms; one of ours without a start time was gone before it could be looked at. */
+function exitFields({ id }: Task, { id: pid, systemPid, startTime, shim }: Process, status: number) {
+  const duration = processAge(startTime) ?? (shim === undefined ? undefined : 0);
+  return { id, pid, systemPid, status, duration };
+}
+
+/** In ns since the epoch; undefined when there is no such file, or it can't be reached. */
+function writtenAt(path: string): bigint | undefined {
+  try {
+    return statSync(path, { bigint: true }).mtimeNs;
+  } catch {
+    return undefined;
+  }
+}

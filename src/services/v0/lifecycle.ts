@@ -1,0 +1,60 @@
+import { deleteExec } from "../../core/tasks/exit/delete.js";
+import type { TaskName } from "../../core/tasks/history.js";
+import { checkIdentifier } from "../../core/tasks/identifier.js";
+import { addExec, type ExecRequest } from "../../core/tasks/operations/add-exec.js";
+import { type CreateRequest, create } from "../../core/tasks/operations/create.js";
+import { start } from "../../core/tasks/operations/start.js";
+import { startExec } from "../../core/tasks/operations/start-exec.js";
+import type { Process } from "../../core/tasks/process.js";
+import type { OciProcess } from "../../core/tasks/runtime/spec.js";
+import type { Task } from "../../core/tasks/task.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
+
+/** containerd 0.2 knows no namespaces. */
+export const nameOf = (id: string): TaskName => ({ namespace: "", id });
+
+/**
+ * What 0.2 calls a start is a create and a start, and its containers are gone with their exit.
+ * @param signal ends the attempt
+ * @throws Failure; nothing is left then
+ */
+export function createAndStart(
+  tasks: Tasks,
+  request: Omit<CreateRequest, "namespace" | "deleteOnExit">,
+  signal: AbortSignal,
+): Promise<Task> {
+  return tasks.operations.run({ kind: "start", id: request.id }, (operation) =>
+    create(tasks, { ...request, namespace: "", deleteOnExit: true }, signal, operation, (task, limited) =>
+      start(tasks, task, limited, operation),
+    ),
+  );
+}
+
+/**
+ * Adds a process to a container, and starts it.
+ * @param ask what is asked for; it gets the container's init, of which a process gets what it does not ask for
+ * @param signal ends the attempt
+ * @throws Failure; nothing is left then
+ */
+export function addAndStart(
+  tasks: Tasks,
+  id: string,
+  name: string,
+  ask: (init: OciProcess | undefined) => Omit<ExecRequest, "name">,
+  signal: AbortSignal,
+): Promise<Process> {
+  return tasks.operations.run({ kind: "exec", id, pid: name }, async (operation) => {
+    checkIdentifier("container id", id);
+    checkIdentifier("process id", name);
+    const task = tasks.started(nameOf(id));
+    const request = { name, ...ask(task.init?.state) };
+    const exec = await addExec(tasks, task, request, AbortSignal.any([signal, task.exited]));
+    try {
+      await startExec(tasks, task, exec, signal, operation);
+    } catch (error) {
+      deleteExec(tasks, task, exec);
+      throw error;
+    }
+    return exec;
+  });
+}

@@ -1,0 +1,21 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+
+/** What the host has. */
+export interface Machine {
+  cpus: number;
+  /** MiB */
+  memory: number;
+}
+
+let known: Machine | undefined;
+
+export function machine(): Machine {
+  known ??= { cpus: availableParallelism(), memory: Math.floor(memoryTotal() / 1024) };
+  return known;
+}
+
+/** In KiB. */
+function memoryTotal(): number {
+  return Number(/^MemTotal:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1] ?? 0);
+}
