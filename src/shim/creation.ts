@@ -1,7 +1,7 @@
 /** From process.json to a running process: creating it, starting it when the daemon says so, and undoing that. */
-import { ABANDONED_FILE, PID_FILE } from "../contract/shim/process-directory";
+import { PID_FILE } from "../contract/shim/process-directory";
 import { openExecFifo } from "./exec-fifo";
-import { writeExitStatus } from "./exit-status";
+import { markAbandoned, writeExitStatus } from "./exit-status";
 import { logError, logWarning } from "./log";
 import { runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
@@ -10,7 +10,6 @@ import { CLEAN_UP_TIMEOUT, call, creationArgs, endCall, startCreation } from "./
 import { closeStartChannel, type StartChannel, send } from "./start-channel";
 import { attachConsole, closeChildEnds, closeStdio, drain, passNothingOver, passOver, type Stdio } from "./stdio";
 import * as files from "./syscalls/files";
-import { errorText } from "./syscalls/libc";
 import * as processes from "./syscalls/processes";
 import * as waiting from "./syscalls/waiting";
 
@@ -127,22 +126,13 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
     if (child?.status === undefined && child !== undefined && processes.isChild(child.pid))
       processes.kill(child.pid, processes.SIGKILL);
   } else {
+    // First: afterwards a daemon that takes the directory over could not tell it from one that has run and ended.
     markAbandoned();
     const { status, output } = call(["delete", "--force", id], CLEAN_UP_TIMEOUT);
     if (status !== 0) logError(`delete: ${output}`);
   }
   if (child !== undefined) runUntil(() => child.status !== undefined, waiting.now() + ABANDONED_TIMEOUT);
   killChildren();
-}
-
-/**
- * Leaves word that the container has never run. Before it is deleted: from then on a daemon that takes the directory over could not tell
- * it from one that has run and ended.
- */
-function markAbandoned(): void {
-  const fd = files.open(ABANDONED_FILE, files.O_WRONLY + files.O_CREAT + files.O_OWN, 0o600);
-  if (fd < 0) logWarning(`abandoned: ${errorText(fd)}`);
-  else files.close(fd);
 }
 
 /** Ends the work for a process whose start was undone. A daemon that took an exec over meanwhile sees its exit. */

@@ -1,9 +1,14 @@
 /** The exitStatus file, and the exit FIFO. */
 import { UNKNOWN_STATUS } from "../contract/shim/exit-status";
-import { EXIT_FIFO, EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE } from "../contract/shim/process-directory";
-import { logError } from "./log";
+import {
+  ABANDONED_FILE,
+  EXIT_FIFO,
+  EXIT_STATUS_FILE,
+  RESERVED_EXIT_STATUS_FILE,
+} from "../contract/shim/process-directory";
+import { logError, logWarning } from "./log";
 import * as files from "./syscalls/files";
-import { errorText } from "./syscalls/libc";
+import { ENOSPC, errorText } from "./syscalls/libc";
 
 let exitFifo = -1;
 
@@ -15,14 +20,28 @@ export function openExitFifo(): void {
 
 /**
  * Makes the file under another name, with room for any status: when the process ends the disk may be full, and a status
- * that cannot be written is lost.
+ * that cannot be written is lost. Throws when it is full already.
  */
 export function reserveExitStatus(): void {
   const fd = files.open(RESERVED_EXIT_STATUS_FILE, files.O_WRONLY + files.O_CREAT + files.O_TRUNC + files.O_OWN, 0o600);
-  if (fd < 0) return;
-  const text = string.format("%d", UNKNOWN_STATUS);
-  files.write(fd, text, text.length);
-  files.close(fd);
+  let result = fd;
+  if (fd >= 0) {
+    const text = string.format("%d", UNKNOWN_STATUS);
+    result = files.write(fd, text, text.length);
+    files.close(fd);
+  }
+  // Whatever else may be wrong (something stands in its place), the daemon is told the status another way.
+  if (result === -ENOSPC) error(`open ${EXIT_STATUS_FILE}: ${errorText(result)}`, 0);
+}
+
+/**
+ * Leaves word that the container has never run. The room that was kept for its status is used for that: the disk may be full.
+ */
+export function markAbandoned(): void {
+  if (files.rename(RESERVED_EXIT_STATUS_FILE, ABANDONED_FILE) >= 0) return;
+  const fd = files.open(ABANDONED_FILE, files.O_WRONLY + files.O_CREAT + files.O_OWN, 0o600);
+  if (fd < 0) logWarning(`${ABANDONED_FILE}: ${errorText(fd)}`);
+  else files.close(fd);
 }
 
 /**

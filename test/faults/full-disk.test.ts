@@ -1,6 +1,15 @@
 /** A state directory that is full, or that nobody may write to: clear errors, and nothing that runs is lost. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, statSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type EventStream, status, type wire } from "../harness/api.js";
@@ -8,7 +17,9 @@ import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
 import { daemonProgram } from "../harness/paths.js";
+import { processes } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
+import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 
 const full = /no space left on device/;
@@ -222,6 +233,29 @@ test("no inodes left: the same", async () => {
     await daemon.api.signal({ id, pid: "init", signal: 9 });
     await daemon.events.waitFor({ type: "exit", id, pid: "init", status: 137 });
   }
+  await daemon.expectNothingLeft();
+});
+
+test("no inodes left, and a kill during a start: nothing is told of what its shim has undone", async () => {
+  mountDisk("nr_inodes=100,mode=755");
+  await using daemon = await startDaemon({ stateDir });
+  const wrapper = wrapRuntime(daemon.dir, "late", "create", { kind: "fail-late" });
+  wrapper.on();
+  const call = startContainer(daemon, { name: "c", args: ["sleep", "1000"], request: { runtime: wrapper.path } });
+  const failed = expect(call).rejects.toThrow();
+  const id = daemon.id("c");
+  const init = join(stateDir, id, "init");
+  await eventually(() => existsSync(join(init, "pid")));
+  expect(() => {
+    for (let n = 0; ; n++) writeFileSync(join(mount, `${n}`), "");
+  }).toThrow(/no space left/i);
+  await daemon.kill();
+  await failed;
+  wrapper.off();
+  await eventually(() => processes().every((process) => process.directory !== init), { what: "the end of its shim" });
+  await daemon.start();
+  await eventually(() => !existsSync(join(stateDir, id)), { what: "the removal of its directory" });
+  expect(daemon.events.all({ id })).toEqual([]);
   await daemon.expectNothingLeft();
 });
 

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { bootId } from "../../system/linux/boot-id.js";
 import { isAlive, startTimeOf } from "../../system/linux/proc-stat.js";
 
 /** A program that containers belong to, by what names one process for good. */
@@ -28,11 +28,4 @@ export function parseOwner(value: unknown): Owner | undefined {
   if (!Number.isSafeInteger(pid) || pid! <= 0 || typeof startTime !== "string" || typeof boot !== "string")
     return undefined;
   return { pid: pid!, startTime, bootId: boot };
-}
-
-let thisBoot: string | undefined;
-
-function bootId(): string {
-  thisBoot ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  return thisBoot;
 }

@@ -172,9 +172,14 @@ export class Process {
   }
 
   /** The runtime has created it. */
-  setPid(pid: number): void {
+  identify(pid: number): void {
     this.systemPid = pid;
     this.startTime = startTimeOf(pid) ?? "";
+  }
+
+  /** As {@link identify}, also for daemons to come. Throws a system error. */
+  setPid(pid: number): void {
+    this.identify(pid);
     writeAtomically(join(this.directory, "starttime"), this.startTime);
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { CGROUP_JSON } from "../../contract/shim/process-directory.js";
 import { type Cgroup, cgroupAt, cgroupIn, cgroupOf } from "../../system/cgroup/cgroup.js";
@@ -6,6 +6,7 @@ import { endProcesses, removeCgroups } from "../../system/cgroup/end.js";
 import { expectedDirectories } from "../../system/cgroup/expected.js";
 import { type CgroupPlace, placeOf } from "../../system/cgroup/place.js";
 import { moveIn, moveOut, sharesOneOf } from "../../system/cgroup/residents.js";
+import { bootId } from "../../system/linux/boot-id.js";
 import { writeAtomically } from "../files/write-atomically.js";
 import { readStateFile } from "./state-directory/state-file.js";
 
@@ -177,11 +178,4 @@ function read(file: string): CgroupRecord | undefined {
   } catch {
     return undefined;
   }
-}
-
-let boot: string | undefined;
-
-function bootId(): string {
-  boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
-  return boot;
 }

@@ -354,7 +354,7 @@ export class Task implements TaskName {
   /** Kills an exec of which there may be a pid file only. */
   #killUntold(process: Process): void {
     const pid = readPidFile(process.directory);
-    if (pid !== undefined && process.systemPid === 0) process.setPid(pid);
+    if (pid !== undefined && process.systemPid === 0) process.identify(pid);
     process.kill();
   }
 

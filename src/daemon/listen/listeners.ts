@@ -175,13 +175,18 @@ export class Listeners {
     return server;
   }
 
-  /** The process that has connected a unix socket, looked up now: later another may have its pid. */
+  /** The process that has connected a unix socket, looked up now: later another may have its pid. Never throws: without descriptors nobody can tell. */
   #peerOf(socket: Socket): Owner | undefined {
     const fd = descriptorOf(socket);
     if (fd === undefined) return undefined;
-    const credentials = peerCredentials(fd);
-    this.#options.log.debug(credentials, "containerd: connection");
-    return ownerOf(credentials.pid);
+    try {
+      const credentials = peerCredentials(fd);
+      this.#options.log.debug(credentials, "containerd: connection");
+      return ownerOf(credentials.pid);
+    } catch (error) {
+      this.#options.log.warn({ error: errorText(error) }, "containerd: who has connected");
+      return undefined;
+    }
   }
 }
 

@@ -10,6 +10,7 @@ export const EIO = 5;
 export const ENXIO = 6;
 export const EAGAIN = 11;
 export const EINVAL = 22;
+export const ENOSPC = 28;
 export const EPIPE = 32;
 export const ENOSYS = 38;
 

@@ -44,6 +44,20 @@ export function isLeftForLocal(fd: number): boolean {
   return fd >= limit - RESERVED - Math.ceil(limit / LOCAL_PART);
 }
 
+/**
+ * For what must not take a file that can't be opened for one that is not there: true until the next wait.
+ * @throws a system error when the reserve is not whole, or there are not as many besides
+ */
+export function requireDescriptors(): void {
+  refill();
+  const free: number[] = [];
+  try {
+    while (free.length < 2 * RESERVED - reserved.length) free.push(openSync("/dev/null", "r"));
+  } finally {
+    for (const fd of free) closeSync(fd);
+  }
+}
+
 /** EMFILE: this process has its limit open; ENFILE: the machine has. */
 export function isOutOfDescriptors(error: unknown): boolean {
   return hasCode(error, "EMFILE") || hasCode(error, "ENFILE");

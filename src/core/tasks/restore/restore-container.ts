@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { errorText } from "../../../system/linux/libc.js";
 import { startTimeOf } from "../../../system/linux/proc-stat.js";
+import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
 import { closeTree } from "../../files/close-tree.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { watchOom } from "../exit/oom.js";
@@ -42,22 +43,21 @@ export async function restoreContainer(
     releaseRest(tasks, task);
     return;
   }
-  const names = processDirectoriesAmong(found.entries);
-  const init = names.includes(INIT) ? await findInit(tasks, task, operation) : undefined;
-  if (init !== undefined) task.processes.set(INIT, init);
-  const underWay: string[] = [];
-  const undone: string[] = [];
-  for (const name of names) {
-    if (name === INIT) continue;
-    const identity = findIdentity(task, name);
-    if (identity === undefined) underWay.push(name);
-    else if (wasUndone(tasks, task, name, identity)) undone.push(name);
-    else task.processes.set(name, loadProcess(task, name, identity));
+  // Others may have taken them while the runtime was asked.
+  if (found.state === undefined) requireDescriptors();
+  let processes: Found;
+  try {
+    processes = await findProcesses(tasks, task, processDirectoriesAmong(found.entries), operation);
+  } catch (error) {
+    for (const process of task.processes.values()) process.close();
+    throw error;
   }
-  if (init === undefined || !(await wasStarted(tasks, task, init, operation))) {
+  const { init, underWay, undone, lost } = processes;
+  if (init === undefined) {
     void tasks.operations.run({ kind: "restore", id, pid: INIT }, (ending) => endUnfinishedStart(tasks, task, ending));
     return;
   }
+  // From here on nothing throws: it is taken over as a whole or not at all.
   task.paused = undefined;
   tasks.add(task);
   const oom = watchOom(tasks, task, true);
@@ -71,10 +71,39 @@ export async function restoreContainer(
   for (const name of underWay) {
     void tasks.operations.run({ kind: "restore", id, pid: name }, (adoption) => adoptExec(tasks, task, name, adoption));
   }
-  for (const name of undone) void endLostExec(tasks, task, name);
-  for (const [name, isRunning] of tasks.reports.history.running(task)) {
-    if (isRunning && !names.includes(name)) void endLostExec(tasks, task, name);
+  for (const name of [...undone, ...lost]) void endLostExec(tasks, task, name);
+}
+
+/** What there is of a container, besides the processes that are loaded. */
+interface Found {
+  /** Undefined when it never ran, or nobody can tell which process it is. */
+  init: Process | undefined;
+  /** Names of execs that their daemon did not live to see created, … */
+  underWay: string[];
+  /** … whose call had failed, … */
+  undone: string[];
+  /** … and whose directory is gone, with their exit untold. */
+  lost: string[];
+}
+
+/** Loads the processes of a container. Throws a system error; those that it has loaded by then are the container's. */
+async function findProcesses(tasks: Tasks, task: Task, names: readonly string[], operation: Operation): Promise<Found> {
+  const init = names.includes(INIT) ? await findInit(tasks, task, operation) : undefined;
+  if (init !== undefined) task.processes.set(INIT, init);
+  const underWay: string[] = [];
+  const undone: string[] = [];
+  for (const name of names) {
+    if (name === INIT) continue;
+    const identity = findIdentity(task, name);
+    if (identity === undefined) underWay.push(name);
+    else if (wasUndone(tasks, task, name, identity)) undone.push(name);
+    else task.processes.set(name, loadProcess(task, name, identity));
   }
+  const runs = init !== undefined && (await wasStarted(tasks, task, init, operation));
+  const lost = [...tasks.reports.history.running(task)].filter(
+    ([name, isRunning]) => isRunning && !names.includes(name),
+  );
+  return { init: runs ? init : undefined, underWay, undone, lost: lost.map(([name]) => name) };
 }
 
 /** As it was written down, in state.json or in its init's process.json; undefined when both are lost. */

@@ -1,10 +1,12 @@
-import { lstatSync, readdirSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { errorText } from "../../../system/linux/libc.js";
+import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
+import type { Operation } from "../../telemetry/operations.js";
 import { type ContainerDirectory, readContainerDirectory } from "../state-directory/ownership.js";
 import { isPartial, removeTree } from "../state-directory/partial-directory.js";
 import type { Tasks } from "../tasks.js";
+import { keepTrying } from "./keep-trying.js";
 import { restoreContainer } from "./restore-container.js";
 
 /** In ms: how long containers are looked at before others get their turn. */
@@ -22,26 +24,23 @@ export async function restore(tasks: Tasks): Promise<void> {
   for (const entry of readdirSync(tasks.stateDir, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue;
     const { name } = entry;
-    try {
-      const directory = join(tasks.stateDir, name);
-      const found = isPartial(name) ? undefined : readContainerDirectory(directory, dev);
-      if (found !== undefined) begin(tasks, name, found);
-      else if (isPartial(name)) tasks.removals.now(directory, () => removeTree(directory));
-      else foreign.push(name);
-    } catch (error) {
-      tasks.log.error({ id: name, error: errorText(error) }, "containerd: restore container");
+    const directory = join(tasks.stateDir, name);
+    if (isPartial(name)) tasks.removals.now(directory, () => removeTree(directory));
+    else {
+      try {
+        const found = look(directory, dev);
+        if (found !== undefined) begin(tasks, name, dev, found);
+        else foreign.push(name);
+      } catch {
+        begin(tasks, name, dev);
+      }
     }
     if (performance.now() > sliceEnd) {
       await setImmediate();
       sliceEnd = performance.now() + SLICE;
     }
   }
-  if (foreign.length > 0) {
-    tasks.log.warn(
-      { stateDir: tasks.stateDir, directories: foreign },
-      "containerd: directories in the state directory that are no containers of this daemon; leaving them alone",
-    );
-  }
+  if (foreign.length > 0) leaveAlone(tasks, foreign);
   // Those that need nobody are through by then.
   await setImmediate();
   tasks.log.info(
@@ -54,12 +53,51 @@ export async function restore(tasks: Tasks): Promise<void> {
   );
 }
 
-function begin(tasks: Tasks, id: string, found: ContainerDirectory): void {
-  const restored = tasks.operations
-    .run({ kind: "restore", id }, (operation) => restoreContainer(tasks, id, found, operation))
-    .catch((error: unknown) => {
-      tasks.log.error({ id, error: errorText(error) }, "containerd: restore container");
-    })
-    .finally(() => tasks.restoring.delete(id));
-  tasks.restoring.set(id, restored);
+/** As {@link readContainerDirectory}; throws a system error rather than to take what can't be read for what is not there. */
+function look(directory: string, device: number): ContainerDirectory | undefined {
+  requireDescriptors();
+  return readContainerDirectory(directory, device);
+}
+
+function leaveAlone({ log, stateDir }: Tasks, directories: string[]): void {
+  log.warn(
+    { stateDir, directories },
+    "containerd: directories in the state directory that are no containers of this daemon; leaving them alone",
+  );
+}
+
+/**
+ * What keeps it from being taken over now may go: until then it is as if it were not there, but its id is taken.
+ * @param found what the first attempt need not look at again
+ */
+function begin(tasks: Tasks, id: string, device: number, found?: ContainerDirectory): void {
+  let known = found;
+  void keepTrying(tasks.log, { id }, "containerd: restore container", async () => {
+    const attempt = tasks.operations.run({ kind: "restore", id }, (operation) =>
+      takeOver(tasks, id, device, known, operation),
+    );
+    known = undefined;
+    // Calls about it wait for this attempt, and no longer.
+    const over = attempt
+      .catch(() => {})
+      .then(() => {
+        tasks.restoring.delete(id);
+      });
+    tasks.restoring.set(id, over);
+    await attempt;
+  });
+}
+
+async function takeOver(
+  tasks: Tasks,
+  id: string,
+  device: number,
+  known: ContainerDirectory | undefined,
+  operation: Operation,
+): Promise<void> {
+  const directory = join(tasks.stateDir, id);
+  if (known === undefined && !existsSync(directory)) return;
+  const found = known ?? look(directory, device);
+  if (found === undefined) leaveAlone(tasks, [id]);
+  else await restoreContainer(tasks, id, found, operation);
 }

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
+import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
 import { withDeadline } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import type { Operation } from "../../telemetry/operations.js";
@@ -9,6 +10,7 @@ import { endShims, shimsOf, WATCH_INTERVAL } from "../shims/left-shims.js";
 import { removeTree } from "../state-directory/partial-directory.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
+import { keepTrying } from "./keep-trying.js";
 import { findIdentity, follow, loadProcess } from "./restore-process.js";
 
 /** An exec that its daemon did not live to see created: its shim goes on with it, so it is waited for, and then it is there or nothing is. */
@@ -35,12 +37,26 @@ export async function adoptExec(tasks: Tasks, task: Task, name: string, operatio
 async function waitForIdentity(task: Task, name: string, signal: AbortSignal) {
   const directory = join(task.directory, name);
   for (;;) {
+    if (!hasDescriptors()) {
+      await delay(WATCH_INTERVAL, undefined, { signal });
+      continue;
+    }
     // In this order: a shim may write the pid and end at once.
     const shims = shimsOf(task, name);
     const identity = findIdentity(task, name);
     if (identity !== undefined || shims.length === 0) return identity;
     if (existsSync(join(directory, "started"))) throw new Error("nobody knows which process it is");
     await delay(WATCH_INTERVAL, undefined, { signal });
+  }
+}
+
+/** Without any, nobody can tell what is there. */
+function hasDescriptors(): boolean {
+  try {
+    requireDescriptors();
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -56,10 +72,8 @@ export async function endLostExec(tasks: Tasks, task: Task, name: string): Promi
 }
 
 async function endAndTell(tasks: Tasks, task: Task, name: string): Promise<void> {
-  try {
+  await keepTrying(tasks.log, { id: task.id, pid: name }, "containerd: end exec", async () => {
     tasks.reports.lostExit(task, name, await endShims(task, name));
-    await new Promise<void>((resolve) => tasks.reports.whenStored(resolve));
-  } catch (error) {
-    tasks.log.error({ id: task.id, pid: name, error: errorText(error) }, "containerd: end exec");
-  }
+  });
+  await new Promise<void>((resolve) => tasks.reports.whenStored(resolve));
 }

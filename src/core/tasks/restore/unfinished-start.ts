@@ -1,10 +1,11 @@
-import { errorText } from "../../../system/linux/libc.js";
+import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { release } from "../exit/release.js";
 import { INIT } from "../process.js";
 import { endShims, shimsGone } from "../shims/left-shims.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
+import { keepTrying } from "./keep-trying.js";
 
 /**
  * Ends what there is of a container that never ran, so that nobody was ever told of it, or that nobody can follow any more: then its exit is told, after
@@ -17,9 +18,10 @@ export async function endUnfinishedStart(
 ): Promise<void> {
   operation.doing = "removing what was never started";
   tasks.log.warn({ id: task.id }, "containerd: container was not started; removing it");
-  try {
-    for (const process of task.processes.values()) process.close();
-    task.processes.clear();
+  for (const process of task.processes.values()) process.close();
+  task.processes.clear();
+  await keepTrying(tasks.log, { id: task.id }, "containerd: remove container", async () => {
+    requireDescriptors();
     // Our own shim cleans up; one that waits for a `start` that never comes ends once its container is deleted.
     const wasThere = !(await shimsGone(task, INIT));
     await task.deleteFromRuntime();
@@ -30,8 +32,6 @@ export async function endUnfinishedStart(
     for (const name of tasks.reports.owedExits(task)) {
       tasks.reports.lostExit(task, name, (await endShims(task, name)) || wasThere);
     }
-    tasks.reports.whenStored(() => release(tasks, task));
-  } catch (error) {
-    tasks.log.error({ id: task.id, error: errorText(error) }, "containerd: remove container");
-  }
+  });
+  tasks.reports.whenStored(() => release(tasks, task));
 }

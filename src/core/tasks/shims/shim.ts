@@ -1,7 +1,11 @@
 import { closeSync, existsSync, readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE } from "../../../contract/shim/process-directory.js";
+import {
+  ABANDONED_FILE,
+  EXIT_STATUS_FILE,
+  RESERVED_EXIT_STATUS_FILE,
+} from "../../../contract/shim/process-directory.js";
 import { CHANNEL_VARIABLE, type DaemonMessage, type ShimMessage } from "../../../contract/shim/start-channel.js";
 import { Child, devNull } from "../../../system/linux/child.js";
 import { killDescendants } from "../../../system/linux/descendants.js";
@@ -241,9 +245,9 @@ async function endForked({ directory, containerId }: LaunchOptions, channel: num
   }
 }
 
-/** Whether a shim has got as far as to call the runtime, or almost: this is the last thing that it does before. */
+/** Whether a shim has got as far as to call the runtime, or almost: the first is the last thing that it makes before, and becomes the second. */
 export function hasBegun(directory: string): boolean {
-  return existsSync(join(directory, RESERVED_EXIT_STATUS_FILE));
+  return [RESERVED_EXIT_STATUS_FILE, ABANDONED_FILE].some((name) => existsSync(join(directory, name)));
 }
 
 /** Starts our shim as any other program, where the spawner is not to be had. */
