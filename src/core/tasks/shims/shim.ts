@@ -81,6 +81,7 @@ function isFull(directory: string): boolean {
 /** Why a shim has ended before the start was finished, from its log and the runtime's. */
 async function startFailure(directory: string): Promise<Error> {
   const shimError = await shimLogError(directory);
+  if (shimError?.endsWith("no space left on device")) return new Failure("resource-exhausted", "disk-full", {});
   if (shimError !== undefined) return new Failure("internal", "shim-error", { text: shimError });
   const runtimeError = await runtimeLogError(directory);
   if (runtimeError === undefined) {
