@@ -1,8 +1,8 @@
-import { deleteExec } from "../../core/tasks/exit/delete.js";
 import type { TaskName } from "../../core/tasks/history.js";
 import { checkIdentifier } from "../../core/tasks/identifier.js";
 import { addExec, type ExecRequest } from "../../core/tasks/operations/add-exec.js";
 import { type CreateRequest, create } from "../../core/tasks/operations/create.js";
+import { deleteExec } from "../../core/tasks/operations/delete.js";
 import { start } from "../../core/tasks/operations/start.js";
 import { startExec } from "../../core/tasks/operations/start-exec.js";
 import type { Process } from "../../core/tasks/process.js";

@@ -4,7 +4,6 @@ import { withDeadline } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import type { Operation } from "../../telemetry/operations.js";
-import { deleteTask } from "../exit/delete.js";
 import type { TaskName } from "../history.js";
 import { checkIdentifier } from "../identifier.js";
 import type { Owner } from "../owner.js";
@@ -13,6 +12,7 @@ import { readSpec } from "../runtime/bundle.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
 import { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
+import { deleteTask } from "./delete.js";
 
 export interface CreateRequest extends TaskName {
   bundle: string;

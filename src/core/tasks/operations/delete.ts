@@ -1,8 +1,8 @@
+import { release } from "../exit/release.js";
 import { forgetExit } from "../monitor.js";
 import { INIT, type Process } from "../process.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
-import { release } from "./release.js";
 
 /**
  * Forgets a task that has exited, or whose creation or start has failed. Its id is free once the operations on it, which its exit does not wait for, have
