@@ -1,18 +1,12 @@
 import { setMaxListeners } from "node:events";
 import { lstatSync, readdirSync, writeFileSync } from "node:fs";
-import { realpath } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { type ExitStatus, SIGNALLED } from "../../contract/shim/exit-status.js";
+import { join } from "node:path";
 import type { Cgroup } from "../../system/cgroup/cgroup.js";
 import { bootTime } from "../../system/linux/clock.js";
-import { ancestorsOf, killDescendants, killIf } from "../../system/linux/descendants.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
-import { readProcStat } from "../../system/linux/proc-stat.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
 import { Failure, taskNotFound } from "../failure/failure.js";
 import { concealEnvironment } from "../failure/log-text.js";
-import { onForeignFiles } from "../files/foreign-files.js";
 import { stringifyJson } from "../files/json.js";
 import { writeAtomically } from "../files/write-atomically.js";
 import { Turns } from "../scheduling/turns.js";
@@ -20,30 +14,19 @@ import type { TaskName } from "./history.js";
 import type { Owner } from "./owner.js";
 import { INIT, Process, type Stdio } from "./process.js";
 import { rootIds, translateOldSpec } from "./runtime/bundle.js";
-import { type ExecFifo, OciRuntime, type RuntimeState } from "./runtime/oci-runtime.js";
+import { type ExecFifo, OciRuntime } from "./runtime/oci-runtime.js";
+import { RuntimeContainer } from "./runtime/runtime-container.js";
 import type { OciProcess, OciSpec } from "./runtime/spec.js";
-import { hasBegun, launchShim, type Shim, type ShimProgram } from "./shims/shim.js";
+import { abandonExec, abandonInit, killOrphans } from "./shims/abandon.js";
+import { launchShim, type ShimProgram } from "./shims/shim.js";
 import type { ContainerState } from "./state-directory/container-state.js";
 import { processDirectoriesAmong } from "./state-directory/ownership.js";
 import { makeWhole, removeTree, takeAway } from "./state-directory/partial-directory.js";
-import { readPidFile } from "./state-directory/pid-file.js";
 import type { Removals } from "./state-directory/removals.js";
 import { TaskCgroup } from "./task-cgroup.js";
 
 /** The file that marks one whose exit has been told. */
 const ENDED = "ended";
-
-/** In ms: how long a runtime may take to remove a container. */
-const DELETE_TIMEOUT = 30_000;
-
-/** In ms: how long our own shim gets to clean up after a start that somebody called off. */
-const CLEAN_UP_GRACE = 10_000;
-
-/** In ms: how often an exec that was called off is looked at while its runtime call ends. */
-const ABANDON_INTERVAL = 20;
-
-/** In ms: a shim that has closed its end of the start channel is about to end, or else it never will. */
-const HANG_UP_GRACE = 200;
 
 export interface TaskOptions extends TaskName {
   bundle: string;
@@ -86,9 +69,10 @@ export class Task implements TaskName {
   killed = false;
   readonly #removals: Removals;
   readonly #stdio: Stdio;
-  readonly #cgroup: TaskCgroup;
-  /** The runtime may still hold it: it could not be asked, or could not let go. */
-  held = false;
+  /** What it keeps account of, also when its processes have moved elsewhere. */
+  readonly ownCgroup: TaskCgroup;
+  /** What it is for the runtime. */
+  readonly container: RuntimeContainer;
   /** Where its directory is while it is being removed. */
   #partial: string | undefined;
   readonly #exited = new AbortController();
@@ -107,7 +91,8 @@ export class Task implements TaskName {
     this.endsAt = options.endsAt;
     this.deleteOnExit = options.deleteOnExit;
     this.#stdio = options.stdio;
-    this.#cgroup = new TaskCgroup(directory);
+    this.ownCgroup = new TaskCgroup(directory);
+    this.container = new RuntimeContainer(this.runtime, this.ownCgroup, this.id, this.bundle, directory);
     // Every operation on the container listens to it; many at once are no leak.
     setMaxListeners(0, this.#exited.signal);
   }
@@ -208,12 +193,12 @@ export class Task implements TaskName {
 
   /** Its cgroup; undefined when it has none on this host (a VM runtime) or it is gone. */
   get cgroup(): Cgroup | undefined {
-    return this.init && this.#cgroup.find(this.init.systemPid);
+    return this.init && this.ownCgroup.find(this.init.systemPid);
   }
 
   /** Whether a daemon that keeps account of its cgroup has started it. */
   get remembersCgroup(): boolean {
-    return this.#cgroup.isWritten;
+    return this.ownCgroup.isWritten;
   }
 
   /**
@@ -239,7 +224,7 @@ export class Task implements TaskName {
     const process = Process.create(directory, INIT, state, this.#removals);
     let bundle = this.bundle;
     try {
-      this.#cgroup.expect(spec.linux?.cgroupsPath || this.id);
+      this.ownCgroup.expect(spec.linux?.cgroupsPath || this.id);
       const translated = translateOldSpec(spec, this.bundle);
       if (translated !== undefined) {
         writeAtomically(join(directory, "config.json"), stringifyJson(translated));
@@ -250,12 +235,12 @@ export class Task implements TaskName {
       await this.#launch(process, bundle, signal, hasHooks ? undefined : this.runtime.execFifo(this.id));
     } catch (error) {
       concealEnvironment(error, process.state.env);
-      await this.abandonInit(process, graceAfter(error));
+      await abandonInit(this, process, error);
       throw error;
     }
     this.processes.set(INIT, process);
     // Before it runs: later it may be elsewhere.
-    this.#cgroup.find(process.systemPid);
+    this.ownCgroup.find(process.systemPid);
     this.creationTook = performance.now() - began;
   }
 
@@ -289,8 +274,8 @@ export class Task implements TaskName {
       await this.#launch(process, this.bundle, signal);
     } catch (error) {
       concealEnvironment(error, process.state.env);
-      await this.#abandonExec(process, graceAfter(error));
-      withReserve(() => this.#killOrphans(began));
+      await abandonExec(process, error);
+      withReserve(() => killOrphans(this, began));
       throw error;
     }
   }
@@ -318,121 +303,6 @@ export class Task implements TaskName {
     process.setPid(await process.shim.created(signal));
   }
 
-  /** Ends what a failed exec has left: its shim, and its process if the runtime got that far. */
-  async #abandonExec(process: Process, grace: number): Promise<void> {
-    const { shim } = process;
-    if (shim === undefined) {
-      this.#killUntold(process);
-      return;
-    }
-    shim.cancel();
-    const deadline = performance.now() + grace;
-    for (;;) {
-      this.#killUntold(process);
-      if (!shim.child.running || performance.now() > deadline) break;
-      await Promise.race([shim.child.exited, delay(ABANDON_INTERVAL)]);
-    }
-    await endShim(shim);
-  }
-
-  /**
-   * Kills what an exec has left whose shim has died: nobody's child, and none of the processes that are known.
-   * @param since what is older is not the exec's
-   */
-  #killOrphans(since: number): void {
-    const reapers = new Set([1, ...ancestorsOf(globalThis.process.pid)]);
-    const known = new Set(this.running.map(({ systemPid }) => systemPid));
-    for (const pid of this.#cgroup.own()?.pids() ?? []) {
-      if (known.has(pid)) continue;
-      killIf(pid, () => {
-        const stat = readProcStat(pid);
-        return stat !== undefined && reapers.has(stat.parent) && Number(stat.startTime) >= since;
-      });
-    }
-  }
-
-  /** Kills an exec of which there may be a pid file only. */
-  #killUntold(process: Process): void {
-    const pid = readPidFile(process.directory);
-    if (pid !== undefined && process.systemPid === 0) process.identify(pid);
-    process.kill();
-  }
-
-  /**
-   * Ends what a failed start has left: the shim, and the container in the runtime.
-   * @param grace how long our own shim gets, in ms, to end what it is at and clean up by itself: a runtime that is killed in the middle
-   * leaves cgroups and mounts that nobody knows of
-   */
-  async abandonInit(process: Process, grace: number): Promise<void> {
-    const { shim } = process;
-    if (shim !== undefined) {
-      shim.cancel();
-      if (shim.child.running && this.shim.spawner !== undefined) {
-        // One that was ready at the same moment goes on with the container and never hears of it.
-        const missed = shim.deaf.then(() => delay(Math.min(grace, HANG_UP_GRACE)));
-        await Promise.race([shim.child.exited, missed, delay(grace)]);
-      }
-      const killed = shim.child.running;
-      const status = await endShim(shim);
-      shim.release();
-      // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
-      const isLeft = readPidFile(process.directory) !== undefined || this.#cgroup.isLeft();
-      if (killed || status > SIGNALLED || isLeft) await this.deleteFromRuntime();
-    } else if (hasBegun(process.directory)) {
-      // A forked one whose spawner died before it told the pid.
-      await this.deleteFromRuntime();
-    }
-    this.processes.delete(process.id);
-    process.close();
-  }
-
-  /**
-   * Ends what there is of it, in its cgroup and in the runtime, unless that is somebody else's container; {@link held} tells whether that did not
-   * succeed. Logs are the caller's: never throws.
-   */
-  async deleteFromRuntime(): Promise<void> {
-    const signal = AbortSignal.timeout(DELETE_TIMEOUT);
-    const state = await this.runtime.state(this.id, { signal });
-    // Nobody knows which runtime has one of which all is lost: its shim does that.
-    if (this.bundle === "" || (state?.bundle !== undefined && !(await this.isOurs(state)))) {
-      this.held = false;
-      return;
-    }
-    const ended = await this.endProcesses();
-    try {
-      await this.runtime.forceDelete(this.id, { signal });
-      this.held = false;
-    } catch {
-      // One that failed on its way may know it no more: then the next time tells.
-      this.held = true;
-    }
-    this.held ||= !(await this.#cgroup.remove()) || !ended;
-  }
-
-  /** Whether what the runtime knows under this id is this container, and not somebody else's. */
-  async isOurs(state: RuntimeState | undefined): Promise<boolean> {
-    if (state?.bundle === undefined || this.bundle === "") return false;
-    const [theirs, ...ours] = await Promise.all(
-      [state.bundle, this.bundle, join(this.directory, INIT)].map(resolveLinks),
-    );
-    return ours.includes(theirs!);
-  }
-
-  /** As {@link deleteFromRuntime}, for a container whose shim has most likely done so. */
-  async deleteRestFromRuntime(): Promise<void> {
-    const isGone = await this.runtime.knowsNone(this.id, { signal: AbortSignal.timeout(DELETE_TIMEOUT) });
-    if (!isGone || this.#cgroup.isLeft()) await this.deleteFromRuntime();
-  }
-
-  /** Kills what is left in its cgroup, if that is its alone; false when something does not end. Never throws. */
-  async endProcesses(): Promise<boolean> {
-    try {
-      return await this.#cgroup.endProcesses();
-    } catch {
-      return false;
-    }
-  }
-
   /** Its exit has been told; only the runtime does not let go of it. */
   get ended(): boolean {
     return lstatSync(join(this.directory, ENDED), { throwIfNoEntry: false })?.isFile() ?? false;
@@ -448,31 +318,11 @@ export class Task implements TaskName {
     // First, so that what a kill in the middle leaves is no container any more. And only once: the id may be another's by the next try.
     this.#partial ??= takeAway(this.directory);
     if (this.#partial !== undefined) removeTree(this.#partial);
-    this.#cgroup.forget();
+    this.ownCgroup.forget();
   }
-}
-
-/** Kills a shim that has not ended, and first what it has started: a runtime's child may be in a session of its own. */
-async function endShim({ child }: Shim): Promise<ExitStatus> {
-  if (child.running) await killDescendants(child.pid);
-  child.kill();
-  return await child.exited;
 }
 
 /** As field 22 of /proc/<pid>/stat has it; a moment ago, rather than too late. */
 function ticksSinceBoot(): number {
   return Math.floor(bootTime() / 10) - 1;
-}
-
-/** A start that took too long hangs, so its shim gets no more time; after any other failure it cleans up by itself. */
-export function graceAfter(error: unknown): number {
-  return error instanceof Failure && error.kind === "deadline-exceeded" ? 0 : CLEAN_UP_GRACE;
-}
-
-async function resolveLinks(path: string): Promise<string> {
-  try {
-    return await onForeignFiles(path, () => realpath(path));
-  } catch {
-    return resolve(path);
-  }
 }

@@ -76,7 +76,7 @@ export class Exits {
         status = await this.#endOrphan(task, process);
       } else if (process.id === INIT && !(await cleanedUp(process))) {
         operation.doing = "cleaning up for a dead shim";
-        await task.deleteRestFromRuntime();
+        await task.container.deleteRest();
       }
     } catch (error) {
       this.#logFailure(task, process, error, "containerd: process exit");
@@ -117,7 +117,7 @@ export class Exits {
     } catch (error) {
       this.#logFailure(task, process, error, "containerd: record exit status");
     }
-    if (process.id === INIT) await task.deleteFromRuntime();
+    if (process.id === INIT) await task.container.delete();
     return status;
   }
 
@@ -125,7 +125,7 @@ export class Exits {
   async #endTask(task: Task, operation: Operation): Promise<void> {
     task.markExited();
     operation.doing = "ending what is left in its cgroup";
-    if (!(await task.endProcesses())) {
+    if (!(await task.container.endProcesses())) {
       this.#log.warn({ id: task.id }, "containerd: processes of the container do not end");
     }
     operation.doing = "waiting for the exits of its execs";

@@ -26,7 +26,7 @@ export function release(tasks: Releasing, task: Task, { ready, before }: Release
     task.removeDirectory();
   };
   const { removals } = tasks;
-  if (task.held) {
+  if (task.container.isHeld) {
     markEnded(tasks, task);
     void letGo(tasks, task).then(() => removals.after(ready ?? Promise.resolve(), task.directory, remove));
   } else if (ready === undefined) {
@@ -47,15 +47,15 @@ function markEnded(tasks: Releasing, task: Task): void {
 
 /** Resolves when the runtime has let go. */
 async function letGo(tasks: Releasing, task: Task): Promise<void> {
-  for (let pause = FIRST_PAUSE; task.held; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+  for (let pause = FIRST_PAUSE; task.container.isHeld; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
     await delay(pause, undefined, { ref: false });
-    await task.deleteFromRuntime();
+    await task.container.delete();
   }
   tasks.log.info({ id: task.id }, "containerd: the runtime has let go of the container");
 }
 
 /** For a container that an earlier daemon has marked as ended. */
 export function releaseRest(tasks: Releasing, task: Task): void {
-  task.held = true;
+  task.container.isHeld = true;
   release(tasks, task);
 }

@@ -3,7 +3,8 @@ import type { Operation } from "../../telemetry/operations.js";
 import { watchOom } from "../exit/oom.js";
 import { watchLifetime } from "../lifetime.js";
 import { forgetExit, watchExit } from "../monitor.js";
-import { graceAfter, type Task } from "../task.js";
+import { abandonInit } from "../shims/abandon.js";
+import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
 /**
@@ -24,7 +25,7 @@ export async function start(tasks: Tasks, task: Task, signal: AbortSignal, opera
     concealEnvironment(error, init.state.env);
     oom.end();
     forgetExit(init.exitFd);
-    await task.abandonInit(init, graceAfter(error));
+    await abandonInit(task, init, error);
     throw error;
   }
   init.shim!.release();

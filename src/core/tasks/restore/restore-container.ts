@@ -168,7 +168,7 @@ async function findInit(
   }
   operation.doing = "asking the runtime which process it is";
   const state = await task.runtime.state(task.id, deadline(tasks));
-  const pid = (await task.isOurs(state)) ? state?.pid : undefined;
+  const pid = (await task.container.isOurs(state)) ? state?.pid : undefined;
   const isKnown = pid !== undefined && pid > 0 && (found === undefined || found.pid === pid);
   if (isKnown) return loadProcess(task, INIT, { pid, startTime: startTimeOf(pid) ?? "" });
   return found && loadProcess(task, INIT, found);

@@ -24,10 +24,10 @@ export async function endUnfinishedStart(
     requireDescriptors();
     // Our own shim cleans up; one that waits for a `start` that never comes ends once its container is deleted.
     const wasThere = !(await shimsGone(task, INIT));
-    await task.deleteFromRuntime();
+    await task.container.delete();
     if (wasThere && !(await shimsGone(task, INIT))) {
       await endShims(task, INIT);
-      await task.deleteFromRuntime();
+      await task.container.delete();
     }
     for (const name of tasks.reports.owedExits(task)) {
       tasks.reports.lostExit(task, name, (await endShims(task, name)) || wasThere);
