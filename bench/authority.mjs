@@ -1,5 +1,5 @@
-// How many calls a second the daemon answers on a connection whose :authority is legal (served natively) and on one that sends a socket path
-// (patched in JavaScript): node bench/authority.mjs [seconds] [callers]
+// How many calls a second the daemon answers on a connection whose :authority is legal (served natively) and on one that sends a socket
+// path (patched in JavaScript): node bench/authority.mjs [seconds] [callers]
 // The client is nothing but frames made in advance, so that it is not what is measured.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -9,8 +9,8 @@ import { mean, median, type Row, row } from "./row.js";
 const CALLS = 100_000;
 
 /**
- * GetServerVersion from 16 callers on one connection, driven by a compiled client (nghttp2's h2load). How many are answered in a second depends on who
- * else wants the processors; what an answer costs hardly does.
+ * GetServerVersion from 16 callers on one connection, driven by a compiled client (nghttp2's h2load). How many are answered in a second
+ * depends on who else wants the processors; what an answer costs hardly does.
  */
 export async function calls(): Promise<Row[]> {
   if (findProgram("h2load") === undefined) throw new Error("no h2load (scripts/setup --bench brings it)");

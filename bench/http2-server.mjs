@@ -1,5 +1,5 @@
-// Node's own HTTP/2 server, which answers every request with an empty gRPC message and nothing else in between: the floor under a gRPC server
-// on Node. node bench/http2-server.mjs SOCKET
+// Node's own HTTP/2 server, which answers every request with an empty gRPC message and nothing else in between: the floor under a gRPC
+// server on Node. node bench/http2-server.mjs SOCKET
 import { createServer } from "node:http2";
 
 const message = Buffer.alloc(5);

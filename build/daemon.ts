@@ -6,8 +6,8 @@ const outfile = "dist/bin/containerd.js";
 
 const banner = [
   "#!/bin/sh",
-  // A command to the shell, a string to Node, which takes these flags of V8 only here. With the default of 16 MB for the young generation the
-  // daemon keeps 20 MB of garbage after a burst of starts. The memory reducer's timer wakes an idle daemon every 8 s.
+  // A command to the shell, a string to Node, which takes these flags of V8 only here. With the default of 16 MB for the young generation
+  // the daemon keeps 20 MB of garbage after a burst of starts. The memory reducer's timer wakes an idle daemon every 8 s.
   `':' //; UV_THREADPOOL_SIZE=\${UV_THREADPOOL_SIZE:-12} exec node --max-semi-space-size=2 --no-memory-reducer "$0" "$@"`,
   // grpc-js is CommonJS inside; its require() must come from somewhere.
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",

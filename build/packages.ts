@@ -1,6 +1,7 @@
 /**
- * What npm packs: a folder of packages/ for each package, into which everything is put that it publishes beside the files that it has there.
- * A file has the same path in the package as here. node_modules links to these folders, so tests and examples import what a user gets.
+ * What npm packs: a folder of packages/ for each package, into which everything is put that it publishes beside the files that it has
+ * there. A file has the same path in the package as here. node_modules links to these folders, so tests and examples import what a user
+ * gets.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -1,4 +1,5 @@
-// Saves a running container to disk and goes on with it later (needs CRIU): `node scripts/run-typescript.mjs examples/checkpoint.ts ROOTFS`.
+// Saves a running container to disk and goes on with it later (needs CRIU):
+// `node scripts/run-typescript.mjs examples/checkpoint.ts ROOTFS`.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

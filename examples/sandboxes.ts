@@ -1,4 +1,5 @@
-// 50 untrusted programs, 10 at a time, each with limits and a timeout: `node scripts/run-typescript.mjs examples/sandboxes.ts ROOTFS [TIMEOUT]`.
+// 50 untrusted programs, 10 at a time, each with limits and a timeout:
+// `node scripts/run-typescript.mjs examples/sandboxes.ts ROOTFS [TIMEOUT]`.
 import { connect, RunError } from "containerd-ts";
 
 const rootfs = process.argv[2] ?? "/srv/rootfs";

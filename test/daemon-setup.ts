@@ -1,4 +1,7 @@
-/** Once for a run of the tests with daemons: fresh programs, the root file system that all containers share; at the end, what tests have left behind. */
+/**
+ * Once for a run of the tests with daemons: fresh programs, the root file system that all containers share; at the end, what tests have
+ * left behind.
+ */
 import { readdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { freshBuild } from "./harness/fresh-build.js";

@@ -5,7 +5,8 @@ import { Client, type ClientOptions } from "./client.js";
 
 /**
  * A client of the daemon at this address: `unix:///path/to.sock`, the bare path of a socket, or `tcp://host:port`.
- * Without one: that of the environment variable CONTAINERD_ADDRESS, else `unix:///run/containerd/containerd.sock`. It connects at the first call; a daemon that cannot be reached is that call's error.
+ * Without one: that of the environment variable CONTAINERD_ADDRESS, else `unix:///run/containerd/containerd.sock`. It connects at the first
+ * call; a daemon that cannot be reached is that call's error.
  *
  * @throws TypeError for an address that is none.
  * @example

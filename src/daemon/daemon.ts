@@ -32,8 +32,8 @@ const STOP_TIMEOUT = 10_000;
 const FLUSH_TIMEOUT = 500;
 
 /**
- * Whatever this process was started with. Its own files are closed to others by their modes. This is for what runtimes make (directories in a
- * root file system, to be mounted over) and for the processes of an exec, which inherit it: a container's init gets just this one.
+ * Whatever this process was started with. Its own files are closed to others by their modes. This is for what runtimes make (directories in
+ * a root file system, to be mounted over) and for the processes of an exec, which inherit it: a container's init gets just this one.
  */
 const UMASK = 0o022;
 

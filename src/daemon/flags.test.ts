@@ -26,9 +26,10 @@ describe("flags", () => {
 
   test("as Docker starts it", () => {
     const flags = parseFlags(
-      "-l unix:///d.sock --shim docker-containerd-shim --metrics-interval=0 --start-timeout 2m --state-dir /s --runtime docker-runc --debug --runtime-args --log=x --runtime-args --systemd-cgroup".split(
-        " ",
-      ),
+      [
+        "-l unix:///d.sock --shim docker-containerd-shim --metrics-interval=0 --start-timeout 2m --state-dir /s",
+        "--runtime docker-runc --debug --runtime-args --log=x --runtime-args --systemd-cgroup",
+      ].flatMap((line) => line.split(" ")),
     );
     expect(flags).toMatchObject({
       listen: ["unix:///d.sock"],

@@ -10,8 +10,8 @@ const LOCK_TIMEOUT = 3_000;
 const LOCK_INTERVAL = 20;
 
 /**
- * Makes the state directory if need be, and locks it for this daemon: two on one would each report every exit and remove the other's containers. A
- * predecessor that has just been killed or told to stop gets a moment to be gone.
+ * Makes the state directory if need be, and locks it for this daemon: two on one would each report every exit and remove the other's
+ * containers. A predecessor that has just been killed or told to stop gets a moment to be gone.
  * @throws Error when another daemon has it, or when somebody else than root could have put anything into it: what is in it is run as root
  */
 export async function takeStateDirectory(directory: string): Promise<void> {

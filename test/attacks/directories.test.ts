@@ -1,4 +1,6 @@
-/** Whoever can put files of theirs in place of the daemon's own has them run as root: so it works in no directory where somebody else could. */
+/**
+ * Whoever can put files of theirs in place of the daemon's own has them run as root: so it works in no directory where somebody else could.
+ */
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,

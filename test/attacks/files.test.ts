@@ -1,4 +1,7 @@
-/** Files that the daemon reads and others have made: what is no file, never ends, or never comes, costs its caller an error and nobody else anything. */
+/**
+ * Files that the daemon reads and others have made: what is no file, never ends, or never comes, costs its caller an error and nobody else
+ * anything.
+ */
 import { execFileSync, spawn } from "node:child_process";
 import {
   closeSync,

@@ -1,4 +1,6 @@
-/** What another user of the machine finds of ours: nothing that they may open, whatever umask the daemon and its clients were started with. */
+/**
+ * What another user of the machine finds of ours: nothing that they may open, whatever umask the daemon and its clients were started with.
+ */
 import { execFileSync } from "node:child_process";
 import { chmodSync, lstatSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

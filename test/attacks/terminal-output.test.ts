@@ -1,4 +1,7 @@
-/** What containers, runtimes and other clients choose is shown by ctr and written to logs: none of it may reach a terminal as a command to it. */
+/**
+ * What containers, runtimes and other clients choose is shown by ctr and written to logs: none of it may reach a terminal as a command to
+ * it.
+ */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";

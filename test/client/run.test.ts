@@ -185,7 +185,8 @@ test("a command that cannot be run: the runtime's words, code and container", as
 
 test("what the options say is what the command finds", async () => {
   const script =
-    "hostname; id -u; id -g; pwd; echo $GREETING; touch /x 2>&1; cat /tmp/data/*; cat /proc/self/status | grep CapEff; ls /sys/class/net | tr '\\n' ' '";
+    "hostname; id -u; id -g; pwd; echo $GREETING; touch /x 2>&1; cat /tmp/data/*; " +
+    "cat /proc/self/status | grep CapEff; ls /sys/class/net | tr '\\n' ' '";
   const { stdout } = await client.run({
     ...options(),
     args: ["sh", "-c", script],

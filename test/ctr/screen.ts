@@ -34,7 +34,8 @@ export class Screen implements Disposable {
     );
     const command = ctrCommand(daemon).join(" ");
     this.line(
-      `ctr() { ${command} "$@"; }; PS1='${prompt} '; cd ${daemon.dir}; settings() { stty -a | sed '1s/rows.*columns [0-9]*;//'; }; settings >stty.before; clear`,
+      `ctr() { ${command} "$@"; }; PS1='${prompt} '; cd ${daemon.dir}; ` +
+        `settings() { stty -a | sed '1s/rows.*columns [0-9]*;//'; }; settings >stty.before; clear`,
     );
   }
 

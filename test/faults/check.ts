@@ -1,4 +1,7 @@
-/** The invariants between two kills: what State says is what the events told, what the runtime lists and what runs, and nothing else is there. */
+/**
+ * The invariants between two kills: what State says is what the events told, what the runtime lists and what runs, and nothing else is
+ * there.
+ */
 
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";

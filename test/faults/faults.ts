@@ -1,4 +1,7 @@
-/** Real errors for a daemon under load: a full file system, no descriptors, no processes, unreadable files, runtimes and shims that hang or fail. */
+/**
+ * Real errors for a daemon under load: a full file system, no descriptors, no processes, unreadable files, runtimes and shims that hang or
+ * fail.
+ */
 import { execFileSync } from "node:child_process";
 import {
   existsSync,

@@ -204,7 +204,8 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
       await followAgain();
     }
     options.progress?.(
-      `${report.kills} kills, ${count() - report.kills} faults, ${report.violations.length} violations; last after ${Math.round(began - begin)} ms of load, ` +
+      `${report.kills} kills, ${count() - report.kills} faults, ${report.violations.length} violations; ` +
+        `last after ${Math.round(began - begin)} ms of load, ` +
         `whole again after ${Math.round(performance.now() - began)} ms with ${ledger.running.length} containers`,
     );
   }

@@ -37,8 +37,13 @@ function program(random: Random): Program {
 const SIGKILL = 9;
 
 /** What a call for a process that is just ending may be answered. */
-const goneMessages =
-  /container not found|process not found|no such process|no such file or directory|not running|stopped|does not exist|exited before|not started|EOF|reset by peer|broken pipe|container_linux|setns|nsexec|procReady|cgroup|signal: killed|connect:|status 255/;
+const goneMessages = new RegExp(
+  [
+    "container not found|process not found|no such process|no such file or directory|not running|stopped",
+    "does not exist|exited before|not started|EOF|reset by peer|broken pipe|container_linux|setns|nsexec",
+    "procReady|cgroup|signal: killed|connect:|status 255",
+  ].join("|"),
+);
 
 /** What no error message may look like. */
 const unclear = /object Object|undefined|\.js:\d+|^\d+ *$/;

@@ -1,4 +1,7 @@
-/** A log that can't be written: nobody reads the pipe, the disk is full, the terminal has hung up. The daemon goes on, and ends when it is told to. */
+/**
+ * A log that can't be written: nobody reads the pipe, the disk is full, the terminal has hung up. The daemon goes on, and ends when it is
+ * told to.
+ */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {

@@ -185,7 +185,8 @@ export class EventStream implements Disposable, AsyncIterable<wire.Event> {
       if (this.#over || left <= 0) {
         const seen = this.events.slice(-SEEN).map(({ type, id, pid, status }) => ({ type, id, pid, status }));
         throw new Error(
-          `no event ${JSON.stringify(match)} ${this.#over ? "before the stream ended" : `in ${timeout} ms`}; the last of ${this.events.length} seen: ${JSON.stringify(seen)}`,
+          `no event ${JSON.stringify(match)} ${this.#over ? "before the stream ended" : `in ${timeout} ms`}; ` +
+            `the last of ${this.events.length} seen: ${JSON.stringify(seen)}`,
         );
       }
       const timer = new AbortController();

@@ -77,7 +77,10 @@ function cgroupDirectories({ dir }: Territory): string[] {
 /** What forks the daemon's shims: it is there for as long as the daemon is. */
 export const spawnerCommand = "containerd-shim --spawner";
 
-/** Processes that belong to the territory, the daemon itself and its spawner excepted: their children (zombies too), shims, runtimes, containers. */
+/**
+ * Processes that belong to the territory, the daemon itself and its spawner excepted: their children (zombies too), shims, runtimes,
+ * containers.
+ */
 function ownProcesses({ dir, pid }: Territory): ProcessInfo[] {
   const all = processes();
   const own = new Set(

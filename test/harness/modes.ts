@@ -6,7 +6,9 @@ import { join, relative } from "node:path";
 /** Somebody who is nobody in particular. */
 export const nobody = 65534;
 
-/** Every path below a directory, and the directory itself as ".": its type as `ls` shows it, and its mode: "d700", "p600", "-600", "s660". */
+/**
+ * Every path below a directory, and the directory itself as ".": its type as `ls` shows it, and its mode: "d700", "p600", "-600", "s660".
+ */
 export function modes(root: string): Record<string, string> {
   const found: Record<string, string> = {};
   const walk = (path: string): void => {

@@ -72,7 +72,8 @@ export function openDescriptors(pid: number): Map<number, string> {
 }
 
 /**
- * Limits a process to as many descriptors as leave it so many numbers. What it has open above stays, so that how many it has open says nothing.
+ * Limits a process to as many descriptors as leave it so many numbers. What it has open above stays, so that how many it has open says
+ * nothing.
  * @returns the limit
  */
 export function leaveDescriptors(pid: number, free: number): number {

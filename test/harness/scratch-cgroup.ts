@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * For tests: a cgroup of its own in the hierarchies of this machine, and processes in it. `await using` removes all of it, also after a failure.
+ * For tests: a cgroup of its own in the hierarchies of this machine, and processes in it. `await using` removes all of it, also after a
+ * failure.
  */
 export class ScratchCgroup {
   static #made = 0;

@@ -7,8 +7,17 @@ import { repository } from "../harness/paths.js";
 import { paragraphs, tables } from "./markdown.js";
 
 /** A test's file, the one that the row before names first, or a title in it: as much of it as is clear, "…" for what is left out. */
-const NAMED =
-  /`(?<file>(?:src|test)\/[\w./-]+\.test\.ts)`|(?<same>\bsame (?:file|test|part)\b)|(?<![\w*])\*(?<title>.+?)\*(?!\w)|(?<!\w)_(?<other>.+?)_(?!\w)/g;
+const NAMED = new RegExp(
+  [
+    /`(?<file>(?:src|test)\/[\w./-]+\.test\.ts)`/,
+    /(?<same>\bsame (?:file|test|part)\b)/,
+    /(?<![\w*])\*(?<title>.+?)\*(?!\w)/,
+    /(?<!\w)_(?<other>.+?)_(?!\w)/,
+  ]
+    .map(({ source }) => source)
+    .join("|"),
+  "g",
+);
 
 /** A command whose run is the test. */
 const COMMAND = /`npm run /;

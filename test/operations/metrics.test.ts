@@ -130,7 +130,7 @@ test("scrapes during 100 starts and 100 exits add up", async () => {
   expect(sampleValue(empty, "containerd_epoll_descriptors")).toBe(watched);
 });
 
-test("the event loop's lag: next to nothing when idle, all of it when something holds up the daemon, and forgotten by the next scrape", async () => {
+test("the event loop's lag: next to nothing when idle, all of it when something holds it up, forgotten by the next scrape", async () => {
   await using daemon = await startDaemon({ flags: tcp });
   const port = await portOf(daemon, "--metrics-address");
   const lag = async (part: string) =>

@@ -159,7 +159,7 @@ describe.skipIf(!findProgram("man"))("man pages", () => {
 
 const unprivileged = join(repository, "packaging/systemd/unprivileged-containers.conf");
 
-test("containers run without the capabilities that the drop-in takes, and without the daemon's core dumps; one with all of them does not", async () => {
+test("containers run without the capabilities that the drop-in takes and without core dumps; one with all of them does not", async () => {
   const taken = [...readFileSync(unprivileged, "utf8").matchAll(/\bCAP_(\w+)/g)].map(([, name]) => name!.toLowerCase());
   expect(taken.length).toBeGreaterThan(10);
   const restricted = ["setpriv", `--bounding-set=${taken.map((name) => `-${name}`).join(",")}`];
@@ -235,7 +235,7 @@ describe.skipIf(!findProgram("systemd-analyze"))("systemd units", () => {
     return { total: Number(/Overall exposure level for containerd.service: ([\d.]+)/.exec(output)?.[1]), points };
   }
 
-  test("the service: what can be taken from it without taking it from containers; with the drop-in, what none but privileged ones have", () => {
+  test("the service: what can be taken from it without taking it from containers; the drop-in: what only privileged ones have", () => {
     const plain = exposure(install("exposed", "containerd.service"));
     expect(plain.points).not.toContain("UMask=");
     expect(plain.points).toContain("CapabilityBoundingSet=~CAP_SYS_MODULE");

@@ -1,6 +1,6 @@
 /**
- * Damaged files of containers that run: whatever stands in a file's place when a daemon starts, the container is taken over with what can be found out, or it is
- * ended and its exit told. It is never left running without anybody knowing of it.
+ * Damaged files of containers that run: whatever stands in a file's place when a daemon starts, the container is taken over with what can
+ * be found out, or it is ended and its exit told. It is never left running without anybody knowing of it.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

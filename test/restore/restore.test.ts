@@ -718,7 +718,8 @@ test("200 running containers: how long a newer build takes until State answers",
   const { containers } = await daemon.api.state();
   const answered = performance.now();
   console.log(
-    `upgrade under ${count} containers: stop ${Math.round(stopped - stopBegan)} ms, start until State answers ${Math.round(answered - stopped)} ms`,
+    `upgrade under ${count} containers: stop ${Math.round(stopped - stopBegan)} ms, ` +
+      `start until State answers ${Math.round(answered - stopped)} ms`,
   );
   expect(containers.map(({ id }) => id).sort()).toEqual([...names].sort());
   expect(containers.every(({ status, pids }) => status === "running" && pids.length === 1)).toBe(true);

@@ -1,6 +1,6 @@
 /**
- * `npm run soak -- [--minutes N] [--seed S] [--places N]`: mixed load on one daemon for so long; the invariants of the kill suite after each
- * round; at the end everything must be gone and nothing must have grown. The last line is "N minutes, M violations".
+ * `npm run soak -- [--minutes N] [--seed S] [--places N]`: mixed load on one daemon for so long; the invariants of the kill suite after
+ * each round; at the end everything must be gone and nothing must have grown. The last line is "N minutes, M violations".
  */
 import { randomInt } from "node:crypto";
 import { setMaxListeners } from "node:events";

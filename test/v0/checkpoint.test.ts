@@ -281,7 +281,7 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
     await copy.end();
   });
 
-  test("a restored container can do what others can: exec, pause, stats, signals, another checkpoint, a restart of the daemon", async () => {
+  test("a restored container can do what others can: exec, pause, stats, signals, checkpoint, a restart of the daemon", async () => {
     await using own = await startDaemon();
     const bundle = own.bundle("able", { args: counter });
     const id = own.id("able");
@@ -370,7 +370,7 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
     await end(container);
   });
 
-  test("tcp: an established connection is saved and restored with the flag; without it the checkpoint fails and the container runs on", async () => {
+  test("tcp: an established connection is restored with the flag; without it the checkpoint fails and the container runs on", async () => {
     // A network namespace of its own would be restored with lo down, and its connections could not be.
     const network = daemon.id("net");
     execFileSync("ip", ["netns", "add", network]);

@@ -1,4 +1,7 @@
-/** State: what it tells of containers that run, are paused, are just ending. What it tells of one container is in start.test.ts and exec.test.ts. */
+/**
+ * State: what it tells of containers that run, are paused, are just ending. What it tells of one container is in start.test.ts and
+ * exec.test.ts.
+ */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";

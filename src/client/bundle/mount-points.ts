@@ -8,7 +8,8 @@ interface Mounted {
 }
 
 /**
- * Sees to it that nothing has to be made for a container in a folder of the host, which others may use as well: a runtime makes what is missing.
+ * Sees to it that nothing has to be made for a container in a folder of the host, which others may use as well: a runtime makes what is
+ * missing.
  *
  * @param systemMounts where file systems of the container's own are, whatever is below them
  * @param mounts in their order

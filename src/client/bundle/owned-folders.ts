@@ -3,8 +3,8 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * How folders begin that belong to a program together with a container that ends with it: pid namespace, pid and start time name the program, so that another
- * one can tell when it has gone.
+ * How folders begin that belong to a program together with a container that ends with it: pid namespace, pid and start time name the
+ * program, so that another one can tell when it has gone.
  */
 const pattern = /^ctr-owned-(\d+)\.(\d+)\.(\d+)-/;
 

@@ -34,8 +34,8 @@ export function readFileInRootfs(rootfs: string, path: string, largest: number):
 /**
  * Looks for what is at a path in a root file system, as above.
  *
- * @returns its path there without links; "" when there is nothing; undefined when that cannot be told: the root file system is not there, or
- *   not for this user
+ * @returns its path there without links; "" when there is nothing; undefined when that cannot be told: the root file system is not there,
+ *   or not for this user
  */
 export function findInRootfs(rootfs: string, path: string): string | undefined {
   let root: number;

@@ -1,8 +1,9 @@
 import { type Check, wrong } from "../options/option-checks.js";
 
 /**
- * Which system calls a container may make. The default is in effect the profile that Docker's users know: what programs need is allowed; what reaches into the
- * kernel's own affairs, or is not cut off by namespaces, is answered with EPERM unless the container has the capability for it.
+ * Which system calls a container may make. The default is in effect the profile that Docker's users know: what programs need is allowed;
+ * what reaches into the kernel's own affairs, or is not cut off by namespaces, is answered with EPERM unless the container has the
+ * capability for it.
  */
 export interface SeccompProfile {
   defaultAction: string;
@@ -41,41 +42,43 @@ export function seccompOf(seccomp: Seccomp, capabilities: readonly string[]): Se
 /** Calls that everybody may make, by what they are about. A runtime passes over those that its kernel or architecture does not have. */
 const allowed = words(`
   read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek _llseek close close_range dup dup2 dup3 fcntl fcntl64 ioctl
-  open openat openat2 creat access faccessat faccessat2 stat stat64 lstat lstat64 fstat fstat64 fstatat64 newfstatat statx statfs statfs64 fstatfs
-  fstatfs64 name_to_handle_at getdents getdents64 readlink readlinkat getcwd chdir fchdir umask
-  mkdir mkdirat mknod mknodat rmdir link linkat symlink symlinkat unlink unlinkat rename renameat renameat2 truncate truncate64 ftruncate ftruncate64
-  chmod fchmod fchmodat fchmodat2 chown chown32 fchown fchown32 fchownat lchown lchown32 utime utimes futimesat utimensat utimensat_time64
-  getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
-  fallocate fadvise64 fadvise64_64 readahead copy_file_range sendfile sendfile64 splice tee vmsplice cachestat
+  open openat openat2 creat access faccessat faccessat2 stat stat64 lstat lstat64 fstat fstat64 fstatat64 newfstatat statx statfs statfs64
+  fstatfs fstatfs64 name_to_handle_at getdents getdents64 readlink readlinkat getcwd chdir fchdir umask
+  mkdir mkdirat mknod mknodat rmdir link linkat symlink symlinkat unlink unlinkat rename renameat renameat2 truncate truncate64 ftruncate
+  ftruncate64 chmod fchmod fchmodat fchmodat2 chown chown32 fchown fchown32 fchownat lchown lchown32 utime utimes futimesat utimensat
+  utimensat_time64 getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr setxattr lsetxattr fsetxattr removexattr lremovexattr
+  fremovexattr fallocate fadvise64 fadvise64_64 readahead copy_file_range sendfile sendfile64 splice tee vmsplice cachestat
   fsync fdatasync sync syncfs sync_file_range flock fanotify_mark inotify_init inotify_init1 inotify_add_watch inotify_rm_watch
   landlock_create_ruleset landlock_add_rule landlock_restrict_self
 
-  pipe pipe2 select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_wait
-  epoll_wait_old epoll_pwait epoll_pwait2 eventfd eventfd2 signalfd signalfd4 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
-  timerfd_settime64 io_setup io_submit io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 ioprio_get ioprio_set
+  pipe pipe2 select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_create epoll_create1 epoll_ctl epoll_ctl_old
+  epoll_wait epoll_wait_old epoll_pwait epoll_pwait2 eventfd eventfd2 signalfd signalfd4 timerfd_create timerfd_gettime timerfd_gettime64
+  timerfd_settime timerfd_settime64 io_setup io_submit io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 ioprio_get
+  ioprio_set
 
-  socketpair bind listen accept accept4 connect shutdown getsockname getpeername getsockopt setsockopt send sendto sendmsg sendmmsg recv recvfrom
-  recvmsg recvmmsg recvmmsg_time64 socketcall
+  socketpair bind listen accept accept4 connect shutdown getsockname getpeername getsockopt setsockopt send sendto sendmsg sendmmsg recv
+  recvfrom recvmsg recvmmsg recvmmsg_time64 socketcall
 
   brk mmap mmap2 munmap mremap mprotect madvise msync mincore mlock mlock2 mlockall munlock munlockall membarrier memfd_create memfd_secret
   remap_file_pages pkey_alloc pkey_free pkey_mprotect map_shadow_stack
 
-  fork vfork execve execveat exit exit_group wait4 waitid waitpid kill tkill tgkill pause restart_syscall pidfd_open pidfd_send_signal process_mrelease
-  sigaltstack sigprocmask sigreturn rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait
-  rt_sigtimedwait_time64 rt_tgsigqueueinfo prctl seccomp rseq set_tid_address set_robust_list get_robust_list set_thread_area get_thread_area
-  futex futex_time64 futex_waitv futex_wait futex_wake futex_requeue process_vm_readv process_vm_writev ptrace
+  fork vfork execve execveat exit exit_group wait4 waitid waitpid kill tkill tgkill pause restart_syscall pidfd_open pidfd_send_signal
+  process_mrelease sigaltstack sigprocmask sigreturn rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend
+  rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo prctl seccomp rseq set_tid_address set_robust_list get_robust_list
+  set_thread_area get_thread_area futex futex_time64 futex_waitv futex_wait futex_wake futex_requeue process_vm_readv process_vm_writev
+  ptrace
 
   getpid getppid gettid getpgid getpgrp getsid setpgid setsid getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getgroups
-  getgroups32 getresuid getresuid32 getresgid getresgid32 setuid setuid32 setgid setgid32 setgroups setgroups32 setreuid setreuid32 setregid setregid32
-  setresuid setresuid32 setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 capget capset
+  getgroups32 getresuid getresuid32 getresgid getresgid32 setuid setuid32 setgid setgid32 setgroups setgroups32 setreuid setreuid32 setregid
+  setregid32 setresuid setresuid32 setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 capget capset
   getrlimit ugetrlimit setrlimit prlimit64 getrusage getpriority setpriority times sysinfo uname getcpu getrandom
 
-  sched_yield sched_getaffinity sched_setaffinity sched_getattr sched_setattr sched_getparam sched_setparam sched_getscheduler sched_setscheduler
-  sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_rr_get_interval_time64
+  sched_yield sched_getaffinity sched_setaffinity sched_getattr sched_setattr sched_getparam sched_setparam sched_getscheduler
+  sched_setscheduler sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_rr_get_interval_time64
 
   time gettimeofday adjtimex clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep
-  clock_nanosleep_time64 nanosleep alarm getitimer setitimer timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime
-  timer_settime64
+  clock_nanosleep_time64 nanosleep alarm getitimer setitimer timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64
+  timer_settime timer_settime64
 
   ipc msgctl msgget msgrcv msgsnd semctl semget semop semtimedop semtimedop_time64 shmat shmctl shmdt shmget mq_open mq_unlink mq_notify
   mq_getsetattr mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64`);

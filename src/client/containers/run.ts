@@ -50,13 +50,19 @@ export const runChecks: Checks<RunOptions | RunBufferOptions> = {
   ),
 };
 
-/** What a run used: by what was counted at its end, or by samples taken while it ran: at its start, then more and more rarely, once a second in the end. */
+/**
+ * What a run used: by what was counted at its end, or by samples taken while it ran: at its start, then more and more rarely, once a second
+ * in the end.
+ */
 export interface RunStats {
   /** Milliseconds from the answer to the start to the end. */
   duration: number;
   /** Milliseconds of processor time up to the last sample; undefined when the run was too short for one. */
   cpuTime: number | undefined;
-  /** The most memory in bytes, as the kernel has kept it; up to the last sample, of a run that was ended early, and with a daemon that does not tell it. */
+  /**
+   * The most memory in bytes, as the kernel has kept it; up to the last sample, of a run that was ended early, and with a daemon that does
+   * not tell it.
+   */
   memoryPeak: number | undefined;
   /** The last sample. */
   last: ContainerStats | undefined;

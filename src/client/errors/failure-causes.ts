@@ -23,6 +23,11 @@ interface Cause {
   advice(attempt: Attempt): string;
 }
 
+/** What fits one of these, in capitals or not. */
+function anyOf(...words: RegExp[]): RegExp {
+  return new RegExp(words.map(({ source }) => source).join("|"), "i");
+}
+
 const elsewhere =
   "the daemon has other mounts than this program (PrivateTmp= in its unit? a container?) or runs on another machine";
 
@@ -30,8 +35,12 @@ const elsewhere =
 const causes: readonly Cause[] = [
   {
     kind: "command-not-found",
-    words:
-      /executable file (?:not found|`.*` not found)|exec: "[^"]*": stat .*: no such file or directory|executable (?:path )?.*not found|cannot find .* in \$PATH/i,
+    words: anyOf(
+      /executable file (?:not found|`.*` not found)/,
+      /exec: "[^"]*": stat .*: no such file or directory/,
+      /executable (?:path )?.*not found/,
+      /cannot find .* in \$PATH/,
+    ),
     advice: () =>
       "the command is looked up in the container: in its root file system, on the PATH of its env, unless it begins with a slash",
   },

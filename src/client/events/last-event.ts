@@ -1,7 +1,9 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { formatTimestamp, parseTimestamp, type Timestamp } from "../timestamp.js";
 
-/** The file that remembers, over the end of this process, up to where the events have been seen: one RFC 3339 time, as dockerd's `event.ts`. */
+/**
+ * The file that remembers, over the end of this process, up to where the events have been seen: one RFC 3339 time, as dockerd's `event.ts`.
+ */
 export class LastEvent {
   readonly #path: string;
 

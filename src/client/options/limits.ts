@@ -12,7 +12,9 @@ export interface ResourceLimits {
   pids?: number | undefined;
 }
 
-/** Limits to change; what is not given stays as it is. Beside {@link ResourceLimits}: the wire's own fields (bytes, microseconds, counts). */
+/**
+ * Limits to change; what is not given stays as it is. Beside {@link ResourceLimits}: the wire's own fields (bytes, microseconds, counts).
+ */
 export type Limits = ResourceLimits & Fields<UpdateResource>;
 
 /** Microseconds over which the kernel grants a container its share of the processors. */

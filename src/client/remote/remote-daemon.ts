@@ -116,11 +116,11 @@ const startTimeFile = ({ stateDir }: DaemonOptions): string => join(stateDir, "d
 /**
  * The daemon that the pid file names, if it lives, or else a new one.
  *
- * A new one gets a session of its own and is killed (SIGKILL) when this process ends, however it ends: the containers go on, and the next daemon
- * finds them. Node can't set that "parent death signal" for a child, so `setpriv` (util-linux) does, which then becomes the daemon. The
- * kernel sends it at the end of the *thread* that has started the child: don't start it from a worker thread that ends before.
- * @throws a system error; Error for a state directory that somebody else can write to; with the oom score that may not be set, the daemon is
- * killed again.
+ * A new one gets a session of its own and is killed (SIGKILL) when this process ends, however it ends: the containers go on, and the next
+ * daemon finds them. Node can't set that "parent death signal" for a child, so `setpriv` (util-linux) does, which then becomes the daemon.
+ * The kernel sends it at the end of the *thread* that has started the child: don't start it from a worker thread that ends before.
+ * @throws a system error; Error for a state directory that somebody else can write to; with the oom score that may not be set, the daemon
+ * is killed again.
  */
 export async function startOrAdopt(options: DaemonOptions): Promise<RemoteDaemon> {
   mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });

@@ -63,7 +63,8 @@ export class Remote implements AsyncDisposable {
 
   /**
    * Resolves when the daemon answers.
-   * @throws TypeError or RangeError for a wrong option; a system error when it can't be started, Error when it ends at once or does not answer
+   * @throws TypeError or RangeError for a wrong option; a system error when it can't be started, Error when it ends at once or does not
+   *   answer
    */
   static async start(options: RemoteOptions): Promise<Remote> {
     checkOptions(options, remoteChecks);

@@ -1,6 +1,6 @@
 /**
- * Characters that a terminal obeys or that change how what follows is shown: controls (C0, DEL, C1: escape sequences begin with them), formats
- * (directions such as U+202E, characters without a width), line and paragraph separators, halves of surrogate pairs.
+ * Characters that a terminal obeys or that change how what follows is shown: controls (C0, DEL, C1: escape sequences begin with them),
+ * formats (directions such as U+202E, characters without a width), line and paragraph separators, halves of surrogate pairs.
  */
 const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 

@@ -50,8 +50,8 @@ export class EventLog<E extends Event> {
   }
 
   /**
-   * Stores an event with the time now; it is in the file when this returns. A file that can't be written (a disk with errors) does not keep the
-   * event from being sent: {@link whenStored} tells when it is there.
+   * Stores an event with the time now; it is in the file when this returns. A file that can't be written (a disk with errors) does not keep
+   * the event from being sent: {@link whenStored} tells when it is there.
    * @param onError is told why the file could not be written
    */
   append(event: NewEvent<E>, onError: (error: unknown) => void): E {
@@ -67,7 +67,10 @@ export class EventLog<E extends Event> {
     return stored;
   }
 
-  /** Calls back once all events are in the file: at once, unless it can't be written. Until then a daemon that takes over knows nothing of the last ones. */
+  /**
+   * Calls back once all events are in the file: at once, unless it can't be written. Until then a daemon that takes over knows nothing of
+   * the last ones.
+   */
   whenStored(then: () => void): void {
     if (this.#incomplete) this.#waiting.push(then);
     else then();
@@ -83,7 +86,9 @@ export class EventLog<E extends Event> {
     }
   }
 
-  /** Writes the file anew if it is too long; false when it is not, or when there is no room for a second one now: it serves all the same. */
+  /**
+   * Writes the file anew if it is too long; false when it is not, or when there is no room for a second one now: it serves all the same.
+   */
   #shorten(): boolean {
     if (this.#file.lines < 2 * this.#retain || this.#retry !== undefined) return false;
     try {
@@ -144,7 +149,10 @@ export class EventLog<E extends Event> {
     this.#file.close();
   }
 
-  /** A file with just the events to keep, in the place of the one that is there. One that lacks none is not given away for one without room for more. */
+  /**
+   * A file with just the events to keep, in the place of the one that is there. One that lacks none is not given away for one without room
+   * for more.
+   */
   #rewritten(): EventFile {
     return EventFile.replace(this.#path, last(this.#events, this.#retain).map(this.#lines.encode), !this.#incomplete);
   }

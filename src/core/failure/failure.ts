@@ -14,7 +14,9 @@ export type FailureKind =
 
 type NoFacts = Record<string, never>;
 
-/** What can fail, with the facts that are known of it, in a plain sentence for the log. The words that a client gets are those of its front. */
+/**
+ * What can fail, with the facts that are known of it, in a plain sentence for the log. The words that a client gets are those of its front.
+ */
 const sentences = {
   "call-cancelled": (_: NoFacts) => "the caller has cancelled the call",
   "call-too-late": (_: NoFacts) => "the caller's deadline is over",

@@ -6,8 +6,8 @@ const FOR_OTHERS = 0o077;
 const WRITABLE_BY_OTHERS = 0o022;
 
 /**
- * Closes a directory, and all that is in it, to everybody but its owner: one of a daemon that leaves them for everybody to read (containerd 0.2 in Go).
- * The directory itself comes last, so one that is closed is closed all through.
+ * Closes a directory, and all that is in it, to everybody but its owner: one of a daemon that leaves them for everybody to read (containerd
+ * 0.2 in Go). The directory itself comes last, so one that is closed is closed all through.
  * @throws Error, for what somebody else than root has made or can have made; a system error
  */
 export function closeTree(directory: string): void {

@@ -1,6 +1,7 @@
 /**
  * Orders the operations on one container. Shared ones (execs) run side by side; an exclusive one (pause, update, checkpoint, …) runs
- * alone: after all that came before it, before all that come later. A container can hold up an exec, so not every exclusive one waits for those to the end.
+ * alone: after all that came before it, before all that come later. A container can hold up an exec, so not every exclusive one waits for
+ * those to the end.
  */
 export class Turns {
   #lastExclusive: Promise<unknown> = Promise.resolve();

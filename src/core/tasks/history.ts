@@ -23,10 +23,10 @@ export class History {
   }
 
   /**
-   * True when the exit of this process was told. An exit of another one with the same names is told apart by its run, and not by the time: clocks are set
-   * back.
-   * @param ended when it ended, if that was written down: for the lines of a daemon that did not note the run, which are believed as far as time
-   * and order allow
+   * True when the exit of this process was told. An exit of another one with the same names is told apart by its run, and not by the time:
+   * clocks are set back.
+   * @param ended when it ended, if that was written down: for the lines of a daemon that did not note the run, which are believed as far as
+   * time and order allow
    */
   hasExit(task: TaskName, process: string, run: string, ended?: bigint): boolean {
     const about = this.#about(task, process);
@@ -39,8 +39,8 @@ export class History {
   }
 
   /**
-   * Whether the start of a run was told; undefined when it may have been cut off since. A line of a daemon that did not note the run is believed when no
-   * exit of that process comes after it.
+   * Whether the start of a run was told; undefined when it may have been cut off since. A line of a daemon that did not note the run is
+   * believed when no exit of that process comes after it.
    */
   hasStart(task: TaskName, process: string, run: string): boolean | undefined {
     const about = this.#about(task, process);

@@ -4,13 +4,14 @@ import { Failure } from "../failure/failure.js";
 const NAME_MAX = 255;
 
 /**
- * Beginnings of the names of this daemon's own files, where an id becomes the name of a directory beside them; and of the directories by which
- * the daemon knows that a state directory is containerd 1.x's.
+ * Beginnings of the names of this daemon's own files, where an id becomes the name of a directory beside them; and of the directories by
+ * which the daemon knows that a state directory is containerd 1.x's.
  */
 const ownName = /^(events\.log|state\.json|cgroup\.json|containerd\.sock|\.partial-|io\.containerd\.)/;
 
 /**
- * Checks an id that becomes a directory name: a single path component, and none that the file system or the state directory gives a meaning.
+ * Checks an id that becomes a directory name: a single path component, and none that the file system or the state directory gives a
+ * meaning.
  * @throws Failure (invalid-argument) that quotes it
  */
 export function checkIdentifier(what: "container id" | "process id" | "checkpoint name", id: string): void {

@@ -8,7 +8,8 @@ import { isAlive } from "../../system/linux/proc-stat.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
 
 /**
- * Resolves when the shim behind an exit FIFO has ended; rejects with a system error when that can't be seen. The caller keeps the descriptor open until then and closes it afterwards.
+ * Resolves when the shim behind an exit FIFO has ended; rejects with a system error when that can't be seen. The caller keeps the
+ * descriptor open until then and closes it afterwards.
  * @param path of the FIFO, when the shim may have ended before `fd` was opened: a FIFO that never had a writer doesn't hang up
  */
 export function watchExit(fd: number, path?: string): Promise<void> {
@@ -50,8 +51,8 @@ export function forgetExit(fd: number): void {
 }
 
 /**
- * Calls `onOom` at each OOM kill until the watch is ended, by the caller or by an error that `onError` is told of. Throws a system error; the
- * watch is closed then.
+ * Calls `onOom` at each OOM kill until the watch is ended, by the caller or by an error that `onError` is told of. Throws a system error;
+ * the watch is closed then.
  */
 export function subscribeOom(watch: OomWatch, onOom: () => void, onError: (error: unknown) => void): OomSubscription {
   let ended = false;

@@ -74,7 +74,10 @@ export class Reports {
     return this.history.hasExit(task, process.id, process.run, writtenAt(join(process.directory, EXIT_STATUS_FILE)));
   }
 
-  /** The processes of a task whose start was told, and not their exit: by the event log, or, where that is lost, by the marks of it; the init last. */
+  /**
+   * The processes of a task whose start was told, and not their exit: by the event log, or, where that is lost, by the marks of it; the
+   * init last.
+   */
   owedExits(task: Task): string[] {
     const running = this.history.running(task);
     for (const name of task.processDirectories()) {
@@ -86,8 +89,8 @@ export class Reports {
   }
 
   /**
-   * The end of a process that nobody can follow: with the status that its shim has recorded, or as killed, or with one that says that nobody knows.
-   * Nothing is told of one that nobody has heard of, or whose exit was told.
+   * The end of a process that nobody can follow: with the status that its shim has recorded, or as killed, or with one that says that
+   * nobody knows. Nothing is told of one that nobody has heard of, or whose exit was told.
    */
   lostExit(task: Task, name: string, killed: boolean): void {
     if (!this.owedExits(task).includes(name)) return;

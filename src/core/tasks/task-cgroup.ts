@@ -26,8 +26,8 @@ interface CgroupRecord {
 const PATIENCE = 10_000;
 
 /**
- * A container's cgroup, written down before the container has run: its processes may move elsewhere later. What was there before the container, or is
- * another's too, is never killed and never removed.
+ * A container's cgroup, written down before the container has run: its processes may move elsewhere later. What was there before the
+ * container, or is another's too, is never killed and never removed.
  */
 export class TaskCgroup {
   readonly #file: string;

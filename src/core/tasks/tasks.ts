@@ -39,8 +39,8 @@ export interface TasksOptions {
 }
 
 /**
- * The single owner of all tasks. What is done with them is in operations/, one file each; operations change what is here in synchronous sections, so
- * that no two of them ever see it half changed.
+ * The single owner of all tasks. What is done with them is in operations/, one file each; operations change what is here in synchronous
+ * sections, so that no two of them ever see it half changed.
  */
 export class Tasks {
   readonly stateDir: string;

@@ -24,9 +24,11 @@ const fileFlags = "--tls-ca | --tls-cert | --tls-key";
 /** A script for bash; needs nothing of the bash-completion package. */
 export function bashCompletion(program: Command): string {
   const levels = levelsOf(program);
+  const patterns = (variable: string) =>
+    [...levels.flatMap(valueFlagPatterns), ...levels.flatMap((level) => commandPatterns(level, variable))].join("");
   return `# bash completion of ctr; made by "ctr completion bash"
-# Ids come from the daemon and may hold anything: nothing expands them here, and they are offered quoted, so that the line that they complete
-# does not run them either.
+# Ids come from the daemon and may hold anything: nothing expands them here, and they are offered quoted, so that the line that they
+# complete does not run them either.
 _ctr_containers() {
   local id quoted
   while IFS= read -r id; do
@@ -59,7 +61,7 @@ _ctr() {
     fi
     [[ $word == -[!-]?* ]] && word="-$word"
     case "$path:$word" in
-${levels.flatMap(valueFlagPatterns).join("")}${levels.flatMap((level) => commandPatterns(level, "path")).join("")}      :-*=*) _ctr_globals+=("$word") ;;
+${patterns("path")}      :-*=*) _ctr_globals+=("$word") ;;
       *:-*) ;;
       *) operands+=("$word") ;;
     esac
@@ -101,6 +103,8 @@ complete -F _ctr ctr
 /** A script for zsh: can be sourced, or put into a folder of $fpath as _ctr. */
 export function zshCompletion(program: Command): string {
   const levels = levelsOf(program);
+  const patterns = (variable: string) =>
+    [...levels.flatMap(valueFlagPatterns), ...levels.flatMap((level) => commandPatterns(level, variable))].join("");
   return `#compdef ctr
 # zsh completion of ctr; made by "ctr completion zsh"
 _ctr_containers() {
@@ -121,7 +125,7 @@ _ctr() {
     fi
     [[ $word == -[^-]?* ]] && word="-$word"
     case "$path_:$word" in
-${levels.flatMap(valueFlagPatterns).join("")}${levels.flatMap((level) => commandPatterns(level, "path_")).join("")}      :-*=*) globals+=("$word") ;;
+${patterns("path_")}      :-*=*) globals+=("$word") ;;
       *:-*) ;;
       *) operands+=("$word") ;;
     esac

@@ -33,7 +33,9 @@ function goValue(value: unknown): string {
   return String(value);
 }
 
-/** Go has no short escapes for backspace and form feed, and escapes what could end a script in HTML; ours also what a terminal would obey. */
+/**
+ * Go has no short escapes for backspace and form feed, and escapes what could end a script in HTML; ours also what a terminal would obey.
+ */
 function goString(text: string): string {
   return printableJson(JSON.stringify(text))
     .replace(/\\(.)/g, (escaped, letter) => (letter === "b" ? "\\u0008" : letter === "f" ? "\\u000c" : escaped))

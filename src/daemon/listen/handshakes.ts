@@ -4,7 +4,9 @@ import type { TLSSocket } from "node:tls";
 /** Strangers get so far: the rest of the daemon must not notice how many there are. */
 const MAX_HANDSHAKES = 256;
 
-/** TCP connections whose TLS handshake is under way. When there are too many the oldest is ended: who has a certificate needs a moment only. */
+/**
+ * TCP connections whose TLS handshake is under way. When there are too many the oldest is ended: who has a certificate needs a moment only.
+ */
 export class Handshakes {
   /** By address and port of the other side; the oldest first. */
   readonly #sockets = new Map<string, Socket>();

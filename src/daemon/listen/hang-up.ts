@@ -5,8 +5,9 @@ import { epoll } from "../../system/linux/epoll.js";
 const PATIENCE = 5_000;
 
 /**
- * Closes a connection some time after its client has left. Node's HTTP/2 does so at once, as long as it reads. On a connection with frames that
- * nghttp2 answers with GOAWAY (wrong ones, thousands of streams that are reset) it does not read any more, and would never see the client leave.
+ * Closes a connection some time after its client has left. Node's HTTP/2 does so at once, as long as it reads. On a connection with frames
+ * that nghttp2 answers with GOAWAY (wrong ones, thousands of streams that are reset) it does not read any more, and would never see the
+ * client leave.
  * @param fd the socket's
  * @throws a system error when the kernel can't tell
  */

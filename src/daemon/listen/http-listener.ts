@@ -128,8 +128,8 @@ function isFromWebPage({ headers }: IncomingMessage): boolean {
 }
 
 /**
- * Tells whether a request's `Host` is what this address is called: by a number, which no name server can lead elsewhere, as localhost, by the name
- * that the flag has, or, where others can connect, by the machine's own. One without (HTTP/1.0) comes from no browser.
+ * Tells whether a request's `Host` is what this address is called: by a number, which no name server can lead elsewhere, as localhost, by
+ * the name that the flag has, or, where others can connect, by the machine's own. One without (HTTP/1.0) comes from no browser.
  */
 function ourNames({ host, name }: TcpAddress): (header: string | undefined) => boolean {
   const onlyLocal = isLoopback(host);

@@ -10,8 +10,8 @@ export interface InheritedSocket {
 }
 
 /**
- * The sockets of systemd's socket activation (sd_listen_fds(3)): `LISTEN_FDS` from descriptor 3 on, meant for the process `LISTEN_PID`, with
- * the names of `LISTEN_FDNAMES`.
+ * The sockets of systemd's socket activation (sd_listen_fds(3)): `LISTEN_FDS` from descriptor 3 on, meant for the process `LISTEN_PID`,
+ * with the names of `LISTEN_FDNAMES`.
  * @param name the ones with this name, or the one with this descriptor number; "" for all
  * @throws Error when there is none, or one that does not listen
  */

@@ -33,8 +33,8 @@ const TCP_KEEPALIVE = 30_000;
 const HANDSHAKE_TIMEOUT = 10_000;
 
 /**
- * All sockets that the daemon listens on, and their connections. We accept them ourselves, since what comes in on a unix socket has to be looked
- * at first (see ../authority).
+ * All sockets that the daemon listens on, and their connections. We accept them ourselves, since what comes in on a unix socket has to be
+ * looked at first (see ../authority).
  */
 export class Listeners {
   readonly #options: ListenOptions;
@@ -175,7 +175,10 @@ export class Listeners {
     return server;
   }
 
-  /** The process that has connected a unix socket, looked up now: later another may have its pid. Never throws: without descriptors nobody can tell. */
+  /**
+   * The process that has connected a unix socket, looked up now: later another may have its pid. Never throws: without descriptors nobody
+   * can tell.
+   */
   #peerOf(socket: Socket): Owner | undefined {
     const fd = descriptorOf(socket);
     if (fd === undefined) return undefined;

@@ -14,7 +14,8 @@ const DIRECTORY_MODE = 0o711;
 /**
  * Binds the server to a path. A socket file that nobody listens on any more is replaced.
  * @param group name or id of the group that may connect; the daemon's own without it
- * @throws Error when somebody answers there already, when somebody else than root could put another socket in its place, or for an unknown group
+ * @throws Error when somebody answers there already, when somebody else than root could put another socket in its place, or for an unknown
+ *   group
  */
 export async function listenUnix(server: Server, path: string, group: string | undefined): Promise<void> {
   const gid = group === undefined ? undefined : parseGroup(group);

@@ -12,11 +12,11 @@ const FULL_INTERVAL = 100;
 const NEWLINE = "\n".charCodeAt(0);
 
 /**
- * A descriptor that lines are written to in the background: nobody ever waits for it, and nothing is thrown. What can't be written is dropped and
- * counted.
+ * A descriptor that lines are written to in the background: nobody ever waits for it, and nothing is thrown. What can't be written is
+ * dropped and counted.
  *
- * It is written to by Node's thread pool, one write at a time, so a pipe that nobody reads costs one of its threads. The descriptor stays as it is:
- * to make it non-blocking would do the same to all others who have it, the shell of whoever has started us among them.
+ * It is written to by Node's thread pool, one write at a time, so a pipe that nobody reads costs one of its threads. The descriptor stays
+ * as it is: to make it non-blocking would do the same to all others who have it, the shell of whoever has started us among them.
  */
 export class LogOutput {
   readonly #fd: number;

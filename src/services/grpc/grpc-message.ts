@@ -5,7 +5,8 @@ const LONGEST = 8192;
 
 /**
  * A status message as it goes over the wire: only what is not 0x20 – 0x7E, and "%", is percent-encoded (the gRPC over HTTP/2 specification,
- * "Percent-Encoded"), and spaces at the ends, which HTTP/2 forbids there: Node's client takes such a message for none at all. From a very long one the middle is left out: its cause tends to be at the end.
+ * "Percent-Encoded"), and spaces at the ends, which HTTP/2 forbids there: Node's client takes such a message for none at all. From a very
+ * long one the middle is left out: its cause tends to be at the end.
  */
 export function encodeGrpcMessage(text: string): string {
   const bytes = Buffer.from(text);

@@ -45,8 +45,8 @@ export function unary<Request, Response>(
 }
 
 /**
- * A call that is answered with a stream of messages, one after the other as the caller takes them. The handler's signal is aborted when nobody takes any
- * more; what it waits for has to end then. What it throws is the status, after what it has yielded.
+ * A call that is answered with a stream of messages, one after the other as the caller takes them. The handler's signal is aborted when
+ * nobody takes any more; what it waits for has to end then. What it throws is the status, after what it has yielded.
  */
 export function serverStream<Request, Response>(
   front: Front,

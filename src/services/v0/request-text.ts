@@ -4,8 +4,8 @@ import { Failure } from "../../core/failure/failure.js";
 const unchecked = new Set(["id", "labels"]);
 
 /**
- * Refuses a request that has a NUL in a text. Paths, arguments and environment variables end at their first NUL for the kernel: what was checked and
- * recorded would not be what is used, and what comes behind it could become a field of its own.
+ * Refuses a request that has a NUL in a text. Paths, arguments and environment variables end at their first NUL for the kernel: what was
+ * checked and recorded would not be what is used, and what comes behind it could become a field of its own.
  * @throws Failure (invalid-argument) that names the field and quotes it
  */
 export function checkText(request: object): void {

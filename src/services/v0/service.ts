@@ -13,8 +13,8 @@ import { wordsOf } from "./words.js";
 
 /**
  * The API of containerd 0.2.
- * @param ready resolves once the containers of an earlier daemon are known, but for those of which somebody (a runtime) has to be asked: before
- * that any answer could be wrong
+ * @param ready resolves once the containers of an earlier daemon are known, but for those of which somebody (a runtime) has to be asked:
+ * before that any answer could be wrong
  */
 export function serviceV0(tasks: Tasks, ready: Promise<void>, version: GetServerVersionResponse): GrpcService {
   const front: Front = { words: wordsOf, log: tasks.log };

@@ -31,8 +31,8 @@ export interface Cgroup {
   /** Its directories, by controller; v2's is {@link UNIFIED}. */
   readonly directories: ReadonlyMap<string, string>;
   /**
-   * Sends SIGKILL to every process in it and below, without starting a program. A process that was just being made may be missed: call it until
-   * {@link pids} is empty. Nothing happens once the cgroup is gone.
+   * Sends SIGKILL to every process in it and below, without starting a program. A process that was just being made may be missed: call it
+   * until {@link pids} is empty. Nothing happens once the cgroup is gone.
    */
   kill(): void;
 }

@@ -60,7 +60,8 @@ export class CgroupDirectory {
     for (let first = 0; first < pids.length; first += KILLED_AT_A_TIME) {
       const some = pids.slice(first, first + KILLED_AT_A_TIME).flatMap((pid) => descriptorsOf(pid));
       try {
-        // A descriptor holds one process. One that is in here now, and has the pid, is that process: else it has ended, and the signal fails.
+        // A descriptor holds one process. One that is in here now, and has the pid, is that process: else it has ended, and the signal
+        // fails.
         const here = new Set(this.pids());
         for (const { pid, fd } of some) if (here.has(pid)) killByDescriptor(fd);
       } finally {

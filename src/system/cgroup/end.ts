@@ -34,7 +34,9 @@ export async function removeCgroups(directories: readonly string[], patience: nu
   }
 }
 
-/** False when something of it is left: rmdir of a cgroup fails while there is anything in it, and that is all the caution that is needed. */
+/**
+ * False when something of it is left: rmdir of a cgroup fails while there is anything in it, and that is all the caution that is needed.
+ */
 function removeTree(directory: string): boolean {
   try {
     for (const entry of readdirSync(directory, { withFileTypes: true })) {

@@ -4,8 +4,8 @@ import { parseMembership } from "./membership.js";
 import { directoryOf, isHierarchyOf, reachableHierarchies } from "./mounts.js";
 
 /**
- * Where a runtime is going to put a container: directories of which some need never come about. None for a path that is systemd's to make something
- * of ("slice:prefix:name").
+ * Where a runtime is going to put a container: directories of which some need never come about. None for a path that is systemd's to make
+ * something of ("slice:prefix:name").
  * @param path `linux.cgroupsPath` of the container, or its id: runc takes a relative one from this daemon's cgroup, crun from the top
  */
 export function expectedDirectories(path: string): string[] {

@@ -11,7 +11,8 @@ export interface KernelLimits {
 
 /**
  * Sets v1 limits in the given directories of the memory and blkio controllers; undefined: the cgroup is in none.
- * @throws Error that names the limit when the kernel does not have it any more, or takes no notice of it (kernels since 5.16 and kernel memory)
+ * @throws Error that names the limit when the kernel does not have it any more, or takes no notice of it (kernels since 5.16 and kernel
+ *   memory)
  */
 export function writeKernelLimits(limits: KernelLimits, memory: string | undefined, blkio: string | undefined): void {
   setAndCheck("kernelMemory", memory, "memory.kmem.limit_in_bytes", limits.kernelMemory);

@@ -15,8 +15,8 @@ const MOST_BELOW = 1000;
  * Has the kernel signal an eventfd for every OOM of a v1 memory cgroup (Documentation/admin-guide/cgroup-v1/memory.rst, section 10).
  * It does so before it kills; once more when a process that is being killed still wants memory; also with memory.oom_control's
  * oom_kill_disable, which stops the processes instead; for an OOM of a cgroup above; and when the cgroup is removed. So the kills are told
- * by the counter in memory.oom_control, and the signals only say when to look. Where nothing is killed or counted (before 4.13), each signal
- * is told.
+ * by the counter in memory.oom_control, and the signals only say when to look. Where nothing is killed or counted (before 4.13), each
+ * signal is told.
  *
  * Throws ENOENT when the cgroup is gone.
  */
@@ -101,7 +101,10 @@ class EventfdWatch implements OomWatch {
     return "nothing";
   }
 
-  /** The cgroup may be gone before the kernel says so: the first signal is taken for that one, and if another follows, one of the two was an OOM. */
+  /**
+   * The cgroup may be gone before the kernel says so: the first signal is taken for that one, and if another follows, one of the two was an
+   * OOM.
+   */
   #readRemoved(signals: bigint): "oom" | "removed" {
     const unresolved = this.#looks > 0 && this.#told === 0n;
     this.#stopLooking();
@@ -142,7 +145,10 @@ class EventfdWatch implements OomWatch {
     this.#looks = 0;
   }
 
-  /** v1 counts a kill where the process was, and signals an OOM where the limit is, and below: so each cgroup below is looked at, and listened to. */
+  /**
+   * v1 counts a kill where the process was, and signals an OOM where the limit is, and below: so each cgroup below is looked at, and
+   * listened to.
+   */
   #killsBelow(): bigint {
     for (const directory of directoriesBelow(this.#directory, MOST_BELOW)) {
       const text = readControlFile(directory, "memory.oom_control");

@@ -7,8 +7,8 @@ import { deviceText, directoryOf, type Hierarchy, isHierarchyOf } from "./mounts
 export const UNIFIED = "unified";
 
 /**
- * The directories of a cgroup by controller, as they are written down for a later daemon. The inodes tell them from later cgroups of the same
- * name (kernfs gives no number out twice until the next boot).
+ * The directories of a cgroup by controller, as they are written down for a later daemon. The inodes tell them from later cgroups of the
+ * same name (kernfs gives no number out twice until the next boot).
  */
 export interface CgroupPlace {
   [controller: string]: { path: string; inode: number };
@@ -22,8 +22,8 @@ export function placeOf(directories: ReadonlyMap<string, string>): CgroupPlace {
 }
 
 /**
- * The directories of a place that was read from a file, if all of it can be true: each is the very cgroup that it was, in a mounted hierarchy of its
- * controller, and neither the top of that nor a cgroup that this process is in. Undefined otherwise.
+ * The directories of a place that was read from a file, if all of it can be true: each is the very cgroup that it was, in a mounted
+ * hierarchy of its controller, and neither the top of that nor a cgroup that this process is in. Undefined otherwise.
  */
 export function directoriesOf(
   place: unknown,

@@ -1,6 +1,6 @@
 /**
- * What a cgroup uses. Every part is always there: what its kernel, or its runtime, does not count is zero or empty. Counters are of 64 bits and grow from
- * the making of the cgroup.
+ * What a cgroup uses. Every part is always there: what its kernel, or its runtime, does not count is zero or empty. Counters are of 64 bits
+ * and grow from the making of the cgroup.
  */
 export interface CgroupStats {
   cpu: CpuStats;

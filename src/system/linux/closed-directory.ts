@@ -24,9 +24,9 @@ export interface DirectoryUse {
 }
 
 /**
- * Makes sure that nobody but root (and this process's own user) can put anything of theirs in place of a directory or of what is in it: every
- * directory above it, and it itself, belongs to root and is closed to writing by others. Above it may be directories like /tmp, where everybody may
- * write but the sticky bit keeps everybody's own. Once that holds, nobody else can change that it does. What is not there, or
+ * Makes sure that nobody but root (and this process's own user) can put anything of theirs in place of a directory or of what is in it:
+ * every directory above it, and it itself, belongs to root and is closed to writing by others. Above it may be directories like /tmp, where
+ * everybody may write but the sticky bit keeps everybody's own. Once that holds, nobody else can change that it does. What is not there, or
  * is no directory, is fine: there is nothing in it.
  * @throws Error that says which directory it is, and how to mend it; a system error
  */
@@ -35,7 +35,8 @@ export async function checkDirectory(path: string, use: DirectoryUse = {}): Prom
 }
 
 /**
- * Makes a directory, and those above it that are missing, where nobody else can put anything in its place; one that is there keeps its mode.
+ * Makes a directory, and those above it that are missing, where nobody else can put anything in its place; one that is there keeps its
+ * mode.
  * @param mode the new one's; those above it can be gone through by everybody
  * @throws as {@link checkDirectory}; then nothing is made below what is at fault
  */
@@ -69,7 +70,8 @@ async function walk(
     }
     if (!isTrustedOwner(info.uid)) {
       throw new Error(
-        `${directory} belongs to user ${info.uid}, who can put other files in place of ours: chown root ${directory}, or use another directory`,
+        `${directory} belongs to user ${info.uid}, who can put other files in place of ours: ` +
+          `chown root ${directory}, or use another directory`,
       );
     }
     if (info.isSymbolicLink()) {

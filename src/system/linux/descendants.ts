@@ -12,8 +12,8 @@ const PATIENCE = 1_000;
 
 /**
  * Kills all that a process has started, and what that has started, whatever session it has gone into; not the process itself, which has to
- * be there until all of it has gone: as a subreaper it gets the children of those that end first. It is stopped, so that it starts nothing more: the
- * caller, who knows that the number still means what it meant, kills it afterwards.
+ * be there until all of it has gone: as a subreaper it gets the children of those that end first. It is stopped, so that it starts nothing
+ * more: the caller, who knows that the number still means what it meant, kills it afterwards.
  */
 export async function killDescendants(ancestor: number): Promise<void> {
   try {

@@ -26,9 +26,9 @@ function rethrow(error: unknown): never {
 }
 
 /**
- * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups): one epoll set for the
- * whole process, as Node's loop is one, which waits for it as for any descriptor. Callbacks run one after the other. Level-triggered: a callback
- * drains its descriptor or removes it.
+ * Waits for any kind of descriptor that epoll can wait for, and that Node can't (eventfd, pidfd, inotify, FIFO hang-ups): one epoll set for
+ * the whole process, as Node's loop is one, which waits for it as for any descriptor. Callbacks run one after the other. Level-triggered: a
+ * callback drains its descriptor or removes it.
  *
  * A callback that throws loses its watch, and nobody else does: of one container's trouble the others hear nothing.
  *
@@ -77,8 +77,8 @@ class Epoll {
   }
 
   /**
-   * Calls `listener` once, when the other side of a socket will send no more. For a descriptor that somebody else closes, at a time of their own:
-   * the kernel has ended the watch by then. Does nothing after {@link close}. Throws a system error.
+   * Calls `listener` once, when the other side of a socket will send no more. For a descriptor that somebody else closes, at a time of
+   * their own: the kernel has ended the watch by then. Does nothing after {@link close}. Throws a system error.
    * @returns to be called once the descriptor is closed: the listener is forgotten
    */
   hangUp(fd: number, listener: () => void): () => void {

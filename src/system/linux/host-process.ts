@@ -5,12 +5,12 @@ const NAMESPACES = ["user", "pid", "mnt"] as const;
 const REMOVED = " (deleted)";
 
 /**
- * The processes of this host's root that stand in a directory: in our namespaces, so that they can't be a container's. Looks at every process: for
- * rare occasions.
+ * The processes of this host's root that stand in a directory: in our namespaces, so that they can't be a container's. Looks at every
+ * process: for rare occasions.
  *
- * The path that the kernel shows is only where the search begins: in a container's own root a directory can have any path. What is compared then no
- * process can choose. Nothing is looked up below a directory of a process that is not known to be one of the host's: a file system of a
- * container's may never answer.
+ * The path that the kernel shows is only where the search begins: in a container's own root a directory can have any path. What is compared
+ * then no process can choose. Nothing is looked up below a directory of a process that is not known to be one of the host's: a file system
+ * of a container's may never answer.
  * @param directory with no links in its path. When it is gone: the processes that stood in it
  */
 export function hostProcessesIn(directory: string): number[] {
@@ -40,7 +40,9 @@ export function commandLineOf(pid: number): string[] {
   return (textOf(pid, "cmdline") ?? "").split("\0").slice(0, -1);
 }
 
-/** Root of the host, and all of it: real, effective, saved and file system's user id, in the user, pid and mount namespace of this process. */
+/**
+ * Root of the host, and all of it: real, effective, saved and file system's user id, in the user, pid and mount namespace of this process.
+ */
 function isHostRoot(pid: number): boolean {
   if (!/^Uid:\t0\t0\t0\t0$/m.test(textOf(pid, "status") ?? "")) return false;
   return NAMESPACES.every((name) => {

@@ -4,7 +4,10 @@ import koffi from "koffi";
 /** The C library this process already runs on (glibc or musl). */
 export const libc = koffi.load(null);
 
-/** A system call by number, for those that older C libraries have no function for; -1 on failure. Numbers above 423 are the same on every architecture. */
+/**
+ * A system call by number, for those that older C libraries have no function for; -1 on failure. Numbers above 423 are the same on every
+ * architecture.
+ */
 export const syscall = libc.func("long syscall(long number, long a, long b, long c, long d)");
 
 const strerror = libc.func("const char *strerror(int errnum)");
@@ -47,7 +50,9 @@ export function hasCode(error: unknown, code: string): boolean {
   return (error as { code?: unknown } | undefined)?.code === code;
 }
 
-/** An error's text as Go words it: Node's own `ENOENT: no such file or directory, open '/x'` becomes `open /x: no such file or directory`. */
+/**
+ * An error's text as Go words it: Node's own `ENOENT: no such file or directory, open '/x'` becomes `open /x: no such file or directory`.
+ */
 export function errorText(error: unknown): string {
   if (typeof error !== "object" || error === null) return String(error);
   const { message, errno, syscall, path, dest } = error as Partial<SystemError> & { dest?: string };

@@ -11,7 +11,10 @@ const SYS_pidfd_send_signal = 424;
 const SYS_pidfd_open = 434;
 const WNOHANG = 1;
 
-/** A descriptor that stands for this process for good: it gets readable when the process ends, and never means another one. Throws a system error; ESRCH when there is none. */
+/**
+ * A descriptor that stands for this process for good: it gets readable when the process ends, and never means another one. Throws a system
+ * error; ESRCH when there is none.
+ */
 export function openPidFd(pid: number): number {
   const fd = Number(syscall(SYS_pidfd_open, pid, 0, 0, 0));
   if (fd < 0) throw systemError("pidfd_open");
@@ -43,8 +46,8 @@ export function killProcessGroup(leader: number): void {
 }
 
 /**
- * Reaps a child that has ended; undefined while it runs. With `wait` it is waited for: only for a child that has been killed. A process that is no child
- * of ours (any more) throws ECHILD.
+ * Reaps a child that has ended; undefined while it runs. With `wait` it is waited for: only for a child that has been killed. A process
+ * that is no child of ours (any more) throws ECHILD.
  */
 export function reap(pid: number, { wait = false } = {}): ExitStatus | undefined {
   const status = [0];

@@ -5,7 +5,8 @@ import { expect, test, vi } from "vitest";
 import { isAlive, parentOf, parseProcStat, readProcStat, startTimeOf, stateOf } from "./proc-stat.js";
 
 const tail =
-  "1 4000 4000 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 123456 2228224 200 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+  "1 4000 4000 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 123456 2228224 200 18446744073709551615 " +
+  "1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
 
 test("a name may hold anything", () => {
   fc.assert(

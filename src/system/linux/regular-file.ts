@@ -29,8 +29,8 @@ const readFile = promisify(read);
 export class UnfitFile extends Error {}
 
 /**
- * Reads a file that somebody else may have made, or put in another's place. Only a regular one is opened, never waiting for anybody, and no more
- * is taken than `limit` bytes; a file system that does not answer can still hold it up.
+ * Reads a file that somebody else may have made, or put in another's place. Only a regular one is opened, never waiting for anybody, and no
+ * more is taken than `limit` bytes; a file system that does not answer can still hold it up.
  * @param signal aborted when nobody waits for it any more
  * @throws a system error that names the path, {@link UnfitFile}, or the signal's reason
  */

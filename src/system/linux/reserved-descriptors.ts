@@ -1,6 +1,7 @@
 /**
- * Who gets the last of the descriptors that this process may have, in this order: connections from other machines don't ({@link isLeftForLocal}),
- * connections of this machine and operations on containers do, and a few are for nobody but what must work ({@link withReserve}).
+ * Who gets the last of the descriptors that this process may have, in this order: connections from other machines don't
+ * ({@link isLeftForLocal}), connections of this machine and operations on containers do, and a few are for nobody but what must work
+ * ({@link withReserve}).
  */
 import { closeSync, openSync } from "node:fs";
 import { hasCode } from "./libc.js";
@@ -36,8 +37,8 @@ export function withReserve<T>(operation: () => T): T {
 }
 
 /**
- * Whether a descriptor that was just got is one of the last, which are not for connections from other machines: the kernel gives the lowest number
- * that is free. The reserve is not among those that it leaves for others. Throws a system error.
+ * Whether a descriptor that was just got is one of the last, which are not for connections from other machines: the kernel gives the lowest
+ * number that is free. The reserve is not among those that it leaves for others. Throws a system error.
  */
 export function isLeftForLocal(fd: number): boolean {
   const limit = openFilesLimit();

@@ -18,7 +18,10 @@ export function makeSeqPacketPair(): [number, number] {
   return [pair.readInt32LE(0), pair.readInt32LE(4)];
 }
 
-/** The next message; undefined when there is none yet, "" when none comes any more: the other side has closed, or the socket is broken. Never throws. */
+/**
+ * The next message; undefined when there is none yet, "" when none comes any more: the other side has closed, or the socket is broken.
+ * Never throws.
+ */
 export function receivePacket(fd: number): string | undefined {
   try {
     return packet.toString("utf8", 0, readSync(fd, packet));

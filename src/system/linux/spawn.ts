@@ -21,7 +21,9 @@ const POSIX_SPAWN_SETSID = 0x80;
 /** Larger than the opaque structures of glibc (336 bytes) and musl. */
 const OPAQUE_SIZE = 512;
 
-/** Children start with no signal blocked and none ignored, whatever Node has set for itself (it ignores SIGPIPE), in a session of their own. */
+/**
+ * Children start with no signal blocked and none ignored, whatever Node has set for itself (it ignores SIGPIPE), in a session of their own.
+ */
 const attributes = Buffer.alloc(OPAQUE_SIZE);
 attributesInit(attributes);
 attributesMask(attributes, Buffer.alloc(128));
@@ -82,15 +84,17 @@ export async function spawn(path: string, argv: readonly string[], options: Spaw
   }
 }
 
-/** In ms: how long no other file of a program's name is looked for, which takes a twentieth of a millisecond, several times in each start. */
+/**
+ * In ms: how long no other file of a program's name is looked for, which takes a twentieth of a millisecond, several times in each start.
+ */
 const FOUND_FOR = 1_000;
 const found = new Map<string, { file: string; at: number }>();
 /** Clients may name any program, in many ways. */
 const MAX_FOUND = 64;
 
 /**
- * The file that a shell would run for this name: the name itself if it has a slash, else the first match on the PATH; undefined if there is none.
- * What was found less than a second ago, and is still there, is not looked for again.
+ * The file that a shell would run for this name: the name itself if it has a slash, else the first match on the PATH; undefined if there is
+ * none. What was found less than a second ago, and is still there, is not looked for again.
  */
 export function findProgram(name: string, path?: string): string | undefined {
   return findProgramFile(name, path)?.path;

@@ -45,8 +45,8 @@ export class Exits {
   }
 
   /**
-   * Waits for the end of a process's shim, or until its {@link Process.giveUp} is called, then tells the exit. Never rejects: whatever fails on the way,
-   * the exit is told, once.
+   * Waits for the end of a process's shim, or until its {@link Process.giveUp} is called, then tells the exit. Never rejects: whatever
+   * fails on the way, the exit is told, once.
    */
   async follow(task: Task, process: Process, exited: Promise<void>): Promise<void> {
     try {
@@ -67,7 +67,10 @@ export class Exits {
     this.#metrics.exitProcess.since(began);
   }
 
-  /** The status to be told of a process whose shim has ended. Nothing runs of it any more, and the runtime has forgotten a task. Never rejects. */
+  /**
+   * The status to be told of a process whose shim has ended. Nothing runs of it any more, and the runtime has forgotten a task. Never
+   * rejects.
+   */
   async #endedWith(task: Task, process: Process, operation: Operation): Promise<number> {
     let status = this.#recordedStatus(task, process);
     try {
@@ -84,7 +87,9 @@ export class Exits {
     return status ?? UNKNOWN_STATUS;
   }
 
-  /** Undefined when the shim has recorded none: it did not live to, or what is there can't be read, or it could neither record nor tell it. */
+  /**
+   * Undefined when the shim has recorded none: it did not live to, or what is there can't be read, or it could neither record nor tell it.
+   */
   #recordedStatus(task: Task, process: Process): number | undefined {
     let isReadable = true;
     const status = process.exitStatus((error) => {
@@ -155,8 +160,8 @@ export class Exits {
 }
 
 /**
- * Whether the shim has come to its end, where the runtime has forgotten the task. Nobody can tell that of one that is not our child, nor when
- * the spawner, whose child it is, does not say so.
+ * Whether the shim has come to its end, where the runtime has forgotten the task. Nobody can tell that of one that is not our child, nor
+ * when the spawner, whose child it is, does not say so.
  */
 async function cleanedUp(process: Process): Promise<boolean> {
   const { shim } = process;

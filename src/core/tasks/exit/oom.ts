@@ -25,8 +25,8 @@ export interface TaskOomWatch {
 }
 
 /**
- * Watches a container for OOM kills; one that can't be watched is logged. How many have been told is kept in the container's directory, so that those of a
- * time without a daemon are told, too.
+ * Watches a container for OOM kills; one that can't be watched is logged. How many have been told is kept in the container's directory, so
+ * that those of a time without a daemon are told, too.
  * @param restored an earlier daemon has started it
  */
 export function watchOom(tasks: Pick<Tasks, "log" | "reports">, task: Task, restored = false): TaskOomWatch {

@@ -17,8 +17,8 @@ export interface ReleaseOptions {
 type Releasing = Pick<Tasks, "log" | "removals">;
 
 /**
- * Removes the directory of a container that is over and told: its id is free then. When the runtime, or the kernel with its cgroup, has not let go of
- * it, that is tried again until it has, also by the next daemon.
+ * Removes the directory of a container that is over and told: its id is free then. When the runtime, or the kernel with its cgroup, has not
+ * let go of it, that is tried again until it has, also by the next daemon.
  */
 export function release(tasks: Releasing, task: Task, { ready, before }: ReleaseOptions = {}): void {
   const remove = () => {

@@ -5,8 +5,8 @@ import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
 /**
- * Forgets a task that has exited, or whose creation or start has failed. Its id is free once the operations on it, which its exit does not wait for, have
- * ended too: they may still have something in its directory.
+ * Forgets a task that has exited, or whose creation or start has failed. Its id is free once the operations on it, which its exit does not
+ * wait for, have ended too: they may still have something in its directory.
  */
 export function deleteTask(tasks: Tasks, task: Task): void {
   tasks.remove(task);

@@ -74,7 +74,8 @@ async function runUpdate(
 
 /**
  * Changes limits through the runtime, and in the cgroup what the runtime passes over: runc 1.x takes neither device lists nor limits of
- * kernel memory from an update. It even sets the devices' limits back to those of the container's start, whatever else it is asked to change.
+ * kernel memory from an update. It even sets the devices' limits back to those of the container's start, whatever else it is asked to
+ * change.
  */
 async function limit(task: Task, asked: OciResources, signal: AbortSignal): Promise<void> {
   const { cgroup } = task;

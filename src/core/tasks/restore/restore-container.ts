@@ -25,8 +25,8 @@ import { adoptExec, endLostExec } from "./unfinished-exec.js";
 import { endUnfinishedStart } from "./unfinished-start.js";
 
 /**
- * Takes over one container, with what can be found out about it; or, when it never ran or nobody can tell what it is any more, ends what there is of it.
- * Where nothing is damaged this waits for nobody.
+ * Takes over one container, with what can be found out about it; or, when it never ran or nobody can tell what it is any more, ends what
+ * there is of it. Where nothing is damaged this waits for nobody.
  */
 export async function restoreContainer(
   tasks: Tasks,
@@ -130,8 +130,8 @@ function rewriteState({ log, stateDir }: Pick<Tasks, "log" | "stateDir">, id: st
 }
 
 /**
- * What is left to find out when nothing was written down: the daemon's own runtime may know the container. Nothing is taken from a process: what it says
- * would be executed. A container whose runtime nobody knows is followed to its end all the same: its shim knows it.
+ * What is left to find out when nothing was written down: the daemon's own runtime may know the container. Nothing is taken from a process:
+ * what it says would be executed. A container whose runtime nobody knows is followed to its end all the same: its shim knows it.
  */
 async function rescueState(tasks: Tasks, id: string, operation: Operation): Promise<ContainerState> {
   const { runtime, runtimeArgs } = tasks;

@@ -32,8 +32,8 @@ export function loadProcess(task: Task, name: string, identity: FoundIdentity): 
 }
 
 /**
- * Whether an exec is over that its daemon did not live to tell of: its call had failed, or was called off, and nobody is left who could say more. Nothing is
- * told of it then.
+ * Whether an exec is over that its daemon did not live to tell of: its call had failed, or was called off, and nobody is left who could say
+ * more. Nothing is told of it then.
  */
 export function wasUndone({ reports }: Pick<Tasks, "reports">, task: Task, name: string, identity: Identity): boolean {
   const directory = join(task.directory, name);

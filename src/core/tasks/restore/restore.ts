@@ -13,8 +13,8 @@ import { restoreContainer } from "./restore-container.js";
 const SLICE = 4;
 
 /**
- * Takes over all containers that the state directory holds. What is not recognisably ours is left alone. Resolves when all are known that need nobody to be
- * asked; the others go on in {@link Tasks.restoring}, each for itself.
+ * Takes over all containers that the state directory holds. What is not recognisably ours is left alone. Resolves when all are known that
+ * need nobody to be asked; the others go on in {@link Tasks.restoring}, each for itself.
  */
 export async function restore(tasks: Tasks): Promise<void> {
   const began = performance.now();

@@ -13,7 +13,9 @@ import type { Tasks } from "../tasks.js";
 import { keepTrying } from "./keep-trying.js";
 import { findIdentity, follow, loadProcess } from "./restore-process.js";
 
-/** An exec that its daemon did not live to see created: its shim goes on with it, so it is waited for, and then it is there or nothing is. */
+/**
+ * An exec that its daemon did not live to see created: its shim goes on with it, so it is waited for, and then it is there or nothing is.
+ */
 export async function adoptExec(tasks: Tasks, task: Task, name: string, operation: Operation): Promise<void> {
   operation.doing = "waiting for an exec of an earlier daemon";
   const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
@@ -61,8 +63,8 @@ function hasDescriptors(): boolean {
 }
 
 /**
- * Ends an exec that can't be followed: its shim, and what that has started. Then its exit is told if its start was, and its name is free: nobody gets it
- * before. Never rejects.
+ * Ends an exec that can't be followed: its shim, and what that has started. Then its exit is told if its start was, and its name is free:
+ * nobody gets it before. Never rejects.
  */
 export async function endLostExec(tasks: Tasks, task: Task, name: string): Promise<void> {
   const directory = join(task.directory, name);

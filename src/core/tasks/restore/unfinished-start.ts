@@ -8,8 +8,8 @@ import type { Tasks } from "../tasks.js";
 import { keepTrying } from "./keep-trying.js";
 
 /**
- * Ends what there is of a container that never ran, so that nobody was ever told of it, or that nobody can follow any more: then its exit is told, after
- * those of its execs. Afterwards its id is free.
+ * Ends what there is of a container that never ran, so that nobody was ever told of it, or that nobody can follow any more: then its exit
+ * is told, after those of its execs. Afterwards its id is free.
  */
 export async function endUnfinishedStart(
   tasks: Pick<Tasks, "log" | "removals" | "reports">,

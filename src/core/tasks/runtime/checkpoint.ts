@@ -117,8 +117,8 @@ async function makeCheckpointDirectory(directory: string, path: string): Promise
 }
 
 /**
- * A check of where checkpoints are. Others must not be able to have a container's memory written to a place of theirs, nor to have it restored
- * from what they have made: what CRIU finds in its images it does as root.
+ * A check of where checkpoints are. Others must not be able to have a container's memory written to a place of theirs, nor to have it
+ * restored from what they have made: what CRIU finds in its images it does as root.
  * @throws Failure
  */
 async function trusted(directory: string, check: () => Promise<void> | void): Promise<void> {

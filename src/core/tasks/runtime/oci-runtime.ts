@@ -8,8 +8,8 @@ import { Failure, type NoRuntime } from "../../failure/failure.js";
 import { findRuntime, whyNoRuntime } from "./find-runtime.js";
 
 /**
- * What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the container)
- * and what the program's first lines have set.
+ * What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the
+ * container) and what the program's first lines have set.
  */
 export const childEnvironment: readonly string[] = environmentStrings({
   ...process.env,
@@ -22,8 +22,8 @@ export const childEnvironment: readonly string[] = environmentStrings({
 
 /**
  * Added for runc when there are more calls at a time than processors: with one processor for Go's scheduler a call costs a
- * twentieth less CPU, but takes a millisecond longer when it has the machine for itself (docs/performance.md). Not for other runtimes: what they
- * start may live on with it.
+ * twentieth less CPU, but takes a millisecond longer when it has the machine for itself (docs/performance.md). Not for other runtimes: what
+ * they start may live on with it.
  */
 const crowdedEnvironment: readonly string[] = process.env.GOMAXPROCS === undefined ? ["GOMAXPROCS=1"] : [];
 

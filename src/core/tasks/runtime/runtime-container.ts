@@ -31,8 +31,8 @@ export class RuntimeContainer {
   }
 
   /**
-   * Ends what there is of it, in its cgroup and in the runtime, unless that is somebody else's container; {@link isHeld} tells whether that did not
-   * succeed. Logs are the caller's: never throws.
+   * Ends what there is of it, in its cgroup and in the runtime, unless that is somebody else's container; {@link isHeld} tells whether that
+   * did not succeed. Logs are the caller's: never throws.
    */
   async delete(): Promise<void> {
     const signal = AbortSignal.timeout(DELETE_TIMEOUT);

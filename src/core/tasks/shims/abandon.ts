@@ -17,8 +17,8 @@ const INTERVAL = 20;
 const HANG_UP_GRACE = 200;
 
 /**
- * In ms: how long our own shim gets to end what it is at and clean up by itself: a runtime that is killed in the middle leaves cgroups and mounts
- * that nobody knows of. A start that took too long hangs, so its shim gets no more time.
+ * In ms: how long our own shim gets to end what it is at and clean up by itself: a runtime that is killed in the middle leaves cgroups and
+ * mounts that nobody knows of. A start that took too long hangs, so its shim gets no more time.
  */
 function graceAfter(error: unknown): number {
   return error instanceof Failure && error.kind === "deadline-exceeded" ? 0 : CLEAN_UP_GRACE;

@@ -6,8 +6,8 @@ import { onForeignFiles } from "../../files/foreign-files.js";
 import { findRuntime } from "../runtime/find-runtime.js";
 
 /**
- * What a runtime calls the copy of itself that it makes to enter a container in, each time (CVE-2019-5736: its file must not be what the container
- * finds at /proc/self/exe). One that goes on in a sealed copy can as well begin in one, and makes no other then.
+ * What a runtime calls the copy of itself that it makes to enter a container in, each time (CVE-2019-5736: its file must not be what the
+ * container finds at /proc/self/exe). One that goes on in a sealed copy can as well begin in one, and makes no other then.
  */
 const COPIES_ITSELF = "_cloned:/proc/self/exe";
 const ELF = "\x7fELF";
@@ -63,8 +63,9 @@ class Copy implements RuntimeCopy {
   }
 
   /**
-   * Gives the file its owner and mode back. A container's root can have changed both: while an exec enters the container, this is what its processes
-   * see at /proc/<pid>/exe. There is a seal against that, but a copy that has it too is none to runc and crun: they would copy it once more.
+   * Gives the file its owner and mode back. A container's root can have changed both: while an exec enters the container, this is what its
+   * processes see at /proc/<pid>/exe. There is a seal against that, but a copy that has it too is none to runc and crun: they would copy it
+   * once more.
    */
   mend(): void {
     if (this.descriptor === undefined) return;
@@ -92,8 +93,8 @@ async function readProgram(path: string): Promise<Buffer | undefined> {
 }
 
 /**
- * Copies of the runtimes that would copy themselves in each `create` and `exec`: runc up to 1.1, crun. Begun in one they save 1 – 2 ms of such a call
- * (docs/performance.md).
+ * Copies of the runtimes that would copy themselves in each `create` and `exec`: runc up to 1.1, crun. Begun in one they save 1 – 2 ms of
+ * such a call (docs/performance.md).
  */
 export class RuntimeCopies {
   /** By path. */

@@ -28,8 +28,9 @@ export function recordShim(directory: string, { pid, startTime }: Identity): voi
 }
 
 /**
- * The shims of a process directory that this daemon did not launch, as far as they run: the one that was written down; or, without that (another
- * daemon's, or ours was killed right then), the processes of the host's root that stand there, run a shim's program, and have the arguments of one.
+ * The shims of a process directory that this daemon did not launch, as far as they run: the one that was written down; or, without that
+ * (another daemon's, or ours was killed right then), the processes of the host's root that stand there, run a shim's program, and have the
+ * arguments of one.
  * @param program of a shim that is not this project's
  */
 export function findShims(directory: string, containerId: string, program?: string): Identity[] {

@@ -24,7 +24,9 @@ export class ShimPrograms {
     return this.#program(this.#chosen);
   }
 
-  /** What the shim in a state.json stands for; "" is the daemon's. One that is gone (after an upgrade into another directory) is our own. */
+  /**
+   * What the shim in a state.json stands for; "" is the daemon's. One that is gone (after an upgrade into another directory) is our own.
+   */
   programOf(name: string): ShimProgram {
     if (name === "") return this.program();
     if (name === this.#own) return this.#program(name);

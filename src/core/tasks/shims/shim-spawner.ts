@@ -82,10 +82,10 @@ export class ShimSpawner {
   }
 
   /**
-   * Forks a shim. Undefined when that is not to be had (a kernel that does not let a process set its command line, spawners that die one after
-   * the other): it has to be executed then.
-   * @param signal ends the attempt before the spawner has been asked. After that the answer is waited for, which comes soon: from a spawner that
-   * gives none by its end
+   * Forks a shim. Undefined when that is not to be had (a kernel that does not let a process set its command line, spawners that die one
+   * after the other): it has to be executed then.
+   * @param signal ends the attempt before the spawner has been asked. After that the answer is waited for, which comes soon: from a spawner
+   * that gives none by its end
    * @throws {@link SpawnerDied}, or the signal's reason: no shim was asked for then
    */
   async launch(launch: ShimLaunch, signal: AbortSignal): Promise<ShimChild | undefined> {
@@ -265,8 +265,8 @@ class SpawnerProcess {
   }
 
   /**
-   * Kills one of its children, of which it tells the end. Not by its hand: it may stand still. False when it is gone, or has none with this pid: one
-   * that has ended keeps its pid until it is reaped, and then has another parent or none.
+   * Kills one of its children, of which it tells the end. Not by its hand: it may stand still. False when it is gone, or has none with this
+   * pid: one that has ended keeps its pid until it is reaped, and then has another parent or none.
    */
   kill(pid: number): boolean {
     if (this.#socket === undefined || parentOf(pid) !== this.pid) return false;

@@ -246,7 +246,10 @@ async function endForked({ directory, containerId }: LaunchOptions, channel: num
   }
 }
 
-/** Whether a shim has got as far as to call the runtime, or almost: the first is the last thing that it makes before, and becomes the second. */
+/**
+ * Whether a shim has got as far as to call the runtime, or almost: the first is the last thing that it makes before, and becomes the
+ * second.
+ */
 export function hasBegun(directory: string): boolean {
   return [RESERVED_EXIT_STATUS_FILE, ABANDONED_FILE].some((name) => existsSync(join(directory, name)));
 }
@@ -326,8 +329,8 @@ class ForeignShim implements Shim {
   }
 
   /**
-   * Whether a runtime has failed because the process that it has started has ended at once: the shim has deleted the container by then, and with
-   * it the FIFO that the runtime removes at the end of its start.
+   * Whether a runtime has failed because the process that it has started has ended at once: the shim has deleted the container by then, and
+   * with it the FIFO that the runtime removes at the end of its start.
    */
   #hasEndedBefore(error: unknown): boolean {
     const missesFifo = isFailure(error, "runtime-failed") && error.facts.output.includes("exec.fifo");

@@ -50,7 +50,10 @@ export function writeContainerState(directory: string, state: ContainerState): v
   replaceStateFile(join(directory, "state.json"), JSON.stringify(state));
 }
 
-/** Undefined when it does not say what bundle and what runtime; other fields that are missing or of another type are as if nothing had been asked for. */
+/**
+ * Undefined when it does not say what bundle and what runtime; other fields that are missing or of another type are as if nothing had been
+ * asked for.
+ */
 export function parseContainerState(value: unknown): ContainerState | undefined {
   const state = (value ?? {}) as Record<string, unknown>;
   if (typeof state.bundle !== "string" || typeof state.runtime !== "string" || state.runtime === "") return undefined;

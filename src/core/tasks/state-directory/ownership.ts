@@ -53,8 +53,8 @@ export interface ContainerDirectory {
 }
 
 /**
- * A directory in the state directory, if it is recognisably a container's of this daemon or of the original: other programs share what is the default
- * state directory. All else (undefined) is left alone.
+ * A directory in the state directory, if it is recognisably a container's of this daemon or of the original: other programs share what is
+ * the default state directory. All else (undefined) is left alone.
  * @param device of the state directory
  */
 export function readContainerDirectory(directory: string, device: number): ContainerDirectory | undefined {

@@ -5,8 +5,9 @@ import { hasCode } from "../../../system/linux/libc.js";
 import type { Removals } from "./removals.js";
 
 /**
- * A container's directory that is not there yet or no longer has a name that begins so, in the state directory: it gets its own by one rename, and
- * loses it by one. So a directory under a container's name is whole, whenever this process is killed, and what has such a name can go.
+ * A container's directory that is not there yet or no longer has a name that begins so, in the state directory: it gets its own by one
+ * rename, and loses it by one. So a directory under a container's name is whole, whenever this process is killed, and what has such a name
+ * can go.
  */
 const PREFIX = ".partial-";
 const prefixOfThisProcess = `${PREFIX}${randomBytes(6).toString("hex")}-`;
@@ -21,7 +22,8 @@ function partialBeside(path: string): string {
 /**
  * Makes a directory that only root can enter.
  * @param fill gets the path of the directory before it has its name
- * @throws a system error, or what `fill` does; nothing is left then, as soon as `removals` can remove it. ENOTEMPTY, EEXIST or ENOTDIR when the name is taken; an empty directory is replaced
+ * @throws a system error, or what `fill` does; nothing is left then, as soon as `removals` can remove it. ENOTEMPTY, EEXIST or ENOTDIR when
+ *   the name is taken; an empty directory is replaced
  */
 export function makeWhole(path: string, fill: (partial: string) => void, removals: Removals): void {
   const partial = partialBeside(path);
@@ -52,7 +54,8 @@ export function takeAway(path: string): string | undefined {
 }
 
 /**
- * Removes a directory (or what stands in its place) and all that is in it, but nothing of another file system that is mounted there. Fine when there is none.
+ * Removes a directory (or what stands in its place) and all that is in it, but nothing of another file system that is mounted there. Fine
+ * when there is none.
  * @throws a system error; what could be removed is gone all the same
  */
 export function removeTree(directory: string): void {

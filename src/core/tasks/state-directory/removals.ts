@@ -28,8 +28,8 @@ class Removal {
 }
 
 /**
- * The directories of what has ended, and was told to have: one that can't be removed (a disk with errors, a file that may not be touched) is tried
- * again until it is gone, and so its name is free as soon as that is possible.
+ * The directories of what has ended, and was told to have: one that can't be removed (a disk with errors, a file that may not be touched)
+ * is tried again until it is gone, and so its name is free as soon as that is possible.
  */
 export class Removals {
   readonly #log: Logger;

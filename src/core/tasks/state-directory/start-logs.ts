@@ -17,8 +17,8 @@ export async function runtimeLogError(directory: string): Promise<string | undef
 }
 
 /**
- * The messages of level "error" in a log of JSON lines; lines that are none are passed over. A runtime may be any program, and what runs before it is
- * through (a hook) may have the file open: what can't be read is told instead.
+ * The messages of level "error" in a log of JSON lines; lines that are none are passed over. A runtime may be any program, and what runs
+ * before it is through (a hook) may have the file open: what can't be read is told instead.
  */
 async function readErrors(path: string): Promise<string[]> {
   let text: string;

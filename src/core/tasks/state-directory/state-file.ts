@@ -8,8 +8,8 @@ const LIMIT = 16 << 20;
 const DAMAGED = ".damaged";
 
 /**
- * Reads a file of the state directory that may have been damaged: whatever stands in its place (a FIFO, a device, a directory, a link), this
- * neither waits nor reads without end.
+ * Reads a file of the state directory that may have been damaged: whatever stands in its place (a FIFO, a device, a directory, a link),
+ * this neither waits nor reads without end.
  * @throws a system error, or an Error when there is no file, or too large a one
  */
 export function readStateFile(path: string): string {

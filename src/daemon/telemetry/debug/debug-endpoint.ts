@@ -48,7 +48,8 @@ export function debugEndpoint(insecure: boolean): HttpHandler {
           answer(
             response,
             403,
-            "a heap snapshot holds the environment of containers, which may be secret: ask through a unix:// --pprof-address, or say --insecure-debug\n",
+            "a heap snapshot holds the environment of containers, which may be secret: " +
+              "ask through a unix:// --pprof-address, or say --insecure-debug\n",
           );
           return;
         }

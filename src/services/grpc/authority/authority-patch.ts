@@ -6,8 +6,8 @@ const nothing: Buffer = Buffer.alloc(0);
 /**
  * Follows the frames of what a client sends and makes every `/` in `:authority` a `.`, changing nothing else.
  *
- * Old grpc-go clients that dial a unix socket send its path as `:authority`. A slash is not allowed there (RFC 3986, 3.2), and nghttp2, which
- * Node's HTTP/2 is, resets such a stream before anybody sees it.
+ * Old grpc-go clients that dial a unix socket send its path as `:authority`. A slash is not allowed there (RFC 3986, 3.2), and nghttp2,
+ * which Node's HTTP/2 is, resets such a stream before anybody sees it.
  */
 export class AuthorityPatch {
   /** The start of a frame or header block of which more must come. */

@@ -18,8 +18,8 @@ const PRIORITY = 0x20;
 export const FRAME_HEADER = 9;
 
 /**
- * Header blocks larger than this, in bytes with their frames, are not held to be looked at. Node's own limit for a request's headers is 16 KiB,
- * old clients send less than 1 KiB.
+ * Header blocks larger than this, in bytes with their frames, are not held to be looked at. Node's own limit for a request's headers is 16
+ * KiB, old clients send less than 1 KiB.
  */
 export const BLOCK_LIMIT = 65_536;
 
@@ -56,7 +56,8 @@ interface HeaderFrames {
 
 /**
  * The header block that begins with the HEADERS frame at `at`.
- * @returns "incomplete" when it is not all there; "malformed" when it can't be one, or is larger than {@link BLOCK_LIMIT}, or in too many frames
+ * @returns "incomplete" when it is not all there; "malformed" when it can't be one, or is larger than {@link BLOCK_LIMIT}, or in too many
+ *   frames
  */
 export function headerFramesAt(data: Buffer, at: number): HeaderFrames | "incomplete" | "malformed" {
   const fragments: Buffer[] = [];
