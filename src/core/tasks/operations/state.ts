@@ -1,11 +1,8 @@
-import { setImmediate } from "node:timers/promises";
+import { Slices } from "../../scheduling/slices.js";
 import type { TaskName } from "../history.js";
 import type { Process } from "../process.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
-
-/** In ms: after this long on the main thread others get their turn. */
-const SLICE = 4;
 
 /** What a container is at one moment: it may end while those of others are taken. */
 export interface TaskSnapshot {
@@ -27,12 +24,9 @@ export function state(tasks: Tasks, name: TaskName): Promise<TaskSnapshot[]> {
 async function readState(tasks: Tasks, name: TaskName): Promise<TaskSnapshot[]> {
   const wanted = name.id === "" ? tasks.allStarted(name.namespace) : [tasks.started(name)];
   const snapshots: TaskSnapshot[] = [];
-  let sliceEnd = performance.now() + SLICE;
+  const slices = new Slices();
   for (const task of wanted) {
-    if (performance.now() > sliceEnd) {
-      await setImmediate();
-      sliceEnd = performance.now() + SLICE;
-    }
+    await slices.next();
     // It may go at each wait.
     if (!tasks.has(task)) continue;
     const pids = await pidsOf(task);

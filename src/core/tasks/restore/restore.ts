@@ -2,15 +2,13 @@ import { existsSync, lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
+import { Slices } from "../../scheduling/slices.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { type ContainerDirectory, readContainerDirectory } from "../state-directory/ownership.js";
 import { isPartial, removeTree } from "../state-directory/partial-directory.js";
 import type { Tasks } from "../tasks.js";
 import { keepTrying } from "./keep-trying.js";
 import { restoreContainer } from "./restore-container.js";
-
-/** In ms: how long containers are looked at before others get their turn. */
-const SLICE = 4;
 
 /**
  * Takes over all containers that the state directory holds. What is not recognisably ours is left alone. Resolves when all are known that
@@ -19,7 +17,7 @@ const SLICE = 4;
 export async function restore(tasks: Tasks): Promise<void> {
   const began = performance.now();
   const foreign: string[] = [];
-  let sliceEnd = began + SLICE;
+  const slices = new Slices();
   const { dev } = lstatSync(tasks.stateDir);
   for (const entry of readdirSync(tasks.stateDir, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue;
@@ -35,10 +33,7 @@ export async function restore(tasks: Tasks): Promise<void> {
         begin(tasks, name, dev);
       }
     }
-    if (performance.now() > sliceEnd) {
-      await setImmediate();
-      sliceEnd = performance.now() + SLICE;
-    }
+    await slices.next();
   }
   if (foreign.length > 0) leaveAlone(tasks, foreign);
   // Those that need nobody are through by then.

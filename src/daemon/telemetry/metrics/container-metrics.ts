@@ -1,10 +1,8 @@
-import { setImmediate } from "node:timers/promises";
 import { Counter, Gauge, type Registry } from "prom-client";
+import { Slices } from "../../../core/scheduling/slices.js";
 import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { CgroupStats, DeviceCounter } from "../../../system/cgroup/stats.js";
 
-/** In ms: after this long on the main thread others get their turn. */
-const SLICE = 4;
 const NANOSECONDS = 1e9;
 /** A limit from here on is none: cgroup v1 has 2^63 rounded down to a page for it, v2 has 2^64-1. */
 const NO_LIMIT = 2n ** 62n;
@@ -125,12 +123,9 @@ export function addContainerMetrics(registry: Registry, tasks: Tasks): () => Pro
 
 async function takeSample(tasks: Tasks): Promise<{ id: string; stats: CgroupStats }[]> {
   const sample: { id: string; stats: CgroupStats }[] = [];
-  let sliceEnd = performance.now() + SLICE;
+  const slices = new Slices();
   for (const { id, cgroup } of tasks.allStarted()) {
-    if (performance.now() > sliceEnd) {
-      await setImmediate();
-      sliceEnd = performance.now() + SLICE;
-    }
+    await slices.next();
     try {
       if (cgroup !== undefined) sample.push({ id, stats: cgroup.stats() });
     } catch {
