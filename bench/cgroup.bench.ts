@@ -3,12 +3,12 @@ import { type Cgroup, cgroupOf } from "../src/system/cgroup/cgroup.js";
 import { ScratchCgroup } from "../test/harness/scratch-cgroup.js";
 
 /** As root on cgroup v1 or hybrid: `vitest bench --run src/cgroup`. */
-const hierarchies = ["pids", "memory", "freezer", "cpu", "cpuacct", "blkio", "unified"];
+const HIERARCHIES = ["pids", "memory", "freezer", "cpu", "cpuacct", "blkio", "unified"];
 const scratches: ScratchCgroup[] = [];
 const cgroups: Cgroup[] = [];
 let pid = 0;
 for (let i = 0; i < 500; i++) {
-  const scratch = new ScratchCgroup(hierarchies);
+  const scratch = new ScratchCgroup(HIERARCHIES);
   scratches.push(scratch);
   pid = await scratch.runReady("exec sleep 1000");
   cgroups.push(cgroupOf(pid));

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { processes } from "../test/harness/processes.js";
 import { eventually } from "../test/harness/wait.js";
 
-const daemon = "/usr/bin/containerd";
-const ctr = "/usr/bin/ctr";
+const DAEMON = "/usr/bin/containerd";
+const CTR = "/usr/bin/ctr";
 /** How many containers its shims are measured with: what they share, they share by then. */
 const CONTAINERS = 20;
 
@@ -15,7 +15,7 @@ const CONTAINERS = 20;
  * @returns what that returns; undefined when there is no containerd on this machine
  */
 export async function withContainerdShims<T>(rootfs: string, measure: (pids: number[]) => T): Promise<T | undefined> {
-  if (!existsSync(daemon) || !existsSync(ctr)) return undefined;
+  if (!existsSync(DAEMON) || !existsSync(CTR)) return undefined;
   const directory = mkdtempSync(join(tmpdir(), "ctd-bench-containerd-"));
   const socket = join(directory, "s");
   const config = join(directory, "config.toml");
@@ -31,9 +31,9 @@ export async function withContainerdShims<T>(rootfs: string, measure: (pids: num
       "",
     ].join("\n"),
   );
-  const call = (...args: string[]) => execFileSync(ctr, ["--address", socket, ...args], { stdio: "ignore" });
+  const call = (...args: string[]) => execFileSync(CTR, ["--address", socket, ...args], { stdio: "ignore" });
   const ids = Array.from({ length: CONTAINERS }, (_, n) => `ctd-bench-peer-${n}`);
-  const child: ChildProcess = spawn(daemon, ["--config", config], { stdio: "ignore" });
+  const child: ChildProcess = spawn(DAEMON, ["--config", config], { stdio: "ignore" });
   try {
     await eventually(() => existsSync(socket), { timeout: 10_000, what: "containerd's socket" });
     for (const id of ids) call("run", "--detach", "--rootfs", rootfs, id, "/bin/sleep", "100000");

@@ -9,7 +9,7 @@ const CONTAINER_MEMORY = 3e6;
 const GARBAGE_DELAY = 20_000;
 
 /** What is measured at each size, with the unit of its growth per container. */
-const columns = [
+const COLUMNS = [
   { name: "daemon RSS MB", digits: 1, slope: "kB", factor: 1000 },
   { name: "daemon fds", digits: 0, slope: "", factor: 1 },
   { name: "State ms", digits: 1, slope: "us", factor: 1000 },
@@ -34,15 +34,15 @@ export async function growth(sizes: number[]): Promise<string> {
     measured.push({ size, values: await measure(fleet, size) });
   }
   const [from, to] = [measured.at(1), measured.at(-1)];
-  const slope = columns.map(({ slope, factor }, column) => {
+  const slope = COLUMNS.map(({ slope, factor }, column) => {
     if (slope === undefined || from === undefined || to === undefined || from === to) return "";
     return `${(((to.values[column]! - from.values[column]!) * factor) / (to.size - from.size)).toFixed(2)} ${slope}`.trim();
   });
   const lines = [
-    ["containers", ...columns.map(({ name }) => name)],
+    ["containers", ...COLUMNS.map(({ name }) => name)],
     ...measured.map(({ size, values }) => [
       String(size),
-      ...values.map((value, column) => value.toFixed(columns[column]!.digits)),
+      ...values.map((value, column) => value.toFixed(COLUMNS[column]!.digits)),
     ]),
     ["each adds", ...slope],
   ];
@@ -50,7 +50,7 @@ export async function growth(sizes: number[]): Promise<string> {
   return lines.map((line) => line.map((cell, column) => cell.padStart(widths[column]!)).join("  ")).join("\n");
 }
 
-/** Brings the fleet to a size and measures each of {@link columns}. */
+/** Brings the fleet to a size and measures each of {@link COLUMNS}. */
 async function measure(fleet: Fleet, size: number): Promise<number[]> {
   const { daemon } = fleet;
   const rate = await fleet.startMany(size - fleet.running, 100);

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { Fleet } from "./fleet.js";
 import { median, type Row, row } from "./row.js";
 
-const megabytes = 8192;
-const command = `dd if=/dev/zero bs=1048576 count=${megabytes} 2>/dev/null`;
+const MEGABYTES = 8192;
+const command = `dd if=/dev/zero bs=1048576 count=${MEGABYTES} 2>/dev/null`;
 
 /** Reads a FIFO to its end as fast as the kernel can: splice would be faster than any client, so a plain reader with large reads. */
 function reader(fifo: string): Promise<unknown> {
@@ -25,13 +25,13 @@ export async function stdoutRate(): Promise<Row[]> {
     let done = reader(fifo);
     spawn("sh", ["-c", `busybox ${command} > ${fifo}`], { stdio: "ignore" });
     await done;
-    bare.push((megabytes * 1.048576) / (performance.now() - began));
+    bare.push((MEGABYTES * 1.048576) / (performance.now() - began));
     const id = daemon.id(`dd${n}`);
     done = reader(fifo);
     await daemon.api.createContainer({ id, bundlePath: bundle, stdout: fifo });
     began = performance.now();
     await done;
-    ours.push((megabytes * 1.048576) / (performance.now() - began));
+    ours.push((MEGABYTES * 1.048576) / (performance.now() - began));
   }
   return [
     row({

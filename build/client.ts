@@ -5,12 +5,12 @@ import { filesBelow, withoutPackages } from "./files.js";
 import type { Product } from "./product.js";
 import { runTool } from "./run-tool.js";
 
-const outfile = "dist/client/index.js";
+const OUTFILE = "dist/client/index.js";
 
 export const client: Product = {
   name: "client library",
-  outputs: [outfile],
-  build: () => bundle("src/client/index.ts", outfile, { packages: "external" }),
+  outputs: [OUTFILE],
+  build: () => bundle("src/client/index.ts", OUTFILE, { packages: "external" }),
 };
 
 export const clientTypes: Product = {

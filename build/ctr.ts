@@ -5,29 +5,29 @@ import { createServer } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { bundle, external } from "./bundle.js";
+import { bundle, EXTERNAL } from "./bundle.js";
 import type { Product } from "./product.js";
 
-const program = "dist/bin/ctr.cjs";
-const code = "dist/bin/ctr.bundle.cjs";
-const cache = "dist/bin/ctr.cache";
+const PROGRAM = "dist/bin/ctr.cjs";
+const CODE = "dist/bin/ctr.bundle.cjs";
+const CACHE = "dist/bin/ctr.cache";
 
 export const ctr: Product = {
   name: "ctr",
-  outputs: [program, code, cache],
+  outputs: [PROGRAM, CODE, CACHE],
   // Compiled code is of one version of V8.
   variant: () => process.version,
   async build() {
     // V8 compares no more than the length of the text with that of the cache.
-    rmSync(cache, { force: true });
+    rmSync(CACHE, { force: true });
     const sources = await Promise.all([
-      bundle("src/ctr/launch.ts", program, { format: "cjs", banner: { js: "#!/usr/bin/env node" } }, 0o755),
+      bundle("src/ctr/launch.ts", PROGRAM, { format: "cjs", banner: { js: "#!/usr/bin/env node" } }, 0o755),
       // ctr is loaded anew at each command: less text saves it 5 ms, and CommonJS can be compiled ahead.
-      bundle("src/ctr/main.ts", code, {
+      bundle("src/ctr/main.ts", CODE, {
         format: "cjs",
         minifyWhitespace: true,
         minifySyntax: true,
-        external,
+        external: EXTERNAL,
         define: { "import.meta.url": "__filename" },
       }),
     ]);
@@ -46,11 +46,11 @@ async function compile(): Promise<void> {
     stream.end(Buffer.alloc(5));
   });
   const keep = `
-    const { makeCache } = require("./${program}");
+    const { makeCache } = require("./${PROGRAM}");
     const { renameSync, writeFileSync } = require("node:fs");
     process.on("exit", () => {
-      writeFileSync("${cache}.next", makeCache());
-      renameSync("${cache}.next", "${cache}");
+      writeFileSync("${CACHE}.next", makeCache());
+      renameSync("${CACHE}.next", "${CACHE}");
     });`;
   try {
     await once(server.listen(socket), "listening");

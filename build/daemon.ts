@@ -1,8 +1,8 @@
-import { bundle, external } from "./bundle.js";
+import { bundle, EXTERNAL } from "./bundle.js";
 import type { Product } from "./product.js";
 import { commit } from "./version.js";
 
-const outfile = "dist/bin/containerd.js";
+const OUTFILE = "dist/bin/containerd.js";
 
 const banner = [
   "#!/bin/sh",
@@ -15,7 +15,7 @@ const banner = [
 
 export const daemon: Product = {
   name: "daemon",
-  outputs: [outfile],
+  outputs: [OUTFILE],
   variant: commit,
-  build: () => bundle("src/daemon/main.ts", outfile, { external, banner: { js: banner } }, 0o755),
+  build: () => bundle("src/daemon/main.ts", OUTFILE, { external: EXTERNAL, banner: { js: banner } }, 0o755),
 };

@@ -9,18 +9,18 @@ import { declarations } from "./client.js";
 import { filesBelow, replaceFile } from "./files.js";
 import type { Product } from "./product.js";
 
-const always = ["CHANGELOG.md", "LICENSE"];
+const ALWAYS_PACKED = ["CHANGELOG.md", "LICENSE"];
 
 export const packages: readonly Product[] = [
   npmPackage("client", () => [
-    ...always,
+    ...ALWAYS_PACKED,
     "docs/client.md",
     ...filesBelow("examples"),
     "dist/client/index.js",
     ...declarations(),
   ]),
   npmPackage("containerd", () => [
-    ...always,
+    ...ALWAYS_PACKED,
     "README.md",
     // Without docs/api, the generated reference.
     ...filesBelow("docs").filter((path) => dirname(path) === "docs"),

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { filesBelow, replaceFile } from "./files.js";
 import type { Product } from "./product.js";
 
-const file = "dist/.built";
+const FILE = "dist/.built";
 
 interface Entry {
   /** What the product was made from that is no source of its own. */
@@ -18,17 +18,17 @@ function hash(path: string): string {
   return existsSync(path) ? createHash("sha1").update(readFileSync(path)).digest("hex") : "";
 }
 
-const manifests = ["package.json", "packages/client/package.json", "packages/containerd/package.json"];
+const MANIFESTS = ["package.json", "packages/client/package.json", "packages/containerd/package.json"];
 
 /** The build itself, and the packages that it builds with or puts into bundles, are in every product. */
 function variantOf(product: Product): string {
-  const shared = [...manifests, "package-lock.json", ...filesBelow("build")].map(hash).join("");
+  const shared = [...MANIFESTS, "package-lock.json", ...filesBelow("build")].map(hash).join("");
   return `${createHash("sha1").update(shared).digest("hex")} ${product.variant?.() ?? ""}`;
 }
 
 function readRecord(): Record<string, Entry> {
   try {
-    return JSON.parse(readFileSync(file, "utf8"));
+    return JSON.parse(readFileSync(FILE, "utf8"));
   } catch {
     // Nothing was built yet: everything is stale.
     return {};
@@ -36,7 +36,7 @@ function readRecord(): Record<string, Entry> {
 }
 
 function writeEntry(name: string, entry: Entry | undefined): void {
-  replaceFile(file, JSON.stringify({ ...readRecord(), [name]: entry }, null, 1));
+  replaceFile(FILE, JSON.stringify({ ...readRecord(), [name]: entry }, null, 1));
 }
 
 export function isStale(product: Product): boolean {

@@ -4,13 +4,13 @@ import { filesBelow, replaceFile } from "./files.js";
 import type { Product } from "./product.js";
 import { runTool } from "./run-tool.js";
 
-const outfile = "dist/bin/containerd-shim";
-const source = "dist/shim/main.lua";
-const bytecode = "dist/shim/main.luac";
+const OUTFILE = "dist/bin/containerd-shim";
+const SOURCE = "dist/shim/main.lua";
+const BYTECODE = "dist/shim/main.luac";
 
 export const shim: Product = {
   name: "shim",
-  outputs: [outfile],
+  outputs: [OUTFILE],
   async build() {
     await runTool("tstl", ["-p", "src/shim/tsconfig.json"]);
     writeProgram();
@@ -23,12 +23,12 @@ export const shim: Product = {
  * now, because loading that takes 80 kB less memory, for the life of every container, than parsing the source; and as source for any other.
  */
 function writeProgram(): void {
-  const sections = [readFileSync(source)];
+  const sections = [readFileSync(SOURCE)];
   let version = "";
   try {
     version = execFileSync("luajit", ["-e", "io.write(jit.version, ' ', jit.arch)"], { encoding: "utf8" });
-    execFileSync("luajit", ["-bs", source, bytecode]);
-    sections.unshift(readFileSync(bytecode));
+    execFileSync("luajit", ["-bs", SOURCE, BYTECODE]);
+    sections.unshift(readFileSync(BYTECODE));
   } catch {
     console.warn("no luajit here: the shim is built without bytecode");
   }
@@ -67,5 +67,5 @@ main()
   };
   const start = loader(0).length;
   const program = Buffer.concat([Buffer.from(loader(start)), ...sections, Buffer.from("\n]=========]\n")]);
-  replaceFile(outfile, program, 0o755);
+  replaceFile(OUTFILE, program, 0o755);
 }

@@ -7,7 +7,7 @@ const rootfs = process.argv[2] ?? "/srv/rootfs";
 const timeout = Number(process.argv[3] ?? 3000);
 
 /** What people upload to a service that runs their code. */
-const programs = [
+const PROGRAMS = [
   "echo $((6 * 7))",
   "echo broken >&2; exit 3",
   "sleep 1000",
@@ -39,7 +39,7 @@ const waiting = Array.from({ length: 50 }, (_, index) => index);
 const verdicts = new Map<string, number>();
 const worker = async () => {
   for (let index = waiting.shift(); index !== undefined; index = waiting.shift()) {
-    const program = programs[index % programs.length]!;
+    const program = PROGRAMS[index % PROGRAMS.length]!;
     const line = `${program}\n  ${await judge(program)}`;
     verdicts.set(line, (verdicts.get(line) ?? 0) + 1);
   }

@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 
-const endingSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /** This process was told to end by a signal. */
 export class Interrupted extends Error {
@@ -20,7 +20,7 @@ export class Interrupted extends Error {
  */
 export async function endingWell<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
-  const handlers = endingSignals.map((signal) => {
+  const handlers = ENDING_SIGNALS.map((signal) => {
     const handler = () => controller.abort(new Interrupted(signal));
     process.on(signal, handler);
     return () => process.off(signal, handler);

@@ -7,8 +7,8 @@ import { addOutputFlags, outputFlags, printJsonLines, printNames } from "./outpu
 import { print } from "./output/print.js";
 import { tabwriter } from "./output/tabwriter.js";
 
-const layout = { minWidth: 31, padding: 1 };
-const epoch = { seconds: 0n, nanos: 0 };
+const LAYOUT = { minWidth: 31, padding: 1 };
+const EPOCH = { seconds: 0n, nanos: 0 };
 
 export function eventsCommand(): Command {
   const command = new Command("events")
@@ -16,18 +16,18 @@ export function eventsCommand(): Command {
     .option("-t, --timestamp <time>", "only events later than this, RFC 3339 with up to nine decimals");
   addOutputFlags(command, "container ids");
   command.action(async ({ timestamp }: { timestamp?: string }) => {
-    const since = timestamp ? parseTimestamp(timestamp) : epoch;
+    const since = timestamp ? parseTimestamp(timestamp) : EPOCH;
     const { json, quiet } = outputFlags(command);
     const client = await openClient(command);
     const events = client.events({ since });
     await events.subscribed();
-    if (!json && !quiet) await print(tabwriter([["TIME", "TYPE", "ID", "PID", "STATUS"]], layout));
+    if (!json && !quiet) await print(tabwriter([["TIME", "TYPE", "ID", "PID", "STATUS"]], LAYOUT));
     for await (const event of events) {
       if (quiet) await printNames([event.id]);
       else if (json) await printEventJson(event);
       else {
-        const { timestamp = epoch, type, id, pid, status } = event;
-        await print(tabwriter([[formatTimestamp(timestamp), type, id, pid, String(status)]], layout));
+        const { timestamp = EPOCH, type, id, pid, status } = event;
+        await print(tabwriter([[formatTimestamp(timestamp), type, id, pid, String(status)]], LAYOUT));
       }
     }
   });
@@ -35,6 +35,6 @@ export function eventsCommand(): Command {
 }
 
 /** One event as a line of JSON, the time as `--timestamp` takes it. */
-export async function printEventJson({ timestamp = epoch, type, id, pid, status }: wire.Event): Promise<void> {
+export async function printEventJson({ timestamp = EPOCH, type, id, pid, status }: wire.Event): Promise<void> {
   await printJsonLines([{ timestamp: formatTimestamp(timestamp), type, id, pid, status }]);
 }

@@ -9,7 +9,7 @@ import { findUnknownCommand, hintForFlag } from "./command-line/unknown-command.
 import { runtimeWords } from "./output/runtime-words.js";
 
 /** What a shell reports for a program that nobody reads from any more. */
-const brokenPipe = 141;
+const BROKEN_PIPE_STATUS = 141;
 
 const program = ctrProgram();
 
@@ -26,7 +26,7 @@ async function report(error: unknown): Promise<number> {
   const { exitCode, code, stack } = error as { exitCode?: unknown; code?: unknown; stack?: string };
   // Told to end by a signal: whoever sent it knows.
   if ((error as Error).name === "Interrupted" && typeof exitCode === "number") return exitCode;
-  if (code === "EPIPE") return brokenPipe;
+  if (code === "EPIPE") return BROKEN_PIPE_STATUS;
   const detail = program.opts().debug
     ? `${code === undefined ? "" : `code: ${code}\n`}${printableLines(`${stack}`)}\n`
     : "";
@@ -53,7 +53,7 @@ function givenCommand(): Command {
 }
 
 /** What the client library adds for these is as good for people; for others it is advice to programs. */
-const explained: ReadonlySet<ErrorKind> = new Set([
+const EXPLAINED_KINDS: ReadonlySet<ErrorKind> = new Set([
   "bad-rootfs",
   "bundle-not-found",
   "command-not-found",
@@ -68,7 +68,7 @@ function inOwnWords(error: Error): string {
   const { kind, containerId } = error as ContainerdError;
   if (kind === "not-found" && containerId && /containers?( not found)?$/.test(message))
     return `${message}: "${containerId}"`;
-  return cause instanceof Error && !explained.has(kind) ? cause.message : message;
+  return cause instanceof Error && !EXPLAINED_KINDS.has(kind) ? cause.message : message;
 }
 
 function printableLines(text: string): string {

@@ -1,4 +1,4 @@
 declare const CONTAINERD_TS_VERSION: string;
 
 /** Of this program; set by the build. */
-export const version: string = CONTAINERD_TS_VERSION;
+export const VERSION: string = CONTAINERD_TS_VERSION;

@@ -23,7 +23,7 @@ import { startDiagnostics } from "./telemetry/diagnostics.js";
 import { createLog } from "./telemetry/log.js";
 import type { LogOutput } from "./telemetry/log-output.js";
 import { logState } from "./telemetry/state-dump.js";
-import { commit, version } from "./version.js";
+import { COMMIT, VERSION } from "./version.js";
 
 /** In ms: how long running calls get to finish when the daemon stops. Docker kills it after 15 s. */
 const STOP_TIMEOUT = 10_000;
@@ -41,7 +41,7 @@ const UMASK = 0o022;
 const LAST_WORDS = 250;
 
 /** As Go prints them. */
-const signalNames = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
+const SIGNAL_NAMES = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
 
 /**
  * Runs the daemon until SIGTERM or SIGINT; containers go on without it.
@@ -71,7 +71,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     ownShim,
     log,
   });
-  const server = createServer([serviceV0(tasks, ready, serverVersion(version, commit))]);
+  const server = createServer([serviceV0(tasks, ready, serverVersion(VERSION, COMMIT))]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
   const listeners = new Listeners(server, { group, tls, insecureTcp, log });
@@ -94,10 +94,10 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     }
   };
   let stopping = false;
-  const stop = async (signal: keyof typeof signalNames) => {
+  const stop = async (signal: keyof typeof SIGNAL_NAMES) => {
     if (stopping) return;
     stopping = true;
-    log.info(`stopping containerd after receiving ${signalNames[signal]}`);
+    log.info(`stopping containerd after receiving ${SIGNAL_NAMES[signal]}`);
     tellServiceManager("STOPPING=1");
     tasks.events.subscribers.close();
     endDiagnostics();

@@ -2,18 +2,18 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { goArgv } from "../contract/go/argv.js";
 import { parseGoDuration } from "../contract/go/duration.js";
 import { FlagError } from "../contract/go/flag-error.js";
-import { version } from "./version.js";
+import { VERSION } from "./version.js";
 
-const logLevels = ["debug", "info", "warn", "error", "fatal", "panic"] as const;
-const logFormats = ["text", "json"] as const;
+const LOG_LEVELS = ["debug", "info", "warn", "error", "fatal", "panic"] as const;
+const LOG_FORMATS = ["text", "json"] as const;
 
 /** In ms, 24 days: a longer timer of Node ends at once. */
 const LONGEST = 2 ** 31 - 1;
 
-const defaultListen = ["unix:///run/containerd/containerd.sock"];
+const DEFAULT_LISTEN = ["unix:///run/containerd/containerd.sock"];
 
 /** What the daemon of containerd 1.x has, and what to type here. */
-const containerd1Flags: ReadonlyMap<string, string> = new Map([
+const CONTAINERD1_FLAGS: ReadonlyMap<string, string> = new Map([
   ["a", "type --listen unix:///path"],
   ["address", "type --listen unix:///path"],
   ["c", "there is no configuration file, only flags"],
@@ -25,8 +25,8 @@ const containerd1Flags: ReadonlyMap<string, string> = new Map([
 /** What the daemon was told on its command line. Durations in ms. */
 export interface Flags {
   debug: boolean;
-  logLevel: (typeof logLevels)[number];
-  logFormat: (typeof logFormats)[number];
+  logLevel: (typeof LOG_LEVELS)[number];
+  logFormat: (typeof LOG_FORMATS)[number];
   stateDir: string;
   metricsInterval: number;
   listen: string[];
@@ -72,7 +72,7 @@ export function parseFlags(argv: readonly string[]): Flags {
       throw new Error(`unknown argument "${words[surplus]}": this daemon has flags only, containerd --help lists them`);
     program.parse(words, { from: "user" });
   } catch (error) {
-    const hint = error instanceof FlagError && containerd1Flags.get(error.undefinedFlag ?? "");
+    const hint = error instanceof FlagError && CONTAINERD1_FLAGS.get(error.undefinedFlag ?? "");
     if (hint) throw new FlagError(`${(error as Error).message}: ${hint}`);
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) throw new FlagsExit(0);
@@ -87,10 +87,10 @@ export function daemonCommand(): Command {
     .description("Container supervisor: runs OCI containers and outlives its own restarts")
     .usage("[flags]")
     .helpOption("-h, --help", "show this help")
-    .version(`containerd version ${version}`, "-v, --version", "print the version")
+    .version(`containerd version ${VERSION}`, "-v, --version", "print the version")
     .option("--debug", "log everything", false)
-    .option("--log-level <level>", `log from this level on: ${logLevels.join(", ")}`, oneOf(logLevels), "info")
-    .option("--log-format <format>", `write log lines as ${logFormats.join(" or ")}`, oneOf(logFormats), "text")
+    .option("--log-level <level>", `log from this level on: ${LOG_LEVELS.join(", ")}`, oneOf(LOG_LEVELS), "info")
+    .option("--log-format <format>", `write log lines as ${LOG_FORMATS.join(" or ")}`, oneOf(LOG_FORMATS), "text")
     .option("--state-dir <directory>", "where the state of running containers is kept", notEmpty, "/run/containerd")
     .addOption(
       new Option("--metrics-interval <duration>", "how often all metrics are written to the log; 0 for never")
@@ -100,8 +100,8 @@ export function daemonCommand(): Command {
     .option(
       "-l, --listen <address>",
       "address of the gRPC API: unix:///path, tcp://host:port or, with socket activation, fd:// or fd://name; repeatable",
-      collectOr(defaultListen),
-      defaultListen,
+      collectOr(DEFAULT_LISTEN),
+      DEFAULT_LISTEN,
     )
     .option(
       "--group <name>",

@@ -25,7 +25,7 @@ export interface Launch {
 }
 
 /** Fields of a packet end with NUL: none of them can hold one. */
-const field = "([^%z]*)%z";
+const FIELD = "([^%z]*)%z";
 
 /**
  * Serves a daemon for as long as it is there.
@@ -91,7 +91,7 @@ function reapShims(socket: number): void {
 function handle(socket: number, packet: string, channel: number, runtimeCopy: number): Launch | undefined {
   const [directory, id, bundle, runtime, environment] = string.match(
     packet,
-    `^launch%z${field}${field}${field}${field}(.*)$`,
+    `^launch%z${FIELD}${FIELD}${FIELD}${FIELD}(.*)$`,
   );
   const pid = processes.fork();
   if (pid !== 0) {

@@ -10,7 +10,7 @@ import { findProgram } from "../harness/paths.js";
 import { eventually } from "../harness/wait.js";
 
 /** What follows the test's own prefix and a number that makes each id the only one that a Tab can mean. */
-const hostile = [
+const HOSTILE = [
   "$(touch ran)",
   "`touch ran`",
   ";touch ran;",
@@ -30,7 +30,7 @@ let folder: string;
 beforeAll(async () => {
   // runc takes no such ids.
   daemon = await startDaemon({ wrapper: inCgroupV1(), flags: ["--runtime", "crun"] });
-  ids = hostile.map((name, index) => daemon.id(`${index}x${name}`));
+  ids = HOSTILE.map((name, index) => daemon.id(`${index}x${name}`));
   const bundle = daemon.bundle("sleeping", { args: ["sleep", "1000"] });
   await Promise.all(ids.map((id) => daemon.api.createContainer({ id, bundlePath: bundle })));
   folder = join(daemon.dir, "folder");
@@ -41,7 +41,7 @@ afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
-const shells = [
+const SHELLS = [
   { name: "bash", command: ["bash", "--norc", "--noprofile"], load: "source <(ctr completion bash)" },
   {
     name: "zsh",
@@ -57,7 +57,7 @@ const shells = [
 ];
 
 const tmux = findProgram("tmux");
-describe.each(shells)("$name", ({ name, command, load }) => {
+describe.each(SHELLS)("$name", ({ name, command, load }) => {
   const missing = [tmux ? undefined : "tmux", findProgram(name) ? undefined : name].filter((program) => program);
   const why = missing.length > 0 ? ` (skipped: no ${missing.join(", ")})` : "";
   test.skipIf(missing.length > 0)(`Tab and Enter hand the very id to ctr, and run nothing of it${why}`, async () => {

@@ -27,7 +27,7 @@ async function hostile(name: string): Promise<TestContainer> {
 const passwd = (bundle: string) => join(bundle, "rootfs/etc/passwd");
 const ran = (bundle: string) => existsSync(join(bundle, "rootfs/tmp-ran"));
 /** What only an exec that was let go on leaves. */
-const exec = {
+const EXEC = {
   pid: "e",
   args: ["sh", "-c", "echo $SECRET >/tmp-ran; sleep 1000"],
   request: { env: ["SECRET=x", "PATH=/bin"] },
@@ -62,7 +62,7 @@ const held = (container: TestContainer) =>
 
 test("the control: let go in time, the exec runs", async () => {
   await using container = await hostile("c");
-  const started = startExec(daemon, container, exec);
+  const started = startExec(daemon, container, EXEC);
   await held(container);
   await eventually(() => letGo(container.bundle) === undefined);
   using _ = await started;
@@ -71,20 +71,20 @@ test("the control: let go in time, the exec runs", async () => {
 
 test("an exec that was told to have taken too long never runs", async () => {
   await using container = await hostile("c");
-  await expect(startExec(daemon, container, exec)).rejects.toThrow("before the specified timeout");
+  await expect(startExec(daemon, container, EXEC)).rejects.toThrow("before the specified timeout");
   await expectNothingHeld(container);
 });
 
 test("nor one whose caller has left", async () => {
   await using container = await hostile("c");
-  await expect(startExec(daemon, container, { ...exec, call: { timeout: 1_000 } })).rejects.toThrow();
+  await expect(startExec(daemon, container, { ...EXEC, call: { timeout: 1_000 } })).rejects.toThrow();
   await eventually(() => strangers(container).length === 0);
   await expectNothingHeld(container);
 });
 
 test("nor one whose shim was killed", async () => {
   await using container = await hostile("c");
-  const started = startExec(daemon, container, exec);
+  const started = startExec(daemon, container, EXEC);
   await held(container);
   const shim = processes().find(({ directory }) => directory === join(daemon.stateDir, container.id, "e"));
   kill(shim!.pid);
@@ -94,7 +94,7 @@ test("nor one whose shim was killed", async () => {
 
 test("nor one whose daemon was killed, once the next one has given it up", async () => {
   await using container = await hostile("c");
-  startExec(daemon, container, exec).catch(() => {});
+  startExec(daemon, container, EXEC).catch(() => {});
   await held(container);
   await daemon.restart({ kill: true });
   void daemon.events;
@@ -105,7 +105,7 @@ test("nor one whose daemon was killed, once the next one has given it up", async
 test("nor does it run in a container that was paused meanwhile; the pause does not wait for it", async () => {
   await using container = await hostile("c");
   // Had the pause waited, there would have been no exec to be called off any more.
-  const started = startExec(daemon, container, exec).then(
+  const started = startExec(daemon, container, EXEC).then(
     () => "started",
     () => "failed",
   );

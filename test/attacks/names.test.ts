@@ -77,9 +77,9 @@ describe.each(calls)("%s", (_, call) => {
 });
 
 /** Those that would make something of that name. */
-const makers = ["createContainer", "addProcess", "createCheckpoint"];
+const MAKERS = ["createContainer", "addProcess", "createCheckpoint"];
 
-describe.each(calls.filter(([name]) => !makers.includes(name)))("%s", (_, call) => {
+describe.each(calls.filter(([name]) => !MAKERS.includes(name)))("%s", (_, call) => {
   test.each(["__proto__", "constructor", "toString"])("%s, of which there is none", async (name) => {
     await expect(call(name)).rejects.toMatchObject({ code: status.NOT_FOUND });
   });

@@ -16,10 +16,10 @@ import { eventually } from "../harness/wait.js";
 /** A command as the daemon's, with this umask. */
 const withUmask = (umask: string) => ["sh", "-c", `umask ${umask}; exec "$@"`, "sh"];
 
-const secret = "PASSWORD=secret-of-a-container";
+const SECRET = "PASSWORD=secret-of-a-container";
 
 /** What a process directory holds while its process runs. */
-const processFiles = {
+const PROCESS_FILES = {
   ".": "d700",
   control: "p600",
   exit: "p600",
@@ -59,7 +59,7 @@ describe.each(["0", "022", "077"])("a daemon with umask %s", (umask) => {
     await using container = await startContainer(daemon, {
       name: "running",
       args: ["sleep", "1000"],
-      env: [secret],
+      env: [SECRET],
       stdio: true,
     });
     await using old = await startContainer(daemon, { name: "old", args: ["sleep", "1000"], oldFormat: true });
@@ -76,12 +76,12 @@ describe.each(["0", "022", "077"])("a daemon with umask %s", (umask) => {
       "events.log": "-600",
       ...below({
         [container.id]: containerFiles,
-        [`${container.id}/init`]: processFiles,
-        [`${container.id}/exec`]: processFiles,
+        [`${container.id}/init`]: PROCESS_FILES,
+        [`${container.id}/exec`]: PROCESS_FILES,
         [old.id]: containerFiles,
-        [`${old.id}/init`]: { ...processFiles, "config.json": "-600" },
+        [`${old.id}/init`]: { ...PROCESS_FILES, "config.json": "-600" },
         [terminal.id]: containerFiles,
-        [`${terminal.id}/init`]: processFiles,
+        [`${terminal.id}/init`]: PROCESS_FILES,
       }),
     };
     expect(modes(daemon.stateDir)).toEqual(expected);
@@ -123,7 +123,7 @@ test("while a start is under way", async () => {
   const id = daemon.id("hanging");
   const abort = new AbortController();
   const start = daemon.api.createContainer(
-    { id, bundlePath: daemon.bundle("hanging", { args: ["true"], env: [secret] }), runtime: runtime.path },
+    { id, bundlePath: daemon.bundle("hanging", { args: ["true"], env: [SECRET] }), runtime: runtime.path },
     { signal: abort.signal },
   );
   start.catch(() => {});
@@ -152,7 +152,7 @@ describe("taken over from a daemon that leaves everything open, as containerd 0.
     await using container = await startContainer(daemon, {
       name: "go",
       args: ["sh", "-c", "read line; echo $line"],
-      env: [secret],
+      env: [SECRET],
       stdio: true,
     });
     await daemon.kill();
@@ -171,7 +171,7 @@ describe("taken over from a daemon that leaves everything open, as containerd 0.
 describe.skipIf(!unpackedProgram("criu"))("a checkpoint", () => {
   test("holds a container's memory: nobody else may enter its directory, nor read its files", async () => {
     await using daemon = await startDaemon({ wrapper: withUmask("0") });
-    await using container = await startContainer(daemon, { name: "saved", args: ["sleep", "1000"], env: [secret] });
+    await using container = await startContainer(daemon, { name: "saved", args: ["sleep", "1000"], env: [SECRET] });
     await daemon.api.createCheckpoint({ id: container.id, checkpoint: { name: "one" }, checkpointDir: "" });
     const found = modes(join(container.bundle, "checkpoints"));
     expect(found).toMatchObject({ ".": "d700", one: "d700", "one/config.json": "-600", "one/criu.work": "d700" });

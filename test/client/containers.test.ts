@@ -112,7 +112,7 @@ test("exec: streams, status, a terminal's size, kill", async () => {
 });
 
 /** What a process of a container says that it is. */
-const whoAmI =
+const WHO_AM_I =
   "id -u; id -g; id -G; pwd; echo $GREETING $MORE; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; ulimit -s";
 
 test("exec is as the first process is, but for what is given; with inherit: false it is a bare process", async () => {
@@ -132,7 +132,7 @@ test("exec is as the first process is, but for what is given; with inherit: fals
     },
   });
   const said = async (options: ExecOptions = {}) => {
-    using child = await container.exec(["sh", "-c", whoAmI], { stdioDir: daemon.dir, ...options });
+    using child = await container.exec(["sh", "-c", WHO_AM_I], { stdioDir: daemon.dir, ...options });
     const lines = (await text(child.stdout)).trim().split("\n");
     expect((await child.wait()).status).toBe(0);
     return lines;
@@ -141,7 +141,7 @@ test("exec is as the first process is, but for what is given; with inherit: fals
   const found = await client.containers.get(container.id);
   const asInit = ["1000", "1001", "1001 1002", "/tmp", "hello more", "CapEff: 0000000000000000", `CapBnd: ${kill}`];
   expect(await said()).toEqual([...asInit, "NoNewPrivs: 1", "4096"]);
-  using same = await found.exec(["sh", "-c", whoAmI], { stdioDir: daemon.dir });
+  using same = await found.exec(["sh", "-c", WHO_AM_I], { stdioDir: daemon.dir });
   expect((await text(same.stdout)).trim().split("\n")).toEqual([...asInit, "NoNewPrivs: 1", "4096"]);
   await same.wait();
   expect(

@@ -14,7 +14,7 @@ afterAll(async () => {
 });
 
 /** Runs a container with 0, 1, 2, … descriptors left, over a connection that is there and over one that is still to be made. */
-const program = `
+const PROGRAM = `
 import { execFileSync } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { connect } from "containerd-ts";
@@ -46,7 +46,7 @@ console.log(JSON.stringify(outcomes));
 `;
 
 test("however few are left", { timeout: 180_000 }, async () => {
-  const outcomes: string[] = JSON.parse(await runProgram(daemon, { text: program }, [], { ROOTFS: sharedRootfs() }));
+  const outcomes: string[] = JSON.parse(await runProgram(daemon, { text: PROGRAM }, [], { ROOTFS: sharedRootfs() }));
   const failures = outcomes.filter((outcome) => outcome !== "hello\n");
   for (const failure of failures) expect(failure).toMatch(/EMFILE|too many open files/i);
   expect(failures.length).toBeGreaterThan(4);

@@ -25,7 +25,7 @@ const snippets = text
     [...section.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => ({ title: section.split("\n")[0]!, code: code! })),
   );
 
-const outputs: Record<string, string> = {
+const OUTPUTS: Record<string, string> = {
   "Run a command": "5 0 false true\n",
   Containers: "from stdin\nbin\n3\npaused\n134217728\n0\n",
   "Abort, time out": "TimeoutError\ntrue no-such-container\n",
@@ -34,13 +34,13 @@ const outputs: Record<string, string> = {
 };
 
 test("every snippet is known here", () => {
-  expect(snippets.map(({ title }) => title)).toEqual(Object.keys(outputs));
+  expect(snippets.map(({ title }) => title)).toEqual(Object.keys(OUTPUTS));
   expect(text.match(/^```ts$/gm)).toHaveLength(snippets.length);
 });
 
 test.each(snippets)("$title", async ({ title, code }) => {
   const output = await runProgram(daemon, { script: code }, [], { ROOTFS: sharedRootfs() });
-  expect(output).toBe(outputs[title]);
+  expect(output).toBe(OUTPUTS[title]);
   await daemon.expectNothingLeft();
 });
 

@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 /** A run, a container of its own and one that is to stay, all with their files in the temporary folder. */
-const program = `
+const PROGRAM = `
   import { connect } from "containerd-ts";
   const [rootfs, run, owned, free] = process.argv.slice(2);
   const client = connect();
@@ -32,7 +32,7 @@ const program = `
 `;
 
 async function start(): Promise<RunningProgram> {
-  const running = await startProgram(daemon, { text: program }, [
+  const running = await startProgram(daemon, { text: PROGRAM }, [
     sharedRootfs(),
     ...["run", "owned", "free"].map((name) => daemon.id(name)),
   ]);

@@ -147,7 +147,7 @@ const greedy: Kind = async (client, options) => {
 };
 
 /** How a run may end, so that a load can tell that it has seen each of them. */
-export const endings = [
+export const ENDINGS = [
   ["ended"],
   ["timed out", "timed out before it printed"],
   ["aborted"],

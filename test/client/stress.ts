@@ -4,7 +4,7 @@
  */
 import { startDaemon } from "../harness/daemon.js";
 import { removeSharedRootfs } from "../harness/rootfs.js";
-import { endings, runLoad } from "./run-load.js";
+import { ENDINGS, runLoad } from "./run-load.js";
 
 /** So many runs see every way in which one can end. */
 const ALL_ENDINGS = 300;
@@ -24,7 +24,7 @@ try {
   console.log(`${seconds.toFixed(1)} s, ${(runs / seconds).toFixed(1)} runs a second`);
   for (const [program, [before, after]] of Object.entries(descriptors))
     console.log(`descriptors of the ${program}: ${before} before, ${after} after`);
-  const unseen = endings.filter((names) => !names.some((name) => outcomes[name]));
+  const unseen = ENDINGS.filter((names) => !names.some((name) => outcomes[name]));
   if (runs >= ALL_ENDINGS) wrong.push(...unseen.map(([name]) => `no run ${name}: too little was tried`));
   for (const line of wrong) console.log(`wrong: ${line}`);
   if (wrong.length > 0)

@@ -41,12 +41,12 @@ function shiftClock(ms: number): void {
   vi.stubGlobal("Date", Shifted);
 }
 
-const hour = 3_600_000;
+const HOUR = 3_600_000;
 
 test.each([
-  ["an hour slow", -hour],
+  ["an hour slow", -HOUR],
   ["right", 0],
-  ["an hour fast", hour],
+  ["an hour fast", HOUR],
 ])("with a clock that is %s: not the status of the run before, in any way of waiting", async (_, shift) => {
   const id = daemon.id("again");
   for (const status of [3, 4]) {
@@ -87,7 +87,7 @@ test("a subscription that has seen nothing yet resumes by the daemon's time", as
   const earlier = await start(id, ["sh", "-c", "exit 3"]);
   await earlier.wait();
   await using container = await start(id, ["sh", "-c", "read line; exit 6"]);
-  shiftClock(-hour);
+  shiftClock(-HOUR);
   await using other = connect(daemon.listen);
   const events = other.events({ id });
   await events.subscribed();

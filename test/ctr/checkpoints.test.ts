@@ -9,7 +9,7 @@ import { eventually } from "../harness/wait.js";
 import { ctr, ctrError, type RunningCtr, runCtr, startCtr } from "./ctr.js";
 
 /** Counts for ever; where it is shows whether it was saved. */
-const counter = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"];
+const COUNTER = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"];
 
 let daemon: TestDaemon;
 beforeAll(async () => {
@@ -29,7 +29,7 @@ interface Counter {
 async function startCounter(name: string, options: { flags?: string[]; terminal?: boolean } = {}): Promise<Counter> {
   const { flags = [], terminal = false } = options;
   const id = daemon.id(name);
-  const bundle = daemon.bundle(name, { args: counter, terminal });
+  const bundle = daemon.bundle(name, { args: COUNTER, terminal });
   const running = startCtr(daemon, "containers", "start", "--attach", ...flags, id, bundle);
   await running.printed(terminal ? "\r\n10\r\n" : "\n10\n");
   return { id, bundle, running };

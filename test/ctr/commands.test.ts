@@ -120,8 +120,8 @@ test("update changes what is given and nothing else; stats is the original's JSO
 
 // On cgroup v2 the files have other names.
 const isV1 = existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-const everyFlag = "update: every flag, read back from the cgroup, or the reason why not";
-test.skipIf(!isV1)(isV1 ? everyFlag : `${everyFlag} (skipped: no cgroup v1)`, async () => {
+const EVERY_FLAG = "update: every flag, read back from the cgroup, or the reason why not";
+test.skipIf(!isV1)(isV1 ? EVERY_FLAG : `${EVERY_FLAG} (skipped: no cgroup v1)`, async () => {
   await using daemon = await startDaemon();
   const id = daemon.id("a");
   const bundle = daemon.bundle("a", { args: ["sleep", "1000"], memoryLimit: 512 * 1024 * 1024 });

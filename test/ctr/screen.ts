@@ -8,7 +8,7 @@ import { ctrCommand, ctrEnvironment } from "./ctr.js";
 let screens = 0;
 
 /** What the shell in the terminal asks with. */
-const prompt = "host>";
+const PROMPT = "host>";
 
 export interface ScreenOptions {
   columns?: number;
@@ -34,7 +34,7 @@ export class Screen implements Disposable {
     );
     const command = ctrCommand(daemon).join(" ");
     this.line(
-      `ctr() { ${command} "$@"; }; PS1='${prompt} '; cd ${daemon.dir}; ` +
+      `ctr() { ${command} "$@"; }; PS1='${PROMPT} '; cd ${daemon.dir}; ` +
         `settings() { stty -a | sed '1s/rows.*columns [0-9]*;//'; }; settings >stty.before; clear`,
     );
   }

@@ -121,14 +121,14 @@ async function unseen(daemon: TestDaemon, ledger: Ledger): Promise<string[]> {
 }
 
 /** In ms: how long the daemon may take until everything fits together: no measure of it, the machine may be busy. */
-const PATIENCE = 30_000;
+const CHECK_TIMEOUT = 30_000;
 
 /**
  * Waits until everything fits together.
- * @returns what does not, after `patience` ms
+ * @returns what does not, after `timeout` ms
  */
-export async function check(daemon: TestDaemon, ledger: Ledger, patience = PATIENCE): Promise<string[]> {
-  const end = performance.now() + patience;
+export async function check(daemon: TestDaemon, ledger: Ledger, timeout = CHECK_TIMEOUT): Promise<string[]> {
+  const end = performance.now() + timeout;
   for (;;) {
     let found: string[];
     try {

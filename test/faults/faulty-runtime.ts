@@ -5,12 +5,12 @@ import { findProgram } from "../harness/paths.js";
 import { type Fault, faultAction, type Subcommand } from "../harness/runtime-wrapper.js";
 
 /** What can go wrong: in `garbage` a runtime claims what it has not done, which after a delete nobody could know. */
-const kinds: Fault["kind"][] = ["fail", "hang", "crash", "fail-afterwards"];
-const subcommands: Subcommand[] = ["create", "exec", "kill", "delete", "pause", "resume", "state"];
+const KINDS: Fault["kind"][] = ["fail", "hang", "crash", "fail-afterwards"];
+const SUBCOMMANDS: Subcommand[] = ["create", "exec", "kill", "delete", "pause", "resume", "state"];
 
 /** "delete hangs", … */
 export const runtimeFaults = [
-  ...subcommands.flatMap((subcommand) => kinds.map((kind) => `${subcommand} ${kind}`)),
+  ...SUBCOMMANDS.flatMap((subcommand) => KINDS.map((kind) => `${subcommand} ${kind}`)),
   "create garbage",
   "exec garbage",
 ];
@@ -20,7 +20,7 @@ export class FaultyRuntime {
 
   constructor(directory: string) {
     this.path = join(directory, "faulty-runtime");
-    const cases = [...kinds, "garbage" as const].map((kind) => `${kind}) ${faultAction({ kind } as Fault)} ;;`);
+    const cases = [...KINDS, "garbage" as const].map((kind) => `${kind}) ${faultAction({ kind } as Fault)} ;;`);
     writeFileSync(
       this.path,
       `#!/bin/bash

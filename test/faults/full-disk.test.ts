@@ -22,7 +22,7 @@ import { directoryPrefix } from "../harness/run-name.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 
-const full = /no space left on device/;
+const FULL = /no space left on device/;
 
 let mount: string;
 let stateDir: string;
@@ -74,8 +74,8 @@ test("a full disk: starts and execs fail clearly, running containers go on, exit
   fill();
 
   for (let n = 0; n < 3; n++) {
-    await expect(startContainer(daemon, { name: `refused-${n}`, args: ["true"] })).rejects.toThrow(full);
-    await expect(startExec(daemon, lasting, { pid: `refused-${n}`, args: ["true"] })).rejects.toThrow(full);
+    await expect(startContainer(daemon, { name: `refused-${n}`, args: ["true"] })).rejects.toThrow(FULL);
+    await expect(startExec(daemon, lasting, { pid: `refused-${n}`, args: ["true"] })).rejects.toThrow(FULL);
   }
   const { containers } = await daemon.api.state();
   expect(containers.map(({ id, processes }) => [id, processes.length]).sort()).toEqual([
@@ -225,7 +225,7 @@ test("no inodes left: the same", async () => {
     }
     throw new Error("there is room for one more");
   });
-  expect(refused.message).toMatch(full);
+  expect(refused.message).toMatch(FULL);
   expect(refused.code).toBe(status.RESOURCE_EXHAUSTED);
   expect((await daemon.api.state()).containers.map(({ id }) => id).sort()).toEqual([...names].sort());
   expect(names.length).toBeGreaterThan(0);

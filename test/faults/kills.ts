@@ -11,7 +11,7 @@ import { check } from "./check.js";
 import { FaultyWorld, SmallDisk } from "./faults.js";
 import { Ledger } from "./ledger.js";
 import { Load } from "./load.js";
-import { type Phase, phases, presentPhases } from "./phases.js";
+import { PHASES, type Phase, presentPhases } from "./phases.js";
 import { copyBuild } from "./private-build.js";
 import { Random } from "./random.js";
 import { tooLittle, type Work, workDone } from "./work.js";
@@ -47,7 +47,7 @@ export interface KillReport {
 /** What is done at least between two kills. */
 const LEAST_WORK: Work = { starts: 1, execs: 1, exits: 1 };
 /** In ms: how long the phase in which the daemon is to be killed is waited for, and how long it is left in it at most. */
-const PHASE_PATIENCE = 2_000;
+const PHASE_TIMEOUT = 2_000;
 const PHASE_DEPTH = 12;
 /** In ms: a daemon that restores is killed again within this time. */
 const LONGEST_RESTORE = 300;
@@ -73,7 +73,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     faults: {},
     violations: [],
     work: {},
-    phases: Object.fromEntries(phases.map((phase) => [phase, 0])) as Record<Phase, number>,
+    phases: Object.fromEntries(PHASES.map((phase) => [phase, 0])) as Record<Phase, number>,
     recoveries: [],
   };
   let fault = "";
@@ -222,7 +222,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
 /** What a whole run has to have done. */
 function leastWork(kills: number, daemonKilled: boolean, faults: boolean): Work {
   const rounds = Math.ceil(kills / 2);
-  const met = daemonKilled && kills >= ALL_PHASES ? phases.map((phase) => [phase, 1]) : [];
+  const met = daemonKilled && kills >= ALL_PHASES ? PHASES.map((phase) => [phase, 1]) : [];
   return {
     starts: rounds,
     execs: rounds,
@@ -238,9 +238,9 @@ function leastWork(kills: number, daemonKilled: boolean, faults: boolean): Work 
 /** Waits until something is in a phase that was rarely met, a while longer, and notes what the daemon is in the middle of then. */
 async function untilPhase(daemon: TestDaemon, ledger: Ledger, random: Random, report: KillReport): Promise<void> {
   const fewest = Math.min(...Object.values(report.phases));
-  const wanted = random.pick(phases.filter((phase) => report.phases[phase] === fewest));
+  const wanted = random.pick(PHASES.filter((phase) => report.phases[phase] === fewest));
   const present = () => presentPhases(daemon.stateDir, ledger);
-  for (const end = performance.now() + PHASE_PATIENCE; !present().has(wanted) && performance.now() < end; )
+  for (const end = performance.now() + PHASE_TIMEOUT; !present().has(wanted) && performance.now() < end; )
     await sleep(1);
   // Half of the kills come at once, the others anywhere in the phase and after it.
   if (random.chance(0.5)) await sleep(random.next() * PHASE_DEPTH);

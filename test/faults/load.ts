@@ -37,7 +37,7 @@ function program(random: Random): Program {
 const SIGKILL = 9;
 
 /** What a call for a process that is just ending may be answered. */
-const goneMessages = new RegExp(
+const GONE_MESSAGES = new RegExp(
   [
     "container not found|process not found|no such process|no such file or directory|not running|stopped",
     "does not exist|exited before|not started|EOF|reset by peer|broken pipe|container_linux|setns|nsexec",
@@ -46,7 +46,7 @@ const goneMessages = new RegExp(
 );
 
 /** What no error message may look like. */
-const unclear = /object Object|undefined|\.js:\d+|^\d+ *$/;
+const UNCLEAR = /object Object|undefined|\.js:\d+|^\d+ *$/;
 
 export class Load {
   readonly #options: LoadOptions;
@@ -175,7 +175,7 @@ export class Load {
   #excused(failure: string): boolean {
     if (!this.faulty) return false;
     this.refusals++;
-    if (unclear.test(failure)) this.#options.violation(`an error that tells nothing: ${failure}`);
+    if (UNCLEAR.test(failure)) this.#options.violation(`an error that tells nothing: ${failure}`);
     return true;
   }
 
@@ -183,8 +183,8 @@ export class Load {
   #refused(life: ContainerLife, what: string, failure: string, target: ProcessLife = life): void {
     const ending = life.killed !== "no" || life.ending.status !== undefined || life.shimKilled;
     const targetEnding = target.killed !== "no" || target.ending.status !== undefined || target.shimKilled;
-    if ((ending || targetEnding) && goneMessages.test(failure)) return;
-    if (this.#options.shimKills && goneMessages.test(failure)) return;
+    if ((ending || targetEnding) && GONE_MESSAGES.test(failure)) return;
+    if (this.#options.shimKills && GONE_MESSAGES.test(failure)) return;
     if (this.#excused(failure)) return;
     this.#options.violation(`${life.id}: ${what}: ${failure}`);
   }

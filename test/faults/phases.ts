@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Ledger } from "./ledger.js";
 
 /** The phases in which a daemon is killed: those of a start, of an exec, and of an end. */
-export const phases = [
+export const PHASES = [
   "a start was asked for",
   "a container's directory was made",
   "a container was created",
@@ -14,7 +14,7 @@ export const phases = [
   "an exec ran, its caller not told",
   "an exit was written down, not told",
 ] as const;
-export type Phase = (typeof phases)[number];
+export type Phase = (typeof PHASES)[number];
 
 function entries(directory: string): string[] {
   try {

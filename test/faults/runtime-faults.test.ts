@@ -33,7 +33,7 @@ afterEach(async () => {
   expect(await exec.exit()).toBe(0);
 });
 
-const faults: [string, Fault][] = [
+const FAULTS: [string, Fault][] = [
   ["fails", { kind: "fail", message: "made to fail" }],
   ["hangs", { kind: "hang" }],
   ["crashes", { kind: "crash" }],
@@ -66,9 +66,9 @@ async function nothingLeft(name: string): Promise<void> {
   expect(existsSync(join(daemon.stateDir, daemon.id(name)))).toBe(false);
 }
 
-describe.each(faults)("a runtime that %s", (_, fault) => {
+describe.each(FAULTS)("a runtime that %s", (_, fault) => {
   /** Where one fault stands for all, but in the full run. */
-  const once = <Case>(all: Case[]) => (fault === faults[0]![1] ? all : cases(all, 0));
+  const once = <Case>(all: Case[]) => (fault === FAULTS[0]![1] ? all : cases(all, 0));
 
   test.each<Subcommand>(["create", ...once<Subcommand>(["start"])])(
     "at %s: the start fails, nothing is left, the id is usable",
@@ -181,7 +181,7 @@ describe.each(faults)("a runtime that %s", (_, fault) => {
 });
 
 describe("a restart while the runtime is broken", () => {
-  test.each(cases(faults))("it %s at state: running containers are not dropped", async (_, fault) => {
+  test.each(cases(FAULTS))("it %s at state: running containers are not dropped", async (_, fault) => {
     const { name, wrapper } = faulty("state", fault);
     using container = await startContainer(daemon, {
       name,

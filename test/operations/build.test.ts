@@ -22,7 +22,7 @@ import { directoryPrefix } from "../harness/run-name.js";
 
 let copy: string;
 
-const outputs = {
+const OUTPUTS = {
   daemon: "containerd.js",
   shim: "containerd-shim",
   ctr: "ctr.bundle.cjs",
@@ -48,10 +48,10 @@ function builtAfter(change: () => void): string[] {
     const { ino, mtimeMs } = statSync(join(copy, "dist/bin", file));
     return `${ino} ${mtimeMs}`;
   };
-  const before = Object.values(outputs).map(state);
+  const before = Object.values(OUTPUTS).map(state);
   change();
   expect(build("--if-stale")).toEqual({ status: 0, stderr: "" });
-  return Object.entries(outputs).flatMap(([name, file], index) => (state(file) === before[index] ? [] : [name]));
+  return Object.entries(OUTPUTS).flatMap(([name, file], index) => (state(file) === before[index] ? [] : [name]));
 }
 
 const edit = (file: string, text: string) => () => appendFileSync(join(copy, file), text);

@@ -20,7 +20,7 @@ function optionsOf(command: Command): string[] {
 
 const known = new Set([...optionsOf(daemonCommand()), ...optionsOf(ctrProgram())]);
 /** Options of OCI runtimes, of which docs/shim.md tells, and a stand-in for any option. */
-const others = new Set(["--pid-file", "--log", "--flag", "--no-memory-reducer"]);
+const OTHERS = new Set(["--pid-file", "--log", "--flag", "--no-memory-reducer"]);
 
 /** The text of a script of package.json, with the files beside it: where its own options must be. */
 function scriptText(name: string): string {
@@ -68,6 +68,6 @@ describe.each(documents().map((path) => [relative(repository, path), path]))("%s
       (word) => /^(ctr |containerd )?--[a-z]/.test(word) || /^(ctr|containerd) /.test(word),
     );
     const options = words.flatMap((word) => [...word.matchAll(/(?<!\S)--[a-z][a-z-]*/g)].map(([option]) => option));
-    expect(options.filter((option) => !known.has(option) && !others.has(option))).toEqual([]);
+    expect(options.filter((option) => !known.has(option) && !OTHERS.has(option))).toEqual([]);
   });
 });

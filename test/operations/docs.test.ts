@@ -31,7 +31,7 @@ const { scripts } = JSON.parse(readFileSync(join(repository, "package.json"), "u
 const TIMEOUT = 120_000;
 
 /** What a block with commands begins with, or has at the beginning of a line. */
-const commandLine = /^(\$ |# )?(apt(-get)?|containerd|ctr|curl|git|kill|node|npm|npx|promtool|runc|sudo|systemctl) /m;
+const COMMAND_LINE = /^(\$ |# )?(apt(-get)?|containerd|ctr|curl|git|kill|node|npm|npx|promtool|runc|sudo|systemctl) /m;
 
 interface Outcome {
   status: number | null;
@@ -105,7 +105,7 @@ for (const path of documents()) {
       const where = `${name}:${line}`;
       expect(language, `${where}: commands are in blocks of the language sh`).not.toMatch(/^(bash|shell|console|zsh)$/);
       if (language === "" || language === "text")
-        expect(text, `${where}: commands are in blocks of the language sh`).not.toMatch(commandLine);
+        expect(text, `${where}: commands are in blocks of the language sh`).not.toMatch(COMMAND_LINE);
     }
     for (const { line, info } of commands) expect(info, `${name}:${line}`).toMatch(/^$|^not-run: .{10,}$/);
   });

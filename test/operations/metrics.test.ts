@@ -12,12 +12,12 @@ import { eventually, sleep } from "../harness/wait.js";
 import { parseExposition, sampleValue } from "./exposition.js";
 import { get, portOf } from "./http-get.js";
 
-const tcp = ["--metrics-address", "127.0.0.1:0"];
+const TCP = ["--metrics-address", "127.0.0.1:0"];
 
 test.skipIf(!findProgram("promtool"))(
   "promtool has nothing to say about the metrics, idle and after some work",
   async () => {
-    await using daemon = await startDaemon({ flags: [...tcp, "--container-metrics"] });
+    await using daemon = await startDaemon({ flags: [...TCP, "--container-metrics"] });
     const port = await portOf(daemon, "--metrics-address");
     const check = async () => {
       const { body, headers } = await get(port, "/metrics");
@@ -55,7 +55,7 @@ test.skipIf(!findProgram("promtool"))(
 
 test("scrapes during 100 starts and 100 exits add up", async () => {
   const all = 100;
-  await using daemon = await startDaemon({ flags: tcp });
+  await using daemon = await startDaemon({ flags: TCP });
   const port = await portOf(daemon, "--metrics-address");
   const scrape = async () => parseExposition((await get(port, "/metrics")).body);
   void daemon.events;
@@ -131,7 +131,7 @@ test("scrapes during 100 starts and 100 exits add up", async () => {
 });
 
 test("the event loop's lag: next to nothing when idle, all of it when something holds it up, forgotten by the next scrape", async () => {
-  await using daemon = await startDaemon({ flags: tcp });
+  await using daemon = await startDaemon({ flags: TCP });
   const port = await portOf(daemon, "--metrics-address");
   const lag = async (part: string) =>
     sampleValue(parseExposition((await get(port, "/metrics")).body), `nodejs_eventloop_lag_${part}_seconds`);
@@ -150,7 +150,7 @@ test("the event loop's lag: next to nothing when idle, all of it when something 
 });
 
 test("container metrics tell containers apart, and forget those that are gone", async () => {
-  await using daemon = await startDaemon({ flags: [...tcp, "--container-metrics"] });
+  await using daemon = await startDaemon({ flags: [...TCP, "--container-metrics"] });
   const port = await portOf(daemon, "--metrics-address");
   using busy = await startContainer(daemon, { name: "busy", args: ["sh", "-c", "while :; do :; done"] });
   using idle = await startContainer(daemon, { name: "idle", args: ["sleep", "1000"], memoryLimit: 32 << 20 });
@@ -187,7 +187,7 @@ describe("the endpoint", () => {
   });
 
   test("does not answer to a browser that was led here by a foreign name", async () => {
-    await using daemon = await startDaemon({ flags: tcp });
+    await using daemon = await startDaemon({ flags: TCP });
     const port = await portOf(daemon, "--metrics-address");
     expect((await get(port, "/metrics", { headers: { host: `evil.example:${port}` } })).status).toBe(403);
     for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, "127.1.2.3", "[::1]:80"])
@@ -232,7 +232,7 @@ describe("the endpoint", () => {
   });
 
   test("a port that is taken does not keep the daemon from its containers", async () => {
-    await using daemon = await startDaemon({ flags: tcp });
+    await using daemon = await startDaemon({ flags: TCP });
     const port = await portOf(daemon, "--metrics-address");
     await using second = await startDaemon({ flags: ["--metrics-address", `127.0.0.1:${port}`] });
     expect(second.log).toMatch(/level=error .*flag=--metrics-address .*address already in use/);

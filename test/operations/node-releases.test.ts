@@ -12,15 +12,15 @@ import { ctrProgram, nodeRelease, repository } from "../harness/paths.js";
 import { sharedRootfs } from "../harness/rootfs.js";
 
 const run = promisify(execFile);
-const releases = [20, 22, 24, 26];
+const RELEASES = [20, 22, 24, 26];
 const own = Number(process.versions.node.split(".")[0]);
 
 test.each([".", "packages/client", "packages/containerd"])("the oldest of them is what %s asks for", (folder) => {
   const { engines } = JSON.parse(readFileSync(join(repository, folder, "package.json"), "utf8"));
-  expect(engines.node).toBe(`>=${releases[0]}`);
+  expect(engines.node).toBe(`>=${RELEASES[0]}`);
 });
 
-describe.each(releases.filter((major) => major !== own))("Node %i", (major) => {
+describe.each(RELEASES.filter((major) => major !== own))("Node %i", (major) => {
   const node = nodeRelease(major)!;
 
   test.skipIf(!node)(

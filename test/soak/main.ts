@@ -15,7 +15,7 @@ import { startDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";
 import { removeSharedRootfs } from "../harness/rootfs.js";
 import { eventually, sleep } from "../harness/wait.js";
-import { heading, line, type Sample, takeSample } from "./sample.js";
+import { HEADING, line, type Sample, takeSample } from "./sample.js";
 
 const { values } = parseArgs({
   options: {
@@ -59,7 +59,7 @@ async function soak(): Promise<void> {
   const before = openDescriptors(daemon.pid).size;
   const began = performance.now();
   const samples: Sample[] = [];
-  console.log(heading);
+  console.log(HEADING);
   while (performance.now() - began < minutes * 60_000 && !interrupt.signal.aborted) {
     const enough = new AbortController();
     setMaxListeners(0, enough.signal);

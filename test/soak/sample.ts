@@ -37,7 +37,7 @@ export async function takeSample(daemon: TestDaemon, began: number, events: numb
   };
 }
 
-export const heading = "minute    RSS MB  fds  processes  zombies  entries  containers    events";
+export const HEADING = "minute    RSS MB  fds  processes  zombies  entries  containers    events";
 
 export function line(sample: Sample): string {
   const { minutes, rssMegabytes, descriptors, processes, zombies, entries, containers, events } = sample;

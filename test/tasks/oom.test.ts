@@ -20,7 +20,7 @@ afterAll(async () => {
 
 const LIMIT = 24 * 2 ** 20;
 /** Wants 64 MB at once, and gets killed. */
-const greedy = "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null";
+const GREEDY = "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null";
 
 const types = ({ id }: { id: string }, of = daemon) =>
   of.events.all({ id }).map(({ type, pid }) => (pid ? `${type} ${pid}` : type));
@@ -34,7 +34,7 @@ describe.runIf(hasMemory)("oom", () => {
   test("an init that is killed for its memory: start-container, oom, exit 137", async () => {
     using container = await startContainer(daemon, {
       name: "init",
-      args: ["sh", "-c", `sleep 0.2; exec ${greedy}`],
+      args: ["sh", "-c", `sleep 0.2; exec ${GREEDY}`],
       memoryLimit: LIMIT,
     });
     expect(await container.exit()).toBe(137);
@@ -60,7 +60,7 @@ describe.runIf(hasMemory)("oom", () => {
   test("a process that is not the init: oom, and the container goes on; each kill is told", async () => {
     using container = await startContainer(daemon, {
       name: "child",
-      args: ["sh", "-c", `${greedy}; sleep 0.3; ${greedy}; sleep 1000`],
+      args: ["sh", "-c", `${GREEDY}; sleep 0.3; ${GREEDY}; sleep 1000`],
       memoryLimit: LIMIT,
     });
     await eventually(() => daemon.events.all({ id: container.id, type: "oom" }).length >= 2);
@@ -70,7 +70,7 @@ describe.runIf(hasMemory)("oom", () => {
 
   test("an exec", async () => {
     using container = await startContainer(daemon, { name: "exec", args: ["sleep", "1000"], memoryLimit: LIMIT });
-    using exec = await startExec(daemon, container, { pid: "e", args: ["sh", "-c", `sleep 0.1; exec ${greedy}`] });
+    using exec = await startExec(daemon, container, { pid: "e", args: ["sh", "-c", `sleep 0.1; exec ${GREEDY}`] });
     expect(await exec.exit()).toBe(137);
     await daemon.events.waitFor({ id: container.id, type: "oom" });
     expect(daemon.events.all({ id: container.id, type: "exit", pid: "init" })).toEqual([]);
@@ -80,7 +80,7 @@ describe.runIf(hasMemory)("oom", () => {
   test("an event without pid and status", async () => {
     using container = await startContainer(daemon, {
       name: "plain",
-      args: ["sh", "-c", `sleep 0.1; exec ${greedy}`],
+      args: ["sh", "-c", `sleep 0.1; exec ${GREEDY}`],
       memoryLimit: LIMIT,
     });
     expect(await daemon.events.waitFor({ id: container.id, type: "oom" })).toMatchObject({ pid: "", status: 0 });
@@ -90,7 +90,7 @@ describe.runIf(hasMemory)("oom", () => {
   test("a limit that comes by an update counts too", async () => {
     using container = await startContainer(daemon, {
       name: "update",
-      args: ["sh", "-c", `read x; exec ${greedy}`],
+      args: ["sh", "-c", `read x; exec ${GREEDY}`],
       stdio: true,
     });
     await daemon.api.updateContainer({ id: container.id, resources: { memoryLimit: BigInt(LIMIT) } });
@@ -101,7 +101,7 @@ describe.runIf(hasMemory)("oom", () => {
 
   test("never for a container that ends by itself, nor for another that took over the id", async () => {
     const id = daemon.id("again");
-    const hungry = daemon.bundle("again-hungry", { args: ["sh", "-c", `exec ${greedy}`], memoryLimit: LIMIT });
+    const hungry = daemon.bundle("again-hungry", { args: ["sh", "-c", `exec ${GREEDY}`], memoryLimit: LIMIT });
     const modest = daemon.bundle("again-modest", { args: ["sh", "-c", "exit 3"], memoryLimit: LIMIT });
     void daemon.events;
     for (let round = 1; round <= 8; round++) {
@@ -123,7 +123,7 @@ describe.runIf(hasMemory)("oom", () => {
     await using other = await startDaemon();
     using container = await startContainer(other, {
       name: "c",
-      args: ["sh", "-c", `${greedy}; read x; ${greedy}; sleep 1000`],
+      args: ["sh", "-c", `${GREEDY}; read x; ${GREEDY}; sleep 1000`],
       memoryLimit: LIMIT,
       stdio: true,
     });
@@ -142,7 +142,7 @@ describe.runIf(hasMemory)("oom", () => {
     await using other = await startDaemon();
     using container = await startContainer(other, {
       name: "c",
-      args: ["sh", "-c", `read x; exec ${greedy}`],
+      args: ["sh", "-c", `read x; exec ${GREEDY}`],
       memoryLimit: LIMIT,
       stdio: true,
     });
@@ -159,7 +159,7 @@ describe.runIf(hasMemory)("oom", () => {
     await using other = await startDaemon();
     using container = await startContainer(other, {
       name: "c",
-      args: ["sh", "-c", `${greedy}; read x; ${greedy}; echo over; read x`],
+      args: ["sh", "-c", `${GREEDY}; read x; ${GREEDY}; echo over; read x`],
       memoryLimit: LIMIT,
       stdio: true,
     });
@@ -192,7 +192,7 @@ describe.runIf(hasMemory)("oom", () => {
     const run = async (pid: string, directory: string) => {
       using exec = await startExec(daemon, container, {
         pid,
-        args: ["sh", "-c", `read x; exec ${greedy}`],
+        args: ["sh", "-c", `read x; exec ${GREEDY}`],
         stdio: true,
       });
       writeFileSync(join(directory, "cgroup.procs"), String(exec.systemPid));
@@ -211,7 +211,7 @@ describe.runIf(hasMemory)("oom", () => {
     for (let round = 0; round < 3; round++) {
       using container = await startContainer(daemon, {
         name: `fd-${round}`,
-        args: ["sh", "-c", `exec ${greedy}`],
+        args: ["sh", "-c", `exec ${GREEDY}`],
         memoryLimit: LIMIT,
       });
       await container.exit();

@@ -13,7 +13,7 @@ import { collect, makeFifos, openReader, openStdio } from "../harness/stdio.js";
 import { eventually, sleep } from "../harness/wait.js";
 
 /** Counts for ever; where it is shows whether it was saved. */
-const counter = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"];
+const COUNTER = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"];
 
 let daemon: TestDaemon;
 beforeAll(async () => {
@@ -36,7 +36,7 @@ async function end(container: TestContainer): Promise<void> {
 
 /** A running counter whose output nobody misses. */
 async function startCounter(name: string, options: object = {}): Promise<TestContainer> {
-  const container = await startContainer(daemon, { name, args: counter, stdio: true, ...options });
+  const container = await startContainer(daemon, { name, args: COUNTER, stdio: true, ...options });
   await container.printed("\n10\n");
   return container;
 }
@@ -283,7 +283,7 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
 
   test("a restored container can do what others can: exec, pause, stats, signals, checkpoint, a restart of the daemon", async () => {
     await using own = await startDaemon();
-    const bundle = own.bundle("able", { args: counter });
+    const bundle = own.bundle("able", { args: COUNTER });
     const id = own.id("able");
     await own.api.createContainer({ id, bundlePath: bundle });
     await own.api.createCheckpoint({ id, checkpoint: { name: "c", exit: true } });
@@ -437,7 +437,7 @@ describe.skipIf(!criu)(criu ? "with CRIU" : "with CRIU (skipped: none in /var/ca
   });
 
   test("shell: a container with a terminal", async () => {
-    using container = await startContainer(daemon, { name: "shell", args: counter, terminal: true, stdio: true });
+    using container = await startContainer(daemon, { name: "shell", args: COUNTER, terminal: true, stdio: true });
     await container.printed("\r\n10\r\n");
     await create(container, { name: "c", shell: true, exit: true });
     await container.exit();

@@ -15,7 +15,7 @@ afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
-const epoch = { seconds: 0n, nanos: 0 };
+const EPOCH = { seconds: 0n, nanos: 0 };
 const nanoseconds = ({ timestamp }: wire.Event) => timestamp!.seconds * 1_000_000_000n + BigInt(timestamp!.nanos);
 const timestamp = (time: bigint) => ({ seconds: time / 1_000_000_000n, nanos: Number(time % 1_000_000_000n) });
 const brief = ({ type, id, pid, status }: wire.Event) => `${type} ${id} ${pid} ${status}`;
@@ -108,7 +108,7 @@ describe("subscriptions", () => {
 
   test("storedOnly ends with the last stored event, also when there is none", async () => {
     const id = await run(daemon, "stored");
-    const all = await stored(daemon, { timestamp: epoch });
+    const all = await stored(daemon, { timestamp: EPOCH });
     expect(all.map(brief)).toEqual(daemon.events.events.map(brief));
     expect(all.at(-1)?.id).toBe(id);
     const [, exited] = daemon.events.all({ id });
@@ -117,18 +117,18 @@ describe("subscriptions", () => {
 
   test("the present epoch means everything", async () => {
     await run(daemon, "epoch");
-    expect((await stored(daemon, { timestamp: epoch })).length).toBeGreaterThan(1);
+    expect((await stored(daemon, { timestamp: EPOCH })).length).toBeGreaterThan(1);
   });
 
   test("only one container's, stored and live", async () => {
     const id = daemon.id("filter");
-    using stream = daemon.api.events({ timestamp: epoch, id });
+    using stream = daemon.api.events({ timestamp: EPOCH, id });
     await run(daemon, "filter-other");
     await run(daemon, "filter");
     await stream.waitFor({ type: "exit" });
     await run(daemon, "filter-late");
     expect(stream.events.map(({ id }) => id)).toEqual([id, id]);
-    expect((await stored(daemon, { timestamp: epoch, id })).map(({ type }) => type)).toEqual([
+    expect((await stored(daemon, { timestamp: EPOCH, id })).map(({ type }) => type)).toEqual([
       "start-container",
       "exit",
     ]);
@@ -143,7 +143,7 @@ describe("subscriptions", () => {
     });
     const streams = [];
     while (working) {
-      streams.push(daemon.api.events({ timestamp: epoch }));
+      streams.push(daemon.api.events({ timestamp: EPOCH }));
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     await work;
@@ -160,7 +160,7 @@ describe("subscriptions", () => {
   test("a subscriber that is gone is forgotten", async () => {
     const before = daemon.snapshot();
     for (let n = 0; n < 20; n++) {
-      using stream = daemon.api.events({ timestamp: epoch });
+      using stream = daemon.api.events({ timestamp: EPOCH });
       await stream.waitFor({ type: "exit" });
     }
     await daemon.expectNothingLeft({ before });
@@ -193,7 +193,7 @@ describe("events.log", () => {
       ids.push(await run(own, `round-${round}`, round));
       await own.restart({ kill: round % 2 === 1 });
       const expected = ids.flatMap((id, n) => [`start-container ${id}  0`, `exit ${id} init ${n}`]);
-      expect((await stored(own, { timestamp: epoch })).map(brief)).toEqual(expected);
+      expect((await stored(own, { timestamp: EPOCH })).map(brief)).toEqual(expected);
     }
   });
 
@@ -215,8 +215,8 @@ describe("events.log", () => {
     for (let n = 0; n < 5; n++) await run(own, `kept-${n}`, n);
     const all = own.events.events.map(brief);
     expect(all).toHaveLength(10);
-    expect((await stored(own, { timestamp: epoch })).map(brief)).toEqual(all.slice(-5));
+    expect((await stored(own, { timestamp: EPOCH })).map(brief)).toEqual(all.slice(-5));
     await own.restart();
-    expect((await stored(own, { timestamp: epoch })).map(brief)).toEqual(all.slice(-5));
+    expect((await stored(own, { timestamp: EPOCH })).map(brief)).toEqual(all.slice(-5));
   });
 });

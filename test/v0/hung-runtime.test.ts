@@ -9,7 +9,7 @@ import { cases } from "../harness/extent.js";
 import { type RuntimeWrapper, type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 
-const stuck: Subcommand[] = [
+const STUCK: Subcommand[] = [
   "pause",
   "resume",
   "exec",
@@ -32,7 +32,7 @@ interface Bench {
 async function openBench(): Promise<Bench> {
   // What hangs here ends when the test says so.
   const daemon = await startDaemon({ flags: ["--start-timeout", "10m"] });
-  const wrapper = wrapRuntime(daemon.dir, "hanging", stuck, { kind: "hang" });
+  const wrapper = wrapRuntime(daemon.dir, "hanging", STUCK, { kind: "hang" });
   const request = { runtime: wrapper.path };
   const other = await startContainer(daemon, { name: "other", args: ["sleep", "1000"], request });
   return { daemon, wrapper, other };

@@ -8,7 +8,7 @@ import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { eventually, sleep } from "../harness/wait.js";
 
 /** Makes one container that belongs to it and one that does not, then waits until it is killed. */
-const program = `
+const PROGRAM = `
   import { connect } from "containerd-ts";
   const [owned, free, bundlePath] = process.argv.slice(2);
   const client = connect();
@@ -21,7 +21,7 @@ const program = `
 async function startOwner(daemon: TestDaemon): Promise<RunningProgram & { owned: string; free: string }> {
   const [owned, free] = [daemon.id("owned"), daemon.id("free")];
   const bundle = daemon.bundle("sleeping", { args: ["sleep", "1000"] });
-  const running = await startProgram(daemon, { text: program }, [owned, free, bundle]);
+  const running = await startProgram(daemon, { text: PROGRAM }, [owned, free, bundle]);
   await running.printed("started");
   return Object.assign(running, { owned, free });
 }

@@ -16,7 +16,7 @@ const otherShim = join(repository, "test/takeover/shim.mjs");
 /** The daemon's, which no container is to get. Higher than the tests' own: not every machine lets root lower one. */
 const SCORE = "500";
 /** With the score of a daemon as a service manager would set it. */
-const wrapper = ["sh", "-c", `echo ${SCORE} >/proc/self/oom_score_adj; exec "$@"`, "sh"];
+const WRAPPER = ["sh", "-c", `echo ${SCORE} >/proc/self/oom_score_adj; exec "$@"`, "sh"];
 
 const score = (pid: number) => readFileSync(`/proc/${pid}/oom_score_adj`, "utf8").trim();
 
@@ -33,7 +33,7 @@ const childrenOf = (daemon: TestDaemon, command: string) =>
   processes().filter((info) => info.command.startsWith(command) && info.parent === daemon.pid);
 
 test("the daemon, the spawner and the shims keep theirs; containers and execs have 0", async () => {
-  await using daemon = await startDaemon({ wrapper });
+  await using daemon = await startDaemon({ wrapper: WRAPPER });
   await using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
   using exec = await startExec(daemon, container, { pid: "e", args: ["sleep", "1000"] });
   expect(score(daemon.pid)).toBe(SCORE);
@@ -46,7 +46,7 @@ test("the daemon, the spawner and the shims keep theirs; containers and execs ha
 });
 
 test("what the specification asks for stays", async () => {
-  await using daemon = await startDaemon({ wrapper });
+  await using daemon = await startDaemon({ wrapper: WRAPPER });
   await using container = await startContainer(daemon, {
     name: "c",
     args: ["sleep", "1000"],
@@ -61,19 +61,19 @@ test("what the specification asks for stays", async () => {
 });
 
 test.runIf(findProgram("crun"))("a container of crun has 0", async () => {
-  await using daemon = await startDaemon({ wrapper: [...inCgroupV1(), ...wrapper], flags: ["--runtime", "crun"] });
+  await using daemon = await startDaemon({ wrapper: [...inCgroupV1(), ...WRAPPER], flags: ["--runtime", "crun"] });
   await using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
   expect(score(initPid(container))).toBe("0");
 });
 
 test("a container under another shim has 0", async () => {
-  await using daemon = await startDaemon({ wrapper, flags: ["--shim", otherShim] });
+  await using daemon = await startDaemon({ wrapper: WRAPPER, flags: ["--shim", otherShim] });
   await using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
   expect(score(initPid(container))).toBe("0");
 });
 
 test("the client library's oomScoreAdj", async () => {
-  await using daemon = await startDaemon({ wrapper });
+  await using daemon = await startDaemon({ wrapper: WRAPPER });
   await using client = connect(daemon.listen);
   const options = { rootfs: sharedRootfs(), args: ["cat", "/proc/self/oom_score_adj"] };
   const printed = async (more: { oomScoreAdj?: number }) => (await client.run({ ...options, ...more })).stdout.trim();

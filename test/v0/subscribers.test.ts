@@ -19,7 +19,7 @@ afterEach(async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
-const epoch = { seconds: 0n, nanos: 0 };
+const EPOCH = { seconds: 0n, nanos: 0 };
 const nanoseconds = ({ timestamp }: wire.Event) => timestamp!.seconds * 1_000_000_000n + BigInt(timestamp!.nanos);
 
 /** In MiB. */
@@ -150,7 +150,7 @@ describe("thousands of live events", () => {
     const proxy = new PausingProxy("p", socketPath());
     await proxy.listen();
     const api = new Api(`unix:${proxy.path}`);
-    const stalled = api.events({ timestamp: epoch });
+    const stalled = api.events({ timestamp: EPOCH });
     await eventually(() => stalled.events.length >= 10);
     proxy.pause();
     try {
@@ -221,14 +221,14 @@ test("a replay of many stored events to clients that do not read them", async ()
   writeFileSync(join(daemon.stateDir, "events.log"), lines.join(""));
   await daemon.start();
   const before = memory();
-  const sleepers = Array.from({ length: 30 }, () => new Sleeper(socketPath(), { timestamp: epoch }));
+  const sleepers = Array.from({ length: 30 }, () => new Sleeper(socketPath(), { timestamp: EPOCH }));
   try {
     await Promise.all(sleepers.map((sleeper) => sleeper.subscribed()));
-    const reader = daemon.api.events({ timestamp: epoch, storedOnly: true });
+    const reader = daemon.api.events({ timestamp: EPOCH, storedOnly: true });
     await reader.ended;
     expect(reader.events).toHaveLength(count);
     const id = daemon.id("c");
-    const live = daemon.api.events({ id, timestamp: epoch });
+    const live = daemon.api.events({ id, timestamp: EPOCH });
     await daemon.api.createContainer({ id, bundlePath: daemon.bundle("c", { args: ["true"] }) });
     expect((await live.waitFor({ type: "exit" })).status).toBe(0);
     const growth = memory() - before;
@@ -255,7 +255,7 @@ test("a replay of many stored events to clients that do not read them", async ()
 test("subscribers that come and go leave nothing in the daemon", async () => {
   const before = daemon.snapshot();
   for (let round = 0; round < 5; round++) {
-    const sleepers = Array.from({ length: 40 }, () => new Sleeper(socketPath(), { timestamp: epoch }));
+    const sleepers = Array.from({ length: 40 }, () => new Sleeper(socketPath(), { timestamp: EPOCH }));
     await Promise.all(sleepers.map((sleeper) => sleeper.subscribed()));
     for (const sleeper of sleepers) sleeper.close();
   }

@@ -11,7 +11,7 @@ import { startTimeout, startTimeoutFlags } from "../harness/start-timeout.js";
 import { makeFifos } from "../harness/stdio.js";
 import { eventually } from "../harness/wait.js";
 
-const timedOut = "containerd: container did not start before the specified timeout";
+const TIMED_OUT = "containerd: container did not start before the specified timeout";
 
 /** At least, in ms. That it ends at all is seen by its end. */
 async function expectTakes<T>(atLeast: number, run: () => Promise<T>): Promise<T> {
@@ -51,7 +51,7 @@ describe("--start-timeout", () => {
         startContainer(daemon, { name: "c", args: ["sleep", "1000"], request: { runtime: path } }),
       ).rejects.toMatchObject({
         code: status.DEADLINE_EXCEEDED,
-        details: timedOut,
+        details: TIMED_OUT,
       }),
     );
     expect((await daemon.api.state()).containers).toEqual([]);
@@ -67,7 +67,7 @@ describe("--start-timeout", () => {
     on();
     await expectTakes(await startTimeout(), () =>
       expect(startExec(daemon, container, { pid: "e", args: ["true"] })).rejects.toMatchObject({
-        details: timedOut,
+        details: TIMED_OUT,
       }),
     );
     expect(existsSync(join(daemon.stateDir, container.id, "e"))).toBe(false);
@@ -112,7 +112,7 @@ describe("--start-timeout", () => {
     await expectTakes(await startTimeout(), () =>
       expect(startContainer(other, { name: "c", args: ["true"] })).rejects.toMatchObject({
         code: status.DEADLINE_EXCEEDED,
-        details: timedOut,
+        details: TIMED_OUT,
       }),
     );
     expect(existsSync(join(daemon.dir, "shim-called"))).toBe(true);
@@ -133,7 +133,7 @@ describe("--start-timeout", () => {
     using quick = await startContainer(daemon, { name: "quick", args: ["true"] });
     expect(await quick.exit()).toBe(0);
     expect(over).toBe(false);
-    await expect(hanging).rejects.toMatchObject({ details: timedOut });
+    await expect(hanging).rejects.toMatchObject({ details: TIMED_OUT });
     await daemon.expectNothingLeft();
   });
 
@@ -175,7 +175,7 @@ describe("FIFOs that nobody opens", () => {
     makeFifos(stdout);
     await expectTakes(await startTimeout(), () =>
       expect(startContainer(daemon, { name: "c", args: ["true"], request: { stdout } })).rejects.toMatchObject({
-        details: timedOut,
+        details: TIMED_OUT,
       }),
     );
     await daemon.expectNothingLeft();

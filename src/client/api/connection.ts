@@ -11,7 +11,7 @@ import type { Address } from "../../contract/address.js";
 import { APIClient } from "../../proto/containerd.js";
 import { HealthClient } from "../../proto/health.js";
 import { ContainerdError, fromServiceError } from "../errors/containerd-error.js";
-import { deadlineAfter, longestTimer, positiveDuration } from "../options/duration.js";
+import { deadlineAfter, MAX_TIMER, positiveDuration } from "../options/duration.js";
 import { type Checks, object, that } from "../options/option-checks.js";
 import type { CallOptions } from "./call-options.js";
 import { type TlsOptions, whyUnreachable } from "./unreachable.js";
@@ -50,7 +50,7 @@ export class Connection {
   constructor(address: Address, { connectTimeout = 1000, tls }: ConnectionOptions = {}) {
     this.address = address;
     // A daemon that does not even answer a handshake for so long does not count as one.
-    this.#connectTimeout = Math.min(connectTimeout, longestTimer);
+    this.#connectTimeout = Math.min(connectTimeout, MAX_TIMER);
     this.#tls = address.kind === "tcp" ? tls : undefined;
     const target = address.kind === "unix" ? `unix:${address.path}` : `dns:${address.text.slice("tcp://".length)}`;
     const options: ClientOptions = {

@@ -1,13 +1,13 @@
 import { ContainerdError } from "../errors/containerd-error.js";
 import { pause } from "../options/duration.js";
 
-const firstPause = 20;
-const longestPause = 500;
+const FIRST_PAUSE = 20;
+const MAX_PAUSE = 500;
 
 /** The pauses between tries to reach a daemon that was lost, and when to give up. */
 export class Retries {
   readonly #giveUp: number;
-  #pause = firstPause;
+  #pause = FIRST_PAUSE;
 
   /** @param patience milliseconds; default: for ever. */
   constructor(patience = Number.POSITIVE_INFINITY) {
@@ -19,7 +19,7 @@ export class Retries {
     signal?.throwIfAborted();
     if (performance.now() + this.#pause > this.#giveUp) throw error;
     await pause(this.#pause, signal);
-    this.#pause = Math.min(this.#pause * 2, longestPause);
+    this.#pause = Math.min(this.#pause * 2, MAX_PAUSE);
   }
 }
 

@@ -13,10 +13,10 @@ export interface TlsOptions {
 }
 
 /** Bytes of a socket path that fit in sockaddr_un, with the final NUL. */
-const longestSocketPath = 107;
+const MAX_SOCKET_PATH = 107;
 
 /** Milliseconds in which a daemon complains of the client's certificate, after the handshake. */
-const complaintTime = 200;
+const REFUSAL_DELAY = 200;
 
 /**
  * Connects and hangs up, to learn in words why a daemon does not answer: "no such file or directory",
@@ -26,14 +26,14 @@ const complaintTime = 200;
  * @returns undefined when the connection is accepted.
  */
 export async function whyUnreachable(address: Address, timeout: number, tls?: TlsOptions): Promise<string | undefined> {
-  if (address.kind === "unix" && Buffer.byteLength(address.path) > longestSocketPath)
-    return `the path is longer than ${longestSocketPath} bytes`;
+  if (address.kind === "unix" && Buffer.byteLength(address.path) > MAX_SOCKET_PATH)
+    return `the path is longer than ${MAX_SOCKET_PATH} bytes`;
   const { promise, resolve } = withResolvers<string | undefined>();
   const { socket, ready } = open(address, tls);
   let patience: NodeJS.Timeout | undefined;
   socket.setTimeout(timeout, () => resolve(`no answer within ${timeout} ms`));
   socket.once(ready, () => {
-    if (ready === "secureConnect") patience = setTimeout(() => resolve(undefined), Math.min(complaintTime, timeout));
+    if (ready === "secureConnect") patience = setTimeout(() => resolve(undefined), Math.min(REFUSAL_DELAY, timeout));
     else resolve(undefined);
   });
   socket.once("error", (error: NodeJS.ErrnoException) => resolve(describe(error)));

@@ -32,10 +32,10 @@ export type Fields<T> = T extends bigint
       ? { [Key in keyof T]?: Fields<T[Key]> }
       : T;
 
-const epoch: Timestamp = { seconds: 0n, nanos: 0 };
+const EPOCH: Timestamp = { seconds: 0n, nanos: 0 };
 
 /** The last one that RFC 3339 has; no event is later. */
-const endOfTime: Timestamp = { seconds: 253_402_300_799n, nanos: 0 };
+const END_OF_TIME: Timestamp = { seconds: 253_402_300_799n, nanos: 0 };
 
 /**
  * The daemon's RPCs one by one, named and shaped as on the wire. {@link Client} is what most programs want; this is for
@@ -131,12 +131,12 @@ export class Api {
    * happened yet.
    */
   async lastEventTime(options?: CallOptions): Promise<Timestamp> {
-    const none = await this.events({ timestamp: endOfTime, storedOnly: true }, options);
+    const none = await this.events({ timestamp: END_OF_TIME, storedOnly: true }, options);
     for await (const _ of none);
     if (none.lastEvent) return none.lastEvent;
     // The original does not say it: then all that it has stored is read.
-    let last = epoch;
-    for await (const { timestamp } of await this.events({ timestamp: epoch, storedOnly: true }, options))
+    let last = EPOCH;
+    for await (const { timestamp } of await this.events({ timestamp: EPOCH, storedOnly: true }, options))
       if (timestamp && compareTimestamps(timestamp, last) > 0) last = timestamp;
     return last;
   }

@@ -12,7 +12,7 @@ export interface BundleOptions extends SpecOptions {
 
 export const bundleChecks: Checks<BundleOptions> = { ...specChecks, bundleDir: pathText };
 
-const configFile = "config.json";
+const CONFIG_FILE = "config.json";
 
 /** A folder with config.json, made by {@link createBundle}. The root file system stays where it is. */
 export class Bundle implements AsyncDisposable {
@@ -28,7 +28,7 @@ export class Bundle implements AsyncDisposable {
   /** Removes the folder. A container must have ended before. */
   async remove(): Promise<void> {
     // There may be more in it: checkpoints.
-    if (!removeFolder(this.path, [configFile])) await rm(this.path, { recursive: true, force: true });
+    if (!removeFolder(this.path, [CONFIG_FILE])) await rm(this.path, { recursive: true, force: true });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -58,7 +58,7 @@ export async function makeBundle(options: BundleOptions, prefix = "ctr-bundle-")
   const path = await mkdtemp(join(resolve(options.bundleDir ?? tmpdir()), prefix));
   const bundle = new Bundle(path, spec);
   try {
-    await writeFile(join(path, configFile), JSON.stringify(spec), { mode: 0o600 });
+    await writeFile(join(path, CONFIG_FILE), JSON.stringify(spec), { mode: 0o600 });
   } catch (error) {
     // That it cannot be removed as well is not what went wrong first.
     await bundle.remove().catch(() => {});

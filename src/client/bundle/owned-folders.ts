@@ -6,7 +6,7 @@ import { join } from "node:path";
  * How folders begin that belong to a program together with a container that ends with it: pid namespace, pid and start time name the
  * program, so that another one can tell when it has gone.
  */
-const pattern = /^ctr-owned-(\d+)\.(\d+)\.(\d+)-/;
+const OWNED_FOLDER = /^ctr-owned-(\d+)\.(\d+)\.(\d+)-/;
 
 let ownPrefix: string | undefined;
 
@@ -35,7 +35,7 @@ export async function removeAbandonedFolders(directory: string): Promise<string[
   if (namespace === undefined) return [];
   const removed: string[] = [];
   for (const name of await readdir(directory)) {
-    const [, where, pid, startTime] = pattern.exec(name) ?? [];
+    const [, where, pid, startTime] = OWNED_FOLDER.exec(name) ?? [];
     if (where !== namespace || startTimeOf(Number(pid)) === startTime) continue;
     const path = join(directory, name);
     // A name can be anybody's: only folders of our own are removed, and a link is none.

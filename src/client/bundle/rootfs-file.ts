@@ -4,7 +4,7 @@ import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } fro
 const O_PATH = 0o10000000;
 
 /** As many as the kernel follows in one path. */
-const mostLinks = 40;
+const MAX_LINKS = 40;
 
 /**
  * The text of a file in a root file system that others may shape, even while it is read: links are followed as a process with this root
@@ -94,7 +94,7 @@ function openInRootfs(rootfs: string, path: string): number {
       folders.push(next);
       if (!fstatSync(next).isSymbolicLink()) continue;
       closeSync(folders.pop()!);
-      if (++links > mostLinks) throw new Error(`${path} in ${rootfs} is a loop of links`);
+      if (++links > MAX_LINKS) throw new Error(`${path} in ${rootfs} is a loop of links`);
       const target = readlinkSync(below(folders.at(-1)!, name));
       if (target.startsWith("/")) for (const folder of folders.splice(1)) closeSync(folder);
       names.push(...target.split("/").reverse());

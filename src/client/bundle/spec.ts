@@ -106,7 +106,7 @@ export interface Spec {
 }
 
 /** What nearly every program expects, as `runc spec` has it. */
-const systemMounts: Spec["mounts"] = [
+const SYSTEM_MOUNTS: Spec["mounts"] = [
   { destination: "/proc", type: "proc", source: "proc" },
   {
     destination: "/dev",
@@ -162,7 +162,7 @@ const networkCheck: Check = (value, name) => {
 };
 
 /** Those of Linux 5.9 and later, without "CAP_". A runtime only warns, in a log that nobody sees, of one that it does not know. */
-const capabilitiesOfLinux = new Set(
+const CAPABILITIES_OF_LINUX = new Set(
   (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST " +
     "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE " +
@@ -172,7 +172,7 @@ const capabilitiesOfLinux = new Set(
 );
 
 export const capabilitiesCheck = listOf(
-  text("the name of a capability", (name) => capabilitiesOfLinux.has(name.toUpperCase().replace(/^CAP_/, ""))),
+  text("the name of a capability", (name) => CAPABILITIES_OF_LINUX.has(name.toUpperCase().replace(/^CAP_/, ""))),
 );
 
 export const specChecks: Checks<SpecOptions> = {
@@ -226,7 +226,7 @@ export function specOf(options: SpecOptions): Spec {
     },
     root: { path: resolve(rootfs), readonly: options.readOnly ?? true },
     ...(options.hostname !== undefined && { hostname: options.hostname }),
-    mounts: [...systemMounts.map((mount) => ({ ...mount })), ...(options.mounts ?? []).map(toOciMount)],
+    mounts: [...SYSTEM_MOUNTS.map((mount) => ({ ...mount })), ...(options.mounts ?? []).map(toOciMount)],
     linux: {
       namespaces: [
         ...["pid", "ipc", "uts", "mount"].map((type) => ({ type })),
@@ -255,7 +255,7 @@ export function specOf(options: SpecOptions): Spec {
   }));
   checkMountPoints(
     rootfs,
-    systemMounts.map(({ destination }) => ({ destination })),
+    SYSTEM_MOUNTS.map(({ destination }) => ({ destination })),
     binds,
     cwd,
   );

@@ -53,7 +53,7 @@ export interface WatchStatsOptions {
 const watchStatsChecks: Checks<WatchStatsOptions> = { interval: positiveDuration, signal: signalCheck };
 
 /** Bytes from which a limit is the kernel's way to say that there is none. */
-const noLimit = 2 ** 62;
+const NO_LIMIT = 2 ** 62;
 
 export function readStats(raw: StatsResponse, before?: ContainerStats): ContainerStats {
   const { cpu_stats, memory_stats, pids_stats, blkio_stats } = raw.cgroup_stats ?? {};
@@ -133,5 +133,5 @@ async function* samples(
 }
 
 function limit(value: bigint | undefined): number | undefined {
-  return value === undefined || value === 0n || Number(value) >= noLimit ? undefined : Number(value);
+  return value === undefined || value === 0n || Number(value) >= NO_LIMIT ? undefined : Number(value);
 }

@@ -101,11 +101,11 @@ export class RunError extends ContainerdError {
   }
 }
 
-const defaultMaxOutput = 16 << 20;
+const DEFAULT_MAX_OUTPUT = 16 << 20;
 
 /** Milliseconds between the first two samples, doubled each time, and at most. */
-const firstInterval = 50;
-const longestInterval = 1000;
+const FIRST_INTERVAL = 50;
+const MAX_INTERVAL = 1000;
 
 /** {@link Client.run}. */
 export async function runContainer(
@@ -117,7 +117,7 @@ export async function runContainer(
     input,
     timeout = Number.POSITIVE_INFINITY,
     signal,
-    maxOutput = defaultMaxOutput,
+    maxOutput = DEFAULT_MAX_OUTPUT,
     encoding = "utf8",
     ...start
   } = options;
@@ -232,7 +232,7 @@ class Run {
 
   async #sample(container: StartedContainer, signal: AbortSignal): Promise<void> {
     try {
-      for (let interval = firstInterval; ; interval = Math.min(interval * 2, longestInterval)) {
+      for (let interval = FIRST_INTERVAL; ; interval = Math.min(interval * 2, MAX_INTERVAL)) {
         this.#last = await container.stats({ signal });
         await pause(interval, signal);
       }

@@ -34,16 +34,16 @@ export interface StartRequest extends CallOptions {
   start(paths: Stdio["paths"]): Promise<number>;
 }
 
-const noPaths = { stdin: "", stdout: "", stderr: "" };
+const NO_PATHS = { stdin: "", stdout: "", stderr: "" };
 
 /** Milliseconds for the end of a process whose start may have succeeded after all. */
-const retraction = 5000;
+const RETRACTION_TIMEOUT = 5000;
 
 /**
  * Milliseconds before each look for it. HTTP/2 sends a cancellation at its leisure, behind calls that were made after it: until
  * it has come to the daemon, the start can still succeed.
  */
-const retractionPauses = [0, 20, 100];
+const RETRACTION_PAUSES = [0, 20, 100];
 
 /** Starts a process with its streams, watched from before it runs. A start that fails leaves nothing. */
 export async function startProcess(parts: ContainerParts, request: StartRequest): Promise<ContainerProcess> {
@@ -52,7 +52,7 @@ export async function startProcess(parts: ContainerParts, request: StartRequest)
     const stdin = kind === "detached" ? detachedStdin(request.stdioDir, request.folderPrefix) : undefined;
     try {
       const since = await parts.api.lastEventTime({ signal: request.signal, timeout: request.timeout });
-      const systemPid = await start(parts, request, { ...noPaths, stdin: stdin?.path ?? "" });
+      const systemPid = await start(parts, request, { ...NO_PATHS, stdin: stdin?.path ?? "" });
       return new ContainerProcess({ ...parts, containerId, name, systemPid, since });
     } finally {
       stdin?.remove();
@@ -101,9 +101,9 @@ async function start(parts: ContainerParts, request: StartRequest, paths: Stdio[
 
 async function retract(parts: ContainerParts, request: StartRequest, paths: Stdio["paths"]): Promise<void> {
   const { containerId: id, name, bundle } = request;
-  const deadline = Date.now() + retraction;
+  const deadline = Date.now() + RETRACTION_TIMEOUT;
   const options = () => ({ timeout: Math.max(1, deadline - Date.now()) });
-  const patience = Math.min(parts.patience ?? retraction, retraction);
+  const patience = Math.min(parts.patience ?? RETRACTION_TIMEOUT, RETRACTION_TIMEOUT);
   const ours = (task: wire.Container, process: wire.Process) =>
     (paths.stdin !== "" && process.stdin === paths.stdin) ||
     (paths.stdout !== "" && process.stdout === paths.stdout) ||
@@ -115,14 +115,14 @@ async function retract(parts: ContainerParts, request: StartRequest, paths: Stdi
     );
   };
   let found = false;
-  for (const ms of retractionPauses) {
+  for (const ms of RETRACTION_PAUSES) {
     await pause(ms);
     found = await isThere();
     if (found) break;
   }
   if (!found) return;
   const since = await whileLost(() => parts.api.lastEventTime(options()), patience);
-  const exit = AbortSignal.timeout(retraction);
+  const exit = AbortSignal.timeout(RETRACTION_TIMEOUT);
   const exited = parts.exits.waitFor({ id, pid: name, since }, exit);
   exited.catch(() => {});
   await whileLost(() => parts.api.signal({ id, pid: name, signal: 9 }, options()), patience);

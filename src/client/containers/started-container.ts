@@ -8,7 +8,7 @@ import { Container, type ContainerParts } from "./container.js";
 import type { ContainerProcess } from "./container-process.js";
 
 /** Milliseconds that the end of a container may take once it has been killed. */
-const killTime = 10_000;
+const KILL_TIMEOUT = 10_000;
 
 /** A container that this program has started: with `await using` it is gone at the end of the block. */
 export class StartedContainer extends Container implements AsyncDisposable {
@@ -57,17 +57,17 @@ export class StartedContainer extends Container implements AsyncDisposable {
         if (!(error instanceof ContainerdError && error.isNotFound)) throw error;
       }
     };
-    await withTimeout(kill, { signal, timeout: killTime }, () => {
+    await withTimeout(kill, { signal, timeout: KILL_TIMEOUT }, () => {
       const message = `container "${this.id}" has been killed but does not end`;
       return new ContainerdError("DEADLINE_EXCEEDED", message, { containerId: this.id });
     });
   }
 
   async #kill(signal: AbortSignal | undefined): Promise<void> {
-    const { api, patience = killTime } = this.#parts;
+    const { api, patience = KILL_TIMEOUT } = this.#parts;
     const { id } = this;
     try {
-      await whileLost(() => api.signal({ id, signal: 9 }, { signal }), Math.min(patience, killTime), signal);
+      await whileLost(() => api.signal({ id, signal: 9 }, { signal }), Math.min(patience, KILL_TIMEOUT), signal);
       // A frozen process dies when it thaws.
       const { status } = await this.state({ signal });
       if (status === "paused") await this.resume({ signal });

@@ -57,7 +57,7 @@ export interface ContainerdErrorOptions extends ErrorOptions {
 }
 
 /** What a code says by itself. */
-const kinds: Partial<Record<ErrorCode, ErrorKind>> = {
+const KINDS: Partial<Record<ErrorCode, ErrorKind>> = {
   ALREADY_EXISTS: "id-in-use",
   CANCELLED: "closed",
   DEADLINE_EXCEEDED: "timeout",
@@ -94,7 +94,7 @@ export class ContainerdError extends Error {
     const { containerId, kind, ...rest } = options;
     super(message, rest);
     this.code = code;
-    this.kind = kind ?? (saysNotFound(message) ? "not-found" : (kinds[code] ?? "internal"));
+    this.kind = kind ?? (saysNotFound(message) ? "not-found" : (KINDS[code] ?? "internal"));
     this.containerId = containerId;
   }
 

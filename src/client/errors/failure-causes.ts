@@ -28,7 +28,7 @@ function anyOf(...words: RegExp[]): RegExp {
   return new RegExp(words.map(({ source }) => source).join("|"), "i");
 }
 
-const elsewhere =
+const ELSEWHERE =
   "the daemon has other mounts than this program (PrivateTmp= in its unit? a container?) or runs on another machine";
 
 /** The first that fits counts. */
@@ -56,7 +56,7 @@ const causes: readonly Cause[] = [
       /invalid rootfs|fork\/exec \/proc\/self\/exe: not a directory|rootfs.*(?:no such file or directory|not a directory)/i,
     advice: ({ rootfs }) => {
       if (rootfs === undefined) return "root.path in the bundle's config.json must be a folder";
-      if (isFolder(rootfs)) return `this program sees the folder ${resolve(rootfs)}: ${elsewhere}`;
+      if (isFolder(rootfs)) return `this program sees the folder ${resolve(rootfs)}: ${ELSEWHERE}`;
       return `rootfs must be a folder with a root file system, and ${resolve(rootfs)} is none`;
     },
   },
@@ -118,7 +118,7 @@ export function explainFailure(error: unknown, attempt: Attempt): unknown {
     if (existsSync(missing))
       return explained(
         "bundle-not-visible",
-        `${message}; this program sees it: ${elsewhere}; bundleDir and stdioDir name folders that both see`,
+        `${message}; this program sees it: ${ELSEWHERE}; bundleDir and stdioDir name folders that both see`,
         "FAILED_PRECONDITION",
       );
     return explained(
@@ -134,7 +134,7 @@ export function explainFailure(error: unknown, attempt: Attempt): unknown {
   )
     return explained(
       "stdio-not-visible",
-      `${message}; this program sees it: ${elsewhere}; stdioDir names a folder that both see`,
+      `${message}; this program sees it: ${ELSEWHERE}; stdioDir names a folder that both see`,
       "FAILED_PRECONDITION",
     );
   // Only what the runtime or the shim says can have such a cause.

@@ -39,10 +39,10 @@ interface SubscriptionOptions extends EventsOptions {
 }
 
 /** What happened to the stream, not to what was asked for: the same can be asked for again. */
-const lostCodes = new Set(["UNAVAILABLE", "CANCELLED", "INTERNAL", "RESOURCE_EXHAUSTED"]);
+const LOST_CODES = new Set(["UNAVAILABLE", "CANCELLED", "INTERNAL", "RESOURCE_EXHAUSTED"]);
 
 /** A subscription that stands for so long is no longer counted as part of the loss before it. */
-const lasting = 1000;
+const STABLE_TIME = 1000;
 
 /**
  * Events in order, none lost and none twice, across lost connections and restarts of the daemon: after a loss it asks
@@ -136,7 +136,7 @@ export class Events implements AsyncIterableIterator<Event> {
   async #resume(lost: unknown): Promise<void> {
     if (!this.#wasSubscribed || !isLost(lost)) throw lost;
     const { patience = Number.POSITIVE_INFINITY, onLost, onResumed } = this.#options;
-    if (this.#loss && Date.now() - this.#resumedAt > lasting) this.#loss = undefined;
+    if (this.#loss && Date.now() - this.#resumedAt > STABLE_TIME) this.#loss = undefined;
     this.#loss ??= new Retries(patience);
     this.#since ??= this.#subscribedAt;
     onLost?.();
@@ -157,5 +157,5 @@ export class Events implements AsyncIterableIterator<Event> {
 }
 
 function isLost(error: unknown): boolean {
-  return error instanceof ContainerdError && lostCodes.has(error.code);
+  return error instanceof ContainerdError && LOST_CODES.has(error.code);
 }

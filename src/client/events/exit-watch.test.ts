@@ -3,13 +3,13 @@ import { FakeDaemon } from "../../../test/doubles/fake-daemon.js";
 import { CreateContainerResponse } from "../../proto/containerd.js";
 import { connect } from "../connect.js";
 
-const init = { pid: "init", systemPid: 7 };
+const INIT = { pid: "init", systemPid: 7 };
 
 /** A daemon whose containers start, and do what the test says right before the answer. */
 function startingDaemon(started: (daemon: FakeDaemon, id: string) => void): FakeDaemon {
   const daemon: FakeDaemon = new FakeDaemon({
     createContainer: (call, callback) => {
-      const container = { id: call.request.id, processes: [init] };
+      const container = { id: call.request.id, processes: [INIT] };
       daemon.containers = [...daemon.containers.filter(({ id }) => id !== container.id), container as never];
       started(daemon, container.id);
       callback(null, CreateContainerResponse.fromPartial({ container }));

@@ -30,7 +30,7 @@ function exitStatus({ status, timestamp, memoryPeak }: Event, oomKilled: boolean
 }
 
 /** Milliseconds between a process's disappearance from the daemon's state and its exit event, at most. */
-const eventDelay = 2000;
+const EVENT_DELAY = 2000;
 
 /** A process whose end is waited for. */
 export interface WatchedProcess {
@@ -222,7 +222,7 @@ export class ExitWatch {
   }
 
   async #giveUpSoon(expected: ExpectedExit): Promise<void> {
-    await sleep(eventDelay, undefined, { ref: false });
+    await sleep(EVENT_DELAY, undefined, { ref: false });
     if (!this.#expected.has(expected)) return;
     const { id, pid } = expected;
     const message = `process "${pid}" of container "${id}" is not there, and the daemon has no record of its end`;

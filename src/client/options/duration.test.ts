@@ -8,9 +8,9 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const day = 86_400_000;
+const DAY = 86_400_000;
 
-test.each([0, 1, 1.5, 5000, 2 ** 31 - 1, 2 ** 31, 2 ** 32 + 5, 400 * day])("%d ms, neither earlier nor later", (ms) => {
+test.each([0, 1, 1.5, 5000, 2 ** 31 - 1, 2 ** 31, 2 ** 32 + 5, 400 * DAY])("%d ms, neither earlier nor later", (ms) => {
   let called = 0;
   startTimer(ms, () => called++);
   vi.advanceTimersByTime(Math.max(0, Math.floor(ms) - 1));
@@ -26,10 +26,10 @@ test("Infinity is no timer at all; called off in its second part", () => {
   };
   startTimer(Number.POSITIVE_INFINITY, never);
   expect(vi.getTimerCount()).toBe(0);
-  const stop = startTimer(60 * day, never);
-  vi.advanceTimersByTime(30 * day);
+  const stop = startTimer(60 * DAY, never);
+  vi.advanceTimersByTime(30 * DAY);
   stop();
-  vi.advanceTimersByTime(100 * day);
+  vi.advanceTimersByTime(100 * DAY);
   expect(vi.getTimerCount()).toBe(0);
 });
 

@@ -7,7 +7,7 @@ export const duration: Check = number("a number of milliseconds, 0 or more, or I
 export const positiveDuration: Check = number("a positive number of milliseconds, or Infinity", (ms) => ms > 0);
 
 /** The longest time in ms that the timers of Node and of the gRPC library can wait, 24.8 days; what is longer fires at once. */
-export const longestTimer = 2 ** 31 - 1;
+export const MAX_TIMER = 2 ** 31 - 1;
 
 /**
  * Calls `done` when so many milliseconds are over, also after months; never after Infinity.
@@ -17,7 +17,7 @@ export const longestTimer = 2 ** 31 - 1;
 export function startTimer(ms: number, done: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const wait = (rest: number) => {
-    timer = setTimeout(() => (rest > longestTimer ? wait(rest - longestTimer) : done()), Math.min(rest, longestTimer));
+    timer = setTimeout(() => (rest > MAX_TIMER ? wait(rest - MAX_TIMER) : done()), Math.min(rest, MAX_TIMER));
   };
   if (ms !== Number.POSITIVE_INFINITY) wait(ms);
   return () => clearTimeout(timer);
@@ -41,5 +41,5 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 
 /** The moment after so many milliseconds, for gRPC; none when it is farther away than its timers reach. */
 export function deadlineAfter(ms: number | undefined): { deadline?: number } {
-  return ms === undefined || ms > longestTimer ? {} : { deadline: Date.now() + ms };
+  return ms === undefined || ms > MAX_TIMER ? {} : { deadline: Date.now() + ms };
 }

@@ -4,7 +4,7 @@ import { anyText, type Check, listOf, quote } from "./option-checks.js";
 export type Environment = Readonly<Record<string, string | undefined>> | readonly string[];
 
 /** Where a command is looked up when the environment says nothing else. */
-const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const variables = listOf(anyText, 'an object, or a list of "KEY=value"');
 
@@ -42,7 +42,7 @@ export function environmentList(
   ];
   const has = (name: string) => variables.some((variable) => variable.startsWith(`${name}=`));
   if (terminal && !has("TERM")) variables.unshift("TERM=xterm");
-  if (!has("PATH")) variables.unshift(defaultPath);
+  if (!has("PATH")) variables.unshift(DEFAULT_PATH);
   return variables;
 }
 

@@ -18,19 +18,16 @@ export interface ResourceLimits {
 export type Limits = ResourceLimits & Fields<UpdateResource>;
 
 /** Microseconds over which the kernel grants a container its share of the processors. */
-const cpuPeriod = 100_000;
+const CPU_PERIOD = 100_000;
 
 /** The kernel refuses less than 1 ms of a period. */
-const smallestCpu = 0.01;
+const MIN_CPU = 0.01;
 
 const positive = whole("a positive whole number", 1);
 
 export const resourceLimitsChecks: Checks<ResourceLimits> = {
   memory: positive,
-  cpu: number(
-    `a number of processors, ${smallestCpu} or more`,
-    (value) => Number.isFinite(value) && value >= smallestCpu,
-  ),
+  cpu: number(`a number of processors, ${MIN_CPU} or more`, (value) => Number.isFinite(value) && value >= MIN_CPU),
   pids: positive,
 };
 
@@ -73,7 +70,7 @@ export function toLinuxResources({ memory, cpu, pids }: ResourceLimits): {
 } {
   return {
     ...(memory !== undefined && { memory: { limit: memory } }),
-    ...(cpu !== undefined && { cpu: { quota: Math.round(cpu * cpuPeriod), period: cpuPeriod } }),
+    ...(cpu !== undefined && { cpu: { quota: Math.round(cpu * CPU_PERIOD), period: CPU_PERIOD } }),
     ...(pids !== undefined && { pids: { limit: pids } }),
   };
 }

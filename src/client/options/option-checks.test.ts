@@ -15,13 +15,13 @@ afterAll(() => {
 /** Nothing listens here: what is wrong with the options is told before anybody is asked. */
 const client = connect("unix:///nowhere/s");
 const task = client.containers.reference("c");
-const started = { rootfs: "/rootfs", args: ["sh"] };
+const STARTED = { rootfs: "/rootfs", args: ["sh"] };
 /** As JavaScript has it, where nobody checks types. */
 // biome-ignore lint/suspicious/noExplicitAny: any is what is tested
 const anything = (value: unknown) => value as any;
 
-const runWith = (options: object) => client.run(anything({ ...started, ...options }));
-const startWith = (options: object) => client.containers.start(anything({ ...started, ...options }));
+const runWith = (options: object) => client.run(anything({ ...STARTED, ...options }));
+const startWith = (options: object) => client.containers.start(anything({ ...STARTED, ...options }));
 const execWith = (options: object) => task.exec(["sh"], anything(options));
 
 /** A number that is too small or too large is a RangeError, as everywhere in JavaScript; all else is a TypeError. */
@@ -92,7 +92,7 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
   ["a signal", () => runWith({ signal: "SIGTERM" }), 'signal must be an AbortSignal, not "SIGTERM"'],
   ["customize", () => runWith({ customize: {} }), "customize must be a function"],
   ["no options", () => client.run(anything(undefined)), "options must be an object of"],
-  ["run() without a client", () => run(anything({ ...started, adress: "/s" })), 'unknown option adress ("/s")'],
+  ["run() without a client", () => run(anything({ ...STARTED, adress: "/s" })), 'unknown option adress ("/s")'],
   [
     "stdio",
     () => startWith({ stdio: "inherit" }),
@@ -111,7 +111,7 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
     "unknown option limits",
   ],
   ["an empty bundle", () => client.containers.start({ bundle: "" }), 'bundle must be a path that is not empty, not ""'],
-  ["createBundle", () => createBundle(anything({ ...started, dir: "/tmp" })), 'unknown option dir ("/tmp")'],
+  ["createBundle", () => createBundle(anything({ ...STARTED, dir: "/tmp" })), 'unknown option dir ("/tmp")'],
   [
     "createStdio",
     async () => createStdio(anything({ tty: true })),

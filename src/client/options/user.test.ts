@@ -66,7 +66,7 @@ test("who is not there is told, with where it was looked for", () => {
   expect(userIds(5, rootfs)).toEqual({ uid: 5, gid: 0 });
 });
 
-const secret = "spy:x:666:666::/:\n";
+const SECRET = "spy:x:666:666::/:\n";
 
 test.each<[string, () => void]>([
   ["an absolute link", () => symlinkSync(join(dir, "secret"), join(rootfs, "etc/passwd"))],
@@ -80,9 +80,9 @@ test.each<[string, () => void]>([
   ],
   ["a link by way of /proc", () => symlinkSync(`/proc/${process.pid}/root${dir}/secret`, join(rootfs, "etc/passwd"))],
 ])("%s does not lead out of the root file system", (_, change) => {
-  writeFileSync(join(dir, "secret"), secret);
+  writeFileSync(join(dir, "secret"), SECRET);
   mkdirSync(join(dir, "outside"));
-  writeFileSync(join(dir, "outside/passwd"), secret);
+  writeFileSync(join(dir, "outside/passwd"), SECRET);
   rmSync(join(rootfs, "etc/passwd"));
   change();
   expect(() => userIds("spy", rootfs)).toThrow('there is no user "spy"');
@@ -126,7 +126,7 @@ test("a loop, a FIFO, a folder, a device and a huge file are errors that name it
 
 test("a folder that is swapped for a link while it is read does not lead out either", async () => {
   mkdirSync(join(dir, "outside"));
-  writeFileSync(join(dir, "outside/passwd"), secret);
+  writeFileSync(join(dir, "outside/passwd"), SECRET);
   symlinkSync(join(dir, "outside"), join(rootfs, "link"));
   const swapper = new Worker(
     `const { renameSync } = require("node:fs");

@@ -18,12 +18,12 @@ export interface UserIds {
 export type User = UserIds | string | number;
 
 /** The largest id; the one after it means "leave it as it is" to the kernel. */
-const largestId = 0xfffffffe;
+const MAX_ID = 0xfffffffe;
 
 /** Bytes of /etc/passwd and /etc/group. */
-const largestFile = 1 << 20;
+const MAX_FILE_SIZE = 1 << 20;
 
-const idCheck = number(`a user or group id (0 – ${largestId})`, isId);
+const idCheck = number(`a user or group id (0 – ${MAX_ID})`, isId);
 
 const userIdsChecks: Checks<UserIds> = {
   uid: idCheck,
@@ -31,13 +31,13 @@ const userIdsChecks: Checks<UserIds> = {
   additionalGids: listOf(idCheck, "a list of group ids"),
 };
 
-const forms = 'a name, "name:group", "uid:gid", a uid, or { uid, gid, additionalGids }';
+const FORMS = 'a name, "name:group", "uid:gid", a uid, or { uid, gid, additionalGids }';
 
 export const userCheck: Check = (value, name) => {
   if (typeof value === "number") idCheck(value, name);
   else if (typeof value === "object" && value !== null) checkOptions(value, userIdsChecks, name);
   // Neither has a character that /etc/passwd has a meaning for.
-  else if (typeof value !== "string" || !/^[^:\s\0]+(:[^:\s\0]+)?$/.test(value)) throw wrong(name, forms, value);
+  else if (typeof value !== "string" || !/^[^:\s\0]+(:[^:\s\0]+)?$/.test(value)) throw wrong(name, FORMS, value);
 };
 
 /** Whether the root file system's files are needed to know the ids. */
@@ -67,7 +67,7 @@ export function userIds(user: User, rootfs: string): { uid: number; gid: number;
 }
 
 function unknown(user: User, reason: string): TypeError {
-  return new TypeError(`user: ${reason}; ${JSON.stringify(user)} must be ${forms}`);
+  return new TypeError(`user: ${reason}; ${JSON.stringify(user)} must be ${FORMS}`);
 }
 
 interface PasswdEntry {
@@ -105,7 +105,7 @@ function groupsOf(rootfs: string, user: string, primary: number): number[] {
 
 /** The fields of each line; none when there is no such file. */
 function lines(rootfs: string, path: string): string[][] {
-  const content = readFileInRootfs(rootfs, path, largestFile) ?? "";
+  const content = readFileInRootfs(rootfs, path, MAX_FILE_SIZE) ?? "";
   return content.split("\n").map((line) => line.trim().split(":"));
 }
 
@@ -114,5 +114,5 @@ function toId(digits = ""): number | undefined {
 }
 
 function isId(id: number): boolean {
-  return Number.isInteger(id) && id >= 0 && id <= largestId;
+  return Number.isInteger(id) && id >= 0 && id <= MAX_ID;
 }

@@ -23,10 +23,10 @@ export interface StdioOptions {
 const stdioChecks: Checks<StdioOptions> = { dir: pathText, terminal: flag, input: flag, closeStdin: callback };
 
 /** The names of the FIFOs. */
-const fifos = ["stdin", "stdout", "stderr"];
+const FIFOS = ["stdin", "stdout", "stderr"];
 
 /** Milliseconds until there may be a descriptor again. */
-const descriptorPause = 100;
+const DESCRIPTOR_PAUSE = 100;
 
 /**
  * FIFOs for a process's stdin, stdout and stderr in a folder of their own, and Node streams over them. Back-pressure
@@ -85,7 +85,7 @@ export class Stdio implements Disposable {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code !== "EMFILE" && code !== "ENFILE") throw error;
-      setTimeout(() => this.finish(), descriptorPause);
+      setTimeout(() => this.finish(), DESCRIPTOR_PAUSE);
       return;
     }
     this.remove();
@@ -106,7 +106,7 @@ export class Stdio implements Disposable {
 
   /** Removes the folder. Streams that are open go on working. */
   remove(): void {
-    removeFolder(this.#dir, fifos);
+    removeFolder(this.#dir, FIFOS);
   }
 
   /** Closes everything at once; what has not been read is lost. */
@@ -132,7 +132,7 @@ function isRead(stream: Readable): boolean {
  */
 export function detachedStdin(dir = tmpdir(), prefix = "ctr-"): { path: string; remove(): void } {
   const folder = mkdtempSync(join(resolve(dir), prefix));
-  const remove = () => removeFolder(folder, fifos);
+  const remove = () => removeFolder(folder, FIFOS);
   try {
     const path = join(folder, "stdin");
     makeFifo(path);

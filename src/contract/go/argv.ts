@@ -1,8 +1,8 @@
 import type { Command, Option } from "commander";
 import { FlagError } from "./flag-error.js";
 
-const trueWords = new Set(["1", "t", "T", "TRUE", "true", "True"]);
-const falseWords = new Set(["0", "f", "F", "FALSE", "false", "False"]);
+const TRUE_WORDS = new Set(["1", "t", "T", "TRUE", "true", "True"]);
+const FALSE_WORDS = new Set(["0", "f", "F", "FALSE", "false", "False"]);
 
 /**
  * Rewrites a command line in Go's flag style into one that commander reads the same way. `argv` is what follows the
@@ -120,8 +120,8 @@ function setBoolean(flags: string[], option: Option, name: string, value: string
   const long = longName(option);
   const earlier = flags.indexOf(long);
   if (earlier !== -1) flags.splice(earlier, 1);
-  if (value === undefined || trueWords.has(value)) flags.push(long);
-  else if (!falseWords.has(value)) throw new FlagError(`invalid boolean value "${value}" for -${name}`);
+  if (value === undefined || TRUE_WORDS.has(value)) flags.push(long);
+  else if (!FALSE_WORDS.has(value)) throw new FlagError(`invalid boolean value "${value}" for -${name}`);
 }
 
 function passesThrough(program: Command): boolean {

@@ -4,7 +4,7 @@
  */
 export function goQuote(text: string): string {
   const quoted = text.replace(/["\\]|[^\P{C}]|(?! )\p{Z}/gu, (character) => {
-    const short = shortEscapes[character];
+    const short = SHORT_ESCAPES[character];
     if (short !== undefined) return short;
     const code = character.codePointAt(0)!;
     if (code < 0x80) return `\\x${code.toString(16).padStart(2, "0")}`;
@@ -13,7 +13,7 @@ export function goQuote(text: string): string {
   return `"${quoted}"`;
 }
 
-const shortEscapes: Record<string, string> = {
+const SHORT_ESCAPES: Record<string, string> = {
   '"': '\\"',
   "\\": "\\\\",
   "\u0007": "\\a",
@@ -41,5 +41,5 @@ export function goUnquote(quoted: string): string {
 }
 
 const longEscapes = Object.fromEntries(
-  Object.entries(shortEscapes).map(([character, short]) => [short.slice(1), character]),
+  Object.entries(SHORT_ESCAPES).map(([character, short]) => [short.slice(1), character]),
 );

@@ -2,21 +2,21 @@
  * Characters that a terminal obeys or that change how what follows is shown: controls (C0, DEL, C1: escape sequences begin with them),
  * formats (directions such as U+202E, characters without a width), line and paragraph separators, halves of surrogate pairs.
  */
-const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-const shortEscapes: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+const SHORT_ESCAPES: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /**
  * Text that came from elsewhere (names, a runtime's words) for a line that people read, on a terminal or in a log: one line, whose
  * characters all show themselves. Escapes are those of JSON and JavaScript: `\n`, `\u001b`, `\u{e0001}`.
  */
 export function printable(text: string): string {
-  return text.replace(unprintable, (character) => shortEscapes[character] ?? escapeCodePoint(character));
+  return text.replace(UNPRINTABLE, (character) => SHORT_ESCAPES[character] ?? escapeCodePoint(character));
 }
 
 /** A JSON text that means the same, without such characters in its strings. The text has no line breaks. */
 export function printableJson(json: string): string {
-  return json.replace(unprintable, (character) => character.split("").map(escapeUnit).join(""));
+  return json.replace(UNPRINTABLE, (character) => character.split("").map(escapeUnit).join(""));
 }
 
 function escapeCodePoint(character: string): string {

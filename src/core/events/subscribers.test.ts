@@ -9,13 +9,13 @@ const event = (n: number, object = "c"): Event => ({
   payload: {},
   time: BigInt(n),
 });
-const all = { namespace: "", object: "" };
+const ALL = { namespace: "", object: "" };
 const nothing = () => {};
 
 test("replay comes before live events, in order, without a gap", () => {
   const seen: bigint[] = [];
   const replay = Array.from({ length: 5000 }, (_, n) => event(n));
-  const subscription = new Subscription<Event>(all, replay, (e) => seen.push(e.time) > 0, nothing, nothing);
+  const subscription = new Subscription<Event>(ALL, replay, (e) => seen.push(e.time) > 0, nothing, nothing);
   subscription.resume();
   subscription.push(event(5000));
   expect(seen).toEqual(Array.from({ length: 5001 }, (_, n) => BigInt(n)));
@@ -39,7 +39,7 @@ test("only the container asked for", () => {
 
 test("a sink that is full gets the rest when it has drained", () => {
   const seen: bigint[] = [];
-  const subscription = new Subscription<Event>(all, [], (e) => seen.push(e.time) % 2 !== 0, nothing, nothing);
+  const subscription = new Subscription<Event>(ALL, [], (e) => seen.push(e.time) % 2 !== 0, nothing, nothing);
   for (let n = 0; n < 4; n++) subscription.push(event(n));
   expect(seen).toEqual([0n, 1n]);
   expect(subscription.empty).toBe(false);
@@ -54,14 +54,14 @@ test("one that never reads has to go, and the others notice nothing", () => {
   let seen = 0;
   subscribers.add(
     new Subscription<Event>(
-      all,
+      ALL,
       [],
       () => false,
       () => overflown++,
       nothing,
     ),
   );
-  subscribers.add(new Subscription<Event>(all, [], () => ++seen > 0, nothing, nothing));
+  subscribers.add(new Subscription<Event>(ALL, [], () => ++seen > 0, nothing, nothing));
   for (let n = 0; n < 5000; n++) subscribers.publish(event(n));
   expect([overflown, seen, subscribers.size]).toEqual([1, 5000, 1]);
 });
@@ -72,7 +72,7 @@ test("one that comes while the daemon stops is ended, as those were that had com
   const subscribe = (name: string) =>
     subscribers.add(
       new Subscription<Event>(
-        all,
+        ALL,
         [],
         () => true,
         nothing,
@@ -95,8 +95,8 @@ test("one whose connection throws is let go of, and the others get the event", (
   const broken = () => {
     throw new Error("write after end");
   };
-  subscribers.add(new Subscription<Event>(all, [], broken, nothing, nothing));
-  subscribers.add(new Subscription<Event>(all, [], (e) => got.push(e) > 0, nothing, nothing));
+  subscribers.add(new Subscription<Event>(ALL, [], broken, nothing, nothing));
+  subscribers.add(new Subscription<Event>(ALL, [], (e) => got.push(e) > 0, nothing, nothing));
   subscribers.publish(event(1));
   expect(got).toEqual([event(1)]);
   expect(subscribers.size).toBe(1);

@@ -3,7 +3,7 @@
  * @param timeout in ms
  * @param late what is thrown when the time is over
  */
-export async function withDeadline<T>(
+export async function withTimeout<T>(
   signals: AbortSignal[],
   timeout: number,
   late: () => Error,
@@ -25,11 +25,11 @@ export async function withDeadline<T>(
 }
 
 /** A signal, and how long in ms an operation may go on when it is aborted. */
-export type Grace = readonly [signal: AbortSignal, grace: number];
+export type GracePeriod = readonly [signal: AbortSignal, grace: number];
 
 /** Runs an operation with a signal that is aborted some time after one of `graces` is: it may end by itself until then. */
 export async function withGrace<T>(
-  graces: readonly Grace[],
+  graces: readonly GracePeriod[],
   operation: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();

@@ -17,11 +17,11 @@ export class Turns {
 
   /**
    * Runs `operation` alone.
-   * @param patience in ms: how long shared ones that are under way are waited for
+   * @param timeout in ms: how long shared ones that are under way are waited for
    */
-  exclusive<T>(operation: () => Promise<T>, patience = Number.POSITIVE_INFINITY): Promise<T> {
+  exclusive<T>(operation: () => Promise<T>, timeout = Number.POSITIVE_INFINITY): Promise<T> {
     const shared = Promise.all(this.#shared);
-    const waited = patience === Number.POSITIVE_INFINITY ? shared : within(shared, patience);
+    const waited = timeout === Number.POSITIVE_INFINITY ? shared : within(shared, timeout);
     const running = Promise.all([this.#lastExclusive, waited]).then(operation);
     this.#lastExclusive = running.then(ignore, ignore);
     return running;

@@ -23,7 +23,7 @@ interface CgroupRecord {
 }
 
 /** In ms: how long killed processes and their cgroups may take to go. */
-const PATIENCE = 10_000;
+const END_TIMEOUT = 10_000;
 
 /**
  * A container's cgroup, written down before the container has run: its processes may move elsewhere later. What was there before the
@@ -130,7 +130,7 @@ export class TaskCgroup {
   async endProcesses(): Promise<boolean> {
     if (this.#cgroup?.pids().length === 0) return true;
     const own = this.own();
-    return own === undefined || (await endProcesses(own, PATIENCE));
+    return own === undefined || (await endProcesses(own, END_TIMEOUT));
   }
 
   /**
@@ -139,7 +139,7 @@ export class TaskCgroup {
    */
   async remove(): Promise<boolean> {
     const left = this.#left();
-    return left.length === 0 || sharesOneOf(this, left) || (await removeCgroups(left, REMOVAL_PATIENCE));
+    return left.length === 0 || sharesOneOf(this, left) || (await removeCgroups(left, REMOVAL_TIMEOUT));
   }
 
   /** The container is no more. */
@@ -148,8 +148,8 @@ export class TaskCgroup {
   }
 }
 
-/** In ms: as {@link PATIENCE}, for cgroups without a process. */
-const REMOVAL_PATIENCE = 500;
+/** In ms: as {@link END_TIMEOUT}, for cgroups without a process. */
+const REMOVAL_TIMEOUT = 500;
 
 /** systemd makes a scope for each of its containers, and refuses one that is there. */
 function isScope(directory: string, path: string): boolean {

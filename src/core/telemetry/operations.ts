@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { logText } from "../failure/log-text.js";
 
-export const operationKinds = [
+export const OPERATION_KINDS = [
   "start",
   "exec",
   "exit",
@@ -17,7 +17,7 @@ export const operationKinds = [
   "restore",
 ] as const;
 
-export type OperationKind = (typeof operationKinds)[number];
+export type OperationKind = (typeof OPERATION_KINDS)[number];
 
 /** What an operation is about. */
 export interface OperationTarget {
@@ -46,7 +46,7 @@ export interface OperationTotals {
 export class Operations {
   readonly #log: Logger;
   readonly #running = new Set<Operation>();
-  readonly totals = Object.fromEntries(operationKinds.map((kind) => [kind, { succeeded: 0, failed: 0 }])) as Record<
+  readonly totals = Object.fromEntries(OPERATION_KINDS.map((kind) => [kind, { succeeded: 0, failed: 0 }])) as Record<
     OperationKind,
     OperationTotals
   >;

@@ -4,7 +4,7 @@ import { addExamples } from "../command-line/example.js";
 import { openClient } from "../command-line/global-flags.js";
 import { addOutputFlags, outputFlags, printJsonLines, printNames } from "../output/output-flags.js";
 import { print } from "../output/print.js";
-import { listLayout, tabwriter } from "../output/tabwriter.js";
+import { LIST_LAYOUT, tabwriter } from "../output/tabwriter.js";
 
 export function checkpointsListCommand(): Command {
   const command = new Command("list")
@@ -29,5 +29,5 @@ export async function listCheckpoints(command: Command, id: string | undefined, 
   if (quiet) return await printNames(checkpoints.map((checkpoint) => checkpoint.name));
   if (json) return await printJsonLines(checkpoints);
   const rows = checkpoints.map(({ name, tcp, unixSockets, shell }) => [name, `${tcp}`, `${unixSockets}`, `${shell}`]);
-  await print(tabwriter([["NAME", "TCP", "UNIX SOCKETS", "SHELL"], ...rows], listLayout));
+  await print(tabwriter([["NAME", "TCP", "UNIX SOCKETS", "SHELL"], ...rows], LIST_LAYOUT));
 }

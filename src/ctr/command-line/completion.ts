@@ -14,12 +14,12 @@ interface Level {
 }
 
 /** For which shells there are scripts. */
-export const shells = ["bash", "fish", "zsh"] as const;
+export const SHELLS = ["bash", "fish", "zsh"] as const;
 
-const signals = "HUP INT QUIT KILL USR1 USR2 TERM STOP CONT";
+const SIGNALS = "HUP INT QUIT KILL USR1 USR2 TERM STOP CONT";
 /** Paths of the caller's machine; --cwd is one of the container. */
-const directoryFlags = "--checkpoint-dir";
-const fileFlags = "--tls-ca | --tls-cert | --tls-key";
+const DIRECTORY_FLAGS = "--checkpoint-dir";
+const FILE_FLAGS = "--tls-ca | --tls-cert | --tls-key";
 
 /** A script for bash; needs nothing of the bash-completion package. */
 export function bashCompletion(program: Command): string {
@@ -72,10 +72,10 @@ ${patterns("path")}      :-*=*) _ctr_globals+=("$word") ;;
   fi
   if [[ -n $flag ]]; then
     case "$flag" in
-      ${directoryFlags}) _ctr_paths -d "$current" ;;
-      ${fileFlags}) _ctr_paths -f "$current" ;;
+      ${DIRECTORY_FLAGS}) _ctr_paths -d "$current" ;;
+      ${FILE_FLAGS}) _ctr_paths -f "$current" ;;
       --id) _ctr_containers "$current" ;;
-      --signal | -s) mapfile -t COMPREPLY < <(compgen -W "${signals}" -- "$current") ;;
+      --signal | -s) mapfile -t COMPREPLY < <(compgen -W "${SIGNALS}" -- "$current") ;;
     esac
     return
   fi
@@ -92,7 +92,7 @@ ${levels.map(wordsPattern).join("")}  esac
   case "$path:\${#operands[@]}" in
     ${containerPatterns(levels)}) _ctr_containers "$current" ;;
     "containers start:1") _ctr_paths -d "$current" && return ;;
-    "completion:0") words="${shells.join(" ")}" ;;
+    "completion:0") words="${SHELLS.join(" ")}" ;;
   esac
   mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$words" -- "$current")
 }
@@ -137,10 +137,10 @@ ${patterns("path_")}      :-*=*) globals+=("$word") ;;
   fi
   if [[ -n $flag ]]; then
     case "$flag" in
-      ${directoryFlags}) _files -/ ;;
-      ${fileFlags}) _files ;;
+      ${DIRECTORY_FLAGS}) _files -/ ;;
+      ${FILE_FLAGS}) _files ;;
       --id) _ctr_containers ;;
-      --signal | -s) compadd ${signals} ;;
+      --signal | -s) compadd ${SIGNALS} ;;
     esac
     return
   fi
@@ -155,7 +155,7 @@ ${levels.map(zshLevel).join("")}  esac
   case "$path_:$#operands" in
     ${containerPatterns(levels)}) _ctr_containers ;;
     "containers start:1") _files -/ ;;
-    "completion:0") compadd ${shells.join(" ")} ;;
+    "completion:0") compadd ${SHELLS.join(" ")} ;;
   esac
   (( $#subcommands && ! $#operands )) && _describe command subcommands
 }
@@ -171,7 +171,7 @@ export function fishCompletion(program: Command): string {
     ...level.options.map((option) => fishLine(level, undefined, fishOption(option))),
     ...(level.containers === "none"
       ? []
-      : [fishLine(level, level.containers === "first" ? 0 : undefined, containersOfFish)]),
+      : [fishLine(level, level.containers === "first" ? 0 : undefined, CONTAINERS_OF_FISH)]),
   ]);
   return `# fish completion of ctr; made by "ctr completion fish"
 # The words of the line so far: sets $path to the command, $globals to the flags before it, $operands to its arguments.
@@ -217,11 +217,11 @@ end
 complete -c ctr -f
 ${lines.join("\n")}
 ${fishLine({ path: "containers start" }, 1, ["-a", "(__fish_complete_directories)"])}
-${fishLine({ path: "completion" }, 0, ["-a", shells.join(" ")])}
+${fishLine({ path: "completion" }, 0, ["-a", SHELLS.join(" ")])}
 `;
 }
 
-const containersOfFish = ["-a", "(__ctr_containers)"];
+const CONTAINERS_OF_FISH = ["-a", "(__ctr_containers)"];
 
 /** @param most how many arguments there may be before this one; undefined: any number */
 function fishLine({ path }: { path: string }, most: number | undefined, words: readonly string[]): string {
@@ -236,10 +236,10 @@ function fishLine({ path }: { path: string }, most: number | undefined, words: r
 function fishOption({ long, short, required, description }: Option): string[] {
   const words = ["-l", long!.slice(2), ...(short ? ["-s", short.slice(1)] : []), "-d", description];
   if (!required) return words;
-  if (long === "--id") return [...words, "-x", ...containersOfFish];
-  if (long === "--signal") return [...words, "-x", "-a", signals];
-  if (long === directoryFlags) return [...words, "-x", "-a", "(__fish_complete_directories)"];
-  return [...words, fileFlags.includes(long!) ? "-rF" : "-x"];
+  if (long === "--id") return [...words, "-x", ...CONTAINERS_OF_FISH];
+  if (long === "--signal") return [...words, "-x", "-a", SIGNALS];
+  if (long === DIRECTORY_FLAGS) return [...words, "-x", "-a", "(__fish_complete_directories)"];
+  return [...words, FILE_FLAGS.includes(long!) ? "-rF" : "-x"];
 }
 
 function fishQuote(text: string): string {

@@ -15,7 +15,7 @@ export interface GlobalFlags {
 }
 
 /** Milliseconds that events and attached processes outlast a daemon that is away, say because it is restarted. */
-export const patience = 10_000;
+export const RESTART_TIMEOUT = 10_000;
 
 export function globalFlags(command: Command): GlobalFlags {
   return command.optsWithGlobals<GlobalFlags>();
@@ -29,7 +29,7 @@ export async function openClient(command: Command): Promise<Client> {
   const tls = tlsOptions(address, { ca: tlsCa, cert: tlsCert, key: tlsKey });
   // Loaded here and not at the start, so that help and bad command lines are answered without it.
   const { connect } = await import("../../client/index.js");
-  return connect(address, { connectTimeout: connTimeout, patience, ...(tls && { tls }) });
+  return connect(address, { connectTimeout: connTimeout, patience: RESTART_TIMEOUT, ...(tls && { tls }) });
 }
 
 /** What is in the files, if any is given. */

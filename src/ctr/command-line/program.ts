@@ -5,7 +5,7 @@ import { checkpointsCommand } from "../checkpoints/command.js";
 import { containersCommand } from "../containers/command.js";
 import { eventsCommand } from "../events-command.js";
 import { stateCommand } from "../state-command.js";
-import { version } from "../version.js";
+import { VERSION } from "../version.js";
 import { versionCommand } from "../version-command.js";
 import { completionCommand } from "./completion-command.js";
 import { addExamples } from "./example.js";
@@ -14,7 +14,7 @@ import { addExamples } from "./example.js";
 export function ctrProgram(): Command {
   const program = new Command("ctr")
     .description("Control a containerd daemon")
-    .version(`ctr version ${version}`, "-v, --version", "print the version of ctr")
+    .version(`ctr version ${VERSION}`, "-v, --version", "print the version of ctr")
     .enablePositionalOptions()
     .addOption(
       new Option("-a, --address <address>", "the daemon's, unix:///path or tcp://host:port")

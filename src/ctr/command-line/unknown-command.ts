@@ -1,63 +1,63 @@
 import type { Command } from "commander";
 import { destination, isFlagOf } from "../../contract/go/argv.js";
 
-const start = "ctr containers start --attach ID BUNDLE";
-const none = "this containerd has no";
+const START_COMMAND = "ctr containers start --attach ID BUNDLE";
+const NONE = "this containerd has no";
 
 /** What other programs' users type (ctr of containerd 1.x, nerdctl, docker, podman), and what to type here. */
 const habits: Record<string, string> = {
-  attach: `attach at the start: ${start}`,
-  build: `${none} images, it starts bundles`,
-  commit: `${none} images, it starts bundles`,
+  attach: `attach at the start: ${START_COMMAND}`,
+  build: `${NONE} images, it starts bundles`,
+  commit: `${NONE} images, it starts bundles`,
   config: "its daemon has flags: containerd --help",
-  content: `${none} images, it starts bundles`,
-  create: `a container is created and started at once: ${start}`,
+  content: `${NONE} images, it starts bundles`,
+  create: `a container is created and started at once: ${START_COMMAND}`,
   delete: "a container is removed when it ends: ctr containers kill --signal KILL ID",
   exec: "type: ctr containers exec --id ID --pid NAME --attach [--tty] COMMAND",
-  export: `${none} images, it starts bundles`,
-  i: `${none} images, it starts bundles: ${start}`,
-  image: `${none} images, it starts bundles: ${start}`,
-  images: `${none} images, it starts bundles: ${start}`,
-  import: `${none} images, it starts bundles: ${start}`,
+  export: `${NONE} images, it starts bundles`,
+  i: `${NONE} images, it starts bundles: ${START_COMMAND}`,
+  image: `${NONE} images, it starts bundles: ${START_COMMAND}`,
+  images: `${NONE} images, it starts bundles: ${START_COMMAND}`,
+  import: `${NONE} images, it starts bundles: ${START_COMMAND}`,
   info: "type: ctr containers state ID",
   inspect: "type: ctr containers state ID",
   kill: "type: ctr containers kill --signal KILL ID",
-  leases: `${none} leases`,
+  leases: `${NONE} leases`,
   list: "type: ctr containers list",
-  load: `${none} images, it starts bundles: ${start}`,
-  logs: `output goes to whoever has started the container: ${start}`,
+  load: `${NONE} images, it starts bundles: ${START_COMMAND}`,
+  logs: `output goes to whoever has started the container: ${START_COMMAND}`,
   ls: "type: ctr containers list",
   metrics: "type: ctr containers stats ID",
-  namespace: `${none} namespaces`,
-  namespaces: `${none} namespaces`,
-  network: `${none} networks: the bundle's config.json names a network namespace`,
-  ns: `${none} namespaces`,
+  namespace: `${NONE} namespaces`,
+  namespaces: `${NONE} namespaces`,
+  network: `${NONE} networks: the bundle's config.json names a network namespace`,
+  ns: `${NONE} namespaces`,
   oci: "type: runc spec --bundle BUNDLE, which writes a config.json",
   pause: "type: ctr containers pause ID",
-  plugins: `${none} plugins`,
+  plugins: `${NONE} plugins`,
   ps: "type: ctr containers list",
-  pull: `${none} images, it starts bundles: ${start}`,
-  push: `${none} images, it starts bundles`,
-  restart: `a container that has ended is started anew: ${start}`,
+  pull: `${NONE} images, it starts bundles: ${START_COMMAND}`,
+  push: `${NONE} images, it starts bundles`,
+  restart: `a container that has ended is started anew: ${START_COMMAND}`,
   restore: "type: ctr containers start --checkpoint NAME ID BUNDLE",
   resume: "type: ctr containers resume ID",
   rm: "a container is removed when it ends: ctr containers kill --signal KILL ID",
-  rmi: `${none} images, it starts bundles`,
-  run: `type: ${start} (BUNDLE: a folder with config.json and a root file system; there are no images)`,
-  snapshots: `${none} snapshots`,
-  start: `type: ${start}`,
+  rmi: `${NONE} images, it starts bundles`,
+  run: `type: ${START_COMMAND} (BUNDLE: a folder with config.json and a root file system; there are no images)`,
+  snapshots: `${NONE} snapshots`,
+  start: `type: ${START_COMMAND}`,
   stats: "type: ctr containers stats ID, or ctr containers stats --watch for all",
   stop: "type: ctr containers kill ID",
   top: "type: ctr containers stats --watch",
   unpause: "type: ctr containers resume ID",
   update: "type: ctr containers update ID",
-  volume: `${none} volumes: the bundle's config.json names what is mounted`,
-  wait: `wait from the start on: ${start}`,
+  volume: `${NONE} volumes: the bundle's config.json names what is mounted`,
+  wait: `wait from the start on: ${START_COMMAND}`,
   watch: "type: ctr containers watch ID",
 };
 
 /** Words before a command in those programs, and the command that has it here. */
-const groups: Record<string, string> = {
+const GROUPS: Record<string, string> = {
   c: "containers",
   checkpoint: "checkpoints",
   container: "containers",
@@ -77,9 +77,9 @@ const flagHabits: Record<string, string> = {
   i: "type --attach",
   interactive: "type --attach",
   it: "type --attach --tty",
-  n: `${none} namespaces`,
+  n: `${NONE} namespaces`,
   name: "the id is an argument: ID BUNDLE",
-  namespace: `${none} namespaces`,
+  namespace: `${NONE} namespaces`,
   rm: "a container is removed when it ends",
   since: "type --timestamp TIME",
   ti: "type --attach --tty",
@@ -115,7 +115,7 @@ export function hintForFlag(name: string, command: string): string | undefined {
 
 /** What to type in place of `task kill` and its like. */
 function hintForGroup(word: string, rest: readonly string[], program: Command): string | undefined {
-  const group = Object.hasOwn(groups, word) && program.commands.find((command) => command.name() === groups[word]);
+  const group = Object.hasOwn(GROUPS, word) && program.commands.find((command) => command.name() === GROUPS[word]);
   if (!group) return undefined;
   const next = rest.find((word) => !word.startsWith("-")) ?? "";
   const here = group.commands.find((command) => command.name() === next || command.aliases().includes(next));

@@ -17,7 +17,7 @@ interface ExecFlags {
 }
 
 /** Where a command is looked up when --env says nothing else. */
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export function containersExecCommand(): Command {
   const command = new Command("exec")
@@ -78,7 +78,7 @@ function userId(text: string): number {
 function environment(given: string[], terminal: boolean): string[] {
   const has = (name: string) => given.some((variable) => variable.startsWith(`${name}=`));
   const defaults: string[] = [];
-  if (!has("PATH")) defaults.push(`PATH=${defaultPath}`);
+  if (!has("PATH")) defaults.push(`PATH=${DEFAULT_PATH}`);
   if (terminal && !has("TERM")) defaults.push(`TERM=${process.env.TERM ?? "xterm"}`);
   return [...defaults, ...given];
 }

@@ -4,7 +4,7 @@ import { openClient } from "../command-line/global-flags.js";
 import { goJson } from "../output/go-json.js";
 import { addOutputFlags, outputFlags, printNames } from "../output/output-flags.js";
 import { print } from "../output/print.js";
-import { listLayout, tabwriter } from "../output/tabwriter.js";
+import { LIST_LAYOUT, tabwriter } from "../output/tabwriter.js";
 
 export function containersListCommand(): Command {
   const command = new Command("list")
@@ -30,5 +30,5 @@ export async function listContainers(command: Command, id = ""): Promise<void> {
     status,
     processes.map(({ pid }) => pid).join(","),
   ]);
-  await print(tabwriter([["ID", "PATH", "STATUS", "PROCESSES"], ...rows], listLayout));
+  await print(tabwriter([["ID", "PATH", "STATUS", "PROCESSES"], ...rows], LIST_LAYOUT));
 }

@@ -8,7 +8,7 @@ export interface Sample {
   stats: wire.StatsResponse;
 }
 
-const headings = ["ID", "STATUS", "CPU %", "MEMORY / LIMIT", "PIDS", "NET IN / OUT", "BLOCK IN / OUT"];
+const HEADINGS = ["ID", "STATUS", "CPU %", "MEMORY / LIMIT", "PIDS", "NET IN / OUT", "BLOCK IN / OUT"];
 
 /**
  * A table for people, one line a container. CPU is the share of one processor since the sample before; "-" stands for
@@ -19,8 +19,8 @@ export function statsTable(
   before: ReadonlyMap<string, Sample>,
   machine: wire.Machine | undefined,
 ): string[] {
-  const rows = [headings, ...samples.map((sample) => row(sample, before.get(sample.id), machine))];
-  const widths = headings.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
+  const rows = [HEADINGS, ...samples.map((sample) => row(sample, before.get(sample.id), machine))];
+  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
   return rows.map((cells) =>
     cells
       // Names to the left, amounts to the right.
@@ -74,16 +74,16 @@ function sum(values: readonly bigint[]): bigint {
   return values.reduce((total, value) => total + value, 0n);
 }
 
-const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /** Three digits or so: "0 B", "1.5 KiB", "256 MiB". */
 function bytes(count: bigint): string {
   let value = Number(count);
   let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
+  while (value >= 1024 && unit < UNITS.length - 1) {
     value /= 1024;
     unit++;
   }
   const text = unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1);
-  return `${text} ${units[unit]}`;
+  return `${text} ${UNITS[unit]}`;
 }

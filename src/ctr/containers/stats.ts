@@ -8,7 +8,7 @@ import { print } from "../output/print.js";
 import { printJson } from "../output/print-json.js";
 import { type Sample, statsTable } from "./stats-table.js";
 
-const interval = 1000;
+const INTERVAL = 1000;
 
 export function containersStatsCommand(): Command {
   const command = new Command("stats")
@@ -33,14 +33,14 @@ export function containersStatsCommand(): Command {
   );
 }
 
-const hideCursor = "\x1b[?25l";
-const showCursor = "\x1b[?25h";
+const HIDE_CURSOR = "\x1b[?25l";
+const SHOW_CURSOR = "\x1b[?25h";
 
 async function watchStats(client: Client, ids: readonly string[]): Promise<void> {
   const live = process.stdout.isTTY;
   const before = new Map<string, Sample>();
   try {
-    if (live) await print(hideCursor);
+    if (live) await print(HIDE_CURSOR);
     await endingWell(async (signal) => {
       let drawn = 0;
       for (let first = true; ; first = false) {
@@ -56,14 +56,14 @@ async function watchStats(client: Client, ids: readonly string[]): Promise<void>
         before.clear();
         for (const sample of samples) before.set(sample.id, sample);
         // A CPU's share needs two samples: the second one comes soon.
-        await pause((first ? interval / 4 : interval) - (performance.now() - started), signal);
+        await pause((first ? INTERVAL / 4 : INTERVAL) - (performance.now() - started), signal);
       }
     });
   } catch (error) {
     // Ctrl-C is how one leaves.
     if (!(error instanceof Interrupted && error.exitCode === 130)) throw error;
   } finally {
-    if (live) await print(showCursor);
+    if (live) await print(SHOW_CURSOR);
   }
 }
 

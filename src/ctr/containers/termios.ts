@@ -2,9 +2,9 @@ import { createRequire } from "node:module";
 import { getSystemErrorMap } from "node:util";
 
 /** struct termios of Linux's C libraries, with room to spare. */
-const termiosSize = 128;
+const TERMIOS_SIZE = 128;
 /** struct winsize: rows, columns, and the size in pixels. */
-const winsizeSize = 8;
+const WINSIZE_SIZE = 8;
 const getWindowSize = process.arch === "ppc64" ? 0x40087468 : 0x5413;
 /** After what has been written is out. */
 const TCSADRAIN = 1;
@@ -33,7 +33,7 @@ export type Termios = Buffer;
 
 /** @throws Error when the descriptor is no terminal. */
 export function getTermios(fd: number): Termios {
-  const termios = Buffer.alloc(termiosSize);
+  const termios = Buffer.alloc(TERMIOS_SIZE);
   if (libc().tcgetattr(fd, termios) !== 0) throw new Error(`terminal settings: ${libc().reason()}`);
   return termios;
 }
@@ -55,7 +55,7 @@ export function rawTermios(termios: Termios): Termios {
 
 /** The terminal's size in characters; undefined when it has none. */
 export function windowSize(fd: number): { columns: number; rows: number } | undefined {
-  const size = Buffer.alloc(winsizeSize);
+  const size = Buffer.alloc(WINSIZE_SIZE);
   if (libc().ioctl(fd, getWindowSize, "void *", size) !== 0) return undefined;
   const [rows, columns] = new Uint16Array(size.buffer, size.byteOffset, 2);
   return rows && columns ? { columns, rows } : undefined;

@@ -5,7 +5,7 @@ import { addExamples } from "../command-line/example.js";
 import { openClient } from "../command-line/global-flags.js";
 
 /** A flag, the field it sets, and what it says. */
-const sizes = [
+const SIZES = [
   ["memory-limit", "memoryLimit", "bytes of memory"],
   ["memory-reservation", "memoryReservation", "bytes of memory to fall back to when the host runs short"],
   ["memory-swap", "memorySwap", "bytes of memory and swap together"],
@@ -13,7 +13,7 @@ const sizes = [
   ["kernel-tcp-limit", "kernelTCPMemoryLimit", "bytes of kernel memory for TCP"],
 ] as const;
 
-const numbers = [
+const NUMBERS = [
   ["cpu-quota", "cpuQuota", "microseconds of CPU time in a period"],
   ["cpu-period", "cpuPeriod", "microseconds of a period"],
   ["cpu-shares", "cpuShares", "weight of its CPU time"],
@@ -21,7 +21,7 @@ const numbers = [
   ["pids-limit", "pidsLimit", "number of processes"],
 ] as const;
 
-const texts = [
+const TEXTS = [
   ["cpuset-cpus", "cpusetCpus", "CPUs to run on: 0-2,4"],
   ["cpuset-mems", "cpusetMems", "memory nodes to use: 0,1"],
 ] as const;
@@ -31,22 +31,22 @@ export function containersUpdateCommand(): Command {
     .description("change limits of a running container; what is not given stays as it is")
     .usage("[flags] ID")
     .argument("[id]", "the container");
-  for (const [flag, , text] of sizes) command.option(`--${flag} <size>`, `${text}: a number, or one with k, m, g or t`);
-  for (const [flag, , text] of numbers) command.option(`--${flag} <number>`, text);
-  for (const [flag, , text] of texts) command.option(`--${flag} <list>`, text);
+  for (const [flag, , text] of SIZES) command.option(`--${flag} <size>`, `${text}: a number, or one with k, m, g or t`);
+  for (const [flag, , text] of NUMBERS) command.option(`--${flag} <number>`, text);
+  for (const [flag, , text] of TEXTS) command.option(`--${flag} <list>`, text);
   command.action(async (id: string | undefined, flags: Record<string, string | undefined>) => {
     const container = required(id, "container id", command);
     const limits: Limits = {};
     for (const [parse, table] of [
-      [parseSize, sizes],
-      [parseNumber, numbers],
+      [parseSize, SIZES],
+      [parseNumber, NUMBERS],
     ] as const) {
       for (const [flag, field] of table) {
         const text = flags[camelCase(flag)];
         if (text !== undefined && text !== "") limits[field] = parse(text, flag);
       }
     }
-    for (const [flag, field] of texts) {
+    for (const [flag, field] of TEXTS) {
       const text = flags[camelCase(flag)];
       if (text !== undefined && text !== "") limits[field] = text;
     }

@@ -1,7 +1,7 @@
 import { printableJson } from "../../contract/terminal/printable.js";
 
 /** Fields that are maps on the wire: they are left out when empty, and their values never are. */
-const maps = new Set(["hugetlb_stats", "stats"]);
+const MAPS = new Set(["hugetlb_stats", "stats"]);
 
 /**
  * A wire message as Go's encoding/json writes the struct that Go's protobuf generator makes of it: fields in the order
@@ -10,14 +10,14 @@ const maps = new Set(["hugetlb_stats", "stats"]);
 export function goJson(message: object): string {
   const fields = Object.entries(message)
     .filter(([name, value]) => !isOmitted(name, value))
-    .map(([name, value]) => `${goString(name)}:${maps.has(name) ? goMap(value) : goValue(value)}`);
+    .map(([name, value]) => `${goString(name)}:${MAPS.has(name) ? goMap(value) : goValue(value)}`);
   return `{${fields.join(",")}}`;
 }
 
 function isOmitted(name: string, value: unknown): boolean {
   if (Array.isArray(value)) return value.length === 0;
   // A message that is there is written even when all of it is zero.
-  if (typeof value === "object" && value !== null) return maps.has(name) && Object.keys(value).length === 0;
+  if (typeof value === "object" && value !== null) return MAPS.has(name) && Object.keys(value).length === 0;
   return !value;
 }
 

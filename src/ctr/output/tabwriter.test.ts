@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import { listLayout, tabwriter } from "./tabwriter.js";
+import { LIST_LAYOUT, tabwriter } from "./tabwriter.js";
 
 test("columns are at least as wide as the layout says, and three spaces wider than their longest text", () => {
   const rows = [
     ["ID", "PATH", "STATUS", "PROCESSES"],
     ["web", "/a/rather/long/path/to/a/bundle", "running", "init,shell"],
   ];
-  expect(tabwriter(rows, listLayout)).toBe(
+  expect(tabwriter(rows, LIST_LAYOUT)).toBe(
     "ID                  PATH                              STATUS              PROCESSES\n" +
       "web                 /a/rather/long/path/to/a/bundle   running             init,shell\n",
   );

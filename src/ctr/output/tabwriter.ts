@@ -8,7 +8,7 @@ export interface TabwriterOptions {
 }
 
 /** The original's tables. */
-export const listLayout: TabwriterOptions = { minWidth: 20, padding: 3 };
+export const LIST_LAYOUT: TabwriterOptions = { minWidth: 20, padding: 3 };
 
 /**
  * Lines with aligned columns, as Go's text/tabwriter aligns them with spaces; the last column is not padded. What a terminal would obey is

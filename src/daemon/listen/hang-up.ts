@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { epoll } from "../../system/linux/epoll.js";
 
 /** In ms: how long what a client has sent before it left may take to be read. */
-const PATIENCE = 5_000;
+const GRACE = 5_000;
 
 /**
  * Closes a connection some time after its client has left. Node's HTTP/2 does so at once, as long as it reads. On a connection with frames
@@ -14,7 +14,7 @@ const PATIENCE = 5_000;
 export function closeAfterHangUp(socket: Socket, fd: number): void {
   let timer: NodeJS.Timeout | undefined;
   const forget = epoll.hangUp(fd, () => {
-    timer = setTimeout(() => socket.destroy(), PATIENCE);
+    timer = setTimeout(() => socket.destroy(), GRACE);
   });
   socket.once("close", () => {
     forget();

@@ -3,7 +3,7 @@ import { printableJson } from "../../contract/terminal/printable.js";
 import type { LogOutput } from "./log-output.js";
 
 /** The levels by their names in the original; pino has no panic. */
-const levels: Record<string, string> = { panic: "fatal" };
+const LEVELS: Record<string, string> = { panic: "fatal" };
 
 /**
  * The daemon's log.
@@ -13,7 +13,7 @@ export function createLog(format: "text" | "json", level: string, output: LogOut
   const inFormat = format === "json" ? printableJson : textLine;
   const log = pino(
     {
-      level: levels[level] ?? level,
+      level: LEVELS[level] ?? level,
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },

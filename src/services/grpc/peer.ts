@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import type { Owner } from "../../core/tasks/owner.js";
 
 /** What a call's `getPeer()` says of a caller on a unix socket: the process that has connected it. */
-const pattern = /^process (\d+) (\d+) (\S+)$/;
+const PATTERN = /^process (\d+) (\d+) (\S+)$/;
 
 /**
  * Makes known to the calls of a connection which process has opened it: grpc-js tells handlers a connection's remote address, which a unix
@@ -15,6 +15,6 @@ export function namePeer(connection: Duplex, { pid, startTime, bootId }: Owner):
 
 /** The process at the other end; undefined when the kernel does not tell: over TCP, or in a pid namespace that is not below ours. */
 export function callerProcess(peer: string): Owner | undefined {
-  const [, pid, startTime, bootId] = pattern.exec(peer) ?? [];
+  const [, pid, startTime, bootId] = PATTERN.exec(peer) ?? [];
   return pid === undefined ? undefined : { pid: Number(pid), startTime: startTime!, bootId: bootId! };
 }

@@ -49,7 +49,7 @@ export async function getState(tasks: Tasks, { request: { id } }: Call<StateRequ
 }
 
 /** What each status in a request asks for. One that is paused or resumed gets no limits changed, whatever else the request says. */
-const changes = new Map([
+const CHANGES = new Map([
   ["", "update"],
   ["paused", "pause"],
   ["running", "resume"],
@@ -59,7 +59,7 @@ export async function updateContainer(
   tasks: Tasks,
   { request: { id, status, resources }, signal }: Call<UpdateContainerRequest>,
 ): Promise<UpdateContainerResponse> {
-  const kind = changes.get(status);
+  const kind = CHANGES.get(status);
   if (kind === undefined) {
     // An id that nobody has is told first.
     tasks.started(nameOf(id));

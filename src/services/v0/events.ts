@@ -1,7 +1,7 @@
 import { formatRfc3339, secondsAndNanos } from "../../contract/go/rfc3339.js";
 import { Subscription } from "../../core/events/subscribers.js";
 import { Failure } from "../../core/failure/failure.js";
-import { eventTypes } from "../../core/tasks/state-directory/event-line.js";
+import { EVENT_TYPES } from "../../core/tasks/state-directory/event-line.js";
 import type { TaskEvent } from "../../core/tasks/task-event.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
@@ -10,7 +10,7 @@ import { timestampValue } from "./timestamp.js";
 import { refusal } from "./words.js";
 
 /** Says how new the newest event is that was there before the subscription. The original has no such header. */
-const lastEventHeader = "containerd-last-event";
+const LAST_EVENT_HEADER = "containerd-last-event";
 
 /**
  * Streams events: stored ones later than the timestamp first, then live ones until the caller leaves.
@@ -51,7 +51,7 @@ export async function* events(
   const subscription = new Subscription({ namespace: "", object: id }, replay, take, overflow, end);
   call.signal.addEventListener("abort", end, { once: true });
   // Whoever has seen no event yet resumes from here, whatever its own clock says.
-  call.sendHeaders({ [lastEventHeader]: formatRfc3339(tasks.reports.last) });
+  call.sendHeaders({ [LAST_EVENT_HEADER]: formatRfc3339(tasks.reports.last) });
   // In the same turn as the replay was taken: no event can come between.
   if (!storedOnly) tasks.events.subscribers.add(subscription);
   try {
@@ -74,7 +74,7 @@ export async function* events(
 
 function eventMessage(event: TaskEvent): EventMessage {
   const message = {
-    type: eventTypes[event.topic],
+    type: EVENT_TYPES[event.topic],
     id: event.object,
     status: 0,
     pid: "",

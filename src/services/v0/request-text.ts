@@ -1,7 +1,7 @@
 import { Failure } from "../../core/failure/failure.js";
 
 /** Are only ever compared with or shown, or have rules of their own about what they may hold. */
-const unchecked = new Set(["id", "labels"]);
+const UNCHECKED_FIELDS = new Set(["id", "labels"]);
 
 /**
  * Refuses a request that has a NUL in a text. Paths, arguments and environment variables end at their first NUL for the kernel: what was
@@ -10,7 +10,7 @@ const unchecked = new Set(["id", "labels"]);
  */
 export function checkText(request: object): void {
   for (const [field, value] of Object.entries(request)) {
-    if (!unchecked.has(field)) checkValue(field, value);
+    if (!UNCHECKED_FIELDS.has(field)) checkValue(field, value);
   }
 }
 

@@ -63,7 +63,7 @@ export function parseBlkio(text: string): DeviceCounter[] {
 }
 
 /** v2's names for what v1 has in two tables. Its other counters (dbytes, dios, cost.…) have no place there. */
-const unifiedCounters: Readonly<Record<string, { table: Table; operation: string }>> = {
+const UNIFIED_COUNTERS: Readonly<Record<string, { table: Table; operation: string }>> = {
   rbytes: { table: "bytes", operation: "Read" },
   wbytes: { table: "bytes", operation: "Write" },
   rios: { table: "requests", operation: "Read" },
@@ -78,7 +78,7 @@ export function addIoStat(text: string, stats: IoStats): void {
     if (!numbers) continue;
     for (const counter of counters) {
       const [name, value] = counter.split("=");
-      const column = Object.hasOwn(unifiedCounters, name ?? "") ? unifiedCounters[name!] : undefined;
+      const column = Object.hasOwn(UNIFIED_COUNTERS, name ?? "") ? UNIFIED_COUNTERS[name!] : undefined;
       if (column === undefined || !/^\d+$/.test(value ?? "")) continue;
       stats[column.table].push({
         major: Number(numbers[1]),

@@ -9,11 +9,11 @@ import { cgroupOf } from "./cgroup.js";
 import { CgroupV1 } from "./v1.js";
 import { CgroupV2 } from "./v2.js";
 
-const hierarchies = ["pids", "memory", "freezer", "cpuacct", "unified"];
+const HIERARCHIES = ["pids", "memory", "freezer", "cpuacct", "unified"];
 
-describe.skipIf(!hasHierarchies(...hierarchies))("cgroupOf, here", () => {
+describe.skipIf(!hasHierarchies(...HIERARCHIES))("cgroupOf, here", () => {
   test("a process in its own cgroup: v1 wins over v2 beside it", async () => {
-    await using scratch = new ScratchCgroup(hierarchies);
+    await using scratch = new ScratchCgroup(HIERARCHIES);
     const pid = await scratch.runReady("exec sleep 1000");
     const cgroup = cgroupOf(pid);
     expect(cgroup).toBeInstanceOf(CgroupV1);
@@ -61,7 +61,7 @@ describe.skipIf(!hasHierarchies(...hierarchies))("cgroupOf, here", () => {
 });
 
 /** The same in other worlds of mounts: a process of its own each, started by a script in a new mount namespace. */
-describe.skipIf(!hasHierarchies(...hierarchies))("cgroupOf, elsewhere", () => {
+describe.skipIf(!hasHierarchies(...HIERARCHIES))("cgroupOf, elsewhere", () => {
   const cache = new URL(`../../../node_modules/.cache/cgroup-test-${process.pid}/`, import.meta.url).pathname;
   const program = `${cache}cgroup-of.mjs`;
 

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   limitsBack,
+  PLACES_V1,
+  PLACES_V2,
   parseDeviceLimits,
-  placesV1,
-  placesV2,
   readDeviceLimits,
   writeDeviceLimits,
 } from "./device-limits.js";
@@ -61,33 +61,33 @@ describe("files", () => {
 
   test("v2: what is asked for is written with its key", () => {
     put("io.max");
-    writeDeviceLimits(directory, placesV2, { readBps: new Map([["8:0", 500n]]) });
+    writeDeviceLimits(directory, PLACES_V2, { readBps: new Map([["8:0", 500n]]) });
     expect(text("io.max")).toBe("8:0 rbps=500");
-    expect(readDeviceLimits(directory, placesV2).readBps).toEqual(new Map([["8:0", 500n]]));
-    writeDeviceLimits(directory, placesV2, { readBps: new Map([["8:0", 0n]]) });
+    expect(readDeviceLimits(directory, PLACES_V2).readBps).toEqual(new Map([["8:0", 500n]]));
+    writeDeviceLimits(directory, PLACES_V2, { readBps: new Map([["8:0", 0n]]) });
     expect(text("io.max")).toBe("8:0 rbps=max");
   });
 
   test("v2: weights go to the file there is", () => {
     put("io.bfq.weight");
-    writeDeviceLimits(directory, placesV2, { weight: new Map([["8:0", 500n]]) });
+    writeDeviceLimits(directory, PLACES_V2, { weight: new Map([["8:0", 500n]]) });
     expect(text("io.bfq.weight")).toBe("8:0 500");
   });
 
   test("what is so already is not written", () => {
     put("blkio.throttle.read_bps_device", "8:0 500\n");
-    writeDeviceLimits(directory, placesV1, { readBps: new Map([["8:0", 500n]]) });
+    writeDeviceLimits(directory, PLACES_V1, { readBps: new Map([["8:0", 500n]]) });
     expect(text("blkio.throttle.read_bps_device")).toBe("8:0 500\n");
   });
 
   test("a limit that the kernel does not have", () => {
     const weights = new Map([["8:0", 500n]]);
-    expect(() => writeDeviceLimits(directory, placesV2, { leafWeight: weights })).toThrow(
+    expect(() => writeDeviceLimits(directory, PLACES_V2, { leafWeight: weights })).toThrow(
       "leafWeight of device 8:0: this kernel has no such limit",
     );
-    expect(() => writeDeviceLimits(directory, placesV1, { weight: weights })).toThrow(
+    expect(() => writeDeviceLimits(directory, PLACES_V1, { weight: weights })).toThrow(
       "weight of device 8:0: this kernel has no such limit",
     );
-    expect(() => writeDeviceLimits(directory, placesV1, { readBps: new Map([["8:0", 0n]]) })).toThrow("no such limit");
+    expect(() => writeDeviceLimits(directory, PLACES_V1, { readBps: new Map([["8:0", 0n]]) })).toThrow("no such limit");
   });
 });

@@ -19,7 +19,7 @@ interface Place {
 type Places = Readonly<Partial<Record<DeviceLimit, Place>>>;
 
 /** v1: blkio's files; the weights are BFQ's, or CFQ's (kernels before 5.0). */
-export const placesV1: Places = {
+export const PLACES_V1: Places = {
   readBps: { files: ["blkio.throttle.read_bps_device"], none: "0" },
   writeBps: { files: ["blkio.throttle.write_bps_device"], none: "0" },
   readIops: { files: ["blkio.throttle.read_iops_device"], none: "0" },
@@ -29,7 +29,7 @@ export const placesV1: Places = {
 };
 
 /** v2: io's files; it has no leaf weights. */
-export const placesV2: Places = {
+export const PLACES_V2: Places = {
   readBps: { files: ["io.max"], key: "rbps", none: "max" },
   writeBps: { files: ["io.max"], key: "wbps", none: "max" },
   readIops: { files: ["io.max"], key: "riops", none: "max" },

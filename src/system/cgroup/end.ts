@@ -8,11 +8,11 @@ const INTERVAL = 10;
 
 /**
  * Kills every process of a cgroup and waits for their ends.
- * @param patience in ms: a process that the kernel holds (a hanging disk) does not end when it is killed
+ * @param timeout in ms: a process that the kernel holds (a hanging disk) does not end when it is killed
  * @returns whether none is left
  */
-export async function endProcesses(cgroup: Cgroup, patience: number): Promise<boolean> {
-  const deadline = performance.now() + patience;
+export async function endProcesses(cgroup: Cgroup, timeout: number): Promise<boolean> {
+  const deadline = performance.now() + timeout;
   while (cgroup.pids().length > 0) {
     if (performance.now() > deadline) return false;
     cgroup.kill();
@@ -23,10 +23,10 @@ export async function endProcesses(cgroup: Cgroup, patience: number): Promise<bo
 
 /**
  * Removes cgroups, with those below them, that hold no process.
- * @returns whether none of them is left after `patience` ms: a cgroup whose last process is just ending is busy
+ * @returns whether none of them is left after `timeout` ms: a cgroup whose last process is just ending is busy
  */
-export async function removeCgroups(directories: readonly string[], patience: number): Promise<boolean> {
-  const deadline = performance.now() + patience;
+export async function removeCgroups(directories: readonly string[], timeout: number): Promise<boolean> {
+  const deadline = performance.now() + timeout;
   for (;;) {
     if (directories.map(removeTree).every(Boolean)) return true;
     if (performance.now() > deadline) return false;

@@ -3,7 +3,7 @@ import { hasCode } from "../linux/libc.js";
 import { readBlkioV1 } from "./blkio.js";
 import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
 import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED, writeControlFile } from "./control-file.js";
-import { type DeviceLimits, placesV1, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
+import { type DeviceLimits, PLACES_V1, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
 import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime, NANOSECONDS_PER_TICK } from "./host-cpu.js";
 import { type KernelLimits, writeKernelLimits } from "./kernel-limits.js";
@@ -15,7 +15,7 @@ import { CgroupV2 } from "./v2.js";
  * The order in which a hierarchy is asked for the pids. Runtimes put a container into all of them; `name=…` comes after these, since
  * systemd moves processes about in its own.
  */
-const preferred = ["pids", "memory", "freezer", "cpu", "cpuacct", "blkio", "devices"];
+const PREFERRED = ["pids", "memory", "freezer", "cpu", "cpuacct", "blkio", "devices"];
 
 /** A cgroup in v1's hierarchies; and in v2's, where that is mounted beside them (hybrid), for controllers that v1 does not have. */
 export class CgroupV1 implements Cgroup {
@@ -27,7 +27,7 @@ export class CgroupV1 implements Cgroup {
   constructor(paths: ReadonlyMap<string, string>, unified?: string) {
     this.#paths = paths;
     this.#unified = unified === undefined ? undefined : new CgroupV2(unified);
-    const main = preferred.find((controller) => paths.has(controller)) ?? [...paths.keys()][0];
+    const main = PREFERRED.find((controller) => paths.has(controller)) ?? [...paths.keys()][0];
     if (main === undefined) throw new Error("a cgroup needs a hierarchy");
     this.#main = new CgroupDirectory(paths.get(main)!);
   }
@@ -61,14 +61,14 @@ export class CgroupV1 implements Cgroup {
 
   deviceLimits(): DeviceLimits {
     const blkio = this.#paths.get("blkio");
-    if (blkio !== undefined) return readDeviceLimits(blkio, placesV1);
+    if (blkio !== undefined) return readDeviceLimits(blkio, PLACES_V1);
     return this.#unified?.deviceLimits() ?? {};
   }
 
   setDeviceLimits(limits: DeviceLimits): void {
     const blkio = this.#paths.get("blkio");
     if (blkio === undefined && this.#unified !== undefined) this.#unified.setDeviceLimits(limits);
-    else writeDeviceLimits(blkio ?? this.#main.path, placesV1, limits);
+    else writeDeviceLimits(blkio ?? this.#main.path, PLACES_V1, limits);
   }
 
   setKernelLimits(limits: KernelLimits): void {

@@ -3,7 +3,7 @@ import { hasCode } from "../linux/libc.js";
 import { addIoStat } from "./blkio.js";
 import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
 import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED, writeControlFile } from "./control-file.js";
-import { type DeviceLimits, placesV2, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
+import { type DeviceLimits, PLACES_V2, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
 import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime } from "./host-cpu.js";
 import { type KernelLimits, writeKernelLimits } from "./kernel-limits.js";
@@ -55,11 +55,11 @@ export class CgroupV2 implements Cgroup {
   }
 
   deviceLimits(): DeviceLimits {
-    return readDeviceLimits(this.#path, placesV2);
+    return readDeviceLimits(this.#path, PLACES_V2);
   }
 
   setDeviceLimits(limits: DeviceLimits): void {
-    writeDeviceLimits(this.#path, placesV2, limits);
+    writeDeviceLimits(this.#path, PLACES_V2, limits);
   }
 
   setKernelLimits(limits: KernelLimits): void {

@@ -8,7 +8,7 @@ const SIGKILL = 9;
 /** In ms: how often what has been killed is looked at. */
 const INTERVAL = 5;
 /** In ms: what is frozen dies only when it thaws, but it dies. */
-const PATIENCE = 1_000;
+const TIMEOUT = 1_000;
 
 /**
  * Kills all that a process has started, and what that has started, whatever session it has gone into; not the process itself, which has to
@@ -22,7 +22,7 @@ export async function killDescendants(ancestor: number): Promise<void> {
     if (hasCode(error, "ESRCH")) return;
     throw error;
   }
-  const deadline = performance.now() + PATIENCE;
+  const deadline = performance.now() + TIMEOUT;
   while (performance.now() < deadline) {
     const found = descendantsOf(ancestor);
     if (found.length === 0) return;

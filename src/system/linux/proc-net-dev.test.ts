@@ -2,14 +2,14 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseNetDev, readNetworkStats } from "./proc-net-dev.js";
 
-const heading = `Inter-|   Receive                                                |  Transmit
+const HEADING = `Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
 `;
 
 test("each column in its place", () => {
   expect(
     parseNetDev(
-      `${heading}  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\neth0:1:18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n`,
+      `${HEADING}  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\neth0:1:18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n`,
     ),
   ).toEqual([
     {
@@ -28,7 +28,7 @@ test("numbers of any size come back", () => {
   const counters = fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { minLength: 16, maxLength: 16 });
   fc.assert(
     fc.property(counters, (columns) => {
-      const [stats] = parseNetDev(`${heading}veth1a2b: ${columns.join("   ")}\n`);
+      const [stats] = parseNetDev(`${HEADING}veth1a2b: ${columns.join("   ")}\n`);
       expect([stats?.received.bytes, stats?.sent.dropped]).toEqual([columns[0], columns[11]]);
     }),
   );

@@ -4,14 +4,14 @@ import fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { isAlive, parentOf, parseProcStat, readProcStat, startTimeOf, stateOf } from "./proc-stat.js";
 
-const tail =
+const TAIL =
   "1 4000 4000 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 123456 2228224 200 18446744073709551615 " +
   "1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
 
 test("a name may hold anything", () => {
   fc.assert(
     fc.property(fc.string(), (comm) => {
-      expect(parseProcStat(`4242 (${comm}) S ${tail}`)).toEqual({
+      expect(parseProcStat(`4242 (${comm}) S ${TAIL}`)).toEqual({
         comm,
         state: "S",
         parent: 1,
@@ -20,7 +20,7 @@ test("a name may hold anything", () => {
       });
     }),
   );
-  expect(parseProcStat(`7 (a) R 2 (x) Z ${tail}`)).toMatchObject({ comm: "a) R 2 (x", state: "Z" });
+  expect(parseProcStat(`7 (a) R 2 (x) Z ${TAIL}`)).toMatchObject({ comm: "a) R 2 (x", state: "Z" });
 });
 
 test("what is no stat is refused", () => {

@@ -9,7 +9,7 @@ export interface Identity {
 }
 
 const openssl = (...args: string[]) => execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
-const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+const NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
 
 /** An authority of its own; its files are made in `directory`. */
 export class Authority {
@@ -22,7 +22,7 @@ export class Authority {
   ) {
     this.ca = join(directory, `${name}-ca.pem`);
     this.#key = join(directory, `${name}-ca.key`);
-    openssl("req", "-x509", ...newKey, "-days", "2", "-subj", `/CN=${name}`, "-keyout", this.#key, "-out", this.ca);
+    openssl("req", "-x509", ...NEW_KEY, "-days", "2", "-subj", `/CN=${name}`, "-keyout", this.#key, "-out", this.ca);
   }
 
   /** A certificate for 127.0.0.1, signed by this authority. `days` may be 0: then it has just ended. Without `purpose` it names none. */
@@ -34,7 +34,7 @@ export class Authority {
     const identity = { cert: path("pem"), key: path("key") };
     openssl(
       "req",
-      ...newKey,
+      ...NEW_KEY,
       "-subj",
       `/CN=${name}`,
       "-addext",

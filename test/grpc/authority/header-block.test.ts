@@ -5,7 +5,7 @@ import { Duplex } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { frameHeaderAt, headerFramesAt } from "../../../src/services/grpc/authority/frames.js";
 import { authorityValues, hasSlash, replaceSlashes } from "../../../src/services/grpc/authority/header-block.js";
-import { slashPositions, symbolsOfLength } from "../../../src/services/grpc/authority/huffman.js";
+import { SYMBOLS_OF_LENGTH, slashPositions } from "../../../src/services/grpc/authority/huffman.js";
 import {
   AUTHORITY,
   FIRST_DYNAMIC,
@@ -68,8 +68,8 @@ describe("RFC 7541, appendix C", () => {
 
 describe("the Huffman code", () => {
   test("is complete, and as in appendix B", () => {
-    expect(symbolsOfLength).toEqual(symbolsPerLength());
-    expect(symbolsOfLength.reduce((sum, count, length) => sum + count * 2 ** -length, 0)).toBe(1);
+    expect(SYMBOLS_OF_LENGTH).toEqual(symbolsPerLength());
+    expect(SYMBOLS_OF_LENGTH.reduce((sum, count, length) => sum + count * 2 ** -length, 0)).toBe(1);
   });
 
   test("slashes are found behind symbols of every length", () => {

@@ -2,7 +2,7 @@
 
 /** Bits of the code of each byte's symbol (RFC 7541, appendix B). */
 // biome-ignore format: a table
-const codeLengths = [
+const CODE_LENGTHS = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
   6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
   13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
@@ -16,14 +16,14 @@ const codeLengths = [
 /** How many symbols have codes of each length, the end of string's (30 bits) included. */
 export function symbolsPerLength(): number[] {
   const counts = new Array<number>(31).fill(0);
-  for (const length of [...codeLengths, 30]) counts[length]!++;
+  for (const length of [...CODE_LENGTHS, 30]) counts[length]!++;
   return counts;
 }
 
 const codes: { code: number; length: number }[] = [];
 let next = 0;
 for (let length = 1; length <= 30; length++, next *= 2)
-  codeLengths.forEach((bits, symbol) => {
+  CODE_LENGTHS.forEach((bits, symbol) => {
     if (bits === length) codes[symbol] = { code: next++, length };
   });
 
@@ -51,7 +51,7 @@ export function string(text: string | Uint8Array, coded = true): Buffer {
 }
 
 export type Indexing = "incremental" | "none" | "never";
-const literalKinds = { incremental: [6, 0x40], none: [4, 0x00], never: [4, 0x10] } as const;
+const LITERAL_KINDS = { incremental: [6, 0x40], none: [4, 0x00], never: [4, 0x10] } as const;
 
 /** A literal field; `name` is spelled out or an index. */
 export function literal(
@@ -59,7 +59,7 @@ export function literal(
   value: string,
   { indexing = "incremental", coded = true }: { indexing?: Indexing; coded?: boolean } = {},
 ): Buffer {
-  const [prefix, first] = literalKinds[indexing];
+  const [prefix, first] = LITERAL_KINDS[indexing];
   return typeof name === "number"
     ? Buffer.concat([integer(name, prefix, first), string(value, coded)])
     : Buffer.concat([Buffer.from([first]), string(name, coded), string(value, coded)]);

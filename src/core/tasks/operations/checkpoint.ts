@@ -1,4 +1,4 @@
-import { type Grace, withGrace } from "../../failure/deadline.js";
+import { type GracePeriod, withGrace } from "../../failure/deadline.js";
 import type { TaskName } from "../history.js";
 import {
   type Checkpoint,
@@ -36,7 +36,7 @@ export async function checkpointContainer(
       const began = performance.now();
       operation.doing = "runtime checkpoint";
       const path = checkpointsDirectory(task.bundle, directory);
-      const graces: Grace[] = [
+      const graces: GracePeriod[] = [
         [signal, GRACE],
         [task.exited, GRACE_AFTER_EXIT],
       ];

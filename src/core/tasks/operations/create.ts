@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { bootTime } from "../../../system/linux/clock.js";
-import { withDeadline } from "../../failure/deadline.js";
+import { withTimeout } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import type { Operation } from "../../telemetry/operations.js";
@@ -79,7 +79,7 @@ export async function create(
     operation.doing = "waiting for a start worker";
     const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
     await tasks.startWorkers.run(signal, () =>
-      withDeadline([signal], tasks.startTimeout, late, async (limited) => {
+      withTimeout([signal], tasks.startTimeout, late, async (limited) => {
         operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
         await task.create(spec, checkpoint, limited);
         await andThen(task, limited);

@@ -1,4 +1,4 @@
-import { withDeadline } from "../../failure/deadline.js";
+import { withTimeout } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import type { Operation } from "../../telemetry/operations.js";
@@ -22,7 +22,7 @@ export async function startExec(
   const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
   operation.doing = "waiting for its turn";
   await task.turns.shared(() =>
-    withDeadline([signal, task.exited], tasks.startTimeout, late, async (limited) => {
+    withTimeout([signal, task.exited], tasks.startTimeout, late, async (limited) => {
       const began = performance.now();
       operation.doing = "runtime exec";
       try {

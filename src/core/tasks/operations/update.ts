@@ -1,6 +1,6 @@
 import { limitsBack } from "../../../system/cgroup/device-limits.js";
 import { errorText } from "../../../system/linux/libc.js";
-import { withDeadline } from "../../failure/deadline.js";
+import { withTimeout } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import { stringifyJson } from "../../files/json.js";
 import type { Operation } from "../../telemetry/operations.js";
@@ -38,7 +38,7 @@ async function runUpdate(
   operation.doing = "waiting for its turn";
   await task.turns.exclusive(
     () =>
-      withDeadline(
+      withTimeout(
         [signal, task.exited],
         tasks.startTimeout,
         () => new Failure("deadline-exceeded", "update-timeout", { timeout: tasks.startTimeout }),

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
 import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
-import { withDeadline } from "../../failure/deadline.js";
+import { withTimeout } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { endShims, shimsOf, WATCH_INTERVAL } from "../shims/left-shims.js";
@@ -21,7 +21,7 @@ export async function adoptExec(tasks: Tasks, task: Task, name: string, operatio
   const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
   try {
     await task.turns.shared(() =>
-      withDeadline([task.exited], tasks.startTimeout, late, async (signal) => {
+      withTimeout([task.exited], tasks.startTimeout, late, async (signal) => {
         const identity = await waitForIdentity(task, name, signal);
         if (identity === undefined) throw new Error("its shim ended");
         const process = loadProcess(task, name, identity);

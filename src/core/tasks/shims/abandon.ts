@@ -35,7 +35,7 @@ export async function abandonInit(task: Task, init: Process, error: unknown): Pr
     shim.cancel();
     if (shim.child.running && task.shim.spawner !== undefined) {
       // One that was ready at the same moment goes on with the container and never hears of it.
-      const missed = shim.deaf.then(() => delay(Math.min(grace, HANG_UP_GRACE)));
+      const missed = shim.channelClosed.then(() => delay(Math.min(grace, HANG_UP_GRACE)));
       await Promise.race([shim.child.exited, missed, delay(grace)]);
     }
     const killed = shim.child.running;

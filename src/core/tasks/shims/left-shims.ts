@@ -9,15 +9,15 @@ import { findShims, killShim } from "./shim-process.js";
 /** In ms: how often what an earlier daemon has left under way is looked at. */
 export const WATCH_INTERVAL = 20;
 /** In ms: how long a shim that knows that its daemon is gone gets to clean up by itself, and one that was killed to be gone. */
-export const SHIM_PATIENCE = 2_000;
+export const SHIM_TIMEOUT = 2_000;
 
 export function shimsOf(task: Task, name: string) {
   return findShims(join(task.directory, name), task.id, task.shim.name);
 }
 
-/** Waits until no shim works in a process directory any more; false when some still do after {@link SHIM_PATIENCE}. */
+/** Waits until no shim works in a process directory any more; false when some still do after {@link SHIM_TIMEOUT}. */
 export async function shimsGone(task: Task, name: string): Promise<boolean> {
-  const deadline = performance.now() + SHIM_PATIENCE;
+  const deadline = performance.now() + SHIM_TIMEOUT;
   while (shimsOf(task, name).length > 0) {
     if (performance.now() > deadline) return false;
     await delay(WATCH_INTERVAL);

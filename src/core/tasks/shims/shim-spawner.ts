@@ -48,9 +48,9 @@ export class SpawnerDied extends Error {
 }
 
 /** In ms: how long the spawner may take for an answer. One that stands still (stopped, swapped out) is replaced. */
-const PATIENCE = 3_000;
-/** In ms: as {@link PATIENCE}, for what takes no time, and where somebody waits whose time is over. */
-const SHORT_PATIENCE = 1_000;
+const ANSWER_TIMEOUT = 3_000;
+/** In ms: as {@link ANSWER_TIMEOUT}, for what takes no time, and where somebody waits whose time is over. */
+const SHORT_ANSWER_TIMEOUT = 1_000;
 /** In ms: how often a shim is looked at that there is no descriptor for. */
 const WATCH_INTERVAL = 100;
 /** How many launches may be under way at the spawner: what they take must fit into the socket. */
@@ -200,7 +200,7 @@ class SpawnerProcess {
         const pending: PendingLaunch = { launch, runtimeCopy, resolve, reject };
         abort = () => {
           const index = this.#waiting.indexOf(pending);
-          if (index < 0) return this.#expectAnswer(SHORT_PATIENCE);
+          if (index < 0) return this.#expectAnswer(SHORT_ANSWER_TIMEOUT);
           this.#waiting.splice(index, 1);
           reject(signal.reason);
         };
@@ -214,16 +214,16 @@ class SpawnerProcess {
     }
   }
 
-  /** Ends it unless a message comes within `patience` ms, or sooner if one was expected sooner. */
-  #expectAnswer(patience = PATIENCE): void {
-    const deadline = performance.now() + patience;
+  /** Ends it unless a message comes within `timeout` ms, or sooner if one was expected sooner. */
+  #expectAnswer(timeout = ANSWER_TIMEOUT): void {
+    const deadline = performance.now() + timeout;
     if (deadline >= this.#deadline) return;
     this.#deadline = deadline;
     clearTimeout(this.#overdue);
     this.#overdue = setTimeout(() => {
       // This process may have stood still itself, and the answer be there.
       if (this.#socket !== undefined && !this.#receive(this.#socket) && this.#isDue) this.close(true);
-    }, patience);
+    }, timeout);
   }
 
   get #isDue(): boolean {
@@ -272,7 +272,7 @@ class SpawnerProcess {
     if (this.#socket === undefined || parentOf(pid) !== this.pid) return false;
     killProcessGroup(pid);
     this.#killed++;
-    this.#expectAnswer(SHORT_PATIENCE);
+    this.#expectAnswer(SHORT_ANSWER_TIMEOUT);
     return true;
   }
 

@@ -44,7 +44,7 @@ export interface Shim {
   /** The start is over: what was needed only for it is closed. The shim goes on. */
   release(): void;
   /** Resolves when the shim has closed its end: for it the start is over, and no {@link cancel} reaches it any more. */
-  readonly deaf: Promise<void>;
+  readonly channelClosed: Promise<void>;
 }
 
 interface LaunchOptions {
@@ -95,7 +95,7 @@ async function startFailure(directory: string): Promise<Error> {
 /** In ms: how often what a shim has done is looked for; only where it does not tell. */
 const INTERVAL = 2;
 /** In ms: how long the end of a shim whose spawner has died may take. */
-const FORKED_PATIENCE = 5_000;
+const ORPHAN_TIMEOUT = 5_000;
 
 /** Shims of our own that the runtime has not started its process for yet. */
 let startsUnderWay = 0;
@@ -108,7 +108,7 @@ class OwnShim implements Shim {
   #channel: number | undefined;
   readonly #received: ShimMessage[] = [];
   #wake: () => void = () => {};
-  readonly deaf: Promise<void>;
+  readonly channelClosed: Promise<void>;
   #hungUp: () => void = () => {};
 
   static async launch(options: LaunchOptions, path: string, spawner: ShimSpawner): Promise<OwnShim> {
@@ -152,7 +152,7 @@ class OwnShim implements Shim {
     this.#directory = options.directory;
     this.#execFifo = options.execFifo;
     this.#channel = channel;
-    this.deaf = new Promise((resolve) => {
+    this.channelClosed = new Promise((resolve) => {
       this.#hungUp = resolve;
     });
     epoll.add(channel, EPOLLIN, () => this.#receive(channel));
@@ -236,7 +236,7 @@ function fork(options: LaunchOptions, spawner: ShimSpawner, channel: number): Pr
 
 /** Ends the shim that a spawner may have forked right before it died. The channel hangs up when nobody else holds it any more. */
 async function endForked({ directory, containerId }: LaunchOptions, channel: number): Promise<void> {
-  const deadline = performance.now() + FORKED_PATIENCE;
+  const deadline = performance.now() + ORPHAN_TIMEOUT;
   while (receivePacket(channel) !== "" && performance.now() < deadline) {
     for (const { pid } of findShims(directory, containerId)) {
       await killDescendants(pid);
@@ -277,7 +277,7 @@ function hasOomScore(): boolean {
 /** A shim that knows the process directory only, such as the Go one. */
 class ForeignShim implements Shim {
   readonly child: Child;
-  readonly deaf = Promise.resolve();
+  readonly channelClosed = Promise.resolve();
   readonly #directory: string;
   readonly #containerId: string;
   readonly #runtime: OciRuntime;

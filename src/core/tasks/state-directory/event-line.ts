@@ -4,7 +4,7 @@ import type { EventLines } from "../../events/event.js";
 import type { TaskEvent, TaskTopic } from "../task-event.js";
 
 /** What containerd 0.2 calls an event, in its log and on the wire. */
-export const eventTypes = {
+export const EVENT_TYPES = {
   "/tasks/start": "start-container",
   "/tasks/exec-started": "start-process",
   "/tasks/exit": "exit",
@@ -13,7 +13,7 @@ export const eventTypes = {
   "/tasks/resumed": "resume",
 } as const satisfies Record<TaskTopic, string>;
 
-type EventType = (typeof eventTypes)[TaskTopic];
+type EventType = (typeof EVENT_TYPES)[TaskTopic];
 
 /** A line of events.log. */
 interface EventLine {
@@ -33,7 +33,7 @@ export const eventLines: EventLines<TaskEvent> = { encode, decode };
 function encode(event: TaskEvent): string {
   const line: EventLine = {
     id: event.object,
-    type: eventTypes[event.topic],
+    type: EVENT_TYPES[event.topic],
     timestamp: formatRfc3339(event.time),
     ...fieldsOf(event),
   };

@@ -20,7 +20,7 @@ import { type ContainerState, readContainerState } from "./container-state.js";
 import { isSetAside, readStateFile } from "./state-file.js";
 
 /** What a daemon, a shim or a runtime makes in a process directory; beside it there may be half-written ones. */
-const processFiles = new Set([
+const PROCESS_FILES = new Set([
   PROCESS_JSON,
   EXIT_FIFO,
   CONTROL_FIFO,
@@ -43,7 +43,7 @@ const processFiles = new Set([
 ]);
 
 /** Of these one is enough: nobody else calls anything so. */
-const telling = [PROCESS_JSON, "starttime", EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE, SHIM_LOG];
+const TELLING_FILES = [PROCESS_JSON, "starttime", EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE, SHIM_LOG];
 
 /** What is in a container's directory. */
 export interface ContainerDirectory {
@@ -91,7 +91,7 @@ function isOurOwn(directory: string, device: number): boolean {
 function isProcessDirectory(directory: string, device: number): boolean {
   if (!isOurOwn(directory, device)) return false;
   const names = readdirSync(directory);
-  if (telling.some((name) => names.includes(name))) return true;
+  if (TELLING_FILES.some((name) => names.includes(name))) return true;
   return [EXIT_FIFO, CONTROL_FIFO].every((name) => names.includes(name) && lstatSync(join(directory, name)).isFIFO());
 }
 
@@ -111,5 +111,5 @@ function isOfContainer(directory: string, entry: Dirent, device: number): boolea
   const path = join(directory, entry.name);
   const names = readdirSync(path);
   if (!isOurOwn(path, device) || (names.length === 0 && entry.name !== INIT)) return false;
-  return names.every((name) => processFiles.has(name.replace(/\.(tmp|damaged\d?)$/, "")));
+  return names.every((name) => PROCESS_FILES.has(name.replace(/\.(tmp|damaged\d?)$/, "")));
 }

@@ -9,7 +9,7 @@ import { measureEventLoop } from "./event-loop.js";
 const DEFAULT_DURATION = 30;
 const MAX_DURATION = 600;
 
-const index = `CPU profile, for Chrome DevTools or speedscope:  /debug/pprof/profile?seconds=${DEFAULT_DURATION}
+const INDEX = `CPU profile, for Chrome DevTools or speedscope:  /debug/pprof/profile?seconds=${DEFAULT_DURATION}
 heap snapshot, for Chrome DevTools:              /debug/pprof/heap
 statistics of the event loop:                    /debug/pprof/event-loop?seconds=${DEFAULT_DURATION}
 `;
@@ -26,7 +26,7 @@ export function debugEndpoint(insecure: boolean): HttpHandler {
       case "/":
       case "/debug/pprof":
       case "/debug/pprof/":
-        answer(response, 200, index);
+        answer(response, 200, INDEX);
         return;
       case "/debug/pprof/profile":
         if (profiling) {
@@ -57,7 +57,7 @@ export function debugEndpoint(insecure: boolean): HttpHandler {
         await pipeline(getHeapSnapshot(), response);
         return;
       default:
-        answer(response, 404, index);
+        answer(response, 404, INDEX);
     }
   };
 }

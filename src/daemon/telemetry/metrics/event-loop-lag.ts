@@ -6,7 +6,7 @@ const RESOLUTION = 20;
 const NANOSECONDS_PER_MS = 1e6;
 const MS_PER_SECOND = 1000;
 
-const percentiles = [50, 90, 99] as const;
+const PERCENTILES = [50, 90, 99] as const;
 
 /**
  * How late the event loop was, since the last scrape, under prom-client's names. prom-client's own figures hold the interval of the
@@ -32,7 +32,7 @@ export function addEventLoopLag(registry: Registry): void {
   gauge("min", "Minimum", () => late(histogram.min));
   gauge("max", "Maximum", () => late(histogram.max));
   gauge("mean", "Mean", () => late(histogram.mean));
-  for (const part of percentiles) gauge(`p${part}`, `${part}th percentile`, () => late(histogram.percentile(part)));
+  for (const part of PERCENTILES) gauge(`p${part}`, `${part}th percentile`, () => late(histogram.percentile(part)));
   gauge("stddev", "Standard deviation", () => {
     const deviation = histogram.count === 0 ? 0 : histogram.stddev / NANOSECONDS_PER_MS / MS_PER_SECOND;
     // The last of them: gauges are read in the order in which they were made, without a pause.

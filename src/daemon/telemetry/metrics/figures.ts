@@ -51,7 +51,7 @@ export async function readFigures(tasks: Tasks): Promise<Figures> {
 }
 
 /** The parts that percentiles are given for, with go-metrics' names of them. */
-export const percentiles = [
+export const PERCENTILES = [
   ["50-percentile", 0.5],
   ["75-percentile", 0.75],
   ["95-percentile", 0.95],

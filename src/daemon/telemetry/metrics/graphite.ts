@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import type { Tasks } from "../../../core/tasks/tasks.js";
 import { errorText } from "../../../system/linux/libc.js";
-import { type Figures, percentiles, readFigures } from "./figures.js";
+import { type Figures, PERCENTILES, readFigures } from "./figures.js";
 
 /** As the original's. */
 const PREFIX = "metrics";
@@ -40,7 +40,7 @@ export function graphiteLines({ counters, gauges, timers }: Figures, time: numbe
     duration("max", summary.max);
     duration("mean", summary.mean);
     duration("std-dev", summary.standardDeviation);
-    for (const [field, part] of percentiles) duration(field, summary.percentile(part));
+    for (const [field, part] of PERCENTILES) duration(field, summary.percentile(part));
   }
   return lines.join("");
 }

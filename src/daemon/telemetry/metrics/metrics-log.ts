@@ -1,6 +1,6 @@
 import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { TimerSummary } from "../../../core/telemetry/timer.js";
-import { percentiles, readFigures } from "./figures.js";
+import { PERCENTILES, readFigures } from "./figures.js";
 
 /**
  * Writes all metrics to the log, again and again: one line with all numbers, and one for each timer.
@@ -30,6 +30,6 @@ function timerFields(summary: TimerSummary) {
     max: round(summary.max),
     mean: round(summary.mean),
     "std-dev": round(summary.standardDeviation),
-    ...Object.fromEntries(percentiles.map(([name, part]) => [name, round(summary.percentile(part))])),
+    ...Object.fromEntries(PERCENTILES.map(([name, part]) => [name, round(summary.percentile(part))])),
   };
 }

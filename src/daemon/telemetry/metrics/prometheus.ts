@@ -1,26 +1,30 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import { eventTypes } from "../../../core/tasks/state-directory/event-line.js";
+import { EVENT_TYPES } from "../../../core/tasks/state-directory/event-line.js";
 import type { TaskTopic } from "../../../core/tasks/task-event.js";
 import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { OperationKind } from "../../../core/telemetry/operations.js";
 import type { Timer } from "../../../core/telemetry/timer.js";
 import { epoll } from "../../../system/linux/epoll.js";
-import { version } from "../../version.js";
+import { VERSION } from "../../version.js";
 import type { LogOutput } from "../log-output.js";
 import { addEventLoopLag } from "./event-loop-lag.js";
 
 /** In seconds: what a runtime has its part in. A start takes 20 ms to a second, and may take --start-timeout. */
-const runtimeBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const RUNTIME_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** In seconds: what the daemon does by itself. */
-const ownBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
+const OWN_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
 /** In seconds: mostly the daemon's own work, but an init's exit waits for what is under way on its container. */
-const exitBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10];
+const EXIT_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10];
 
 /** In ms: prom-client's own measurement of the event loop's lag can't be turned off, but made rare. */
 const NEVER = 3_600_000;
 
 /** Gauges that prom-client calls `_total`, which is a counter's ending; they tell nothing that the rest does not. */
-const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
+const MISNAMED_METRICS = [
+  "nodejs_active_handles_total",
+  "nodejs_active_requests_total",
+  "nodejs_active_resources_total",
+];
 
 /** The metrics of the daemon in Prometheus' terms. What is there now is read at the scrape, durations as they come. */
 export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry {
@@ -45,37 +49,37 @@ export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry
     "containerd_container_create_duration_seconds",
     "From the request for a container to the queue of the start workers.",
     metrics.containerCreate,
-    ownBuckets,
+    OWN_BUCKETS,
   );
   duration(
     "containerd_container_start_duration_seconds",
     "A start worker's part of starting a container, of starts that succeed.",
     metrics.containerStart,
-    runtimeBuckets,
+    RUNTIME_BUCKETS,
   );
   duration(
     "containerd_container_delete_duration_seconds",
     "Reporting and removing a container whose processes have all exited.",
     metrics.containerDelete,
-    ownBuckets,
+    OWN_BUCKETS,
   );
   duration(
     "containerd_container_stats_duration_seconds",
     "Reading what one container uses, for a Stats call.",
     metrics.containerStats,
-    ownBuckets,
+    OWN_BUCKETS,
   );
   duration(
     "containerd_exec_duration_seconds",
     "Starting a process in a running container, of execs that succeed.",
     metrics.execProcess,
-    runtimeBuckets,
+    RUNTIME_BUCKETS,
   );
   duration(
     "containerd_exit_duration_seconds",
     "From the end of a process to its exit event.",
     metrics.exitProcess,
-    exitBuckets,
+    EXIT_BUCKETS,
   );
 
   new Gauge({
@@ -123,8 +127,8 @@ export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry
     registers,
     collect() {
       this.reset();
-      for (const topic of Object.keys(eventTypes) as TaskTopic[])
-        this.inc({ type: eventTypes[topic] }, tasks.events.counts.get(topic) ?? 0);
+      for (const topic of Object.keys(EVENT_TYPES) as TaskTopic[])
+        this.inc({ type: EVENT_TYPES[topic] }, tasks.events.counts.get(topic) ?? 0);
     },
   });
   new Counter({
@@ -141,11 +145,11 @@ export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry
     help: "Always 1; the label has the version.",
     labelNames: ["version"],
     registers,
-  }).set({ version }, 1);
+  }).set({ version: VERSION }, 1);
 
   // The process: CPU, memory, descriptors; Node: event-loop lag, garbage collection, heap.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER });
   addEventLoopLag(registry);
-  for (const name of misnamed) registry.removeSingleMetric(name);
+  for (const name of MISNAMED_METRICS) registry.removeSingleMetric(name);
   return registry;
 }

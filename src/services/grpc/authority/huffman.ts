@@ -1,5 +1,5 @@
 /** How many symbols of HPACK's Huffman code have a code of 0, 1, 2 … bits (RFC 7541, appendix B). */
-export const symbolsOfLength: readonly number[] = [
+export const SYMBOLS_OF_LENGTH: readonly number[] = [
   0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19, 29, 0, 4,
 ];
 
@@ -23,11 +23,11 @@ export function slashPositions(coded: Uint8Array): number[] {
     let first = 0;
     for (let length = 1; ; length++) {
       // The padding, or no code at all: nothing comes after it.
-      if (position === bits || length === symbolsOfLength.length) return positions;
+      if (position === bits || length === SYMBOLS_OF_LENGTH.length) return positions;
       code = (code << 1) | ((coded[position >> 3]! >> (7 - (position & 7))) & 1);
       position++;
       first <<= 1;
-      const count = symbolsOfLength[length]!;
+      const count = SYMBOLS_OF_LENGTH[length]!;
       if (code - first < count) {
         if (length === LENGTH && code === SLASH) positions.push(start);
         break;
