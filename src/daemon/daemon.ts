@@ -118,13 +118,13 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
   process.on("SIGUSR1", () => logState(tasks));
-  // Something that nobody waits for has failed: of one container, as a rule, and the others go on.
+  // A rejection that nothing handles concerns one container, as a rule; the others go on.
   process.on("unhandledRejection", (error) =>
     log.error({ error: logText(error), stack: (error as Error | undefined)?.stack }, "containerd: internal error"),
   );
   process.on("uncaughtException", (error) => {
     log.fatal({ error: errorText(error), stack: error.stack }, "containerd: internal error");
-    // Nothing else happens any more: nobody knows what is wrong now.
+    // From here on nothing else may run: the state of this process is unknown.
     output.flushStandingStill(LAST_WORDS);
     exitNow(1);
   });

@@ -9,8 +9,8 @@ const RESERVE = 256 * 1024;
 const APPEND = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND;
 
 /**
- * `events.log`: lines that are appended. It has room for those to come, as the exits of all that runs must be written down also when others
- * have filled the disk.
+ * `events.log`: lines that are appended. Disk space is allocated for lines to come, so that the exits of all running containers can be
+ * written even when the disk is full.
  */
 export class EventFile {
   #fd: number;

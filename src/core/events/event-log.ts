@@ -50,8 +50,8 @@ export class EventLog<E extends Event> {
   }
 
   /**
-   * Stores an event with the time now; it is in the file when this returns. A file that can't be written (a disk with errors) does not keep
-   * the event from being sent: {@link whenStored} tells when it is there.
+   * Stores an event with the current time; it is in the file when this returns. If the file can't be written (a disk with errors) the event
+   * is sent all the same, and {@link whenStored} tells when the file has it.
    * @param onError is told why the file could not be written
    */
   append(event: NewEvent<E>, onError: (error: unknown) => void): E {
@@ -68,8 +68,8 @@ export class EventLog<E extends Event> {
   }
 
   /**
-   * Calls back once all events are in the file: at once, unless it can't be written. Until then a daemon that takes over knows nothing of
-   * the last ones.
+   * Calls back once all events are in the file: at once, unless it can't be written. Events that are not in it are unknown to the next
+   * daemon.
    */
   whenStored(then: () => void): void {
     if (this.#incomplete) this.#waiting.push(then);
@@ -87,7 +87,7 @@ export class EventLog<E extends Event> {
   }
 
   /**
-   * Writes the file anew if it is too long; false when it is not, or when there is no room for a second one now: it serves all the same.
+   * Writes the file anew if it is too long. False when it is not, or when the disk has no room for a second file: the old one stays in use.
    */
   #shorten(): boolean {
     if (this.#file.lines < 2 * this.#retain || this.#retry !== undefined) return false;
@@ -150,7 +150,7 @@ export class EventLog<E extends Event> {
   }
 
   /**
-   * A file with just the events to keep, in the place of the one that is there. One that lacks none is not given away for one without room
+   * Replaces the file by one with just the events to keep. A file that has all events is kept if the new one could not have room allocated
    * for more.
    */
   #rewritten(): EventFile {

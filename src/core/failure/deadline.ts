@@ -1,7 +1,7 @@
 /**
- * Runs an operation with a signal that is aborted when one of `signals` is or when its time is over.
+ * Runs an operation with a signal that is aborted when one of `signals` is, or after the timeout.
  * @param timeout in ms
- * @param late what is thrown when the time is over
+ * @param late makes the error that is thrown after the timeout
  */
 export async function withTimeout<T>(
   signals: AbortSignal[],
@@ -24,10 +24,10 @@ export async function withTimeout<T>(
   }
 }
 
-/** A signal, and how long in ms an operation may go on when it is aborted. */
+/** A signal, and how long in ms an operation may go on after it was aborted. */
 export type GracePeriod = readonly [signal: AbortSignal, grace: number];
 
-/** Runs an operation with a signal that is aborted some time after one of `graces` is: it may end by itself until then. */
+/** Runs an operation with a signal that is aborted when a grace period is over, which begins when its own signal is aborted. */
 export async function withGrace<T>(
   graces: readonly GracePeriod[],
   operation: (signal: AbortSignal) => Promise<T>,

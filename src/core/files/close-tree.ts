@@ -6,8 +6,8 @@ const FOR_OTHERS = 0o077;
 const WRITABLE_BY_OTHERS = 0o022;
 
 /**
- * Closes a directory, and all that is in it, to everybody but its owner: one of a daemon that leaves them for everybody to read (containerd
- * 0.2 in Go). The directory itself comes last, so one that is closed is closed all through.
+ * Takes all permissions on a directory and all in it from everybody but the owner: containerd 0.2 in Go leaves its files readable for
+ * everybody. The directory itself comes last, so if it is closed, all in it is.
  * @throws Error, for what somebody else than root has made or can have made; a system error
  */
 export function closeTree(directory: string): void {

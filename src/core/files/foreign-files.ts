@@ -14,9 +14,9 @@ const workers = new Workers(Math.max(poolSize - 4, 2));
 const ends = new Map<string, Promise<void>>();
 
 /**
- * Works on files that clients name, or that others than the daemon have made. They may lie where nobody answers (NFS whose server is gone,
- * a FUSE mount whose program stands still): the caller hears of it after 10 s, and one thread of Node's pool is held for as long as it
- * lasts. Operations on one path come one after the other, so it is never more than one.
+ * Works on files that clients name, or that others than the daemon have made. Their file system may hang (NFS whose server is gone, FUSE
+ * whose program is stopped): then the caller gets an error after 10 s, while one thread of Node's pool stays blocked. Operations on the
+ * same path wait for each other, so that one path blocks one thread at most.
  * @param path also what to call them
  * @param operation is not waited for beyond that; its signal is aborted then
  * @param caller waits no more

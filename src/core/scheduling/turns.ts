@@ -1,7 +1,7 @@
 /**
- * Orders the operations on one container. Shared ones (execs) run side by side; an exclusive one (pause, update, checkpoint, …) runs
- * alone: after all that came before it, before all that come later. A container can hold up an exec, so not every exclusive one waits for
- * those to the end.
+ * Orders the operations on one container. Shared ones (execs) run side by side; an exclusive one (pause, update, checkpoint, …) runs alone:
+ * after all that were asked for before it, and before all that are asked for later. Since a container can hold up an exec, an exclusive
+ * operation may limit how long it waits for shared ones.
  */
 export class Turns {
   #lastExclusive: Promise<unknown> = Promise.resolve();

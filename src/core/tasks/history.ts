@@ -23,10 +23,10 @@ export class History {
   }
 
   /**
-   * True when the exit of this process was told. An exit of another one with the same names is told apart by its run, and not by the time:
-   * clocks are set back.
-   * @param ended when it ended, if that was written down: for the lines of a daemon that did not note the run, which are believed as far as
-   * time and order allow
+   * Whether the exit of this run of the process was told. A run is recognised by pid and start time: an earlier process can have had the
+   * same names, and the clock may have been set back since.
+   * @param ended when it ended, if that was written down. Lines of daemons that do not note the run are matched by it: the exit must come
+   *   after the last start, and not be earlier than this time
    */
   hasExit(task: TaskName, process: string, run: string, ended?: bigint): boolean {
     const about = this.#about(task, process);
@@ -39,8 +39,8 @@ export class History {
   }
 
   /**
-   * Whether the start of a run was told; undefined when it may have been cut off since. A line of a daemon that did not note the run is
-   * believed when no exit of that process comes after it.
+   * Whether the start of this run was told; undefined when the log no longer reaches back so far. A start that another daemon has written
+   * does not name its run: it counts if the process has not exited since.
    */
   hasStart(task: TaskName, process: string, run: string): boolean | undefined {
     const about = this.#about(task, process);
@@ -50,12 +50,12 @@ export class History {
     return this.#log.isWhole ? false : undefined;
   }
 
-  /** What was told of the processes of a task: true for one of which that is its start, false when it is its exit. */
+  /** Which processes of a task run, by the events: true after a start, false after an exit. */
   running(task: TaskName): Map<string, boolean> {
     const running = new Map<string, boolean>();
     for (const { topic, payload } of this.#of(task)) {
       if (topic === "/tasks/start") {
-        // Execs of an earlier one of that name, whose exits were lost with a full disk, are none of its.
+        // Execs of an earlier container with this id: their exits may have been lost on a full disk.
         running.clear();
         running.set(INIT, true);
       } else if (topic === "/tasks/exec-started") running.set(payload.process, true);

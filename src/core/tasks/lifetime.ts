@@ -14,8 +14,8 @@ const RETRY_INTERVAL = 1_000;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
- * Ends a container when its time is over or the program that it belongs to has gone, whichever comes first; at once when that has happened
- * while no daemon was there. One that has neither runs for as long as it likes.
+ * Ends a container when its time is over or when the program that owns it has exited, whichever comes first; at once if that has happened
+ * while no daemon ran. A container without a lifetime and an owner is left to itself.
  */
 export function watchLifetime(log: Logger, task: Task): void {
   const { owner, endsAt } = task;

@@ -95,7 +95,7 @@ function touchAsWriter(path: string): void {
   try {
     withReserve(() => closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)));
   } catch (error) {
-    // Removed by somebody: then nobody can open it any more either, and the wait ends with the container's removal.
+    // Somebody has removed it, so nobody can open it any more: the wait ends when the container is removed.
     if (!hasCode(error, "ENOENT")) throw error;
   }
 }

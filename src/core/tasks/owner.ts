@@ -1,7 +1,7 @@
 import { bootId } from "../../system/linux/boot-id.js";
 import { isAlive, startTimeOf } from "../../system/linux/proc-stat.js";
 
-/** A program that containers belong to, by what names one process for good. */
+/** A program that owns containers. These three identify a process also after its pid was reused. */
 export interface Owner {
   /** As this daemon's pid namespace numbers it. */
   pid: number;

@@ -50,7 +50,8 @@ export class Reports {
 
   /** Whether the start of a process that has no mark of it was told. */
   wasStartTold(task: Task, process: string, run: string): boolean {
-    // The mark comes right after the event: of a daemon that makes one, the event would still be there. Others make none.
+    // Our daemons make the mark right after the event, so without a mark the event, if there is one, is still in the log. Other daemons
+    // make no mark.
     return this.history.hasStart(task, process, run) ?? !task.remembersCgroup;
   }
 
@@ -75,8 +76,8 @@ export class Reports {
   }
 
   /**
-   * The processes of a task whose start was told, and not their exit: by the event log, or, where that is lost, by the marks of it; the
-   * init last.
+   * The processes of a task whose start was told and whose exit was not: by the event log or, where that is lost, by the files "started"
+   * and "reported" in their directories. The init comes last.
    */
   owedExits(task: Task): string[] {
     const running = this.history.running(task);
@@ -89,8 +90,8 @@ export class Reports {
   }
 
   /**
-   * The end of a process that nobody can follow: with the status that its shim has recorded, or as killed, or with one that says that
-   * nobody knows. Nothing is told of one that nobody has heard of, or whose exit was told.
+   * Tells the exit of a process that can't be watched: with the status that its shim has recorded, else as killed or as unknown. Does
+   * nothing when the start was never told, or the exit was already.
    */
   lostExit(task: Task, name: string, killed: boolean): void {
     if (!this.owedExits(task).includes(name)) return;

@@ -84,7 +84,7 @@ export class TaskCgroup {
       this.#record = { boot: bootId(), path, made, place: placeOf(cgroup.directories) };
       this.#write();
     } catch {
-      // It is just going, or the disk is full: a later daemon asks the first process then.
+      // The process is exiting, or the disk is full: a later daemon reads it from the first process.
     }
   }
 
@@ -92,7 +92,7 @@ export class TaskCgroup {
     writeAtomically(this.#file, JSON.stringify(this.#record));
   }
 
-  /** The cgroup, if it was made for this container and is no other's. */
+  /** The cgroup, if it was made for this container and no other container uses it. */
   own(): Cgroup | undefined {
     const written = this.#cgroup ?? this.#written();
     const { path = "", made = [] } = this.#record ?? {};
@@ -101,7 +101,7 @@ export class TaskCgroup {
       const isOwn = directories.every((directory) => made.includes(directory) || isScope(directory, path));
       return isOwn && !sharesOneOf(this, directories) ? written : undefined;
     }
-    // The runtime has not come as far as to tell of a process.
+    // The runtime has not reported a process yet.
     const there = this.#left();
     return there.length > 0 && !sharesOneOf(this, there) ? cgroupIn(there) : undefined;
   }
@@ -142,7 +142,7 @@ export class TaskCgroup {
     return left.length === 0 || sharesOneOf(this, left) || (await removeCgroups(left, REMOVAL_TIMEOUT));
   }
 
-  /** The container is no more. */
+  /** The container is gone: its directories may be used by another. */
   forget(): void {
     moveOut(this);
   }

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { epoll } from "../../system/linux/epoll.js";
 
-/** In ms: how long what a client has sent before it left may take to be read. */
+/** In ms: the grace period in which the last requests of a client that has left can still be read. */
 const GRACE = 5_000;
 
 /**

@@ -176,8 +176,8 @@ export class Listeners {
   }
 
   /**
-   * The process that has connected a unix socket, looked up now: later another may have its pid. Never throws: without descriptors nobody
-   * can tell.
+   * The process at the other end of a unix socket. Looked up at once, since its pid may be reused later. Never throws: undefined when it is
+   * unknown, or when there are no descriptors left to look.
    */
   #peerOf(socket: Socket): Owner | undefined {
     const fd = descriptorOf(socket);

@@ -42,7 +42,7 @@ export class Child {
         exited(status);
       });
     } catch (error) {
-      // Out of descriptors, most likely. A child that nobody could see the end of must not run.
+      // Most likely there are no descriptors left. A child whose end can't be watched must not run.
       killProcessGroup(this.pid);
       reap(this.pid, { wait: true });
       if (this.#pidFd !== undefined) closeSync(this.#pidFd);
@@ -69,7 +69,7 @@ export class Child {
   }
 }
 
-/** Undefined while it runs. A child that somebody else has reaped has ended, nobody can tell how. */
+/** Undefined while it runs. If something else has reaped the child, its status is unknown. */
 function reapChild(pid: number): ExitStatus | undefined {
   try {
     return reap(pid);

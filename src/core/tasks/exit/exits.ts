@@ -13,9 +13,12 @@ import { thaw } from "./thaw.js";
 
 /** In ms: how long an init's exit waits for its execs' shims before those are killed. */
 const EXEC_EXIT_TIMEOUT = 10_000;
-/** In ms: how long the spawner may take to tell how a shim has ended whose end is known. Without an answer the runtime is asked. */
+/**
+ * In ms: how long the spawner may take to report the status of a shim that has exited. Without it the runtime is asked to delete the
+ * container.
+ */
 const SHIM_END_TIMEOUT = 500;
-/** In ms: how often a process is looked at whose end can't be waited for. */
+/** In ms: how often a process without a pidfd is polled for its end. */
 const END_INTERVAL = 20;
 
 /** What an exit is told to, and counted by. */
@@ -100,7 +103,7 @@ export class Exits {
     return status ?? (isReadable ? process.toldExitStatus() : undefined);
   }
 
-  /** A process whose shim has died before it: nobody would ever see its end, so it is ended here. */
+  /** Kills a process whose shim has died: an orphan, whose exit nobody could collect. */
   async #endOrphan(task: Task, process: Process): Promise<number> {
     this.#log.warn({ id: task.id, pid: process.id }, "containerd: shim died; killing its process");
     const alive = process.alive();
@@ -110,7 +113,7 @@ export class Exits {
       if (process.id === INIT) task.killed = true;
       ended.catch(() => {});
       process.kill();
-      // Without a descriptor for it, it has to be looked at.
+      // No pidfd could be opened for it: its end is polled for.
       await ended.catch(async () => {
         while (process.alive()) await delay(END_INTERVAL);
       });
@@ -126,7 +129,7 @@ export class Exits {
     return status;
   }
 
-  /** Before the exit of its init is told nothing of a task may run, and its execs' exits come first. */
+  /** When the exit of a task's init is told, none of its processes may be left, and the exits of its execs have been told. */
   async #endTask(task: Task, operation: Operation): Promise<void> {
     task.markExited();
     operation.doing = "ending what is left in its cgroup";
@@ -160,8 +163,8 @@ export class Exits {
 }
 
 /**
- * Whether the shim has come to its end, where the runtime has forgotten the task. Nobody can tell that of one that is not our child, nor
- * when the spawner, whose child it is, does not say so.
+ * Whether the shim has exited with 0, that is, after it has had the runtime delete the container. False when the shim's status is unknown:
+ * it was launched by an earlier daemon, or the spawner, its parent, does not report it in time.
  */
 async function cleanedUp(process: Process): Promise<boolean> {
   const { shim } = process;
@@ -173,7 +176,7 @@ async function cleanedUp(process: Process): Promise<boolean> {
   return status === 0;
 }
 
-/** Also the shim that an earlier daemon has launched. */
+/** Kills the shim, also one that an earlier daemon has launched. */
 function endShim(task: Task, process: Process): void {
   if (process.shim !== undefined) process.shim.child.kill();
   else for (const shim of findShims(process.directory, task.id, task.shim.name)) killShim(shim);

@@ -11,7 +11,7 @@ import { readUsage } from "../state-directory/usage.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
-/** In ms: how long after a cgroup's removal the kernel may take to say so. */
+/** In ms: how long the kernel may take to signal that a cgroup was removed. */
 const REMOVAL_NOTICE = 50;
 
 /** A container's OOM watch. */

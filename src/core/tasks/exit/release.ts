@@ -3,7 +3,7 @@ import { errorText } from "../../../system/linux/libc.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
-/** In ms: how long the first pause is after a runtime could not let go of a container; each is twice the one before. */
+/** In ms: the pause after the runtime has failed to delete a container for the first time; each later one is twice as long. */
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 30_000;
 
@@ -17,8 +17,8 @@ export interface ReleaseOptions {
 type Releasing = Pick<Tasks, "log" | "removals">;
 
 /**
- * Removes the directory of a container that is over and told: its id is free then. When the runtime, or the kernel with its cgroup, has not
- * let go of it, that is tried again until it has, also by the next daemon.
+ * Removes the directory of a container that has exited and whose exit was told; its id is free then. While the runtime still knows the
+ * container, or its cgroup is busy, deleting it is tried again, if need be by the next daemon.
  */
 export function release(tasks: Releasing, task: Task, { ready, before }: ReleaseOptions = {}): void {
   const remove = () => {
@@ -45,7 +45,7 @@ function markEnded(tasks: Releasing, task: Task): void {
   }
 }
 
-/** Resolves when the runtime has let go. */
+/** Resolves when the runtime has deleted the container. */
 async function letGo(tasks: Releasing, task: Task): Promise<void> {
   for (let pause = FIRST_PAUSE; task.container.isHeld; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
     await delay(pause, undefined, { ref: false });

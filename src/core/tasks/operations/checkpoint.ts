@@ -9,7 +9,7 @@ import {
 } from "../runtime/checkpoint.js";
 import type { Tasks } from "../tasks.js";
 
-/** In ms: what a checkpoint gets to end by itself once nobody waits for it any more, and once its container has exited. */
+/** In ms: the grace period of a checkpoint whose caller has gone, and of one whose container has exited; then it is killed. */
 const GRACE = 30_000;
 const GRACE_AFTER_EXIT = 10_000;
 

@@ -5,8 +5,8 @@ import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
 /**
- * Forgets a task that has exited, or whose creation or start has failed. Its id is free once the operations on it, which its exit does not
- * wait for, have ended too: they may still have something in its directory.
+ * Deletes a task that has exited, or whose creation or start has failed. Its id is free once the operations on it have ended, which an exit
+ * does not wait for: they may still use files in its directory.
  */
 export function deleteTask(tasks: Tasks, task: Task): void {
   tasks.remove(task);
@@ -30,7 +30,7 @@ export function deleteTask(tasks: Tasks, task: Task): void {
   });
 }
 
-/** Forgets an exec that has exited, or whose start has failed: its name is free again. */
+/** Deletes an exec that has exited, or whose start has failed: its name is free again. */
 export function deleteExec(
   { removals, reports }: Pick<Tasks, "removals" | "reports">,
   task: Task,

@@ -4,7 +4,7 @@ import type { Process } from "../process.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
-/** What a container is at one moment: it may end while those of others are taken. */
+/** One container at one moment: it may exit while the snapshots of others are taken. */
 export interface TaskSnapshot {
   task: Task;
   status: Task["status"];

@@ -7,8 +7,8 @@ const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 30_000;
 
 /**
- * Does something that has to be done, again until it does not throw: what is in its way (no descriptors, a full disk, a file that can't be
- * opened) may go. The first failure is logged, and the end of it. Never rejects.
+ * Does something that has to be done, and repeats it until it does not throw: the cause (no descriptors, a full disk, a file that can't be
+ * opened) may pass. Logs the first failure and the success after it. Never rejects.
  * @param fields of the log's lines
  * @param what it is, for the log
  */

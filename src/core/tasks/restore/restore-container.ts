@@ -25,8 +25,8 @@ import { adoptExec, endLostExec } from "./unfinished-exec.js";
 import { endUnfinishedStart } from "./unfinished-start.js";
 
 /**
- * Takes over one container, with what can be found out about it; or, when it never ran or nobody can tell what it is any more, ends what
- * there is of it. Where nothing is damaged this waits for nobody.
+ * Takes over one container. What its files no longer say is found out elsewhere; a container that never ran, or whose process can't be
+ * identified any more, is ended. Waits for no other program where nothing is damaged.
  */
 export async function restoreContainer(
   tasks: Tasks,
@@ -76,9 +76,9 @@ export async function restoreContainer(
 
 /** What there is of a container, besides the processes that are loaded. */
 interface Found {
-  /** Undefined when it never ran, or nobody can tell which process it is. */
+  /** Undefined when it never ran, or its process can't be identified any more. */
   init: Process | undefined;
-  /** Names of execs that their daemon did not live to see created, … */
+  /** Names of execs whose shim is still creating them: the daemon that asked for them has died, … */
   underWay: string[];
   /** … whose call had failed, … */
   undone: string[];
@@ -130,8 +130,9 @@ function rewriteState({ log, stateDir }: Pick<Tasks, "log" | "stateDir">, id: st
 }
 
 /**
- * What is left to find out when nothing was written down: the daemon's own runtime may know the container. Nothing is taken from a process:
- * what it says would be executed. A container whose runtime nobody knows is followed to its end all the same: its shim knows it.
+ * The state of a container whose files are all lost, as the daemon's own runtime knows it. Nothing is taken from the command line of a
+ * process, since it would be executed. A container that this runtime does not know is still followed to its end: its shim has the runtime's
+ * name.
  */
 async function rescueState(tasks: Tasks, id: string, operation: Operation): Promise<ContainerState> {
   const { runtime, runtimeArgs } = tasks;
@@ -179,14 +180,14 @@ function deadline({ startTimeout }: Pick<Tasks, "startTimeout">) {
 }
 
 /**
- * Whether a container that has a process was started, or only created when its daemon died. Only a container of another daemon, or one
- * whose start was being answered, has to be looked up.
+ * Whether a container that has a process was started, or had only been created when its daemon died. The runtime is asked only if the start
+ * is not recorded: another project's daemon made it, or ours died while it answered.
  */
 async function wasStarted(tasks: Tasks, task: Task, init: Process, operation: Operation): Promise<boolean> {
   if (init.announced || init.exitStatus() !== undefined) return true;
   if (tasks.reports.history.hasStart(task, INIT, init.run)) return true;
   operation.doing = "asking the runtime whether it was started";
   const state = await task.runtime.state(task.id, deadline(tasks));
-  // In this order: its shim says so before it deletes it.
+  // In this order: a shim that gives the start up says so before it deletes the container.
   return state?.status !== "created" && !init.abandoned;
 }

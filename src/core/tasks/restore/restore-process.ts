@@ -32,15 +32,15 @@ export function loadProcess(task: Task, name: string, identity: FoundIdentity): 
 }
 
 /**
- * Whether an exec is over that its daemon did not live to tell of: its call had failed, or was called off, and nobody is left who could say
- * more. Nothing is told of it then.
+ * Whether an exec failed, or was called off, before its start was told: it does not run, has no shim and has left no exit status. Then
+ * nothing is told of it.
  */
 export function wasUndone({ reports }: Pick<Tasks, "reports">, task: Task, name: string, identity: Identity): boolean {
   const directory = join(task.directory, name);
   const { pid, startTime } = identity;
   if (existsSync(join(directory, "started")) || (startTime !== "" && isAlive(pid, startTime))) return false;
   if (findShims(directory, task.id, task.shim.name).length > 0) return false;
-  // In this order: a shim writes it before it ends.
+  // Read after the look for a shim: a shim writes the status before it exits.
   if (Process.readExitStatus(directory) !== undefined) return false;
   return !reports.wasStartTold(task, name, runOf(identity));
 }
@@ -57,7 +57,7 @@ export function follow(
   process.done = exits.follow(task, process, exited.then(beforeExit));
 }
 
-/** The FIFO that hung up may not be the one that the shim holds, when that was damaged: it may still be there. */
+/** Waits for the shims that are still there: if the exit FIFO was damaged and made anew, its hang-up says nothing of them. */
 async function shimEnd(task: Task, process: Process): Promise<void> {
   if (process.exitStatus() !== undefined) return;
   const shims = findShims(process.directory, task.id, task.shim.name);

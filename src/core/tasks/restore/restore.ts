@@ -11,8 +11,8 @@ import { keepTrying } from "./keep-trying.js";
 import { restoreContainer } from "./restore-container.js";
 
 /**
- * Takes over all containers that the state directory holds. What is not recognisably ours is left alone. Resolves when all are known that
- * need nobody to be asked; the others go on in {@link Tasks.restoring}, each for itself.
+ * Takes over all containers in the state directory, and leaves everything else there alone. Resolves when those are known for which no
+ * other program has to be asked; the others go on in {@link Tasks.restoring}, independently of each other.
  */
 export async function restore(tasks: Tasks): Promise<void> {
   const began = performance.now();
@@ -36,7 +36,7 @@ export async function restore(tasks: Tasks): Promise<void> {
     await slices.next();
   }
   if (foreign.length > 0) leaveAlone(tasks, foreign);
-  // Those that need nobody are through by then.
+  // By then those are restored that wait for no other program.
   await setImmediate();
   tasks.log.info(
     {
@@ -62,8 +62,8 @@ function leaveAlone({ log, stateDir }: Tasks, directories: string[]): void {
 }
 
 /**
- * What keeps it from being taken over now may go: until then it is as if it were not there, but its id is taken.
- * @param found what the first attempt need not look at again
+ * Takes over a container, again until it succeeds: a full disk, say, may pass. Until then the container is not listed, but its id is taken.
+ * @param found what the directory holds; for the first attempt only
  */
 function begin(tasks: Tasks, id: string, device: number, found?: ContainerDirectory): void {
   let known = found;

@@ -14,7 +14,8 @@ import { keepTrying } from "./keep-trying.js";
 import { findIdentity, follow, loadProcess } from "./restore-process.js";
 
 /**
- * An exec that its daemon did not live to see created: its shim goes on with it, so it is waited for, and then it is there or nothing is.
+ * Follows an exec that was being created when its daemon died: its shim goes on. Waits until the shim has created the process, or has
+ * exited; then the exec is taken over, or ended.
  */
 export async function adoptExec(tasks: Tasks, task: Task, name: string, operation: Operation): Promise<void> {
   operation.doing = "waiting for an exec of an earlier daemon";
@@ -43,7 +44,7 @@ async function waitForIdentity(task: Task, name: string, signal: AbortSignal) {
       await delay(WATCH_INTERVAL, undefined, { signal });
       continue;
     }
-    // In this order: a shim may write the pid and end at once.
+    // The shims first: one may write the pid and exit in between.
     const shims = shimsOf(task, name);
     const identity = findIdentity(task, name);
     if (identity !== undefined || shims.length === 0) return identity;
@@ -52,7 +53,7 @@ async function waitForIdentity(task: Task, name: string, signal: AbortSignal) {
   }
 }
 
-/** Without any, nobody can tell what is there. */
+/** Without free descriptors /proc and the process directory can't be read. */
 function hasDescriptors(): boolean {
   try {
     requireDescriptors();
@@ -63,8 +64,8 @@ function hasDescriptors(): boolean {
 }
 
 /**
- * Ends an exec that can't be followed: its shim, and what that has started. Then its exit is told if its start was, and its name is free:
- * nobody gets it before. Never rejects.
+ * Ends an exec that can't be watched: its shim, and all that the shim has started. Then its exit is told if its start was, and only then
+ * its name is free. Never rejects.
  */
 export async function endLostExec(tasks: Tasks, task: Task, name: string): Promise<void> {
   const directory = join(task.directory, name);

@@ -8,8 +8,8 @@ import type { Tasks } from "../tasks.js";
 import { keepTrying } from "./keep-trying.js";
 
 /**
- * Ends what there is of a container that never ran, so that nobody was ever told of it, or that nobody can follow any more: then its exit
- * is told, after those of its execs. Afterwards its id is free.
+ * Removes a container that never ran, of which nothing was told, or whose process can't be identified any more: then its exit is told,
+ * after those of its execs. Afterwards its id is free.
  */
 export async function endUnfinishedStart(
   tasks: Pick<Tasks, "log" | "removals" | "reports">,
@@ -22,7 +22,7 @@ export async function endUnfinishedStart(
   task.processes.clear();
   await keepTrying(tasks.log, { id: task.id }, "containerd: remove container", async () => {
     requireDescriptors();
-    // Our own shim cleans up; one that waits for a `start` that never comes ends once its container is deleted.
+    // Our own shim cleans up by itself. Another one waits for `<runtime> start`, and ends when the container is deleted.
     const wasThere = !(await shimsGone(task, INIT));
     await task.container.delete();
     if (wasThere && !(await shimsGone(task, INIT))) {

@@ -37,7 +37,7 @@ export class RuntimeContainer {
   async delete(): Promise<void> {
     const signal = AbortSignal.timeout(DELETE_TIMEOUT);
     const state = await this.#runtime.state(this.#id, { signal });
-    // Nobody knows which runtime has one of which all is lost: its shim does that.
+    // Of a container whose files are all lost the runtime is unknown: only its shim can delete it.
     if (this.#bundle === "" || (state?.bundle !== undefined && !(await this.isOurs(state)))) {
       this.isHeld = false;
       return;
@@ -47,7 +47,7 @@ export class RuntimeContainer {
       await this.#runtime.forceDelete(this.#id, { signal });
       this.isHeld = false;
     } catch {
-      // One that failed on its way may know it no more: then the next time tells.
+      // If it failed halfway the runtime may not know the container any more: then the next attempt succeeds.
       this.isHeld = true;
     }
     this.isHeld ||= !(await this.#cgroup.remove()) || !ended;

@@ -9,16 +9,16 @@ import { readPidFile } from "../state-directory/pid-file.js";
 import type { Task } from "../task.js";
 import { hasBegun, type Shim } from "./shim.js";
 
-/** In ms: how long our own shim gets to clean up after a start that somebody called off. */
+/** In ms: the grace period of our own shim for its clean-up, after its start was called off. */
 const CLEAN_UP_GRACE = 10_000;
 /** In ms: how often an exec that was called off is looked at while its runtime call ends. */
 const INTERVAL = 20;
-/** In ms: a shim that has closed its end of the start channel is about to end, or else it never will. */
+/** In ms: the grace period of a shim that has closed the start channel: it is exiting, or has not seen the cancellation and never will. */
 const HANG_UP_GRACE = 200;
 
 /**
- * In ms: how long our own shim gets to end what it is at and clean up by itself: a runtime that is killed in the middle leaves cgroups and
- * mounts that nobody knows of. A start that took too long hangs, so its shim gets no more time.
+ * In ms: the grace period of our own shim: a runtime call that is killed halfway leaves cgroups and mounts that nothing refers to. A start
+ * that took too long hangs, so its shim gets none.
  */
 function graceAfter(error: unknown): number {
   return error instanceof Failure && error.kind === "deadline-exceeded" ? 0 : CLEAN_UP_GRACE;
@@ -34,18 +34,19 @@ export async function abandonInit(task: Task, init: Process, error: unknown): Pr
   if (shim !== undefined) {
     shim.cancel();
     if (shim.child.running && task.shim.spawner !== undefined) {
-      // One that was ready at the same moment goes on with the container and never hears of it.
+      // If the process was started at this very moment, the shim has closed the channel, goes on with the container and never reads the
+      // cancellation.
       const missed = shim.channelClosed.then(() => delay(Math.min(grace, HANG_UP_GRACE)));
       await Promise.race([shim.child.exited, missed, delay(grace)]);
     }
     const killed = shim.child.running;
     const status = await endShim(shim);
     shim.release();
-    // One that ended by itself before there was a process has left nothing; one that somebody killed could not see to that.
+    // A shim that exited by itself before there was a process has cleaned up; one that was killed has not.
     const isLeft = readPidFile(init.directory) !== undefined || task.ownCgroup.isLeft();
     if (killed || status > SIGNALLED || isLeft) await task.container.delete();
   } else if (hasBegun(init.directory)) {
-    // A forked one whose spawner died before it told the pid.
+    // A shim was forked, but the spawner died before it reported the pid.
     await task.container.delete();
   }
   task.processes.delete(init.id);
@@ -73,8 +74,9 @@ export async function abandonExec(exec: Process, error: unknown): Promise<void> 
 }
 
 /**
- * Kills what an exec has left whose shim has died: nobody's child, and none of the processes that are known.
- * @param since as {@link ticksSinceBoot}: what is older is not the exec's
+ * Kills the orphans of an exec whose shim has died: processes in the container's cgroup that are not known, and whose parent is init or an
+ * ancestor of this daemon.
+ * @param since as {@link ticksSinceBoot}: older processes are not the exec's
  */
 export function killOrphans(task: Task, since: number): void {
   const reapers = new Set([1, ...ancestorsOf(process.pid)]);
@@ -88,7 +90,7 @@ export function killOrphans(task: Task, since: number): void {
   }
 }
 
-/** Kills an exec of which there may be a pid file only. */
+/** Kills an exec whose pid has not been reported; the pid file may have it. */
 function killUntold(exec: Process): void {
   const pid = readPidFile(exec.directory);
   if (pid !== undefined && exec.systemPid === 0) exec.identify(pid);

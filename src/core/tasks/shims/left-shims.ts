@@ -6,9 +6,9 @@ import { isAlive } from "../../../system/linux/proc-stat.js";
 import type { Task } from "../task.js";
 import { findShims, killShim } from "./shim-process.js";
 
-/** In ms: how often what an earlier daemon has left under way is looked at. */
+/** In ms: how often the shims of an earlier daemon are polled. */
 export const WATCH_INTERVAL = 20;
-/** In ms: how long a shim that knows that its daemon is gone gets to clean up by itself, and one that was killed to be gone. */
+/** In ms: how long a shim may take to clean up after the death of its daemon, or to be gone after it was killed. */
 export const SHIM_TIMEOUT = 2_000;
 
 export function shimsOf(task: Task, name: string) {

@@ -7,7 +7,7 @@ import { findProgram } from "../../../system/linux/spawn.js";
 import { readStateFile } from "../state-directory/state-file.js";
 import { INTERPRETER } from "./shim-spawner.js";
 
-/** One process for good: its pid, and field 22 of its /proc/<pid>/stat. */
+/** Identifies a process also after its pid was reused: its pid, and its start time (field 22 of /proc/<pid>/stat). */
 export interface Identity {
   pid: number;
   startTime: string;

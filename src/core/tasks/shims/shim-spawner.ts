@@ -40,7 +40,7 @@ export interface ShimLaunch {
   channel: number;
 }
 
-/** The spawner has died while it was at it: a shim may have been forked, its pid never told. */
+/** The spawner has died during a launch: it may have forked a shim without reporting the pid. */
 export class SpawnerDied extends Error {
   constructor() {
     super("the shim spawner has died");
@@ -49,13 +49,13 @@ export class SpawnerDied extends Error {
 
 /** In ms: how long the spawner may take for an answer. One that stands still (stopped, swapped out) is replaced. */
 const ANSWER_TIMEOUT = 3_000;
-/** In ms: as {@link ANSWER_TIMEOUT}, for what takes no time, and where somebody waits whose time is over. */
+/** In ms: as {@link ANSWER_TIMEOUT}, after a kill, which takes no time, and for a launch that was called off. */
 const SHORT_ANSWER_TIMEOUT = 1_000;
-/** In ms: how often a shim is looked at that there is no descriptor for. */
+/** In ms: how often a shim without a pidfd is polled for its end. */
 const WATCH_INTERVAL = 100;
 /** How many launches may be under way at the spawner: what they take must fit into the socket. */
 const MAX_PENDING = 16;
-/** How many spawners a launch tries that die before they hear of it. */
+/** How many spawners a launch tries that die before they have read the request. */
 const MAX_TRIES = 3;
 const SIGKILL = 9;
 
@@ -125,7 +125,7 @@ export class ShimSpawner {
 interface PendingLaunch {
   launch: ShimLaunch;
   runtimeCopy: RuntimeCopy;
-  /** Undefined: the spawner has never heard of it. */
+  /** Undefined: the spawner has died before it read the request. */
   resolve: (child: ShimChild | undefined) => void;
   reject: (error: Error) => void;
 }
@@ -140,7 +140,7 @@ class SpawnerProcess {
   #ready: (isReady: boolean) => void = () => {};
   #isReady = false;
   #child: Child | undefined;
-  /** Shims that have been killed and whose ends it has not told yet. */
+  /** How many shims were killed whose exit the spawner has not reported yet. */
   #killed = 0;
   /** Runs while an answer is due. */
   #overdue: NodeJS.Timeout | undefined;
@@ -214,14 +214,14 @@ class SpawnerProcess {
     }
   }
 
-  /** Ends it unless a message comes within `timeout` ms, or sooner if one was expected sooner. */
+  /** Kills the spawner unless a message comes within `timeout` ms, or by an earlier deadline that was set before. */
   #expectAnswer(timeout = ANSWER_TIMEOUT): void {
     const deadline = performance.now() + timeout;
     if (deadline >= this.#deadline) return;
     this.#deadline = deadline;
     clearTimeout(this.#overdue);
     this.#overdue = setTimeout(() => {
-      // This process may have stood still itself, and the answer be there.
+      // This process may have been stopped itself: the answer may be there, unread.
       if (this.#socket !== undefined && !this.#receive(this.#socket) && this.#isDue) this.close(true);
     }, timeout);
   }
@@ -230,7 +230,7 @@ class SpawnerProcess {
     return !this.#isReady || this.#pending.length > 0 || this.#killed > 0;
   }
 
-  /** A message has come: another is expected if there is anything left that it has to tell. */
+  /** A message has come. Another is expected while launches or exits of killed shims have not been answered. */
   #heard(): void {
     clearTimeout(this.#overdue);
     this.#deadline = Number.POSITIVE_INFINITY;

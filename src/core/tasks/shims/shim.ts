@@ -43,7 +43,7 @@ export interface Shim {
   cancel(): void;
   /** The start is over: what was needed only for it is closed. The shim goes on. */
   release(): void;
-  /** Resolves when the shim has closed its end: for it the start is over, and no {@link cancel} reaches it any more. */
+  /** Resolves when the shim has closed the start channel: for it the start is over, and it does not read {@link cancel} any more. */
   readonly channelClosed: Promise<void>;
 }
 
@@ -94,10 +94,10 @@ async function startFailure(directory: string): Promise<Error> {
 
 /** In ms: how often what a shim has done is looked for; only where it does not tell. */
 const INTERVAL = 2;
-/** In ms: how long the end of a shim whose spawner has died may take. */
+/** In ms: how long a shim that was forked by a spawner that has died may take to end once it was killed. */
 const ORPHAN_TIMEOUT = 5_000;
 
-/** Shims of our own that the runtime has not started its process for yet. */
+/** How many starts with our own shim are under way. */
 let startsUnderWay = 0;
 
 /** This project's shim, which tells over the start channel how far it is. */
@@ -142,7 +142,7 @@ class OwnShim implements Shim {
     if (error instanceof SpawnerDied) await endForked(options, ours);
     closeSync(ours);
     options.signal.throwIfAborted();
-    // What was forked had not begun: then somebody else may.
+    // A shim that was forked but had not called the runtime is gone: another one can be launched.
     if (error === undefined || (error instanceof SpawnerDied && !hasBegun(options.directory))) return undefined;
     throw error;
   }
@@ -234,7 +234,7 @@ function fork(options: LaunchOptions, spawner: ShimSpawner, channel: number): Pr
   return spawner.launch({ directory, containerId, bundle, runtime: runtime.name, environment, channel }, signal);
 }
 
-/** Ends the shim that a spawner may have forked right before it died. The channel hangs up when nobody else holds it any more. */
+/** Kills the shim that a spawner may have forked right before it died. The start channel hangs up once no shim holds it any more. */
 async function endForked({ directory, containerId }: LaunchOptions, channel: number): Promise<void> {
   const deadline = performance.now() + ORPHAN_TIMEOUT;
   while (receivePacket(channel) !== "" && performance.now() < deadline) {
@@ -247,8 +247,8 @@ async function endForked({ directory, containerId }: LaunchOptions, channel: num
 }
 
 /**
- * Whether a shim has got as far as to call the runtime, or almost: the first is the last thing that it makes before, and becomes the
- * second.
+ * Whether a shim has called the runtime, or was about to: it reserves the file for the exit status right before, which is renamed when the
+ * start is abandoned.
  */
 export function hasBegun(directory: string): boolean {
   return [RESERVED_EXIT_STATUS_FILE, ABANDONED_FILE].some((name) => existsSync(join(directory, name)));

@@ -5,9 +5,8 @@ import { hasCode } from "../../../system/linux/libc.js";
 import type { Removals } from "./removals.js";
 
 /**
- * A container's directory that is not there yet or no longer has a name that begins so, in the state directory: it gets its own by one
- * rename, and loses it by one. So a directory under a container's name is whole, whenever this process is killed, and what has such a name
- * can go.
+ * A container's directory is filled under a temporary name, gets its own by one rename and loses it by one rename before it is removed. So
+ * a directory with a container's name is complete, whenever this process is killed, and one with a temporary name can be removed.
  */
 const PREFIX = ".partial-";
 const prefixOfThisProcess = `${PREFIX}${randomBytes(6).toString("hex")}-`;
