@@ -235,7 +235,9 @@ export class Process {
     }
   }
 
-  /** Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. Throws a system error. */
+  /**
+   * Records the status that the shim did not live to record, so that it counts after a restart of the daemon too. Throws a system error.
+   */
   recordExitStatus(status: number): void {
     writeAtomically(join(this.directory, EXIT_STATUS_FILE), String(status));
   }

@@ -41,7 +41,10 @@ export interface TaskOptions extends TaskName {
   deleteOnExit: boolean;
 }
 
-/** One task: its directory below the state directory, its runtime and its processes. Changes itself only; who may do what when is for the operations. */
+/**
+ * One task: its directory below the state directory, its runtime and its processes. Changes itself only; who may do what when is for the
+ * operations.
+ */
 export class Task implements TaskName {
   readonly namespace: string;
   readonly id: string;
