@@ -48,7 +48,7 @@ export function addAndStart(
     checkIdentifier("process id", name);
     const task = tasks.started(nameOf(id));
     const request = { name, ...ask(task.init?.state) };
-    const exec = await addExec(tasks, task, request, AbortSignal.any([signal, task.exited]));
+    const exec = await addExec(tasks, task, request, signal);
     try {
       await startExec(tasks, task, exec, signal, operation);
     } catch (error) {
