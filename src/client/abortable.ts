@@ -4,7 +4,7 @@ import { startTimer } from "./options/duration.js";
 /** The promise's result, unless the signal aborts first: then its reason is thrown. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
-  // Nobody looks at it any more once the signal has aborted.
+  // After an abort nothing handles its rejection any more.
   promise.catch(() => {});
   signal.throwIfAborted();
   let aborted!: () => void;

@@ -37,7 +37,7 @@ const FLUSH_TIMEOUT = 500;
  */
 const UMASK = 0o022;
 
-/** In ms: how long a daemon that has failed stands still for its last lines. */
+/** In ms: how long a daemon that has failed blocks to write its last lines. */
 const LAST_WORDS = 250;
 
 /** As Go prints them. */
@@ -111,7 +111,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     });
     server.forceShutdown();
     await output.flush(FLUSH_TIMEOUT);
-    // Nothing may run in between: what looks after shims would find its descriptors closed.
+    // Nothing may run in between: it would find its descriptors closed.
     tasks.close();
     exitNow(0);
   };

@@ -6,7 +6,7 @@ import { logError, logWarning } from "./log";
 import { runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
 import { adopt, type Child, killChildren } from "./reaper";
-import { CLEAN_UP_TIMEOUT, call, creationArgs, endCall, startCreation } from "./runtime";
+import { CLEAN_UP_TIMEOUT, call, creationArgs, endCall, spawnCreate } from "./runtime";
 import { closeStartChannel, type StartChannel, send } from "./start-channel";
 import { attachConsole, closeChildEnds, closeStdio, drain, passNothingOver, passOver, type Stdio } from "./stdio";
 import * as files from "./syscalls/files";
@@ -49,7 +49,7 @@ export function create(assignment: Assignment): Child {
   const startedAt = os.time();
   const consolePath = stdio.consoleSocket?.path;
   const args = creationArgs(state, id, bundle, consolePath);
-  const creation = startCreation(args, bundle, stdio.child);
+  const creation = spawnCreate(args, bundle, stdio.child);
   closeChildEnds(stdio);
   const ended = () => creation.status !== undefined;
   const endedOrAbandoned = () => ended() || isAbandoned(state, channel);

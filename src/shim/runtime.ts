@@ -100,18 +100,15 @@ export function creationArgs(state: ProcessState, id: string, bundle: string, co
   return args;
 }
 
-/**
- * Starts the call that makes the process, with the process's stdio. If it cannot even be executed, that is an error
- * of the shim.
- */
-export function startCreation(args: string[], bundle: string, stdio: ChildStdio): Child {
-  const child = start(args, bundle, stdio, logError);
+/** Spawns the runtime's `create`, `exec` or `restore` with the process's stdio. An error of the shim if it can't be executed. */
+export function spawnCreate(args: string[], bundle: string, stdio: ChildStdio): Child {
+  const child = spawn(args, bundle, stdio, logError);
   if (runtimeCopy >= 0) files.close(runtimeCopy);
   runtimeCopy = -1;
   return child;
 }
 
-function start(args: string[], directory: string, stdio: ChildStdio, failed: (what: string) => void): Child {
+function spawn(args: string[], directory: string, stdio: ChildStdio, failed: (what: string) => void): Child {
   const argv = [runtimeName];
   add(argv, ...args);
   const pid = processes.spawn(
@@ -157,7 +154,7 @@ export function call(args: readonly string[], timeout: number, mayGoOn: () => bo
   add(argv, ...globalArgs);
   add(argv, ...args);
   const nothing = files.open("/dev/null", files.O_RDONLY);
-  const [ok, child] = pcall(start, argv, "/", { stdin: nothing, stdout: writer, stderr: writer }, printError);
+  const [ok, child] = pcall(spawn, argv, "/", { stdin: nothing, stdout: writer, stderr: writer }, printError);
   files.close(writer);
   files.close(nothing);
   if (!ok) {

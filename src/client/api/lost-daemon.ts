@@ -4,7 +4,7 @@ import { pause } from "../options/duration.js";
 const FIRST_PAUSE = 20;
 const MAX_PAUSE = 500;
 
-/** The pauses between tries to reach a daemon that was lost, and when to give up. */
+/** The pauses between tries to reach a daemon whose connection was lost, and when to give up. */
 export class Retries {
   readonly #giveUp: number;
   #pause = FIRST_PAUSE;

@@ -15,7 +15,7 @@ export interface TlsOptions {
 /** Bytes of a socket path that fit in sockaddr_un, with the final NUL. */
 const MAX_SOCKET_PATH = 107;
 
-/** Milliseconds in which a daemon complains of the client's certificate, after the handshake. */
+/** Milliseconds in which a daemon refuses the client's certificate, after the handshake. */
 const REFUSAL_DELAY = 200;
 
 /**

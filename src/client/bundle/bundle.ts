@@ -38,7 +38,7 @@ export class Bundle implements AsyncDisposable {
 
 /**
  * Builds a bundle in a folder that only this user can read. {@link Containers.start} does it by itself for a `rootfs`; this
- * is for a bundle that several containers use, or that outlives this program.
+ * is for a bundle that several containers use, or that is kept when this program ends.
  *
  * @throws TypeError or RangeError for options that make no sense; the system's error when the folder cannot be made.
  * @example

@@ -3,8 +3,8 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * How folders begin that belong to a program together with a container that ends with it: pid namespace, pid and start time name the
- * program, so that another one can tell when it has gone.
+ * How the names of folders begin whose container belongs to a program: pid namespace, pid and start time identify the program, so that
+ * another one can tell whether it has exited.
  */
 const OWNED_FOLDER = /^ctr-owned-(\d+)\.(\d+)\.(\d+)-/;
 
@@ -15,7 +15,7 @@ export function ownedFolderPrefix(): string {
   if (ownPrefix === undefined) {
     const startTime = startTimeOf(process.pid);
     const namespace = pidNamespace();
-    // Without /proc nobody could tell; then nobody removes it but this program.
+    // Without /proc no other program can tell whether this one has exited: then only this one removes it.
     ownPrefix =
       startTime === undefined || namespace === undefined
         ? "ctr-"
@@ -25,9 +25,8 @@ export function ownedFolderPrefix(): string {
 }
 
 /**
- * Removes what programs of this user have left in a folder that were killed, and with which their containers have ended: bundles and FIFOs.
- * Those of a program in another pid namespace are left alone: nobody here can tell whether it has gone.
- *
+ * Removes what programs of this user that were killed have left in a folder, of containers that belonged to them: bundles and FIFOs.
+ * Programs in another pid namespace are left alone: from here they can't be seen.
  * @returns the paths of what has been removed
  */
 export async function removeAbandonedFolders(directory: string): Promise<string[]> {
@@ -53,7 +52,7 @@ const looked = new Set<string>();
 export function removeAbandonedFoldersOnce(directory: string): void {
   if (looked.has(directory)) return;
   looked.add(directory);
-  // It is a service to others: that it can't be done is no failure of this program's.
+  // A failure is ignored: this is a service to others, not part of what this program asked for.
   removeAbandonedFolders(directory).catch(() => {});
 }
 

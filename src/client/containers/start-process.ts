@@ -36,12 +36,12 @@ export interface StartRequest extends CallOptions {
 
 const NO_PATHS = { stdin: "", stdout: "", stderr: "" };
 
-/** Milliseconds for the end of a process whose start may have succeeded after all. */
+/** Milliseconds to end a process whose start failed for the caller, and may have succeeded in the daemon. */
 const RETRACTION_TIMEOUT = 5000;
 
 /**
- * Milliseconds before each look for it. HTTP/2 sends a cancellation at its leisure, behind calls that were made after it: until
- * it has come to the daemon, the start can still succeed.
+ * Milliseconds before each look for that process. HTTP/2 may deliver a cancellation after calls that were made later: until the daemon has
+ * it, the start can still succeed.
  */
 const RETRACTION_PAUSES = [0, 20, 100];
 
@@ -83,7 +83,7 @@ export async function startProcess(parts: ContainerParts, request: StartRequest)
   }
 }
 
-/** A start whose answer did not come may have succeeded all the same: then the process is ended. */
+/** Ends the process of a start that was not answered: it may have succeeded all the same. */
 async function start(parts: ContainerParts, request: StartRequest, paths: Stdio["paths"]): Promise<number> {
   try {
     return await request.start(paths);

@@ -41,7 +41,7 @@ interface SubscriptionOptions extends EventsOptions {
 /** What happened to the stream, not to what was asked for: the same can be asked for again. */
 const LOST_CODES = new Set(["UNAVAILABLE", "CANCELLED", "INTERNAL", "RESOURCE_EXHAUSTED"]);
 
-/** A subscription that stands for so long is no longer counted as part of the loss before it. */
+/** Milliseconds after which a subscription counts as stable: what it loses then is a new loss, with the whole `patience` again. */
 const STABLE_TIME = 1000;
 
 /**

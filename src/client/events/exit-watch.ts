@@ -29,7 +29,7 @@ function exitStatus({ status, timestamp, memoryPeak }: Event, oomKilled: boolean
   };
 }
 
-/** Milliseconds between a process's disappearance from the daemon's state and its exit event, at most. */
+/** Milliseconds that the exit event may come later than the process's disappearance from the daemon's state. */
 const EVENT_DELAY = 2000;
 
 /** A process whose end is waited for. */

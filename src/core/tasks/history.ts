@@ -28,8 +28,8 @@ export class History {
    * @param ended when it ended, if that was written down. Lines of daemons that do not note the run are matched by it: the exit must come
    *   after the last start, and not be earlier than this time
    */
-  hasExit(task: TaskName, process: string, run: string, ended?: bigint): boolean {
-    const about = this.#about(task, process);
+  hasExit(task: TaskName, name: string, run: string, ended?: bigint): boolean {
+    const about = this.#about(task, name);
     const start = about.findLastIndex(isStart);
     return about.some((event, index) => {
       if (event.topic !== "/tasks/exit") return false;
@@ -42,8 +42,8 @@ export class History {
    * Whether the start of this run was told; undefined when the log no longer reaches back so far. A start that another daemon has written
    * does not name its run: it counts if the process has not exited since.
    */
-  hasStart(task: TaskName, process: string, run: string): boolean | undefined {
-    const about = this.#about(task, process);
+  hasStart(task: TaskName, name: string, run: string): boolean | undefined {
+    const about = this.#about(task, name);
     if (about.some((event) => isStart(event) && event.payload.run === run)) return true;
     const latest = about.at(-1);
     if (latest !== undefined && isStart(latest) && latest.payload.run === undefined) return true;
@@ -69,8 +69,8 @@ export class History {
   }
 
   /** The starts and exits of one process. */
-  #about(task: TaskName, process: string): ProcessEvent[] {
-    return this.#of(task).filter((event): event is ProcessEvent => processOf(event) === process);
+  #about(task: TaskName, name: string): ProcessEvent[] {
+    return this.#of(task).filter((event): event is ProcessEvent => processOf(event) === name);
   }
 }
 

@@ -34,7 +34,7 @@ export class Reports {
   }
 
   /** A process runs. */
-  start({ namespace, id: object }: Task, process: Process): void {
+  tellStart({ namespace, id: object }: Task, process: Process): void {
     const { id, run } = process;
     if (id === INIT) this.#events.publish({ topic: "/tasks/start", namespace, object, payload: { run } });
     else this.#events.publish({ topic: "/tasks/exec-started", namespace, object, payload: { process: id, run } });
@@ -42,21 +42,21 @@ export class Reports {
   }
 
   /** A process runs whose start an earlier daemon has told, if it has lived long enough. */
-  startOnce(task: Task, process: Process): void {
+  tellStartOnce(task: Task, process: Process): void {
     if (process.announced) return;
     if (this.wasStartTold(task, process.id, process.run)) this.whenStored(() => process.markAnnounced());
-    else this.start(task, process);
+    else this.tellStart(task, process);
   }
 
   /** Whether the start of a process that has no mark of it was told. */
-  wasStartTold(task: Task, process: string, run: string): boolean {
+  wasStartTold(task: Task, name: string, run: string): boolean {
     // Our daemons make the mark right after the event, so without a mark the event, if there is one, is still in the log. Other daemons
     // make no mark.
-    return this.history.hasStart(task, process, run) ?? !task.remembersCgroup;
+    return this.history.hasStart(task, name, run) ?? !task.remembersCgroup;
   }
 
   /** A process has ended. Nothing is told of an exit that an earlier daemon has told. */
-  exit(task: Task, process: Process, status: number): void {
+  tellExit(task: Task, process: Process, status: number): void {
     const what = process.id === INIT ? "container exited" : "process exited";
     this.#log.info(exitFields(task, process, status), `containerd: ${what}`);
     if (this.#wasExitTold(task, process)) return;
@@ -93,7 +93,7 @@ export class Reports {
    * Tells the exit of a process that can't be watched: with the status that its shim has recorded, else as killed or as unknown. Does
    * nothing when the start was never told, or the exit was already.
    */
-  lostExit(task: Task, name: string, killed: boolean): void {
+  tellLostExit(task: Task, name: string, killed: boolean): void {
     if (!this.owedExits(task).includes(name)) return;
     const recorded = Process.readExitStatus(join(task.directory, name));
     const status = recorded ?? (killed ? KILLED_STATUS : UNKNOWN_STATUS);

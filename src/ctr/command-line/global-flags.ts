@@ -14,7 +14,7 @@ export interface GlobalFlags {
   tlsKey?: string;
 }
 
-/** Milliseconds that events and attached processes outlast a daemon that is away, say because it is restarted. */
+/** Milliseconds that events and attached processes wait for a daemon that is away, because it is restarted, say. */
 export const RESTART_TIMEOUT = 10_000;
 
 export function globalFlags(command: Command): GlobalFlags {

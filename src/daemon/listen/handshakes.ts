@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 
-/** Strangers get so far: the rest of the daemon must not notice how many there are. */
+/** How many may be under way: anybody can get this far, and must not affect the rest of the daemon. */
 const MAX_HANDSHAKES = 256;
 
 /**

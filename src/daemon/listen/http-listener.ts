@@ -8,7 +8,7 @@ import { type ListenAddress, parseListenAddress } from "./address.js";
 import { listening } from "./listening.js";
 import { listenUnix } from "./unix-socket.js";
 
-/** Scrapers and people with curl: more connections than this are nobody we know. */
+/** How many connections may be open: more than scrapers and people with curl make. */
 const MAX_CONNECTIONS = 64;
 /** In ms: how long a request's header may take to come. */
 const HEADERS_TIMEOUT = 5_000;

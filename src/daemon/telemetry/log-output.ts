@@ -2,7 +2,7 @@ import { write } from "node:fs";
 import { Writable } from "node:stream";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 
-/** In bytes: how much waits in memory for a reader that stands still. */
+/** In bytes: how much is kept in memory while the reader of the log does not read. */
 const CAPACITY = 8 * 1024 * 1024;
 /** In bytes: how much is written at a time, unless one text is longer. */
 const BATCH = 64 * 1024;
@@ -28,7 +28,7 @@ export class LogOutput {
   /** The last line that was written lacks its end. */
   #torn = false;
   #dropped = 0;
-  /** What the last drop was for, until it has been told. */
+  /** Why lines were dropped, until that has been told. */
   #trouble: string | undefined;
   #idle: (() => void)[] = [];
   /** Called when something could be written again after something could not. */
@@ -68,7 +68,10 @@ export class LogOutput {
     });
   }
 
-  /** For a program in which nothing else must happen any more: stands still, for this many ms, while all that waits is written. */
+  /**
+   * Writes all that waits, and blocks this thread until that is done or these milliseconds are over: for a program in which nothing else
+   * may run any more.
+   */
   flushStandingStill(duration: number): void {
     const rest = Buffer.concat(this.#waiting.splice(0));
     if (rest.length > 0) write(this.#fd, rest, () => {});

@@ -13,7 +13,7 @@ export class CallMetadata {
     return this.#first("containerd-namespace");
   }
 
-  /** What keeps that which the call makes from being collected; undefined: nothing does. */
+  /** The lease that protects what the call creates from garbage collection; undefined: none. */
   get lease(): string | undefined {
     return this.#first("containerd-lease");
   }

@@ -39,7 +39,7 @@ export function unary<Request, Response>(
         (response) => respond(null, response),
         (error: unknown) => respond(serviceError(error, front.words(error))),
       )
-      // A caller that can't be answered must cost nobody else anything.
+      // A call that can't be answered must not affect the others.
       .catch((error: unknown) => front.log.error({ error: logText(error) }, "containerd: answer a call"));
   };
 }

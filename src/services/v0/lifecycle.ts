@@ -14,7 +14,7 @@ import type { Tasks } from "../../core/tasks/tasks.js";
 export const nameOf = (id: string): TaskName => ({ namespace: "", id });
 
 /**
- * What 0.2 calls a start is a create and a start, and its containers are gone with their exit.
+ * In 0.2 a start is both create and start, and an exit deletes the container.
  * @param signal ends the attempt
  * @throws Failure; nothing is left then
  */
@@ -32,7 +32,7 @@ export function createAndStart(
 
 /**
  * Adds a process to a container, and starts it.
- * @param ask what is asked for; it gets the container's init, of which a process gets what it does not ask for
+ * @param ask makes the request, given the container's init, whose settings are the defaults
  * @param signal ends the attempt
  * @throws Failure; nothing is left then
  */

@@ -44,8 +44,8 @@ export class CgroupDirectory {
       const threads: number[] = [];
       collectBelow(this.path, stat, "cgroup.threads", threads);
       for (const thread of threads) {
-        const process = processOf(thread);
-        if (process !== undefined) pids.push(process);
+        const pid = processOf(thread);
+        if (pid !== undefined) pids.push(pid);
       }
     } else {
       // Threaded cgroups below can't be read, nor need they be: their processes are listed here.

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { hasCode } from "../linux/libc.js";
 import type { Cgroup } from "./cgroup.js";
 
-/** In ms: how often what has been killed is looked at. */
+/** In ms: how often killed processes are polled for their end. */
 const INTERVAL = 10;
 
 /**
@@ -35,7 +35,8 @@ export async function removeCgroups(directories: readonly string[], timeout: num
 }
 
 /**
- * False when something of it is left: rmdir of a cgroup fails while there is anything in it, and that is all the caution that is needed.
+ * Removes a cgroup and those below it; false when some are left. No further check is needed: rmdir of a cgroup fails while it has
+ * processes.
  */
 function removeTree(directory: string): boolean {
   try {

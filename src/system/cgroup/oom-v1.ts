@@ -102,8 +102,8 @@ class EventfdWatch implements OomWatch {
   }
 
   /**
-   * The cgroup may be gone before the kernel says so: the first signal is taken for that one, and if another follows, one of the two was an
-   * OOM.
+   * The kernel's signal for the removal of a cgroup can come late: so the first signal after it was removed counts as that one, and if
+   * another follows, one of the two was an OOM.
    */
   #readRemoved(signals: bigint): "oom" | "removed" {
     const unresolved = this.#looks > 0 && this.#told === 0n;

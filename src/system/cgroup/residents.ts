@@ -1,4 +1,4 @@
-/** The directories in which each container of this daemon lives, or is about to. */
+/** The cgroup directories of each container of this daemon, made already or about to be. */
 const residents = new Map<object, readonly string[]>();
 
 export function moveIn(container: object, directories: readonly string[]): void {
@@ -9,7 +9,7 @@ export function moveOut(container: object): void {
   residents.delete(container);
 }
 
-/** Whether another container lives in one of these directories, or below. */
+/** Whether another container has one of these directories, or one below. */
 export function sharesOneOf(container: object, directories: readonly string[]): boolean {
   for (const [other, theirs] of residents) {
     if (other === container) continue;

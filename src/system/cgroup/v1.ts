@@ -43,7 +43,7 @@ export class CgroupV1 implements Cgroup {
   kill(): void {
     this.#unified?.kill();
     const freezer = this.#paths.get("freezer");
-    // A frozen process makes no others, and does not end, so that its pid stays its own; it dies when it thaws.
+    // A frozen process neither forks nor ends, so its pid is not reused; SIGKILL takes effect when it is thawed.
     if (freezer !== undefined) writeControlFile(freezer, "freezer.state", "FROZEN");
     try {
       this.#main.killEach();

@@ -20,7 +20,7 @@ export class Child {
   #pidFd: number | undefined;
 
   /** Starts one. Rejects with what {@link spawn} throws, or the system error of its watch; no process is left then. */
-  static async start(path: string, argv: readonly string[], options: SpawnOptions): Promise<Child> {
+  static async spawn(path: string, argv: readonly string[], options: SpawnOptions): Promise<Child> {
     return new Child(await spawn(path, argv, options));
   }
 
@@ -115,7 +115,7 @@ export async function runCommand(
       epoll.add(reader, EPOLLIN, () => {
         if (readPiece(reader, output) === 0) epoll.remove(reader);
       });
-      child = await Child.start(path, argv, {
+      child = await Child.spawn(path, argv, {
         env: options.env,
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
         fds: [stdin, writer, writer],

@@ -6,7 +6,7 @@ import { hasCode } from "./libc.js";
 /** For the group and for everybody. */
 const WRITABLE_BY_OTHERS = 0o022;
 const WRITABLE_BY_ALL = 0o002;
-/** Who may write to such a directory may still not rename or remove what others have put there. */
+/** The sticky bit: whoever may write to such a directory can't rename or remove what others have put there. */
 const STICKY = 0o1000;
 /** May be gone through, not looked into: for the directories above one that is made. */
 const PASSABLE = 0o711;

@@ -5,15 +5,15 @@ import { openPidFd, signalPidFd } from "./pidfd.js";
 import { parentOf, stateOf } from "./proc-stat.js";
 
 const SIGKILL = 9;
-/** In ms: how often what has been killed is looked at. */
+/** In ms: how often killed processes are polled for their end. */
 const INTERVAL = 5;
-/** In ms: what is frozen dies only when it thaws, but it dies. */
+/** In ms: a frozen process dies only when it is thawed, which may be later. */
 const TIMEOUT = 1_000;
 
 /**
- * Kills all that a process has started, and what that has started, whatever session it has gone into; not the process itself, which has to
- * be there until all of it has gone: as a subreaper it gets the children of those that end first. It is stopped, so that it starts nothing
- * more: the caller, who knows that the number still means what it meant, kills it afterwards.
+ * Kills all descendants of a process, whatever session they have moved to, and stops the process itself (SIGSTOP), so that it starts no
+ * others. It is not killed here: it is a subreaper, and must live until the last of its orphaned descendants is gone. The caller, who knows
+ * that the pid has not been reused, kills it afterwards.
  */
 export async function killDescendants(ancestor: number): Promise<void> {
   try {
@@ -59,9 +59,7 @@ function childrenOf(pid: number): number[] {
   }
 }
 
-/**
- * Kills a process if it is what it is expected to be, when a descriptor holds it: then the number has not become anybody else's.
- */
+/** Kills a process if `isExpected` says so while a pidfd is open: then the pid can't have been reused. */
 export function killIf(pid: number, isExpected: () => boolean): void {
   try {
     const fd = openPidFd(pid);

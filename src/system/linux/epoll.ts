@@ -77,8 +77,8 @@ class Epoll {
   }
 
   /**
-   * Calls `listener` once, when the other side of a socket will send no more. For a descriptor that somebody else closes, at a time of
-   * their own: the kernel has ended the watch by then. Does nothing after {@link close}. Throws a system error.
+   * Calls `listener` once, when the other side of a socket will send no more. The descriptor may be closed by its owner at any time: the
+   * kernel then ends the watch. Does nothing after {@link close}. Throws a system error.
    * @returns to be called once the descriptor is closed: the listener is forgotten
    */
   hangUp(fd: number, listener: () => void): () => void {
@@ -150,11 +150,11 @@ class Epoll {
       try {
         this.remove(fd);
       } catch {
-        // Closed already, which has taken it out of the set.
+        // It was closed, which has removed it from the set.
       }
     }
   }
 }
 
-/** The only one: its owner is the process. */
+/** The only epoll set of this process. */
 export const epoll = new Epoll();

@@ -40,9 +40,7 @@ export function commandLineOf(pid: number): string[] {
   return (textOf(pid, "cmdline") ?? "").split("\0").slice(0, -1);
 }
 
-/**
- * Root of the host, and all of it: real, effective, saved and file system's user id, in the user, pid and mount namespace of this process.
- */
+/** True for the host's root: real, effective, saved and file-system user id are 0, in the user, pid and mount namespace of this process. */
 function isHostRoot(pid: number): boolean {
   if (!/^Uid:\t0\t0\t0\t0$/m.test(textOf(pid, "status") ?? "")) return false;
   return NAMESPACES.every((name) => {

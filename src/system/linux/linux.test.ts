@@ -138,7 +138,7 @@ describe("runCommand", () => {
 
 test("a pidfd never signals a stranger", async () => {
   const { path, argv } = shell("sleep 60");
-  const child = await Child.start(path, argv, { env: [], fds: [devNull, devNull, devNull] });
+  const child = await Child.spawn(path, argv, { env: [], fds: [devNull, devNull, devNull] });
   const fd = openPidFd(child.pid);
   expect(() => signalPidFd(fd, 1000)).toThrow("invalid argument");
   signalPidFd(fd, 0);

@@ -12,8 +12,8 @@ const SYS_pidfd_open = 434;
 const WNOHANG = 1;
 
 /**
- * A descriptor that stands for this process for good: it gets readable when the process ends, and never means another one. Throws a system
- * error; ESRCH when there is none.
+ * Opens a pidfd: it becomes readable when the process ends, and never means another process with the same pid. Throws a system error; ESRCH
+ * when there is no such process.
  */
 export function openPidFd(pid: number): number {
   const fd = Number(syscall(SYS_pidfd_open, pid, 0, 0, 0));

@@ -84,9 +84,7 @@ export async function spawn(path: string, argv: readonly string[], options: Spaw
   }
 }
 
-/**
- * In ms: how long no other file of a program's name is looked for, which takes a twentieth of a millisecond, several times in each start.
- */
+/** In ms: how long a lookup on the PATH is reused. A lookup takes a twentieth of a millisecond, and a start makes several. */
 const FOUND_FOR = 1_000;
 const found = new Map<string, { file: string; at: number }>();
 /** Clients may name any program, in many ways. */

@@ -62,7 +62,7 @@ export class Exits {
       const status = await this.#endedWith(task, process, operation);
       if (process.id === INIT) await this.#endTask(task, operation);
       const told = performance.now();
-      this.#reports.exit(task, process, status);
+      this.#reports.tellExit(task, process, status);
       process.status = "stopped";
       this.#ended(task, process);
       if (process.id === INIT) this.#metrics.containerDelete.since(told);

@@ -45,7 +45,7 @@ export async function startExec(
       const { id: pid, systemPid } = exec;
       const duration = Math.round(performance.now() - began);
       tasks.log.info({ id: task.id, pid, systemPid, duration }, "containerd: process started");
-      tasks.reports.start(task, exec);
+      tasks.reports.tellStart(task, exec);
     }),
   );
 }

@@ -39,7 +39,7 @@ export async function start(tasks: Tasks, task: Task, signal: AbortSignal, opera
     { id: task.id, pid: init.id, systemPid: init.systemPid, duration: Math.round(duration) },
     "containerd: container started",
   );
-  tasks.reports.start(task, init);
+  tasks.reports.tellStart(task, init);
   oom.announce();
   watchLifetime(tasks.log, task);
 }

@@ -62,7 +62,7 @@ export async function restoreContainer(
   tasks.add(task);
   const oom = watchOom(tasks, task, true);
   for (const process of task.processes.values()) {
-    tasks.reports.startOnce(task, process);
+    tasks.reports.tellStartOnce(task, process);
     follow(tasks, task, process, process === init ? () => oom.flush(init) : undefined);
   }
   oom.announce();

@@ -25,10 +25,10 @@ export async function adoptExec(tasks: Tasks, task: Task, name: string, operatio
       withTimeout([task.exited], tasks.startTimeout, late, async (signal) => {
         const identity = await waitForIdentity(task, name, signal);
         if (identity === undefined) throw new Error("its shim ended");
-        const process = loadProcess(task, name, identity);
-        task.processes.set(name, process);
-        tasks.reports.startOnce(task, process);
-        follow(tasks, task, process);
+        const exec = loadProcess(task, name, identity);
+        task.processes.set(name, exec);
+        tasks.reports.tellStartOnce(task, exec);
+        follow(tasks, task, exec);
       }),
     );
   } catch (error) {
@@ -76,7 +76,7 @@ export async function endLostExec(tasks: Tasks, task: Task, name: string): Promi
 
 async function endAndTell(tasks: Tasks, task: Task, name: string): Promise<void> {
   await keepTrying(tasks.log, { id: task.id, pid: name }, "containerd: end exec", async () => {
-    tasks.reports.lostExit(task, name, await endShims(task, name));
+    tasks.reports.tellLostExit(task, name, await endShims(task, name));
   });
   await new Promise<void>((resolve) => tasks.reports.whenStored(resolve));
 }

@@ -30,7 +30,7 @@ export async function endUnfinishedStart(
       await task.container.delete();
     }
     for (const name of tasks.reports.owedExits(task)) {
-      tasks.reports.lostExit(task, name, (await endShims(task, name)) || wasThere);
+      tasks.reports.tellLostExit(task, name, (await endShims(task, name)) || wasThere);
     }
   });
   tasks.reports.whenStored(() => release(tasks, task));

@@ -101,16 +101,16 @@ export class ShimSpawner {
 
   #running(): Promise<SpawnerProcess | undefined> {
     if (!this.#usable) return Promise.resolve(undefined);
-    this.#spawner ??= this.#start();
+    this.#spawner ??= this.#spawn();
     return this.#spawner;
   }
 
-  async #start(): Promise<SpawnerProcess | undefined> {
+  async #spawn(): Promise<SpawnerProcess | undefined> {
     const onGone = (unusable: boolean) => {
       this.#spawner = undefined;
       if (unusable) this.#usable = false;
     };
-    const spawner = await SpawnerProcess.start(this.#program, onGone);
+    const spawner = await SpawnerProcess.spawn(this.#program, onGone);
     // The next launch tries again: descriptors or memory were lacking.
     if (spawner === undefined) this.#spawner = undefined;
     return spawner;
@@ -151,7 +151,7 @@ class SpawnerProcess {
    * Undefined when it does not come up.
    * @param onGone is told at its end whether it has ended by itself without having come up
    */
-  static async start(program: string, onGone: (unusable: boolean) => void): Promise<SpawnerProcess | undefined> {
+  static async spawn(program: string, onGone: (unusable: boolean) => void): Promise<SpawnerProcess | undefined> {
     const interpreter = findProgram(INTERPRETER);
     if (interpreter === undefined) return undefined;
     let ours: number;
@@ -167,7 +167,7 @@ class SpawnerProcess {
     });
     try {
       // LD_BIND_NOW: what is bound before it forks its shims share.
-      spawner.#child = await Child.start(interpreter, [INTERPRETER, program, SPAWNER_FLAG], {
+      spawner.#child = await Child.spawn(interpreter, [INTERPRETER, program, SPAWNER_FLAG], {
         cwd: "/",
         env: [...childEnvironment, `${CHANNEL_VARIABLE}=3`, "LD_BIND_NOW=1"],
         fds: [devNull, devNull, devNull, theirs],

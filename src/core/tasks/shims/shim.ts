@@ -260,7 +260,7 @@ async function execute(options: LaunchOptions, path: string, channel: number): P
   const interpreter = findProgram(INTERPRETER);
   if (interpreter === undefined) throw new Failure("not-found", "shim-not-found", { shim: INTERPRETER });
   const { directory, containerId, bundle, runtime } = options;
-  return await Child.start(interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
+  return await Child.spawn(interpreter, [INTERPRETER, path, containerId, bundle, runtime.name], {
     cwd: directory,
     env: [...childEnvironment, ...runtime.environment(startsUnderWay), `${CHANNEL_VARIABLE}=3`],
     fds: [devNull, devNull, devNull, channel],
@@ -288,7 +288,7 @@ class ForeignShim implements Shim {
     const [file, argv] = hasOomScore()
       ? ["/bin/sh", ["sh", "-c", RESET_OOM_SCORE, path, ...args.slice(1)]]
       : [path, args];
-    const child = await Child.start(file, argv, {
+    const child = await Child.spawn(file, argv, {
       cwd: directory,
       env: childEnvironment,
       fds: [devNull, devNull, devNull],
