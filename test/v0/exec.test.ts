@@ -448,6 +448,34 @@ test("a call that is cancelled ends the start of the exec and leaves nothing", a
   await other.exit();
 });
 
+test("a call that is cancelled, or whose container ends, while a change of its container hangs waits no longer", async () => {
+  const { path, on, called } = wrapRuntime(daemon.dir, "changing", ["update", "exec"], { kind: "hang" });
+  using other = await startContainer(daemon, { name: "change", args: ["sleep", "1000"], request: { runtime: path } });
+  on();
+  const change = daemon.api.updateContainer({ id: other.id, resources: { cpuShares: 512n } });
+  change.catch(() => {});
+  await called("update");
+  const directory = join(daemon.stateDir, other.id, "e");
+  for (let round = 0; round < 2; round++) {
+    const cancel = new AbortController();
+    const call = startExec(daemon, other, { pid: "e", args: ["true"], call: { signal: cancel.signal } });
+    call.catch(() => {});
+    await eventually(() => existsSync(directory));
+    cancel.abort();
+    await expect(call).rejects.toMatchObject({ code: status.CANCELLED });
+    // With it its name is free, which the next round takes; the change hangs all the while.
+    await eventually(() => !existsSync(directory));
+  }
+  const call = startExec(daemon, other, { pid: "e", args: ["true"] });
+  call.catch(() => {});
+  await eventually(() => existsSync(directory));
+  await other.kill();
+  await expect(call).rejects.toMatchObject({ code: status.NOT_FOUND, details: "containerd: container not found" });
+  await expect(change).rejects.toMatchObject({ code: status.NOT_FOUND });
+  expect(await other.exit()).toBe(137);
+  expect(daemon.events.all({ id: other.id, pid: "e" })).toEqual([]);
+});
+
 test("a call whose deadline is over ends the start of the exec", async () => {
   const { path, on } = wrapRuntime(daemon.dir, "late", "exec", { kind: "hang" });
   using other = await startContainer(daemon, { name: "late", args: ["sleep", "1000"], request: { runtime: path } });

@@ -1,3 +1,5 @@
+import { abortable } from "../failure/abortable.js";
+
 /**
  * Orders the operations on one container. Shared ones (execs) run side by side; an exclusive one (pause, update, checkpoint, …) runs alone:
  * after all that were asked for before it, and before all that are asked for later. Since a container can hold up an exec, an exclusive
@@ -7,9 +9,13 @@ export class Turns {
   #lastExclusive: Promise<unknown> = Promise.resolve();
   readonly #shared = new Set<Promise<unknown>>();
 
-  /** Runs `operation` beside other shared ones. */
-  shared<T>(operation: () => Promise<T>): Promise<T> {
-    const running = this.#lastExclusive.then(operation);
+  /**
+   * Runs `operation` beside other shared ones.
+   * @param signals each ends the wait: then it never runs, and its caller need not wait for its turn
+   * @throws the signal's reason
+   */
+  shared<T>(signals: AbortSignal[], operation: () => Promise<T>): Promise<T> {
+    const running = abortable(this.#lastExclusive, ...signals).then(operation);
     const settled: Promise<unknown> = running.then(ignore, ignore).then(() => this.#shared.delete(settled));
     this.#shared.add(settled);
     return running;

@@ -21,7 +21,7 @@ export async function startExec(
 ): Promise<void> {
   const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
   operation.doing = "waiting for its turn";
-  await task.turns.shared(() =>
+  await task.turns.shared([signal, task.exited], () =>
     withTimeout([signal, task.exited], tasks.startTimeout, late, async (limited) => {
       const began = performance.now();
       operation.doing = "runtime exec";

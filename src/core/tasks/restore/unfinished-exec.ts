@@ -21,7 +21,7 @@ export async function adoptExec(tasks: Tasks, task: Task, name: string, operatio
   operation.doing = "waiting for an exec of an earlier daemon";
   const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
   try {
-    await task.turns.shared(() =>
+    await task.turns.shared([task.exited], () =>
       withTimeout([task.exited], tasks.startTimeout, late, async (signal) => {
         const identity = await waitForIdentity(task, name, signal);
         if (identity === undefined) throw new Error("its shim ended");
