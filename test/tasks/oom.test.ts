@@ -177,6 +177,24 @@ describe.runIf(hasMemory)("oom", () => {
     expect(types(container, other)).toEqual(["start-container", "oom", "oom", "exit init"]);
   });
 
+  test("an exec may have any name: what is kept of OOM kills is in nobody's way, and nobody in its", async () => {
+    await using other = await startDaemon();
+    const options = { args: ["sleep", "1000"], memoryLimit: LIMIT };
+    using container = await startContainer(other, { name: "c", ...options });
+    const kept = ["oom", "ended"];
+    for (const pid of kept) await startExec(other, container, { pid, args: ["sleep", "1000"] });
+    using killed = await startExec(other, container, { pid: "greedy", args: ["sh", "-c", `exec ${GREEDY}`] });
+    expect(await killed.exit()).toBe(137);
+    for (const pid of kept) await other.api.signal({ id: container.id, pid, signal: 9 });
+    for (const pid of kept) await other.events.waitFor({ id: container.id, type: "exit", pid });
+    for (const pid of kept) await startExec(other, container, { pid, args: ["sleep", "1000"] });
+    await other.restart({ kill: true });
+    void other.events;
+    await container.kill();
+    await container.exit();
+    expect(other.events.all({ id: container.id, type: "oom" })).toHaveLength(1);
+  });
+
   test("of a process in a cgroup below: told while it runs when the limit is the container's, at its end at the latest", async () => {
     using container = await startContainer(daemon, {
       name: "below",

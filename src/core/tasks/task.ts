@@ -25,8 +25,8 @@ import { makeWhole, removeTree, takeAway } from "./state-directory/partial-direc
 import type { Removals } from "./state-directory/removals.js";
 import { TaskCgroup } from "./task-cgroup.js";
 
-/** The file that marks one whose exit has been told. */
-const ENDED = "ended";
+/** The file that marks one whose exit has been told; no process may have such a name. */
+const ENDED = "state.json.ended";
 
 export interface TaskOptions extends TaskName {
   bundle: string;

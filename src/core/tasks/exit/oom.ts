@@ -80,7 +80,8 @@ export function watchOom(tasks: Pick<Tasks, "log" | "reports">, task: Task, rest
   };
 }
 
-const toldFile = ({ directory }: Task) => join(directory, "oom");
+/** Beside the process directories, hence with a beginning that no process's name may have. */
+const toldFile = ({ directory }: Task) => join(directory, "cgroup.json.oom");
 
 function writeTold(tasks: Pick<Tasks, "log">, task: Task, text: string): void {
   try {

@@ -106,7 +106,7 @@ function isAnothersState(directory: string): boolean {
 }
 
 function isOfContainer(directory: string, entry: Dirent, device: number): boolean {
-  if (/^(state\.json|cgroup\.json|oom$|ended$)/.test(entry.name)) return true;
+  if (/^(state\.json|cgroup\.json)/.test(entry.name)) return true;
   if (!entry.isDirectory()) return false;
   const path = join(directory, entry.name);
   const names = readdirSync(path);
