@@ -7,7 +7,7 @@ import { runDaemon } from "./daemon.js";
 import { FlagsExit, parseFlags } from "./flags.js";
 import { standardError } from "./telemetry/standard-error.js";
 
-/** In ms: how long somebody has to read why the daemon does not start. */
+/** In ms: how long writing the reason may take when the daemon does not start. */
 const FLUSH_TIMEOUT = 1_000;
 
 try {

@@ -26,14 +26,14 @@ export interface Assignment {
 /** A start that failed for a reason that is in a log already. */
 export const ALREADY_LOGGED = "";
 
-/** How long what nobody waits for any more may still take, in ms. */
+/** In ms: how long the start may still take after it was called off, or after the daemon has died. */
 const ABANDONED_TIMEOUT = 3_000;
 /** How long a runtime may take to make the process before what it prints is suspected to hold it up, in ms. */
 const FLOOD_TIMEOUT = 2_000;
 
 /**
- * Whether nobody waits for the process any more: the daemon has called its start off; or it is dead, and nobody will ever say `start`.
- * An exec or a restored container needs nobody for that: it runs, and the next daemon takes it over.
+ * Whether the start is given up: the daemon has called it off; or the daemon is dead, so that a created container would wait for its
+ * `start` for ever. An exec or a restored container runs at once: the next daemon takes it over.
  */
 export function isAbandoned(state: ProcessState, channel: StartChannel | undefined): boolean {
   if (channel === undefined) return false;
@@ -119,7 +119,7 @@ function deleteHalfCreated(id: string, startedAt: number): void {
   call(["delete", "--force", id], CLEAN_UP_TIMEOUT);
 }
 
-/** Kills and deletes what has been created but must not run, or ran for nobody. */
+/** Kills and deletes what was created but must not run, or what runs although its start was given up. */
 export function undo(assignment: Assignment, child: Child | undefined): void {
   const { id, state } = assignment;
   if (state.exec) {

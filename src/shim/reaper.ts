@@ -6,7 +6,7 @@ import { errorText } from "./syscalls/libc";
 import * as processes from "./syscalls/processes";
 import * as waiting from "./syscalls/waiting";
 
-/** A process whose end somebody waits for. */
+/** A process whose end is waited for. */
 export interface Child {
   readonly pid: number;
   /** Exit code, or 128 and the signal's number; undefined while it runs. */

@@ -18,7 +18,7 @@ import * as files from "./syscalls/files";
 import { ENXIO, errorText } from "./syscalls/libc";
 import * as waiting from "./syscalls/waiting";
 
-/** How often somebody looks whether the reader of an output FIFO has come, in ms: from the first to the longest. */
+/** In ms: how often is looked whether an output FIFO has got a reader, from the first to the longest. */
 const FIRST_RETRY = 1;
 const LONGEST_RETRY = 25;
 

@@ -1,4 +1,4 @@
-/** What a container has used, written down before its cgroup goes: nobody can find it out afterwards. */
+/** What a container has used, written down before its cgroup is removed, and its counters with it. */
 
 import { CGROUP_JSON, USAGE_FILE } from "../contract/shim/process-directory";
 import type { CgroupJson } from "../contract/shim/usage-json";

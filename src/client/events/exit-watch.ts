@@ -15,7 +15,7 @@ export interface ExitStatus {
   exitedAt: Timestamp;
   /** Whether the kernel has killed a process of the container, not necessarily this one, for lack of memory while it ran. */
   oomKilled: boolean;
-  /** Of a container's first process: the most memory in bytes that the container had. Not there where nobody can tell. */
+  /** Of a container's first process: the most memory in bytes that the container had, where that is known. */
   memoryPeak?: number;
 }
 
@@ -44,7 +44,7 @@ export interface WatchedProcess {
   since?: Timestamp | undefined;
 }
 
-/** The exit somebody waits for. */
+/** The exit that is waited for. */
 class ExpectedExit {
   readonly id: string;
   readonly pid: string;

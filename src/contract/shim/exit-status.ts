@@ -4,5 +4,5 @@ export type ExitStatus = number;
 export const SIGNALLED = 128;
 /** Of a process that SIGKILL has ended. */
 export const KILLED_STATUS = 137;
-/** Of a process whose end nobody has seen. */
+/** Of a process whose exit status is unknown. */
 export const UNKNOWN_STATUS = 255;

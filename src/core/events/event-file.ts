@@ -82,7 +82,7 @@ export class EventFile {
     try {
       reserveRoom(this.#fd, RESERVE);
     } catch (error) {
-      // Other file systems keep room for nobody.
+      // The file system can't allocate space beforehand.
       if (hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT")) throw error;
     }
     this.#room = RESERVE;

@@ -61,7 +61,7 @@ export async function updateContainer(
 ): Promise<UpdateContainerResponse> {
   const kind = CHANGES.get(status);
   if (kind === undefined) {
-    // An id that nobody has is told first.
+    // An unknown id is the first error.
     tasks.started(nameOf(id));
     throw refusal("containerd: unknown container status ");
   }

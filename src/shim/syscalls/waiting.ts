@@ -79,7 +79,7 @@ export function eventAt(index: number): LuaMultiReturn<[number, number]> {
   return $multi(event.fd, event.events);
 }
 
-/** Milliseconds of a clock that nobody sets. */
+/** Milliseconds of the monotonic clock. */
 export function now(): number {
   libc.clock_gettime(CLOCK_MONOTONIC, timespec);
   return tonumber(timespec.seconds)! * 1000 + math.floor(tonumber(timespec.nanoseconds)! / 1e6);

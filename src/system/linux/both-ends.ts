@@ -1,4 +1,4 @@
-/** What a program prints, of which there may be more than anybody wants: its beginning and its end are kept. */
+/** Collects what a program prints; if that is too much, only its beginning and its end. */
 export class BothEnds {
   readonly #headLimit: number;
   readonly #tailLimit: number;

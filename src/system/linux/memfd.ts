@@ -18,7 +18,7 @@ export function makeMemFd(name: string, content = ""): number {
   return fd;
 }
 
-/** Lets nobody change it any more. Throws a system error. */
+/** Seals it: it can't be changed any more. Throws a system error. */
 export function sealMemFd(fd: number): void {
   if (fcntl(fd, F_ADD_SEALS, ALL_SEALS) !== 0) throw systemError("fcntl");
 }

@@ -4,7 +4,7 @@ import { bootTime } from "./clock.js";
 const TICK = 10;
 
 /**
- * In ms, to 10 ms: how long ago a process was started; undefined when nobody knows.
+ * In ms, to 10 ms: how long ago a process was started; undefined when that is unknown.
  * @param startTime field 22 of /proc/<pid>/stat: clock ticks after boot
  */
 export function processAge(startTime: string): number | undefined {

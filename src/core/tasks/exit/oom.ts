@@ -91,7 +91,7 @@ function writeTold(tasks: Pick<Tasks, "log">, task: Task, text: string): void {
   }
 }
 
-/** How many kills earlier daemons have told; undefined when nobody knows: another daemon kept no count. */
+/** How many kills earlier daemons have told; undefined when unknown: another project's daemon keeps no count. */
 function toldBefore({ reports }: Pick<Tasks, "reports">, task: Task): bigint | undefined {
   const file = toldFile(task);
   try {

@@ -15,9 +15,9 @@ const GRACE_AFTER_EXIT = 10_000;
 
 /**
  * Saves a container; with `checkpoint.exit` it ends.
+ * @param signal the caller has gone: a checkpoint that has not begun is called off. One that has begun gets a grace period: CRIU, when
+ *   killed halfway, leaves the processes stopped, with its own code in them
  * @param directory "" is the bundle's own
- * @param signal nobody waits any more: a checkpoint that has not begun does not. One that has is let end: killed in the middle, CRIU would
- * leave the processes stopped, with its own code in them
  * @throws Failure; the container runs on then
  */
 export async function checkpointContainer(

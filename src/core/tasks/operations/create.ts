@@ -73,7 +73,7 @@ export async function create(
   tasks.add(task);
   tasks.metrics.containerCreate.since(began);
   try {
-    // Before it takes a worker: the bundle may lie where nobody answers.
+    // Before it takes a worker: the file system of the bundle may hang.
     operation.doing = "reading config.json";
     const spec = await readSpec(bundle, signal);
     operation.doing = "waiting for a start worker";

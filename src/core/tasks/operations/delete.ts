@@ -46,7 +46,7 @@ export function deleteExec(
     });
 }
 
-/** What is done with a process that has exited when nobody wants to ask for it later; with its init, the task is over. */
+/** Deletes a process that has exited, for APIs in which nothing asks for it later; with the init, the task. */
 export function deleteProcess(tasks: Tasks, task: Task, process: Process): void {
   if (process.id === INIT) deleteTask(tasks, task);
   else deleteExec(tasks, task, process);

@@ -29,7 +29,7 @@ export async function startExec(
         limited.throwIfAborted();
         await task.startExec(exec, limited);
         if (task.exited.aborted) {
-          // Its task's exit waits for no exec that nobody was told of.
+          // The exit of its task does not wait for an exec whose start was not told.
           exec.kill();
           exec.shim!.child.kill();
           throw task.exited.reason;

@@ -5,8 +5,8 @@ import type { NoRuntime } from "../../failure/failure.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
 
 /**
- * The file of a runtime, as {@link findProgramFile}. A name is looked for where the administrator has said; a path may be any client's, and
- * lie where nobody answers.
+ * The file of a runtime, as {@link findProgramFile}. A name is looked up on the daemon's PATH; a path may come from any client, and its
+ * file system may hang.
  * @throws Failure (deadline-exceeded), or the caller's reason
  */
 export async function findRuntime(name: string, caller?: AbortSignal): Promise<ProgramFile | undefined> {

@@ -24,7 +24,7 @@ const MODE = 0o777;
 
 const writeWhole = promisify(writeFile);
 
-/** A program in memory that nobody can write to any more. */
+/** A program in a sealed memfd: it can't be written to any more. */
 export interface RuntimeCopy {
   /** Undefined when there is none (any more). Not to be kept across an await. */
   readonly descriptor: number | undefined;
@@ -141,7 +141,7 @@ export class RuntimeCopies {
   }
 }
 
-/** What changes when somebody installs another program there. */
+/** What of a file changes when another program is installed in its place. */
 function describe({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
   return [dev, ino, size, mtimeMs, ctimeMs].join();
 }

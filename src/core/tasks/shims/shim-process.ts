@@ -63,7 +63,7 @@ export function childrenOf(shim: Identity): Identity[] {
   return isAlive(shim.pid, shim.startTime) ? children : [];
 }
 
-/** Kills a shim with what it has started: nobody else would see the end of that. */
+/** Kills a shim with its process group and its children: without the shim nothing would see them end. */
 export function killShim(shim: Identity): void {
   const children = childrenOf(shim);
   if (isAlive(shim.pid, shim.startTime)) killProcessGroup(shim.pid);

@@ -21,7 +21,7 @@ export interface ShimChild {
   readonly pid: number;
   /** Field 22 of its /proc/<pid>/stat; "" when it was gone before that could be read. */
   readonly startTime: string;
-  /** Resolves once it has ended; 255 when nobody could tell how. Never rejects. */
+  /** Resolves with its exit status once it has ended; 255 when that is unknown. Never rejects. */
   readonly exited: Promise<ExitStatus>;
   readonly running: boolean;
   /** Kills it with SIGKILL, and what it has started in its process group. Nothing happens when it has ended. */
@@ -349,7 +349,7 @@ class ForkedShim implements ShimChild {
   constructor(pid: number, spawner: SpawnerProcess) {
     this.pid = pid;
     const stat = readProcStat(pid);
-    // Its parent has not reaped it, so nobody else has its pid.
+    // Its parent has not reaped it, so its pid has not been reused.
     this.startTime = stat?.parent === spawner.pid ? stat.startTime : "";
     this.#spawner = spawner;
     this.exited = new Promise((resolve) => {

@@ -42,7 +42,7 @@ const PROCESS_FILES = new Set([
   USAGE_FILE,
 ]);
 
-/** Of these one is enough: nobody else calls anything so. */
+/** One of these is enough: no other program uses such names. */
 const TELLING_FILES = [PROCESS_JSON, "starttime", EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE, SHIM_LOG];
 
 /** What is in a container's directory. */

@@ -108,7 +108,7 @@ export class Opening {
       this.#at = end;
       verdict = this.#settingsSent ? "wait" : "settings";
     }
-    // In the middle of a frame nobody waits for us.
+    // A client that is in the middle of a frame does not wait for us.
     return this.#at === data.length ? verdict : "wait";
   }
 
