@@ -2,53 +2,34 @@
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import {
-  type Client,
-  ContainerdError,
-  connect,
-  type ExecOptions,
-  type StartBuiltOptions,
-} from "../../src/client/index.js";
-import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { expect, test } from "vitest";
+import { ContainerdError, type ExecOptions, type StartBuiltOptions } from "../../src/client/index.js";
+import { useClient } from "../harness/client.js";
 import { openDescriptors } from "../harness/processes.js";
-import { makeRootfs, sharedRootfs } from "../harness/rootfs.js";
+import { makeRootfs } from "../harness/rootfs.js";
 import { eventually, sleep } from "../harness/wait.js";
 
-let daemon: TestDaemon;
-let client: Client;
-beforeAll(async () => {
-  daemon = await startDaemon();
-  client = connect(daemon.listen);
-});
-afterAll(async () => {
-  client.close();
-  await daemon[Symbol.asyncDispose]();
-});
+const here = useClient();
 
-let count = 0;
 const start = (args: string[], options: Partial<StartBuiltOptions> = {}) =>
-  client.containers.start({
-    rootfs: sharedRootfs(),
-    bundleDir: daemon.dir,
-    stdioDir: daemon.dir,
-    id: daemon.id(`c${count++}`),
+  here.client.containers.start({
+    ...here.one(),
     args,
     ...options,
   });
 
 async function expectClean(): Promise<void> {
-  await daemon.expectNothingLeft();
-  expect(readdirSync(daemon.dir).filter((name) => name.startsWith("ctr-"))).toEqual([]);
+  await here.daemon.expectNothingLeft();
+  expect(readdirSync(here.daemon.dir).filter((name) => name.startsWith("ctr-"))).toEqual([]);
 }
 
 test("await using: killed and gone at the end of the block, also when it is paused, has ended, or is detached", async () => {
   for (const stdio of ["pipe", "ignore", "detached"] as const) {
     {
       await using container = await start(["sleep", "1000"], { stdio });
-      expect((await client.containers.list()).map(({ id }) => id)).toEqual([container.id]);
+      expect((await here.client.containers.list()).map(({ id }) => id)).toEqual([container.id]);
     }
-    expect(await client.containers.list()).toEqual([]);
+    expect(await here.client.containers.list()).toEqual([]);
     await expectClean();
   }
   {
@@ -97,11 +78,14 @@ test("limits, update, stats once and again and again", async () => {
 
 test("exec: streams, status, a terminal's size, kill", async () => {
   await using container = await start(["sleep", "1000"]);
-  const cat = await container.exec(["sh", "-c", "cat; echo $A >&2; exit 5"], { env: { A: "b" }, stdioDir: daemon.dir });
+  const cat = await container.exec(["sh", "-c", "cat; echo $A >&2; exit 5"], {
+    env: { A: "b" },
+    stdioDir: here.daemon.dir,
+  });
   cat.stdin.end("through");
   expect(await Promise.all([text(cat.stdout), text(cat.stderr)])).toEqual(["through", "b\n"]);
   expect((await cat.wait()).status).toBe(5);
-  const shell = await container.exec(["sh"], { terminal: true, stdioDir: daemon.dir });
+  const shell = await container.exec(["sh"], { terminal: true, stdioDir: here.daemon.dir });
   await shell.resize(100, 20);
   shell.stdin.write("stty size; exit\r");
   expect(await text(shell.stdout)).toContain("20 100");
@@ -116,7 +100,7 @@ const WHO_AM_I =
   "id -u; id -g; id -G; pwd; echo $GREETING $MORE; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; ulimit -s";
 
 test("exec is as the first process is, but for what is given; with inherit: false it is a bare process", async () => {
-  const rootfs = join(daemon.dir, "named");
+  const rootfs = join(here.daemon.dir, "named");
   makeRootfs(rootfs);
   mkdirSync(join(rootfs, "etc"), { recursive: true });
   writeFileSync(join(rootfs, "etc/passwd"), "root:x:0:0::/:\nweb:x:33:34::/:\n");
@@ -132,16 +116,16 @@ test("exec is as the first process is, but for what is given; with inherit: fals
     },
   });
   const said = async (options: ExecOptions = {}) => {
-    using child = await container.exec(["sh", "-c", WHO_AM_I], { stdioDir: daemon.dir, ...options });
+    using child = await container.exec(["sh", "-c", WHO_AM_I], { stdioDir: here.daemon.dir, ...options });
     const lines = (await text(child.stdout)).trim().split("\n");
     expect((await child.wait()).status).toBe(0);
     return lines;
   };
   const kill = "0000000000000020";
-  const found = await client.containers.get(container.id);
+  const found = await here.client.containers.get(container.id);
   const asInit = ["1000", "1001", "1001 1002", "/tmp", "hello more", "CapEff: 0000000000000000", `CapBnd: ${kill}`];
   expect(await said()).toEqual([...asInit, "NoNewPrivs: 1", "4096"]);
-  using same = await found.exec(["sh", "-c", WHO_AM_I], { stdioDir: daemon.dir });
+  using same = await found.exec(["sh", "-c", WHO_AM_I], { stdioDir: here.daemon.dir });
   expect((await text(same.stdout)).trim().split("\n")).toEqual([...asInit, "NoNewPrivs: 1", "4096"]);
   await same.wait();
   expect(
@@ -177,11 +161,11 @@ test("back-pressure: a reader that waits holds the container, not memory", async
 
 test("handles go on working across a daemon that is killed and started again", async () => {
   await using container = await start(["cat"]);
-  const child = await container.exec(["sh", "-c", "read line; echo got $line; exit 8"], { stdioDir: daemon.dir });
+  const child = await container.exec(["sh", "-c", "read line; echo got $line; exit 8"], { stdioDir: here.daemon.dir });
   const waits = [container.wait(), child.wait()] as const;
   const seen: string[] = [];
   const following = (async () => {
-    for await (const event of client.events({ id: container.id })) {
+    for await (const event of here.client.events({ id: container.id })) {
       seen.push(`${event.type} ${event.pid}`);
       if (event.type === "exit" && event.pid === "init") return;
     }
@@ -189,17 +173,17 @@ test("handles go on working across a daemon that is killed and started again", a
   const stats = container.watchStats({ interval: 50 });
   await stats.next();
 
-  await daemon.kill();
+  await here.daemon.kill();
   const sample = stats.next();
   await expect(container.state()).rejects.toMatchObject({ code: "UNAVAILABLE" });
   // Streams do not need the daemon.
   child.stdin.end("a line\n");
   expect(await text(child.stdout)).toBe("got a line\n");
-  await daemon.start();
+  await here.daemon.start();
 
   expect((await waits[1]).status).toBe(8);
   expect((await sample).done).toBe(false);
-  const again = await container.exec(["echo", "again"], { stdioDir: daemon.dir });
+  const again = await container.exec(["echo", "again"], { stdioDir: here.daemon.dir });
   expect(await text(again.stdout)).toBe("again\n");
   container.init.stdin.end("last words");
   expect(await text(container.init.stdout)).toBe("last words");
@@ -214,7 +198,7 @@ test("handles go on working across a daemon that is killed and started again", a
 });
 
 test("a start that is aborted at any moment leaves nothing", async () => {
-  await daemon.expectNothingLeft();
+  await here.daemon.expectNothingLeft();
   const before = openDescriptors(process.pid).size;
   for (let delay = 0; delay < 200; delay += 8) {
     const controller = new AbortController();

@@ -1,35 +1,29 @@
 /** Nothing is made in a root file system, or in a folder that is mounted, on the host. */
 import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Client, ContainerdError, connect, type RunOptions } from "../../src/client/index.js";
-import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { beforeAll, expect, test } from "vitest";
+import { ContainerdError, type RunOptions } from "../../src/client/index.js";
+import { useClient } from "../harness/client.js";
 import { sharedRootfs } from "../harness/rootfs.js";
 
-let daemon: TestDaemon;
-let client: Client;
+const here = useClient();
 let rootfs: string;
 let data: string;
 beforeAll(async () => {
-  daemon = await startDaemon();
-  client = connect(daemon.listen);
-  rootfs = join(daemon.dir, "rootfs");
+  rootfs = join(here.daemon.dir, "rootfs");
   cpSync(sharedRootfs(), rootfs, { recursive: true, verbatimSymlinks: true });
-  data = join(daemon.dir, "data");
+  data = join(here.daemon.dir, "data");
   for (const folder of [data, join(data, "there"), join(rootfs, "data"), join(rootfs, "job")]) mkdirSync(folder);
   writeFileSync(join(rootfs, "file"), "");
   symlinkSync("/data", join(rootfs, "link"));
-  symlinkSync(join(daemon.dir, "data"), join(rootfs, "out"));
-});
-afterAll(async () => {
-  client.close();
-  await daemon[Symbol.asyncDispose]();
+  symlinkSync(join(here.daemon.dir, "data"), join(rootfs, "out"));
 });
 
-let count = 0;
 const run = (options: Partial<RunOptions>) =>
-  client.run({
-    ...{ rootfs, bundleDir: daemon.dir, stdioDir: daemon.dir, id: daemon.id(`run-${count++}`), args: ["pwd"] },
+  here.client.run({
+    ...here.one(),
+    rootfs,
+    args: ["pwd"],
     ...options,
   });
 

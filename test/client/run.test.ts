@@ -1,36 +1,19 @@
 /** `run()`: from the options to the result, with nothing left however it ends. */
 import { readdirSync } from "node:fs";
 import { Readable } from "node:stream";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Client, ContainerdError, connect, RunError, run } from "../../src/client/index.js";
-import { startDaemon, type TestDaemon } from "../harness/daemon.js";
-import { sharedRootfs } from "../harness/rootfs.js";
+import { expect, test } from "vitest";
+import { ContainerdError, connect, RunError, run } from "../../src/client/index.js";
+import { useClient } from "../harness/client.js";
 import { eventually, sleep } from "../harness/wait.js";
 import { runLoad } from "./run-load.js";
 
-let daemon: TestDaemon;
-let client: Client;
-beforeAll(async () => {
-  daemon = await startDaemon();
-  client = connect(daemon.listen);
-});
-afterAll(async () => {
-  client.close();
-  await daemon[Symbol.asyncDispose]();
-});
+const here = useClient();
 
-let count = 0;
-const options = () => ({
-  rootfs: sharedRootfs(),
-  bundleDir: daemon.dir,
-  stdioDir: daemon.dir,
-  id: daemon.id(`run-${count++}`),
-});
-const files = () => readdirSync(daemon.dir).filter((name) => name.startsWith("ctr-"));
+const files = () => readdirSync(here.daemon.dir).filter((name) => name.startsWith("ctr-"));
 
 async function expectClean(): Promise<void> {
   expect(files()).toEqual([]);
-  await daemon.expectNothingLeft();
+  await here.daemon.expectNothingLeft();
 }
 
 async function failure<T>(promise: Promise<unknown>): Promise<T> {
@@ -43,7 +26,10 @@ async function failure<T>(promise: Promise<unknown>): Promise<T> {
 }
 
 test("output, status, stats", async () => {
-  const result = await client.run({ ...options(), args: ["sh", "-c", "echo out; echo err >&2; sleep 3; exit 7"] });
+  const result = await here.client.run({
+    ...here.one(),
+    args: ["sh", "-c", "echo out; echo err >&2; sleep 3; exit 7"],
+  });
   expect(result).toMatchObject({ stdout: "out\n", stderr: "err\n", status: 7, oomKilled: false });
   expect(result.stats.duration).toBeGreaterThan(2500);
   expect(result.stats.cpuTime).toBeGreaterThan(0);
@@ -55,21 +41,21 @@ test("output, status, stats", async () => {
 test("the memory's peak is the whole run's, however short it was; and of a container that is waited for", async () => {
   // Samples are taken at the start, and then more and more rarely.
   const args = ["sh", "-c", "sleep 0.5; dd if=/dev/zero of=/dev/null bs=48M count=1 2>/dev/null"];
-  const { stats, status } = await client.run({ ...options(), args });
+  const { stats, status } = await here.client.run({ ...here.one(), args });
   expect(status).toBe(0);
   expect(stats.memoryPeak).toBeGreaterThanOrEqual(48 << 20);
-  await using container = await client.containers.start({ ...options(), args });
+  await using container = await here.client.containers.start({ ...here.one(), args });
   expect((await container.wait()).memoryPeak).toBeGreaterThanOrEqual(48 << 20);
 });
 
 test("input: text, bytes, a stream; more than its reader takes", async () => {
   const bytes = Buffer.alloc(1_000_000, "abc\n");
   const outputs = await Promise.all([
-    client.run({ ...options(), args: ["cat"], input: "text" }),
-    client.run({ ...options(), args: ["cat"], input: bytes, encoding: "buffer" }),
-    client.run({ ...options(), args: ["wc", "-c"], input: Readable.from([bytes, bytes]) }),
-    client.run({ ...options(), args: ["head", "-c", "3"], input: bytes }),
-    client.run({ ...options(), args: ["cat"] }),
+    here.client.run({ ...here.one(), args: ["cat"], input: "text" }),
+    here.client.run({ ...here.one(), args: ["cat"], input: bytes, encoding: "buffer" }),
+    here.client.run({ ...here.one(), args: ["wc", "-c"], input: Readable.from([bytes, bytes]) }),
+    here.client.run({ ...here.one(), args: ["head", "-c", "3"], input: bytes }),
+    here.client.run({ ...here.one(), args: ["cat"] }),
   ]);
   const [text, binary, stream, head, none] = outputs;
   expect(text.stdout).toBe("text");
@@ -86,29 +72,29 @@ test("an input that fails fails the run", async () => {
     yield "some";
     throw broken;
   }
-  expect(await failure(client.run({ ...options(), args: ["cat"], input: input() }))).toBe(broken);
+  expect(await failure(here.client.run({ ...here.one(), args: ["cat"], input: input() }))).toBe(broken);
   await expectClean();
 });
 
 test("timeout: what was printed is kept", async () => {
   const error = await failure<RunError>(
-    client.run({ ...options(), args: ["sh", "-c", "echo begun; trap '' TERM; sleep 1000"], timeout: 1000 }),
+    here.client.run({ ...here.one(), args: ["sh", "-c", "echo begun; trap '' TERM; sleep 1000"], timeout: 1000 }),
   );
   expect(error).toBeInstanceOf(RunError);
   expect(error).toMatchObject({ reason: "timeout", code: "DEADLINE_EXCEEDED", stdout: "begun\n", stderr: "" });
   expect(error.message).toBe("the container was killed after its 1000 ms");
-  expect(error.containerId).toMatch(/run-/);
+  expect(error.containerId).toMatch(/-c\d+$/);
   await expectClean();
 });
 
 test.each([Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTEGER])(
   "a timeout of %d ms is not over at once",
   async (long) => {
-    const patient = connect(daemon.listen, { connectTimeout: long, patience: long });
+    const patient = connect(here.daemon.listen, { connectTimeout: long, patience: long });
     const args = ["sh", "-c", "sleep 0.3; echo done"];
-    expect(await patient.run({ ...options(), args, timeout: long })).toMatchObject({ stdout: "done\n", status: 0 });
+    expect(await patient.run({ ...here.one(), args, timeout: long })).toMatchObject({ stdout: "done\n", status: 0 });
     expect(await patient.version({ timeout: long })).toMatchObject({ version: expect.any(String) });
-    const container = await patient.containers.start({ ...options(), args, timeout: long });
+    const container = await patient.containers.start({ ...here.one(), args, timeout: long });
     const samples: unknown[] = [];
     for await (const sample of container.watchStats({ interval: long })) {
       samples.push(sample);
@@ -126,21 +112,21 @@ test.each([Number.POSITIVE_INFINITY, 2 ** 31, Number.MAX_SAFE_INTEGER])(
 );
 
 test("results, stats and events as JSON", async () => {
-  const { id, ...rest } = options();
-  const result = await client.run({ ...rest, id, args: ["sh", "-c", "sleep 0.3"] });
+  const { id, ...rest } = here.one();
+  const result = await here.client.run({ ...rest, id, args: ["sh", "-c", "sleep 0.3"] });
   const read = JSON.parse(JSON.stringify(result));
   expect(read).toMatchObject({ status: 0, stats: { last: { raw: { cgroup_stats: { pids_stats: { current: 1 } } } } } });
   const seen: { type: string; timestamp: string }[] = [];
-  for await (const event of client.events({ since: 0, storedOnly: true, id }))
+  for await (const event of here.client.events({ since: 0, storedOnly: true, id }))
     seen.push(JSON.parse(JSON.stringify(event)));
   expect(seen.map(({ type }) => type)).toEqual(["start-container", "exit"]);
   expect(new Date(seen[1]!.timestamp).getTime()).toBeGreaterThan(new Date(seen[0]!.timestamp).getTime());
-  await using container = await client.containers.start({ ...options(), args: ["sleep", "1000"] });
+  await using container = await here.client.containers.start({ ...here.one(), args: ["sleep", "1000"] });
   for (const value of [
     await container.stats(),
     await container.state(),
-    await client.containers.list(),
-    await client.api.state(),
+    await here.client.containers.list(),
+    await here.client.api.state(),
   ])
     expect(JSON.parse(JSON.stringify(value))).toBeTruthy();
   await container.kill("KILL");
@@ -149,12 +135,12 @@ test("results, stats and events as JSON", async () => {
 
 test("abort: at once, during the start, and while it runs", async () => {
   const reason = new Error("enough");
-  expect(await failure(client.run({ ...options(), args: ["sleep", "1000"], signal: AbortSignal.abort(reason) }))).toBe(
-    reason,
-  );
+  expect(
+    await failure(here.client.run({ ...here.one(), args: ["sleep", "1000"], signal: AbortSignal.abort(reason) })),
+  ).toBe(reason);
   for (const delay of [0, 5, 30, 60, 120, 500]) {
     const controller = new AbortController();
-    const running = client.run({ ...options(), args: ["sleep", "1000"], signal: controller.signal });
+    const running = here.client.run({ ...here.one(), args: ["sleep", "1000"], signal: controller.signal });
     running.catch(() => {});
     await sleep(delay);
     controller.abort(reason);
@@ -165,21 +151,21 @@ test("abort: at once, during the start, and while it runs", async () => {
 
 test("limits: out of memory is told; too much output ends it", async () => {
   const args = ["sh", "-c", "sh -c 'x=0123456789abcdef; while :; do x=$x$x$x$x; done'; sleep 0.5; exit 9"];
-  const greedy = await client.run({ ...options(), args, limits: { memory: 16 << 20, cpu: 0.9, pids: 10 } });
+  const greedy = await here.client.run({ ...here.one(), args, limits: { memory: 16 << 20, cpu: 0.9, pids: 10 } });
   expect(greedy).toMatchObject({ oomKilled: true, status: 9 });
-  const error = await failure<RunError>(client.run({ ...options(), args: ["yes"], maxOutput: 5000 }));
+  const error = await failure<RunError>(here.client.run({ ...here.one(), args: ["yes"], maxOutput: 5000 }));
   expect(error).toMatchObject({ reason: "output", code: "RESOURCE_EXHAUSTED" });
   expect(error.stdout).toHaveLength(5000);
   await expectClean();
 });
 
 test("a command that cannot be run: the runtime's words, code and container", async () => {
-  const own = options();
-  const error = await failure<ContainerdError>(client.run({ ...own, args: ["no-such-command"] }));
+  const own = here.one();
+  const error = await failure<ContainerdError>(here.client.run({ ...own, args: ["no-such-command"] }));
   expect(error).toBeInstanceOf(ContainerdError);
   expect(error.message).toContain("executable file not found in $PATH");
   expect(error.containerId).toBe(own.id);
-  expect(await failure(client.run({ ...options(), args: [] }))).toBeInstanceOf(TypeError);
+  expect(await failure(here.client.run({ ...here.one(), args: [] }))).toBeInstanceOf(TypeError);
   await expectClean();
 });
 
@@ -187,8 +173,8 @@ test("what the options say is what the command finds", async () => {
   const script =
     "hostname; id -u; id -g; pwd; echo $GREETING; touch /x 2>&1; cat /tmp/data/*; " +
     "cat /proc/self/status | grep CapEff; ls /sys/class/net | tr '\\n' ' '";
-  const { stdout } = await client.run({
-    ...options(),
+  const { stdout } = await here.client.run({
+    ...here.one(),
     args: ["sh", "-c", script],
     hostname: "me",
     user: { uid: 1000, gid: 1001 },
@@ -205,10 +191,10 @@ test("what the options say is what the command finds", async () => {
   expect(stdout).toContain("what the options say is what the command finds");
   expect(stdout).toMatch(/CapEff:\s+0{16}\n/);
   expect(lines.at(-1)).toContain("lo");
-  const host = await client.run({ ...options(), args: ["ls", "/sys/class/net"], network: "host" });
+  const host = await here.client.run({ ...here.one(), args: ["ls", "/sys/class/net"], network: "host" });
   expect(host.status).toBe(0);
-  const joined = await client.run({
-    ...options(),
+  const joined = await here.client.run({
+    ...here.one(),
     args: ["readlink", "/proc/self/ns/net"],
     network: { path: "/proc/self/ns/net" },
     customize: (spec) => {
@@ -222,16 +208,16 @@ test("what the options say is what the command finds", async () => {
 });
 
 test("without a client: a connection for one run", async () => {
-  const { stdout } = await run({ ...options(), address: daemon.listen, args: ["echo", "alone"] });
+  const { stdout } = await run({ ...here.one(), address: here.daemon.listen, args: ["echo", "alone"] });
   expect(stdout).toBe("alone\n");
 });
 
 test("the daemon is killed and started again meanwhile", async () => {
-  const running = client.run({ ...options(), args: ["sh", "-c", "echo before; cat; exit 6"], input: slow() });
+  const running = here.client.run({ ...here.one(), args: ["sh", "-c", "echo before; cat; exit 6"], input: slow() });
   async function* slow() {
     yield "first\n";
-    await eventually(async () => (await client.containers.list()).length === 1);
-    await daemon.restart({ kill: true });
+    await eventually(async () => (await here.client.containers.list()).length === 1);
+    await here.daemon.restart({ kill: true });
     yield "last\n";
   }
   expect(await running).toMatchObject({ stdout: "before\nfirst\nlast\n", status: 6 });
@@ -239,7 +225,7 @@ test("the daemon is killed and started again meanwhile", async () => {
 });
 
 test("100 runs, 20 at a time, with random aborts and timeouts", async () => {
-  const { wrong, outcomes } = await runLoad(daemon, { runs: 100, parallel: 20, seed: Date.now() % 1e6 });
+  const { wrong, outcomes } = await runLoad(here.daemon, { runs: 100, parallel: 20, seed: Date.now() % 1e6 });
   expect(wrong).toEqual([]);
   expect(Object.values(outcomes).reduce((sum, part) => sum + part, 0)).toBe(100);
 });

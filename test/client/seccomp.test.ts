@@ -1,24 +1,14 @@
 /** Which system calls a container of the library's may make. */
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Client, connect, type RunOptions } from "../../src/client/index.js";
-import { startDaemon, type TestDaemon } from "../harness/daemon.js";
-import { sharedRootfs } from "../harness/rootfs.js";
+import { expect, test } from "vitest";
+import type { RunOptions } from "../../src/client/index.js";
+import { useClient } from "../harness/client.js";
 
-let daemon: TestDaemon;
-let client: Client;
-beforeAll(async () => {
-  daemon = await startDaemon();
-  client = connect(daemon.listen);
-});
-afterAll(async () => {
-  client.close();
-  await daemon[Symbol.asyncDispose]();
-});
+const here = useClient();
 
-let count = 0;
 const run = async (args: string[], options: Partial<RunOptions> = {}) =>
-  await client.run({
-    ...{ rootfs: sharedRootfs(), bundleDir: daemon.dir, stdioDir: daemon.dir, id: daemon.id(`run-${count++}`), args },
+  await here.client.run({
+    ...here.one(),
+    args,
     ...options,
   });
 /** The mode of the filter of process 1: 2 is a filter, 0 none. */

@@ -1,17 +1,13 @@
 /** `wait()` tells the end of the very process that it is asked for, whatever the clocks say and wherever the daemon is. */
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { type Client, type ContainerdError, connect } from "../../src/client/index.js";
-import { startDaemon, type TestDaemon } from "../harness/daemon.js";
-import { sharedRootfs } from "../harness/rootfs.js";
+import { type ContainerdError, connect } from "../../src/client/index.js";
+import { useClient } from "../harness/client.js";
 import { eventually, sleep } from "../harness/wait.js";
 
-let daemon: TestDaemon;
-let client: Client;
+const here = useClient();
 const unhandled: unknown[] = [];
 const note = (reason: unknown) => unhandled.push(reason);
 beforeAll(async () => {
-  daemon = await startDaemon();
-  client = connect(daemon.listen);
   process.on("unhandledRejection", note);
 });
 afterEach(() => {
@@ -20,12 +16,10 @@ afterEach(() => {
 });
 afterAll(async () => {
   process.off("unhandledRejection", note);
-  client.close();
-  await daemon[Symbol.asyncDispose]();
 });
 
 const start = (id: string, args: string[], stdio: "pipe" | "ignore" = "pipe") =>
-  client.containers.start({ rootfs: sharedRootfs(), bundleDir: daemon.dir, stdioDir: daemon.dir, id, args, stdio });
+  here.client.containers.start({ ...here.place(), id, args, stdio });
 
 /** As if the machine of this program had another time than the daemon's. */
 function shiftClock(ms: number): void {
@@ -48,14 +42,14 @@ test.each([
   ["right", 0],
   ["an hour fast", HOUR],
 ])("with a clock that is %s: not the status of the run before, in any way of waiting", async (_, shift) => {
-  const id = daemon.id("again");
+  const id = here.daemon.id("again");
   for (const status of [3, 4]) {
     const earlier = await start(id, ["sh", "-c", `exit ${status}`]);
     expect((await earlier.wait()).status).toBe(status);
   }
   shiftClock(shift);
   // A connection of its own has seen nothing of the runs before.
-  await using other = connect(daemon.listen);
+  await using other = connect(here.daemon.listen);
   for (const stdio of ["pipe", "ignore"] as const) {
     await using container = await start(id, ["sleep", "1000"], stdio);
     const found = await other.containers.get(id);
@@ -68,13 +62,13 @@ test.each([
     // Also long after.
     expect((await found.wait()).status).toBe(137);
   }
-  await daemon.expectNothingLeft();
+  await here.daemon.expectNothingLeft();
 });
 
 test("a handle of an ended run does not wait for the next run of that id", async () => {
-  const id = daemon.id("next");
+  const id = here.daemon.id("next");
   await using first = await start(id, ["sh", "-c", "read line; exit 5"]);
-  const found = await client.containers.get(id);
+  const found = await here.client.containers.get(id);
   first.init.stdin.end();
   await first.wait();
   await using second = await start(id, ["sleep", "1000"]);
@@ -83,17 +77,17 @@ test("a handle of an ended run does not wait for the next run of that id", async
 });
 
 test("a subscription that has seen nothing yet resumes by the daemon's time", async () => {
-  const id = daemon.id("resume");
+  const id = here.daemon.id("resume");
   const earlier = await start(id, ["sh", "-c", "exit 3"]);
   await earlier.wait();
   await using container = await start(id, ["sh", "-c", "read line; exit 6"]);
   shiftClock(-HOUR);
-  await using other = connect(daemon.listen);
+  await using other = connect(here.daemon.listen);
   const events = other.events({ id });
   await events.subscribed();
   const next = events.next();
   const waits = [(await other.containers.get(id)).wait(), container.wait()];
-  await daemon.restart({ kill: true });
+  await here.daemon.restart({ kill: true });
   container.init.stdin.end();
   expect((await Promise.all(waits)).map(({ status }) => status)).toEqual([6, 6]);
   // The exit of the run before is older than the subscription.
@@ -104,9 +98,9 @@ test("a subscription that has seen nothing yet resumes by the daemon's time", as
 test("a wait that begins while the daemon is away waits for it; so do many, through restarts", {
   timeout: 120_000,
 }, async () => {
-  const id = daemon.id("away");
+  const id = here.daemon.id("away");
   await using container = await start(id, ["sh", "-c", "read line; exit 7"]);
-  await using other = connect(daemon.listen);
+  await using other = connect(here.daemon.listen);
   const found = await other.containers.get(id);
   const reference = other.containers.reference(id);
   const waits: Promise<{ status: number }>[] = [];
@@ -122,11 +116,11 @@ test("a wait that begins while the daemon is away waits for it; so do many, thro
   let restarting = true;
   const restarts = (async () => {
     for (let count = 0; count < 4; count++) {
-      await daemon.kill();
+      await here.daemon.kill();
       waits.push(container.wait(), found.wait());
       waitByReference();
       await sleep(50);
-      await daemon.start();
+      await here.daemon.start();
     }
     restarting = false;
   })();
@@ -138,14 +132,14 @@ test("a wait that begins while the daemon is away waits for it; so do many, thro
   }
   await restarts;
   // One that is aborted meanwhile leaves nothing that nobody looks at.
-  await daemon.kill();
+  await here.daemon.kill();
   await expect(found.wait({ signal: AbortSignal.timeout(30) })).rejects.toMatchObject({ name: "TimeoutError" });
   await expect(found.wait({ signal: AbortSignal.abort(new Error("before")) })).rejects.toThrow("before");
   const late = expect(found.wait({ timeout: 30 })).rejects.toMatchObject({ kind: "timeout" });
   await late;
-  await using impatient = connect(daemon.listen, { patience: 100 });
+  await using impatient = connect(here.daemon.listen, { patience: 100 });
   await expect(impatient.containers.reference(id).wait()).rejects.toMatchObject({ kind: "unreachable" });
-  await daemon.start();
+  await here.daemon.start();
   expect(waits.length).toBeGreaterThan(20);
   container.init.stdin.end();
   const statuses = new Set((await Promise.all(waits)).map(({ status }) => status));
@@ -154,10 +148,10 @@ test("a wait that begins while the daemon is away waits for it; so do many, thro
 });
 
 test("closing the client right after a stdin's end, and with waits under way, is no crash", async () => {
-  const id = daemon.id("close");
+  const id = here.daemon.id("close");
   await using container = await start(id, ["sleep", "1000"]);
-  const other = connect(daemon.listen);
-  const child = await other.containers.reference(id).exec(["cat"], { stdioDir: daemon.dir });
+  const other = connect(here.daemon.listen);
+  const child = await other.containers.reference(id).exec(["cat"], { stdioDir: here.daemon.dir });
   const waits = [child.wait(), other.containers.reference(id).wait()];
   child.stdin.end();
   other.close();
