@@ -1,9 +1,10 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ctrProgram, findProgram, repository } from "../test/harness/paths.js";
-import { activityOf, Fleet } from "./fleet.js";
+import { activityOf } from "../test/harness/processes.js";
+import { Fleet } from "./fleet.js";
 import { mean, median, type Row, row } from "./row.js";
 
 const CALLS = 100_000;
@@ -70,11 +71,11 @@ export async function calls(): Promise<Row[]> {
 export async function ctrVersion(): Promise<Row[]> {
   await using fleet = await Fleet.launch();
   const measure = (args: string[], { times, cpus }: Runs) => {
-    const cpu = cpuOfChildren();
+    const cpu = activityOf(process.pid).childrenCpu;
     const began = performance.now();
     execFileSync(process.execPath, args, { stdio: "ignore" });
     times.push(performance.now() - began);
-    cpus.push(cpuOfChildren() - cpu);
+    cpus.push(activityOf(process.pid).childrenCpu - cpu);
   };
   const ours: Runs = { times: [], cpus: [] };
   const node: Runs = { times: [], cpus: [] };
@@ -99,11 +100,4 @@ export async function ctrVersion(): Promise<Row[]> {
 interface Runs {
   times: number[];
   cpus: number[];
-}
-
-/** In ms: what all children of this process that have ended have taken. */
-function cpuOfChildren(): number {
-  const stat = readFileSync("/proc/self/stat", "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[13]) + Number(fields[14])) * 10;
 }

@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { TestDaemon } from "../test/harness/daemon.js";
+import { activityOf } from "../test/harness/processes.js";
 import { sharedRootfs } from "../test/harness/rootfs.js";
 import { BareRuntime } from "./bare-runtime.js";
 import { withContainerdShims } from "./containerd.js";
-import { activityOf, Fleet, type Memory, memoryOf } from "./fleet.js";
+import { Fleet, type Memory, memoryOf } from "./fleet.js";
 import { mean, median, type Row, row } from "./row.js";
 
 function meanMemory(pids: number[]): Memory {

@@ -78,11 +78,3 @@ export function memoryOf(pid: number): Memory {
   const field = (name: string) => (Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024) / 1e6;
   return { rss: field("Rss"), pss: field("Pss"), private: field("Private_Clean") + field("Private_Dirty") };
 }
-
-/** CPU time in ms and wake-ups (voluntary context switches of all threads) of a process so far. */
-export function activityOf(pid: number): { cpu: number; wakeups: number } {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const wakeups = /^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return { cpu: (Number(fields[11]) + Number(fields[12])) * 10, wakeups: Number(wakeups) };
-}

@@ -5,11 +5,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { connect as connectHttp2 } from "node:http2";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { credentials } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { version } from "../../build/version.js";
-import { APIClient } from "../../src/proto/containerd.js";
-import { status } from "../harness/api.js";
+import { Api, status } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
 import { daemonEnvironment, startDaemon, TestDaemon } from "../harness/daemon.js";
 import { times } from "../harness/extent.js";
@@ -214,9 +212,8 @@ describe("API", () => {
     await using daemon = await startDaemon();
     const { major, minor, patch } = await daemon.api.getServerVersion();
     expect(`${major}.${minor}.${patch}`).toBe(version());
-    // SERVING
-    expect((await daemon.api.health()).status).toBe(1);
-    await expect(daemon.api.health("no.such.Service")).rejects.toMatchObject({
+    expect(await daemon.api.health()).toBe(true);
+    await expect(daemon.api.healthOf("no.such.Service")).rejects.toMatchObject({
       code: status.NOT_FOUND,
       details: "unknown service",
     });
@@ -239,7 +236,7 @@ describe("API", () => {
       { interval: 1 },
     );
     const [health, state] = await Promise.all([daemon.api.health(), daemon.api.state()]);
-    expect(health.status).toBe(1);
+    expect(health).toBe(true);
     expect(state.containers).toHaveLength(20);
     await Promise.all(containers.map((container) => container.kill()));
     await Promise.all(containers.map((container) => container.exit()));
@@ -248,20 +245,11 @@ describe("API", () => {
 
   test("a client that sends the socket's path as :authority, as Docker does", async () => {
     await using daemon = await startDaemon();
-    const client = new APIClient(daemon.address, credentials.createInsecure(), {
+    const api = new Api(daemon.address, {
       "grpc.default_authority": "/var/run/docker/libcontainerd/docker-containerd.sock",
     });
-    for (let n = 0; n < 5; n++)
-      await new Promise<void>((resolve, reject) =>
-        client.getServerVersion({}, (error, response) => {
-          if (error) reject(error);
-          else {
-            expect(response.minor).toBe(2);
-            resolve();
-          }
-        }),
-      );
-    client.close();
+    for (let n = 0; n < 5; n++) expect((await api.getServerVersion()).minor).toBe(2);
+    api.close();
   });
 
   test("an error's message goes over the wire with its spaces: grpc-go 0.11 does not decode it", async () => {
@@ -379,7 +367,7 @@ describe("end", () => {
   test("SIGTERM with clients that hold connections and streams: code 0, time and again", async () => {
     for (let round = 0; round < times(10, 2); round++) {
       await using daemon = await startDaemon();
-      using stream = daemon.api.events({ timestamp: { seconds: 0n, nanos: 0 } });
+      using stream = daemon.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 } });
       await daemon.api.state();
       const begin = performance.now();
       expect(await daemon.stop()).toEqual({ code: 0, signal: null });

@@ -115,7 +115,7 @@ function runtimeList(dir: string, ledger: Ledger): string[] {
 
 /** Events that are stored, but have not arrived yet: they may be about more than State shows now. */
 async function unseen(daemon: TestDaemon, ledger: Ledger): Promise<string[]> {
-  const stored = daemon.api.events({ timestamp: ledger.resumeFrom, storedOnly: true });
+  const stored = daemon.api.subscribe({ timestamp: ledger.resumeFrom, storedOnly: true });
   await stored.ended;
   return stored.events.map(({ type, id, pid }) => `event ${type} ${id} ${pid}: has not arrived`);
 }

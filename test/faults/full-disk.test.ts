@@ -136,7 +136,7 @@ test("a disk that is full for long, and a kill: every event of that time is ther
     await daemon.restart({ kill: true });
     // What it has to tell comes before the answer.
     await daemon.api.state();
-    const again = daemon.api.events({ timestamp: seen[0]!.timestamp!, storedOnly: true });
+    const again = daemon.api.subscribe({ timestamp: seen[0]!.timestamp!, storedOnly: true });
     await again.ended;
     expect(again.events.length).toBeGreaterThanOrEqual(retained);
     expect(again.events).toEqual(seen.slice(-again.events.length));
@@ -200,7 +200,7 @@ describe("a log that can't be written at all", () => {
     await daemon.restart({ kill: true });
     await late.kill();
     expect(await late.exit()).toBe(137);
-    const stored = daemon.api.events({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
+    const stored = daemon.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
     await stored.ended;
     expect(told(stored, ending.id)).toEqual(["start-container", "start-process e", "exit e 137", "exit init 7"]);
     expect(told(stored, late.id)).toEqual(["start-container", "exit init 137"]);

@@ -118,10 +118,10 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     shimKills: victim === "shims",
     ...(world && { runtime: world.runtime.path }),
   });
-  let following = ledger.follow(daemon.api.events({ timestamp: ledger.resumeFrom }));
+  let following = ledger.follow(daemon.api.subscribe({ timestamp: ledger.resumeFrom }));
   const followAgain = async () => {
     await following;
-    following = ledger.follow(daemon.api.events({ timestamp: ledger.resumeFrom }));
+    following = ledger.follow(daemon.api.subscribe({ timestamp: ledger.resumeFrom }));
   };
   const work = async () => {
     const missing = await workDone(() => ledger.work, before, LEAST_WORK, options.signal);

@@ -52,7 +52,7 @@ export class Ledger {
 
   /** Begins anew with no container: what was stored until now is not judged. */
   async begin(api: Api): Promise<void> {
-    const missed = api.events({ timestamp: this.resumeFrom, storedOnly: true });
+    const missed = api.subscribe({ timestamp: this.resumeFrom, storedOnly: true });
     await missed.ended;
     const last = missed.events.at(-1);
     if (last !== undefined) {

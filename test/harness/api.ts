@@ -1,136 +1,76 @@
 /** The daemon's API as promises: one function for each unary RPC, and a stream of events that remembers what it saw. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ClientReadableStream, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { type ChannelOptions, type ClientReadableStream, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import type { CallOptions } from "../../src/client/api/call-options.js";
+import { Connection, type UnaryMethod } from "../../src/client/api/connection.js";
+import { Api as ClientApi, type Fields as Partially } from "../../src/client/api/v0.js";
+import { parseAddress } from "../../src/contract/address.js";
 import * as wire from "../../src/proto/containerd.js";
-import { HealthCheckRequest, type HealthCheckResponse, HealthClient } from "../../src/proto/health.js";
 import { PATIENCE } from "./wait.js";
 
-export type { wire };
+export type { CallOptions, Partially, wire };
 export { type ServiceError, status };
-
-/** A message of which only some fields are given; the others have their defaults. */
-export type Partially<T> = T extends bigint
-  ? bigint | number
-  : T extends Uint8Array | string | number | boolean | undefined
-    ? T
-    : T extends (infer U)[]
-      ? Partially<U>[]
-      : { [K in keyof T]?: Partially<T[K]> | undefined };
-
-export interface CallOptions {
-  /** Cancels the call. */
-  signal?: AbortSignal;
-  /** ms from now; 30 s unless told. */
-  timeout?: number;
-}
-
-type Call<Request, Response> = (request?: Partially<Request>, options?: CallOptions) => Promise<Response>;
-
-type CallbackMethod = (
-  request: unknown,
-  metadata: Metadata,
-  options: { deadline: number },
-  callback: (error: ServiceError | null, response: unknown) => void,
-) => { cancel: () => void };
 
 /** What the running test has asked for through any {@link Api}, begun or not; see failed-test.ts. */
 export const started: { api: Api; id: string; pid: string }[] = [];
 
-const starting = new Set(["createContainer", "addProcess"]);
+/** A connection of the client library's whose errors are the daemon's own, not explained, and whose calls all end. */
+class RawConnection extends Connection {
+  override async ready(): Promise<void> {}
 
-export class Api {
-  readonly #client: wire.APIClient;
-  readonly #health: HealthClient;
-
-  constructor(address: string) {
-    // A connection of its own for each client: grpc-js would share one between all clients of an address.
-    const options = { "grpc.use_local_subchannel_pool": 1, "grpc.max_receive_message_length": 64 << 20 };
-    this.#client = new wire.APIClient(address, credentials.createInsecure(), options);
-    this.#health = new HealthClient(address, credentials.createInsecure(), options);
-  }
-
-  /** The method is looked up at the call: the client is not there yet when the fields below are made. */
-  #unary<Request, Response>(
-    name: string,
-    message: { fromPartial: (object: never) => Request },
-  ): Call<Request, Response> {
-    return (request = {} as Partially<Request>, { signal, timeout = PATIENCE } = {}) =>
-      new Promise((resolve, reject) => {
-        const method = (this.#client as unknown as Record<string, CallbackMethod>)[name]!.bind(this.#client);
-        const { id = "", pid = "init" } = request as { id?: string; pid?: string };
-        if (process.env.VITEST !== undefined && starting.has(name)) started.push({ api: this, id, pid });
-        const cancel = () => call.cancel();
-        const call = method(
-          message.fromPartial(request as never),
-          new Metadata(),
-          { deadline: Date.now() + timeout },
-          (error, response) => {
-            signal?.removeEventListener("abort", cancel);
-            if (error) reject(error);
-            else resolve(response as Response);
-          },
-        );
-        signal?.addEventListener("abort", cancel, { once: true });
-        if (signal?.aborted) cancel();
-      });
-  }
-
-  readonly getServerVersion = this.#unary<wire.GetServerVersionRequest, wire.GetServerVersionResponse>(
-    "getServerVersion",
-    wire.GetServerVersionRequest,
-  );
-  readonly createContainer = this.#unary<wire.CreateContainerRequest, wire.CreateContainerResponse>(
-    "createContainer",
-    wire.CreateContainerRequest,
-  );
-  readonly updateContainer = this.#unary<wire.UpdateContainerRequest, wire.UpdateContainerResponse>(
-    "updateContainer",
-    wire.UpdateContainerRequest,
-  );
-  readonly signal = this.#unary<wire.SignalRequest, wire.SignalResponse>("signal", wire.SignalRequest);
-  readonly updateProcess = this.#unary<wire.UpdateProcessRequest, wire.UpdateProcessResponse>(
-    "updateProcess",
-    wire.UpdateProcessRequest,
-  );
-  readonly addProcess = this.#unary<wire.AddProcessRequest, wire.AddProcessResponse>(
-    "addProcess",
-    wire.AddProcessRequest,
-  );
-  readonly createCheckpoint = this.#unary<wire.CreateCheckpointRequest, wire.CreateCheckpointResponse>(
-    "createCheckpoint",
-    wire.CreateCheckpointRequest,
-  );
-  readonly deleteCheckpoint = this.#unary<wire.DeleteCheckpointRequest, wire.DeleteCheckpointResponse>(
-    "deleteCheckpoint",
-    wire.DeleteCheckpointRequest,
-  );
-  readonly listCheckpoint = this.#unary<wire.ListCheckpointRequest, wire.ListCheckpointResponse>(
-    "listCheckpoint",
-    wire.ListCheckpointRequest,
-  );
-  readonly state = this.#unary<wire.StateRequest, wire.StateResponse>("state", wire.StateRequest);
-  readonly stats = this.#unary<wire.StatsRequest, wire.StatsResponse>("stats", wire.StatsRequest);
-
-  /** Health/Check. */
-  health(service = "", { timeout = PATIENCE }: CallOptions = {}): Promise<HealthCheckResponse> {
+  override unary<Request, Response>(
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    { signal, timeout = PATIENCE }: CallOptions = {},
+  ): Promise<Response> {
     return new Promise((resolve, reject) => {
-      this.#health.check(
-        HealthCheckRequest.fromPartial({ service }),
-        new Metadata(),
-        { deadline: Date.now() + timeout },
-        (error, response) => (error ? reject(error) : resolve(response)),
-      );
+      const cancel = () => call.cancel();
+      const call = method(request, new Metadata(), { deadline: Date.now() + timeout }, (error, response) => {
+        signal?.removeEventListener("abort", cancel);
+        if (error) reject(error);
+        else resolve(response);
+      });
+      signal?.addEventListener("abort", cancel, { once: true });
+      if (signal?.aborted) cancel();
     });
+  }
+}
+
+/** The client library's RPCs, on a connection of their own, with errors as grpc-js has them: {@link ServiceError}. */
+export class Api extends ClientApi {
+  readonly #connection: Connection;
+
+  /** @param address as grpc-js takes it */
+  constructor(address: string, channelOptions: ChannelOptions = {}) {
+    const text = address.startsWith("unix:") ? `unix://${address.slice("unix:".length)}` : `tcp://${address}`;
+    const connection = new RawConnection(parseAddress(text), {}, channelOptions);
+    super(connection);
+    this.#connection = connection;
+  }
+
+  override createContainer(request: Partially<wire.CreateContainerRequest>, options?: CallOptions) {
+    if (process.env.VITEST !== undefined) started.push({ api: this, id: request.id ?? "", pid: "init" });
+    return super.createContainer(request, options);
+  }
+
+  override addProcess(request: Partially<wire.AddProcessRequest>, options?: CallOptions) {
+    if (process.env.VITEST !== undefined) started.push({ api: this, id: request.id ?? "", pid: request.pid ?? "" });
+    return super.addProcess(request, options);
+  }
+
+  /** Health/Check of a service; {@link health} is that of all. */
+  healthOf(service: string): Promise<unknown> {
+    const { health } = this.#connection;
+    return this.#connection.unary(health.check.bind(health), { service });
   }
 
   /** Subscribes to events. Without a timestamp only what happens after the daemon has read the request is seen. */
-  events(request: Partially<wire.EventsRequest> = {}): EventStream {
-    return new EventStream(this.#client.events(wire.EventsRequest.fromPartial(request as never)));
+  subscribe(request: Partially<wire.EventsRequest> = {}): EventStream {
+    return new EventStream(this.#connection.service.events(wire.EventsRequest.fromPartial(request as never)));
   }
 
   close(): void {
-    this.#client.close();
-    this.#health.close();
+    this.#connection.close();
   }
 }
 

@@ -3,6 +3,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeRootfs, sharedRootfs } from "./rootfs.js";
 
+interface IdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
+
 /** As much of the OCI runtime specification as tests set. */
 export interface Spec {
   ociVersion: string;
@@ -27,6 +33,8 @@ export interface Spec {
     maskedPaths?: string[];
     readonlyPaths?: string[];
     cgroupsPath?: string;
+    uidMappings?: IdMapping[];
+    gidMappings?: IdMapping[];
     [field: string]: unknown;
   };
   [field: string]: unknown;

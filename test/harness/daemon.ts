@@ -107,7 +107,7 @@ export class TestDaemon implements AsyncDisposable {
 
   /** All events since the state directory was made, then live ones; one subscription for each run of the daemon. */
   get events(): EventStream {
-    this.#events ??= this.api.events({ timestamp: { seconds: 0n, nanos: 0 } });
+    this.#events ??= this.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 } });
     return this.#events;
   }
 

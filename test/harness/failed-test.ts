@@ -1,14 +1,17 @@
-/** A test that fails, perhaps to be tried again, leaves none of what it started: the next one finds the ids free. */
+/**
+ * A test that fails, perhaps to be tried again, leaves none of what it started: the next one finds the ids free. One that runs beside
+ * others has a daemon of its own, which takes everything along at its end.
+ */
 import { afterEach, beforeEach } from "vitest";
 import { started } from "./api.js";
 import { eventually } from "./wait.js";
 
-beforeEach(() => {
-  started.length = 0;
+beforeEach(({ task }) => {
+  if (!task.concurrent) started.length = 0;
 });
 
 afterEach(async ({ task }) => {
-  if (task.result?.state !== "fail") return;
+  if (task.concurrent || task.result?.state !== "fail") return;
   const left = started.splice(0).reverse();
   await Promise.all(
     left.map(({ api, id, pid }) => api.signal({ id, pid, signal: 9 }, { timeout: 2_000 }).catch(() => {})),

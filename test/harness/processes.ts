@@ -15,11 +15,30 @@ export interface ProcessInfo {
   cgroups: string[];
 }
 
+/** A process's name, and the other fields of /proc/<pid>/stat by their numbers in proc(5), from 3 on. */
+export function statOf(pid: number): { name: string; field: (number: number) => string } {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  // The name may hold anything, so the fields count from the last parenthesis.
+  const close = stat.lastIndexOf(")");
+  const fields = stat
+    .slice(close + 2)
+    .trimEnd()
+    .split(" ");
+  return { name: stat.slice(stat.indexOf("(") + 1, close), field: (number) => fields[number - 3]! };
+}
+
+/** What a process has done so far: the CPU time in ms of itself and of its children that have ended, and its main thread's wake-ups. */
+export function activityOf(pid: number): { cpu: number; childrenCpu: number; wakeups: number } {
+  const { field } = statOf(pid);
+  // Counted in ticks of 10 ms.
+  const time = (user: number, system: number) => (Number(field(user)) + Number(field(system))) * 10;
+  const wakeups = /^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1];
+  return { cpu: time(14, 15), childrenCpu: time(16, 17), wakeups: Number(wakeups) };
+}
+
 function inspect(pid: number): ProcessInfo | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const close = stat.lastIndexOf(")");
-    const [state = "?", parent = "0"] = stat.slice(close + 2).split(" ");
+    const { name, field } = statOf(pid);
     const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replace(/\0$/, "").replaceAll("\0", " ");
     let directory = "";
     try {
@@ -33,9 +52,9 @@ function inspect(pid: number): ProcessInfo | undefined {
       .map((line) => line.split(":").slice(2).join(":"));
     return {
       pid,
-      parent: Number(parent),
-      state,
-      command: command || `[${stat.slice(stat.indexOf("(") + 1, close)}]`,
+      parent: Number(field(4)),
+      state: field(3),
+      command: command || `[${name}]`,
       directory,
       cgroups,
     };
@@ -50,6 +69,22 @@ export function processes(): ProcessInfo[] {
     .filter((name) => /^\d+$/.test(name))
     .map((name) => inspect(Number(name)))
     .filter((process) => process !== undefined);
+}
+
+/** The processes of a container. */
+export function processesOf(id: string): ProcessInfo[] {
+  return processes().filter(({ cgroups }) => cgroups.some((path) => path.split("/").includes(id)));
+}
+
+/** Whether a process of a container waits for room in a pipe or FIFO. */
+export function waitsToWrite(id: string): boolean {
+  return processesOf(id).some(({ pid }) => {
+    try {
+      return readFileSync(`/proc/${pid}/wchan`, "utf8").endsWith("pipe_write");
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Whether a process runs; a zombie does not. */

@@ -213,7 +213,7 @@ test("an inspector that SIGUSR1 has opened before the daemon's own code ran is c
     // Node has its handler now, the daemon not yet.
     await eventually(() => catchesSigusr1(daemon.pid), { interval: 1 });
     process.kill(daemon.pid, "SIGUSR1");
-    await eventually(() => daemon.api.getServerVersion({}, { timeout: 1000 }));
+    await eventually(() => daemon.api.getServerVersion({ timeout: 1000 }));
     await eventually(() => listeningPorts().has(INSPECTOR_PORT) === open);
     await sleep(200);
     expect(listeningPorts().has(INSPECTOR_PORT)).toBe(open);

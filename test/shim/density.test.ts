@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startDaemon } from "../harness/daemon.js";
-import { processes } from "../harness/processes.js";
+import { activityOf, processes } from "../harness/processes.js";
 import { eventually } from "../harness/wait.js";
 import { Sandbox, type Shim } from "./stand-in-daemon.js";
 
@@ -19,16 +19,9 @@ function kilobytes(pid: number): { private: number; pss: number; rss: number } {
   return { private: value("Private_Clean") + value("Private_Dirty"), pss: value("Pss"), rss: value("Rss") };
 }
 
-/** What changes whenever the process does anything. */
-function activity(pid: number): string {
-  const [userTime, systemTime] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ").slice(11, 13);
-  const switches = /^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1];
-  return `${userTime} ${systemTime} ${switches}`;
-}
-
 /** What each of these costs once they have come to rest, in kB, on average. */
 async function idleCosts(what: string, pids: readonly number[]): Promise<ReturnType<typeof kilobytes>> {
-  const activities = () => pids.map((pid) => activity(pid)).join();
+  const activities = () => JSON.stringify(pids.map(activityOf));
   // They give back what only the start has needed a quarter of a second after it, or when a busy machine lets them.
   await eventually(
     async () => {

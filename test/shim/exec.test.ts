@@ -27,7 +27,7 @@ test("an exec is created, which starts it, and ends by itself", async () => {
   const output = sandbox.reader(stdout);
   expect(await shim.channel!.receive()).toBe(`created ${shim.processPid}`);
   expect(await shim.end()).toBe(0);
-  expect((await output.text).toString()).toBe("runc\n");
+  expect((await output.text).toString()).toBe("busybox\n");
   expect(shim.exitStatus).toBe("5");
   // The container is not the exec's to delete.
   expect(sandbox.containers).toEqual([id]);

@@ -2,7 +2,7 @@
  * What a test needs to play the daemon for a shim: a private folder with a root file system, bundles and process
  * directories, the start channel, and a clean-up that leaves nothing, whatever the test did.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
@@ -20,21 +20,17 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { CHANNEL_VARIABLE, type DaemonMessage } from "../../src/contract/shim/start-channel.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../../src/system/linux/seqpacket.js";
-import { PATIENCE } from "../harness/wait.js";
+import { makeBundle, type Spec } from "../harness/bundle.js";
+import { shimProgram } from "../harness/paths.js";
+import { makeRootfs } from "../harness/rootfs.js";
+import { makeFifos } from "../harness/stdio.js";
+import { eventually, PATIENCE, sleep, within } from "../harness/wait.js";
 
-export const shimPath = fileURLToPath(new URL("../../dist/bin/containerd-shim", import.meta.url));
-
-/** Waits until the condition holds; fails loudly when it does not. */
-export async function until(what: string, condition: () => boolean, limit = PATIENCE): Promise<void> {
-  const deadline = Date.now() + limit;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`waited ${limit} ms in vain: ${what}`);
-    await sleep(5);
-  }
+/** Waits until the condition holds. */
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  await eventually(condition, { what, interval: 5 });
 }
 
 /** The daemon's end of a start channel. */
@@ -87,32 +83,13 @@ export interface ProcessOptions {
   checkpoint?: string;
 }
 
-interface IdMapping {
-  containerID: number;
-  hostID: number;
-  size: number;
-}
-
-/** The parts of a bundle's config.json that tests change. */
-export interface RuntimeConfig {
-  root: { path: string; readonly: boolean };
-  process: { args: string[]; terminal: boolean; [key: string]: unknown };
-  linux: {
-    namespaces: { type: string; path?: string }[];
-    uidMappings?: IdMapping[];
-    gidMappings?: IdMapping[];
-    [key: string]: unknown;
-  };
-  [key: string]: unknown;
-}
-
 /** Leaves the container in the host's pid namespace, where its init is not a pid 1 with a pid 1's privileges. */
-export function withHostPids(config: RuntimeConfig): void {
+export function withHostPids(config: Spec): void {
   config.linux.namespaces = config.linux.namespaces.filter((namespace) => namespace.type !== "pid");
 }
 
 /** Gives the container a user namespace whose root is this user of the host. */
-export function withRootAs(uid: number, gid: number): (config: RuntimeConfig) => void {
+export function withRootAs(uid: number, gid: number): (config: Spec) => void {
   return (config) => {
     config.linux.namespaces.push({ type: "user" });
     config.linux.uidMappings = [{ containerID: 0, hostID: uid, size: 1000 }];
@@ -204,15 +181,11 @@ export class Shim {
 
   /** Waits for the end; the shim's own exit code. */
   async end(limit = PATIENCE): Promise<number | null> {
-    const timer = new AbortController();
-    const code = await Promise.race([
-      this.ended,
-      sleep(limit, undefined, { signal: timer.signal }).then(() => {
-        throw new Error(`the shim did not end in ${limit} ms: ${this.file("shim-log.json")}`);
-      }),
-    ]);
-    timer.abort();
-    return code;
+    try {
+      return await within(this.ended, "the shim's end", limit);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}: ${this.file("shim-log.json")}`, { cause: error });
+    }
   }
 
   close(): void {
@@ -235,13 +208,7 @@ export class Sandbox {
   constructor(readonly runtime = process.env.SHIMTEST_RUNTIME ?? "runc") {
     // Users of a user namespace must find the way to the root file system.
     chmodSync(this.path, 0o755);
-    for (const folder of ["bin", "dev", "proc", "sys", "tmp"])
-      mkdirSync(join(this.rootfs, folder), { recursive: true });
-    execFileSync("cp", ["/bin/busybox", join(this.rootfs, "bin/busybox")]);
-    const applets = execFileSync("/bin/busybox", ["--list"], { encoding: "utf8" }).trim().split("\n");
-    execFileSync("sh", ["-c", 'for a in "$@"; do [ "$a" = busybox ] || ln -s busybox "$a"; done', "sh", ...applets], {
-      cwd: join(this.rootfs, "bin"),
-    });
+    makeRootfs(this.rootfs);
   }
 
   /** A container id that is nobody else's. */
@@ -268,23 +235,20 @@ export class Sandbox {
   }
 
   /** A bundle that runs the command; `change` may alter its config. */
-  bundle(id: string, args: string[], change: (config: RuntimeConfig) => void = () => {}): string {
-    const bundle = join(this.path, `bundle-${id}`);
-    mkdirSync(bundle);
-    execFileSync("runc", ["spec"], { cwd: bundle });
-    const config = JSON.parse(readFileSync(join(bundle, "config.json"), "utf8")) as RuntimeConfig;
-    config.root = { path: this.rootfs, readonly: false };
-    config.process.args = args;
-    config.process.terminal = false;
-    change(config);
-    writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
-    return bundle;
+  bundle(id: string, args: string[], change: (config: Spec) => void = () => {}): string {
+    const spec = (config: Spec) => {
+      config.root = { path: this.rootfs, readonly: false };
+      // The test and the container show each other files in the root's.
+      config.mounts = config.mounts.filter(({ destination }) => destination !== "/tmp");
+      change(config);
+    };
+    return makeBundle(join(this.path, `bundle-${id}`), { args, spec });
   }
 
   /** FIFOs as a client makes them. */
   fifo(name: string): string {
     const path = join(this.path, `${name}-${this.#count}`);
-    execFileSync("mkfifo", [path]);
+    makeFifos(path);
     return path;
   }
 
@@ -317,11 +281,11 @@ export class Sandbox {
           rootGID: process.rootGID ?? 0,
         }),
     );
-    execFileSync("mkfifo", [join(directory, "exit"), join(directory, "control")]);
+    makeFifos(join(directory, "exit"), join(directory, "control"));
     const exitFifo = openSync(join(directory, "exit"), constants.O_RDONLY | constants.O_NONBLOCK);
     const controlFifo = openSync(join(directory, "control"), constants.O_RDWR | constants.O_NONBLOCK);
     const channel = (options.channel ?? true) ? new Channel() : undefined;
-    const child = spawn(shimPath, [id, bundle, options.runtime ?? this.runtime], {
+    const child = spawn(shimProgram, [id, bundle, options.runtime ?? this.runtime], {
       cwd: directory,
       detached: true,
       stdio: ["ignore", "ignore", "inherit", ...(channel ? [channel.shimEnd] : [])],

@@ -55,7 +55,7 @@ async function soak(): Promise<void> {
   });
   const ledger = new Ledger(violation);
   const load = new Load({ daemon, ledger, random: new Random(seed), places, violation });
-  void ledger.follow(daemon.api.events({ timestamp: ledger.resumeFrom }));
+  void ledger.follow(daemon.api.subscribe({ timestamp: ledger.resumeFrom }));
   const before = openDescriptors(daemon.pid).size;
   const began = performance.now();
   const samples: Sample[] = [];

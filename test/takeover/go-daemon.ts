@@ -15,6 +15,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { statOf } from "../harness/processes.js";
 import { makeFifos } from "../harness/stdio.js";
 import { eventually } from "../harness/wait.js";
 
@@ -45,8 +46,7 @@ export class GoProcess {
   /** As the Go daemon does: it polls for the pid file, then writes down the process's start time. */
   async created(): Promise<number> {
     const pid = await eventually(() => Number(this.read("pid")) || undefined, { interval: 15 });
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    writeFileSync(join(this.directory, "starttime"), stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]!);
+    writeFileSync(join(this.directory, "starttime"), statOf(pid).field(22));
     return pid;
   }
 

@@ -366,7 +366,7 @@ describe("Signal", () => {
 
 describe("Events", () => {
   test("storedOnly without a timestamp", async () => {
-    using stream = daemon.api.events({ storedOnly: true });
+    using stream = daemon.api.subscribe({ storedOnly: true });
     await expect(within(stream.ended, "the end of the stream")).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: "invalid parameter: StoredOnly cannot be specified without setting a valid Timestamp",
@@ -374,7 +374,7 @@ describe("Events", () => {
   });
 
   test.each([-1, 1_000_000_000, 2_000_000_000])("a timestamp with %i nanoseconds", async (nanos) => {
-    using stream = daemon.api.events({ timestamp: { seconds: 1n, nanos }, storedOnly: true });
+    using stream = daemon.api.subscribe({ timestamp: { seconds: 1n, nanos }, storedOnly: true });
     await expect(within(stream.ended, "the end of the stream")).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: expect.stringContaining("nanos not in range [0, 1e9)"),
@@ -512,7 +512,7 @@ describe("other calls", () => {
   });
 
   test("health of another service", async () => {
-    await expect(daemon.api.health("types.API")).rejects.toMatchObject({
+    await expect(daemon.api.healthOf("types.API")).rejects.toMatchObject({
       code: status.NOT_FOUND,
       details: "unknown service",
     });

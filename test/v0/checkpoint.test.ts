@@ -114,7 +114,7 @@ describe("errors", () => {
     const precious = join(container.bundle, "precious");
     mkdirSync(precious);
     writeFileSync(join(precious, "config.json"), "{}");
-    await expect(daemon.api.deleteCheckpoint({ id: container.id })).rejects.toMatchObject({
+    await expect(daemon.api.deleteCheckpoint({ id: container.id, name: "" })).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: "checkpoint name cannot be empty",
     });

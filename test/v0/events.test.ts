@@ -25,7 +25,7 @@ async function stored(
   on: TestDaemon,
   request: { timestamp: wire.Event["timestamp"]; id?: string },
 ): Promise<wire.Event[]> {
-  using stream = on.api.events({ ...request, storedOnly: true });
+  using stream = on.api.subscribe({ ...request, storedOnly: true });
   await within(stream.ended, "the end of the stored events");
   return stream.events;
 }
@@ -96,7 +96,7 @@ describe("timestamps", () => {
 describe("subscriptions", () => {
   test("without a timestamp: live events only", async () => {
     await run(daemon, "past");
-    using stream = daemon.api.events();
+    using stream = daemon.api.subscribe();
     // The subscription is there once events that were caused later come through it.
     let round = 0;
     await eventually(async () => {
@@ -122,7 +122,7 @@ describe("subscriptions", () => {
 
   test("only one container's, stored and live", async () => {
     const id = daemon.id("filter");
-    using stream = daemon.api.events({ timestamp: EPOCH, id });
+    using stream = daemon.api.subscribe({ timestamp: EPOCH, id });
     await run(daemon, "filter-other");
     await run(daemon, "filter");
     await stream.waitFor({ type: "exit" });
@@ -143,7 +143,7 @@ describe("subscriptions", () => {
     });
     const streams = [];
     while (working) {
-      streams.push(daemon.api.events({ timestamp: EPOCH }));
+      streams.push(daemon.api.subscribe({ timestamp: EPOCH }));
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     await work;
@@ -160,7 +160,7 @@ describe("subscriptions", () => {
   test("a subscriber that is gone is forgotten", async () => {
     const before = daemon.snapshot();
     for (let n = 0; n < 20; n++) {
-      using stream = daemon.api.events({ timestamp: EPOCH });
+      using stream = daemon.api.subscribe({ timestamp: EPOCH });
       await stream.waitFor({ type: "exit" });
     }
     await daemon.expectNothingLeft({ before });
@@ -205,7 +205,7 @@ describe("events.log", () => {
     await own.restart({ kill: true });
     await container.kill();
     await container.exit();
-    using stream = own.api.events({ timestamp: last.timestamp! });
+    using stream = own.api.subscribe({ timestamp: last.timestamp! });
     await stream.waitFor({ type: "exit" });
     expect(stream.events.map(brief)).toEqual([`start-container ${container.id}  0`, `exit ${container.id} init 137`]);
   });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Spec } from "../harness/bundle.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
-import { processes } from "../harness/processes.js";
+import { processes, statOf } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 
@@ -19,12 +19,6 @@ afterAll(async () => {
 });
 
 const json = (path: string) => JSON.parse(readFileSync(path, "utf8"));
-
-/** Field 22 of /proc/<pid>/stat. */
-function startTime(pid: number): string {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]!;
-}
 
 test("a container says hello and leaves nothing", async () => {
   const before = daemon.snapshot();
@@ -139,7 +133,7 @@ test("the state directory has the original's files", async () => {
   }
   const { systemPid } = container.response.container!.processes[0]!;
   expect(readFileSync(join(directory, "init/pid"), "utf8").trim()).toBe(String(systemPid));
-  expect(readFileSync(join(directory, "init/starttime"), "utf8").trim()).toBe(startTime(systemPid));
+  expect(readFileSync(join(directory, "init/starttime"), "utf8").trim()).toBe(statOf(systemPid).field(22));
   await container.kill();
   await container.exit();
   expect(existsSync(directory)).toBe(false);
@@ -149,8 +143,7 @@ test("the shim runs in the process directory, in a session of its own", async ()
   await using container = await startContainer(daemon, { name: "shim", args: ["sleep", "1000"] });
   const shim = processes().find(({ directory }) => directory === join(daemon.stateDir, container.id, "init"));
   expect(shim?.command).toContain(` ${container.id} ${container.bundle} runc`);
-  const fields = readFileSync(`/proc/${shim!.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
-  expect(Number(fields[2]), "process group").toBe(shim!.pid);
+  expect(Number(statOf(shim!.pid).field(5)), "process group").toBe(shim!.pid);
   await container.kill();
   await container.exit();
 });

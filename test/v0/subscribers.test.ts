@@ -150,7 +150,7 @@ describe("thousands of live events", () => {
     const proxy = new PausingProxy("p", socketPath());
     await proxy.listen();
     const api = new Api(`unix:${proxy.path}`);
-    const stalled = api.events({ timestamp: EPOCH });
+    const stalled = api.subscribe({ timestamp: EPOCH });
     await eventually(() => stalled.events.length >= 10);
     proxy.pause();
     try {
@@ -193,7 +193,7 @@ describe("thousands of live events", () => {
       const seen = stalled.events.length;
       expect(seen).toBeLessThan(all);
       expect(stalled.events).toEqual(reader.events.slice(0, seen));
-      const resumed = daemon.api.events({ timestamp: stalled.events.at(-1)!.timestamp!, storedOnly: true });
+      const resumed = daemon.api.subscribe({ timestamp: stalled.events.at(-1)!.timestamp!, storedOnly: true });
       await resumed.ended;
       expect([...stalled.events, ...resumed.events].map(nanoseconds)).toEqual(times);
       for (const sleeper of sleepers) sleeper.wake();
@@ -224,11 +224,11 @@ test("a replay of many stored events to clients that do not read them", async ()
   const sleepers = Array.from({ length: 30 }, () => new Sleeper(socketPath(), { timestamp: EPOCH }));
   try {
     await Promise.all(sleepers.map((sleeper) => sleeper.subscribed()));
-    const reader = daemon.api.events({ timestamp: EPOCH, storedOnly: true });
+    const reader = daemon.api.subscribe({ timestamp: EPOCH, storedOnly: true });
     await reader.ended;
     expect(reader.events).toHaveLength(count);
     const id = daemon.id("c");
-    const live = daemon.api.events({ id, timestamp: EPOCH });
+    const live = daemon.api.subscribe({ id, timestamp: EPOCH });
     await daemon.api.createContainer({ id, bundlePath: daemon.bundle("c", { args: ["true"] }) });
     expect((await live.waitFor({ type: "exit" })).status).toBe(0);
     const growth = memory() - before;

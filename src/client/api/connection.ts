@@ -1,4 +1,5 @@
 import {
+  type ChannelOptions,
   type ClientOptions,
   type ClientUnaryCall,
   connectivityState,
@@ -47,7 +48,12 @@ export class Connection {
   readonly #calls = new Set<Cancellable>();
   #closed = false;
 
-  constructor(address: Address, { connectTimeout = 1000, tls }: ConnectionOptions = {}) {
+  /** @param channelOptions for grpc-js, over those that are set here */
+  constructor(
+    address: Address,
+    { connectTimeout = 1000, tls }: ConnectionOptions = {},
+    channelOptions: ChannelOptions = {},
+  ) {
     this.address = address;
     // A daemon that does not even answer a handshake for so long does not count as one.
     this.#connectTimeout = Math.min(connectTimeout, MAX_TIMER);
@@ -61,6 +67,7 @@ export class Connection {
       "grpc.max_reconnect_backoff_ms": 500,
       "grpc.use_local_subchannel_pool": 1,
       "grpc.enable_http_proxy": 0,
+      ...channelOptions,
     };
     const bytes = (pem: Buffer | string | undefined) => (pem === undefined ? null : Buffer.from(pem));
     const channel = this.#tls

@@ -5,10 +5,10 @@ import { type ClientHttp2Session, connect as connectHttp2, constants, type Incom
 import { connect } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { APIClient, CreateContainerRequest, EventsRequest, StateRequest } from "../../../src/proto/containerd.js";
+import { CreateContainerRequest, EventsRequest, StateRequest } from "../../../src/proto/containerd.js";
 import { ACK, frame, greeting, HEADERS, PING, SETTINGS, WireClient } from "../../grpc/authority/wire-client.js";
+import { Api } from "../../harness/api.js";
 import { startContainer } from "../../harness/container.js";
 import { startDaemon, type TestDaemon } from "../../harness/daemon.js";
 import { kill, openDescriptors } from "../../harness/processes.js";
@@ -261,17 +261,15 @@ describe("connections", () => {
   });
 
   test("a client's keepalive is answered, as often as it likes, with and without calls", async () => {
-    const client = new APIClient(`unix:${socketPath}`, credentials.createInsecure(), {
+    const api = new Api(`unix:${socketPath}`, {
       "grpc.keepalive_time_ms": 50,
       "grpc.keepalive_timeout_ms": 1000,
       "grpc.keepalive_permit_without_calls": 1,
-      "grpc.use_local_subchannel_pool": 1,
     });
-    const stream = client.events(EventsRequest.fromPartial({}));
-    const ended = new Promise((resolve) => stream.on("error", resolve).on("end", resolve));
+    using stream = api.subscribe();
+    const ended = stream.ended.catch((error) => error).then(() => "ended");
     expect(await Promise.race([ended, sleep(1500)])).toBeUndefined();
-    stream.cancel();
-    client.close();
+    api.close();
   });
 });
 

@@ -46,7 +46,7 @@ function activate(sockets: number[], flags: string[], env: Record<string, string
 async function version(address: string): Promise<number> {
   const api = new Api(address);
   try {
-    return (await api.getServerVersion({})).minor;
+    return (await api.getServerVersion()).minor;
   } finally {
     api.close();
   }
@@ -79,7 +79,7 @@ describe("socket activation", () => {
     expect(await version(`unix:${paths[1]}`)).toBe(2);
     // Nobody listens on the first any more: the descriptor is open but never accepted from.
     const api = new Api(`unix:${paths[0]}`);
-    await expect(api.getServerVersion({}, { timeout: 300 })).rejects.toThrow();
+    await expect(api.getServerVersion({ timeout: 300 })).rejects.toThrow();
     api.close();
   });
 

@@ -3,17 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  APIClient,
-  EventsRequest,
-  GetServerVersionResponse,
-  StateRequest,
-  StateResponse,
-} from "../../../src/proto/containerd.js";
+import { EventsRequest, GetServerVersionResponse, StateRequest, StateResponse } from "../../../src/proto/containerd.js";
 import { openConnection } from "../../../src/services/grpc/authority/connection.js";
 import { PatchedSocket } from "../../../src/services/grpc/authority/patched-socket.js";
+import { Api } from "../../harness/api.js";
 import { startContainer } from "../../harness/container.js";
 import { startDaemon, type TestDaemon } from "../../harness/daemon.js";
 import { openDescriptors } from "../../harness/processes.js";
@@ -66,18 +60,13 @@ const manySettings = frame(
 );
 
 /** grpc-js with another authority than its own. */
-function call(authority: string): Promise<GetServerVersionResponse> {
-  const client = new APIClient(`unix:${socketPath}`, credentials.createInsecure(), {
-    "grpc.default_authority": authority,
-    "grpc.use_local_subchannel_pool": 1,
-  });
-  return new Promise<GetServerVersionResponse>((resolve, reject) => {
-    client.getServerVersion({}, (error, response) => {
-      client.close();
-      if (error) reject(error);
-      else resolve(response);
-    });
-  });
+async function call(authority: string): Promise<GetServerVersionResponse> {
+  const api = new Api(`unix:${socketPath}`, { "grpc.default_authority": authority });
+  try {
+    return await api.getServerVersion();
+  } finally {
+    api.close();
+  }
 }
 
 describe("authorities", () => {
