@@ -25,12 +25,16 @@ import { eventually } from "../harness/wait.js";
 
 let daemon: TestDaemon;
 let container: TestContainer;
+/** Who is told to give up a lease gets SIGIO, which would end this process. */
+const keepsTheLease = () => {};
 beforeAll(async () => {
+  process.on("SIGIO", keepsTheLease);
   daemon = await startDaemon();
   container = await startContainer(daemon, { name: "bystander", args: ["sleep", "1000"] });
 });
 afterAll(async () => {
   await daemon?.[Symbol.asyncDispose]();
+  process.off("SIGIO", keepsTheLease);
 });
 
 const F_SETLEASE = 1024;
@@ -84,18 +88,19 @@ const plantings: [string, Planting, RegExp][] = [
     /larger than \d+ bytes|config\.json:\d+:\d+/,
   ],
   ["the kernel's log, which never ends", (path) => endless(path, "/proc/kmsg"), /resource temporarily unavailable|:1:/],
+];
+
+/** Of these the daemon waits for the end of its patience. */
+const slowPlantings: typeof plantings = [
   [
     "a file that somebody has a lease on, and does not give it up",
     (path) => {
       writeFileSync(path, "{}");
       const fd = openSync(path, "r+");
-      // Who is told to give it up gets SIGIO, which would end this process.
-      process.on("SIGIO", () => {});
       expect(fcntl(fd, F_SETLEASE, F_WRLCK)).toBe(0);
       return () => {
         fcntl(fd, F_SETLEASE, F_UNLCK);
         closeSync(fd);
-        process.removeAllListeners("SIGIO");
       };
     },
     /no answer from its file system within 10000 ms/,
@@ -105,6 +110,20 @@ const plantings: [string, Planting, RegExp][] = [
 /** In kB. */
 function memory(): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1]);
+}
+
+/** Mounts a file system whose program never answers; closing what is answered ends it, and everybody who waits. */
+function mountSilence(directory: string): () => void {
+  mkdirSync(directory, { recursive: true });
+  const device = openSync("/dev/fuse", "r+");
+  const options = "fd=3,rootmode=40000,user_id=0,group_id=0";
+  execFileSync("mount", ["-i", "-t", "fuse", "-o", options, "ctd-silent", directory], {
+    stdio: ["ignore", "inherit", "inherit", device],
+  });
+  return () => {
+    closeSync(device);
+    execFileSync("umount", ["--lazy", directory]);
+  };
 }
 
 let others = 0;
@@ -117,7 +136,7 @@ async function othersAreServed(): Promise<void> {
   expect((await daemon.api.state({ id: container.id })).containers[0]?.status).toBe("running");
 }
 
-describe.each(plantings)("%s", (what, plant, words) => {
+function isToldOf(what: string, plant: Planting, words: RegExp): void {
   const name = what.replaceAll(/[^a-z]+/g, "-");
 
   test("in place of a bundle's config.json", async () => {
@@ -174,6 +193,36 @@ describe.each(plantings)("%s", (what, plant, words) => {
       undo?.();
     }
   });
+}
+
+describe.each(plantings)("%s", isToldOf);
+// Side by side with the next one.
+describe.concurrent.each(slowPlantings)("%s", isToldOf);
+
+test.concurrent("a runtime on a file system that never answers holds up who has named it, and nobody else", async () => {
+  const directory = join(daemon.dir, "silent-runtime");
+  const end = mountSilence(directory);
+  try {
+    const bundlePath = daemon.bundle("silent-runtime", { args: ["true"] });
+    let over = false;
+    const calls = [1, 2, 3].map((n) =>
+      daemon.api
+        .createContainer({ id: daemon.id(`silent-runtime${n}`), bundlePath, runtime: join(directory, "runc") })
+        .catch((error: Error) => error),
+    );
+    const failures = Promise.all(calls).finally(() => {
+      over = true;
+    });
+    await othersAreServed();
+    expect(over).toBe(false);
+    for (const failure of await failures) {
+      expect(failure).toMatchObject({ code: status.DEADLINE_EXCEEDED });
+      expect(String(failure)).toContain(`${directory}/runc`);
+    }
+    await othersAreServed();
+  } finally {
+    end();
+  }
 });
 
 test.each(["null", "5", '"text"', "[]", '{"exit":"yes","emptyNS":5}', '{"emptyNS":[5,null]}', "", "\0".repeat(99)])(
@@ -191,20 +240,6 @@ test.each(["null", "5", '"text"', "[]", '{"exit":"yes","emptyNS":5}', '{"emptyNS
     expect(checkpoints.find(({ name }) => name === "good")).toMatchObject({ emptyNS: ["network"] });
   },
 );
-
-/** Mounts a file system whose program never answers; closing what is answered ends it, and everybody who waits. */
-function mountSilence(directory: string): () => void {
-  mkdirSync(directory, { recursive: true });
-  const device = openSync("/dev/fuse", "r+");
-  const options = "fd=3,rootmode=40000,user_id=0,group_id=0";
-  execFileSync("mount", ["-i", "-t", "fuse", "-o", options, "ctd-silent", directory], {
-    stdio: ["ignore", "inherit", "inherit", device],
-  });
-  return () => {
-    closeSync(device);
-    execFileSync("umount", ["--lazy", directory]);
-  };
-}
 
 test("file systems that never answer hold up who asked for them, for 10 s, and nobody else; then all is well again", async () => {
   // The bystander's.
@@ -288,32 +323,6 @@ test("a bundle on a file system that stops answering while its container runs: t
   } finally {
     end();
     rmSync(bundle, { recursive: true, force: true });
-  }
-});
-
-test("a runtime on a file system that never answers holds up who has named it, and nobody else", async () => {
-  const directory = join(daemon.dir, "silent-runtime");
-  const end = mountSilence(directory);
-  try {
-    const bundlePath = daemon.bundle("silent-runtime", { args: ["true"] });
-    let over = false;
-    const calls = [1, 2, 3].map((n) =>
-      daemon.api
-        .createContainer({ id: daemon.id(`silent-runtime${n}`), bundlePath, runtime: join(directory, "runc") })
-        .catch((error: Error) => error),
-    );
-    const failures = Promise.all(calls).finally(() => {
-      over = true;
-    });
-    await othersAreServed();
-    expect(over).toBe(false);
-    for (const failure of await failures) {
-      expect(failure).toMatchObject({ code: status.DEADLINE_EXCEEDED });
-      expect(String(failure)).toContain(`${directory}/runc`);
-    }
-    await othersAreServed();
-  } finally {
-    end();
   }
 });
 

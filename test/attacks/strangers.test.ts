@@ -90,6 +90,21 @@ describe("on the TLS port", () => {
     await othersAreServed();
   });
 
+  test.each([
+    ["without forward secrecy", "AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA"],
+    ["without authenticated encryption", "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA256"],
+  ])("TLS 1.2 %s is refused", async (_, ciphers) => {
+    const outcome = (options: object) =>
+      new Promise<string>((resolve) => {
+        const socket = connectTls({ ...tlsOptions(client), maxVersion: "TLSv1.2", ...options })
+          .on("secureConnect", () => resolve("connected"))
+          .on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+        socket.once("close", () => resolve("closed")).on("secureConnect", () => socket.destroy());
+      });
+    expect(await outcome({ ciphers })).not.toBe("connected");
+    expect(await outcome({})).toBe("connected");
+  });
+
   test("handshakes that are never begun, or never ended, are a few hundred at most, and over after 10 s", async () => {
     using crowd = new Crowd();
     const before = openDescriptors(daemon.pid).size;
@@ -106,7 +121,10 @@ describe("on the TLS port", () => {
     await eventually(() => crowd.open === 0, { timeout: 30_000, interval: 100 });
     await eventually(() => openDescriptors(daemon.pid).size <= before + 2);
   });
+});
 
+// Side by side: each waits for the end of the daemon's patience, or the client's.
+describe.concurrent("on the TLS port, who waits", () => {
   test("a client that has a certificate and says nothing is hung up on", async () => {
     using crowd = new Crowd();
     const silent = crowd.add(connectTls(tlsOptions(client)));
@@ -131,21 +149,6 @@ describe("on the TLS port", () => {
   test("the authority's own certificate is no client's", async () => {
     const identity = { cert: authority.ca, key: authority.ca.replace(".pem", ".key") };
     await expect(version(identity)).rejects.toMatchObject({ code: "UNAVAILABLE" });
-  });
-
-  test.each([
-    ["without forward secrecy", "AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA"],
-    ["without authenticated encryption", "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA256"],
-  ])("TLS 1.2 %s is refused", async (_, ciphers) => {
-    const outcome = (options: object) =>
-      new Promise<string>((resolve) => {
-        const socket = connectTls({ ...tlsOptions(client), maxVersion: "TLSv1.2", ...options })
-          .on("secureConnect", () => resolve("connected"))
-          .on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-        socket.once("close", () => resolve("closed")).on("secureConnect", () => socket.destroy());
-      });
-    expect(await outcome({ ciphers })).not.toBe("connected");
-    expect(await outcome({})).toBe("connected");
   });
 });
 
