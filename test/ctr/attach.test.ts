@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { startDaemon } from "../harness/daemon.js";
+import { processesOf, waitsToWrite } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
 import { ctr, ctrError, fifoDirectories, runCtr, startCtr } from "./ctr.js";
@@ -49,7 +49,7 @@ test("stdin arrives whole and ends; stdout arrives whole, also when its reader i
   const running = startCtr(daemon, "containers", "start", "-a", daemon.id("big"), big);
   running.child.stdin!.end();
   running.child.stdout!.pause();
-  await sleep(1000);
+  await eventually(() => waitsToWrite(daemon.id("big")), { what: "full pipes" });
   running.child.stdout!.resume();
   const { status, stdout } = await running.result;
   expect(status).toBe(0);
@@ -118,7 +118,7 @@ test("a container that ends while the daemon is away: its status arrives once th
   await running.printed("up");
   await daemon.kill();
   running.child.stdin!.end("go\n");
-  await sleep(300);
+  await eventually(() => processesOf(daemon.id("a")).length === 0, { what: "the end" });
   await daemon.start();
   expect((await running.result).status).toBe(9);
 });

@@ -169,7 +169,7 @@ test("stats --watch draws in place and puts the cursor back", async () => {
   screen.line(`clear; ctr containers stats --watch; echo "status $?"`);
   const shown = await screen.shows(/ running +\d+\.\d +[\d.]+ [KM]iB \/ 64.0 MiB +1 /);
   expect(shown.match(/STATUS/g)).toHaveLength(1);
-  await sleep(1500);
+  await eventually(() => screen.text !== shown, { what: "another drawing" });
   expect(screen.text.match(/STATUS/g)).toHaveLength(1);
   screen.keys("C-c");
   await screen.shows("status 0");

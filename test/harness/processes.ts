@@ -80,7 +80,8 @@ export function processesOf(id: string): ProcessInfo[] {
 export function waitsToWrite(id: string): boolean {
   return processesOf(id).some(({ pid }) => {
     try {
-      return readFileSync(`/proc/${pid}/wchan`, "utf8").endsWith("pipe_write");
+      // By write(2), by sendfile(2) (which older kernels don't tell from a read).
+      return /pipe_(write|wait_writable|wait)$/.test(readFileSync(`/proc/${pid}/wchan`, "utf8"));
     } catch {
       return false;
     }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findProgram } from "./paths.js";
+import { processes } from "./processes.js";
 import { eventually } from "./wait.js";
 
 /** The subcommands of an OCI runtime that a daemon or shim calls. */
@@ -73,6 +74,8 @@ export interface RuntimeWrapper {
   off(): void;
   /** Resolves when the runtime has been called so many times for this. */
   called(subcommand: Subcommand, times?: number): Promise<void>;
+  /** Resolves when no call of it is under way, also none whose caller has gone. */
+  idle(): Promise<void>;
 }
 
 /** Writes such a runtime into `directory`; the fault is off. Its arguments are noted, a line each call, in `<path>.calls`. */
@@ -133,6 +136,13 @@ exec "$real" "$@"
     },
     off() {
       rmSync(file, { force: true });
+    },
+    async idle() {
+      // The script becomes the runtime, whose arguments name files of the test's directory.
+      const isCall = ({ command }: { command: string }) =>
+        command.startsWith(`/bin/bash ${path} `) ||
+        (command.startsWith(`${real} `) && command.includes(`${directory}/`));
+      await eventually(() => !processes().some(isCall), { what: `the end of the calls of ${path}` });
     },
     async called(subcommand, times = 1) {
       await eventually(

@@ -135,10 +135,8 @@ test("the event loop's lag: next to nothing when idle, all of it when something 
   const port = await portOf(daemon, "--metrics-address");
   const lag = async (part: string) =>
     sampleValue(parseExposition((await get(port, "/metrics")).body), `nodejs_eventloop_lag_${part}_seconds`);
-  await lag("max");
-  await sleep(500);
   // Not the 20 ms that lie between two measurements. On a busy machine some come late, but not all.
-  expect(await lag("min")).toBeLessThan(0.019);
+  await eventually(async () => (await lag("min")) < 0.019, { interval: 100 });
   // What lies across a scrape counts for neither side.
   await sleep(100);
   process.kill(daemon.pid, "SIGSTOP");

@@ -21,7 +21,7 @@ import { startExec } from "../harness/exec.js";
 import { isRunning, kill, processes } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { collect, makeFifos, openReader } from "../harness/stdio.js";
-import { eventually, sleep } from "../harness/wait.js";
+import { eventually } from "../harness/wait.js";
 
 let daemon: TestDaemon;
 beforeEach(async () => {
@@ -55,7 +55,7 @@ const calls = (runtime: string) =>
 
 /** All events that the daemon has stored. */
 async function stored(): Promise<wire.Event[]> {
-  const stream = daemon.api.events({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
+  const stream = daemon.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
   await stream.ended;
   return stream.events;
 }
@@ -226,7 +226,7 @@ describe("events", () => {
   test("can be resumed by timestamp over any number of restarts: each once, in order", async () => {
     const seen: wire.Event[] = [];
     for (let round = 0; round < 6; round++) {
-      const stream = daemon.api.events({ timestamp: seen.at(-1)?.timestamp ?? { seconds: 0n, nanos: 0 } });
+      const stream = daemon.api.subscribe({ timestamp: seen.at(-1)?.timestamp ?? { seconds: 0n, nanos: 0 } });
       const id = daemon.id(`r${round}`);
       const bundle = daemon.bundle(`r${round}`, { args: ["sh", "-c", `sleep 0.2; exit ${round}`] });
       await daemon.api.createContainer({ id, bundlePath: bundle });
@@ -237,7 +237,7 @@ describe("events", () => {
       seen.push(...stream.events);
       await daemon.start();
     }
-    const last = daemon.api.events({ timestamp: seen.at(-1)!.timestamp! });
+    const last = daemon.api.subscribe({ timestamp: seen.at(-1)!.timestamp! });
     await last.waitFor({ type: "exit", id: daemon.id("r5") });
     seen.push(...last.events);
     const expected = Array.from({ length: 6 }, (_, round) => [`start-container`, `exit init ${round}`]);
@@ -245,7 +245,7 @@ describe("events", () => {
     expect(seen.map(key)).toEqual([...seen.map(key)].sort((a, b) => (a < b ? -1 : 1)));
     expect(new Set(seen.map(key)).size).toBe(seen.length);
     // All of it is still there for somebody who comes only now.
-    const all = daemon.api.events({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
+    const all = daemon.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
     await all.ended;
     expect(all.events).toEqual(seen);
   });
@@ -482,7 +482,7 @@ describe("a daemon killed during a start", () => {
     { what: "while the runtime creates", at: "create" as const },
     { what: "while the runtime starts", at: "start" as const },
   ])("$what: there is the container or nothing, and the id is usable", async ({ at }) => {
-    const { path, on, off } = wrapRuntime(daemon.dir, "slow", at, { kind: "sleep", seconds: 0.7 });
+    const { path, on, off, idle } = wrapRuntime(daemon.dir, "slow", at, { kind: "sleep", seconds: 0.7 });
     on();
     const id = daemon.id("begun");
     const bundle = daemon.bundle("begun", { args: ["sleep", "1000"] });
@@ -497,7 +497,8 @@ describe("a daemon killed during a start", () => {
       const directories = readdirSync(daemon.stateDir).filter((name) => name === id).length;
       return there === directories && { there };
     };
-    await sleep(1500);
+    // What the killed daemon had called goes on by itself.
+    await idle();
     const { there } = await eventually(settled);
     expect(told(await stored(), id)).toEqual(there === 1 ? ["start-container"] : []);
     if (there === 1) {

@@ -1,8 +1,9 @@
 /** Processes with a terminal. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { activityOf, processes } from "../harness/processes.js";
+import { eventually, sleep } from "../harness/wait.js";
 import { Sandbox, type Shim, until } from "./stand-in-daemon.js";
 
 let sandbox: Sandbox;
@@ -53,7 +54,9 @@ async function useTerminal(shim: Shim, terminal: Terminal): Promise<void> {
   await terminal.expect("24 80\r\n");
   terminal.type("echo sle''eping; sleep 600\n");
   await terminal.expect("sleeping\r\n");
-  await sleep(100);
+  await until("the sleep", () =>
+    processes().some(({ parent, command }) => parent === shim.processPid && command === "sleep 600"),
+  );
   terminal.type("\x03");
   terminal.type("echo int''errupted\n");
   await terminal.expect("interrupted\r\n");
@@ -101,10 +104,11 @@ test("a terminal that everybody has closed can be opened again, in both directio
   await terminal.expect("first\r\n");
   await until("the terminal closed", () => existsSync(join(sandbox.rootfs, "tmp/closed")));
   // Nothing is done meanwhile.
-  await sleep(600);
-  const before = switches(shim.pid);
-  await sleep(500);
-  expect(switches(shim.pid)).toBe(before);
+  await eventually(async () => {
+    const { wakeups } = activityOf(shim.pid);
+    await sleep(300);
+    return activityOf(shim.pid).wakeups === wakeups;
+  });
   writeFileSync(join(sandbox.rootfs, "tmp/go"), "");
   await terminal.expect("again\r\n");
   terminal.type("typed\n");
@@ -114,11 +118,6 @@ test("a terminal that everybody has closed can be opened again, in both directio
   expect(shim.exitStatus).toBe("137");
   expect(await terminal.everything).toMatch(/read typed\r\n$/);
 });
-
-/** How often the process has gone to sleep. */
-function switches(pid: number): string {
-  return /^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]!;
-}
 
 test("closeStdin leaves the terminal as it is", async () => {
   const id = sandbox.id();

@@ -39,7 +39,7 @@ const told = (events: wire.Event[], id: string) =>
 
 /** All events that the daemon has stored. */
 async function stored(daemon: TestDaemon): Promise<wire.Event[]> {
-  const stream = daemon.api.events({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
+  const stream = daemon.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
   await stream.ended;
   return stream.events;
 }
@@ -211,10 +211,13 @@ describe("an exit of an earlier run, with a later time, is not this one's", () =
     await daemon.stop();
     writeFileSync(join(daemon.stateDir, "events.log"), future(id, more));
     await daemon.start();
-    using container = await startContainer(daemon, { name: "c", args: ["sh", "-c", "sleep 0.5; exit 6"] });
-    using exec = await startExec(daemon, container, { pid: "e", args: ["sh", "-c", "sleep 0.2; exit 5"] });
+    using container = await startContainer(daemon, { name: "c", args: ["sh", "-c", "read line; exit 6"], stdio: true });
+    using exec = await startExec(daemon, container, { pid: "e", args: ["sh", "-c", "read line; exit 5"], stdio: true });
     await daemon.kill();
-    await endedAlone(daemon, id, "init", exec.pid);
+    exec.stdio.stdin.end("now\n");
+    await endedAlone(daemon, id, exec.pid);
+    container.stdio.stdin.end("now\n");
+    await endedAlone(daemon, id, "init");
     await daemon.start();
     expect(await eventually(() => daemon.events.all({ type: "exit", id, pid: "init" })[1]?.status)).toBe(6);
     const events = await stored(daemon);

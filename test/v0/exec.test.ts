@@ -424,7 +424,7 @@ test("when init dies while execs are being started, each of them fails or has it
 });
 
 test("a call that is cancelled ends the start of the exec and leaves nothing", async () => {
-  const { path, on, off, called } = wrapRuntime(daemon.dir, "cancelled", "exec", { kind: "hold" });
+  const { path, on, off, called, idle } = wrapRuntime(daemon.dir, "cancelled", "exec", { kind: "hold" });
   using other = await startContainer(daemon, { name: "cancel", args: ["sleep", "1000"], request: { runtime: path } });
   const before = daemon.snapshot();
   on();
@@ -437,13 +437,14 @@ test("a call that is cancelled ends the start of the exec and leaves nothing", a
   off();
   const directory = join(daemon.stateDir, other.id, "e");
   await eventually(() => !existsSync(directory));
-  await sleep(1_000);
+  // The runtime was held until then.
+  await idle();
   expect(processes().filter(({ command }) => command === "sleep 1234")).toEqual([]);
-  expect(daemon.events.all({ id: other.id, pid: "e" })).toEqual([]);
   await eventually(() => daemon.snapshot().descriptors.size <= before.descriptors.size);
   // The name is free.
   using again = await startExec(daemon, other, { pid: "e", args: ["true"] });
   expect(await again.exit()).toBe(0);
+  expect(daemon.events.all({ id: other.id, pid: "e" }).map(({ type }) => type)).toEqual(["start-process", "exit"]);
   await other.kill();
   await other.exit();
 });

@@ -6,9 +6,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
-import { holders } from "../harness/processes.js";
+import { holders, waitsToWrite } from "../harness/processes.js";
 import { collect, makeFifos, openReader } from "../harness/stdio.js";
-import { sleep, within } from "../harness/wait.js";
+import { eventually, sleep, within } from "../harness/wait.js";
 
 let daemon: TestDaemon;
 beforeAll(async () => {
@@ -168,7 +168,7 @@ test("with nobody reading the container waits once the FIFO is full, and goes on
     args: ["sh", "-c", "dd if=/dev/zero bs=64k count=64 2>/dev/null; exit 3"],
     request: { stdout },
   });
-  await sleep(500);
+  await eventually(() => waitsToWrite(container.id), { what: "a full FIFO" });
   expect(daemon.events.all({ id: container.id, type: "exit" })).toEqual([]);
   expect((await within(collect(reader).whole, "the output")).length).toBe(4 * 2 ** 20);
   expect(await container.exit()).toBe(3);
