@@ -4,7 +4,7 @@ import { Fleet } from "./fleet.js";
 import { median, type Row, row } from "./row.js";
 
 const MEGABYTES = 8192;
-const command = `dd if=/dev/zero bs=1048576 count=${MEGABYTES} 2>/dev/null`;
+const COMMAND = `dd if=/dev/zero bs=1048576 count=${MEGABYTES} 2>/dev/null`;
 
 /** Reads a FIFO to its end as fast as the kernel can: splice would be faster than any client, so a plain reader with large reads. */
 function reader(fifo: string): Promise<unknown> {
@@ -15,7 +15,7 @@ function reader(fifo: string): Promise<unknown> {
 export async function stdoutRate(): Promise<Row[]> {
   await using fleet = await Fleet.launch();
   const { daemon } = fleet;
-  const bundle = daemon.bundle("dd", { args: ["sh", "-c", command] });
+  const bundle = daemon.bundle("dd", { args: ["sh", "-c", COMMAND] });
   const ours: number[] = [];
   const bare: number[] = [];
   for (let n = 0; n < 3; n++) {
@@ -23,7 +23,7 @@ export async function stdoutRate(): Promise<Row[]> {
     execFileSync("mkfifo", [fifo]);
     let began = performance.now();
     let done = reader(fifo);
-    spawn("sh", ["-c", `busybox ${command} > ${fifo}`], { stdio: "ignore" });
+    spawn("sh", ["-c", `busybox ${COMMAND} > ${fifo}`], { stdio: "ignore" });
     await done;
     bare.push((MEGABYTES * 1.048576) / (performance.now() - began));
     const id = daemon.id(`dd${n}`);

@@ -5,7 +5,7 @@ const START_COMMAND = "ctr containers start --attach ID BUNDLE";
 const NONE = "this containerd has no";
 
 /** What other programs' users type (ctr of containerd 1.x, nerdctl, docker, podman), and what to type here. */
-const habits: Record<string, string> = {
+const HABITS: Record<string, string> = {
   attach: `attach at the start: ${START_COMMAND}`,
   build: `${NONE} images, it starts bundles`,
   commit: `${NONE} images, it starts bundles`,
@@ -67,7 +67,7 @@ const GROUPS: Record<string, string> = {
 };
 
 /** What is typed for flags; "list -a" is that of one command only. */
-const flagHabits: Record<string, string> = {
+const FLAG_HABITS: Record<string, string> = {
   d: "without --attach it runs detached",
   detach: "without --attach it runs detached",
   "exec-id": "type --pid NAME",
@@ -103,14 +103,14 @@ const flagHabits: Record<string, string> = {
 
 /** What to type in place of a command that is another program's; undefined when nobody is known to type it. */
 export function hintFor(word: string): string | undefined {
-  return Object.hasOwn(habits, word) ? habits[word] : undefined;
+  return Object.hasOwn(HABITS, word) ? HABITS[word] : undefined;
 }
 
 /** The same for a flag, without its dashes, of a command, by its own name. */
 export function hintForFlag(name: string, command: string): string | undefined {
   if (command === "kill" && /^(?:\d+|[A-Z]{2,}\d*)$/.test(name)) return `type --signal ${name}`;
-  const key = [`${command} ${name}`, name].find((key) => Object.hasOwn(flagHabits, key));
-  return key === undefined ? undefined : flagHabits[key];
+  const key = [`${command} ${name}`, name].find((key) => Object.hasOwn(FLAG_HABITS, key));
+  return key === undefined ? undefined : FLAG_HABITS[key];
 }
 
 /** What to type in place of `task kill` and its like. */
