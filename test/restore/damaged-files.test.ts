@@ -2,7 +2,17 @@
  * Damaged files of containers that run: whatever stands in a file's place when a daemon starts, the container is taken over with what can
  * be found out, or it is ended and its exit told. It is never left running without anybody knowing of it.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { wire } from "../harness/api.js";
@@ -204,6 +214,30 @@ describe("is taken over", () => {
     expect(readdirSync(join(daemon.dir, "own-root"))).not.toContain(container.id);
     await daemon.expectNothingLeft();
   });
+});
+
+test("what events.log calls a process is never taken for a directory that is none of its container's", async () => {
+  using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
+  using other = await startContainer(daemon, { name: "other", args: ["sleep", "1000"] });
+  const stranger = join(daemon.stateDir, "stranger");
+  await daemon.kill();
+  mkdirSync(stranger);
+  const files = () => readdirSync(daemon.stateDir, { recursive: true }).map(String).sort();
+  const before = files();
+  for (const pid of [undefined, "", ".", "..", "../stranger", `../${other.id}`, `../${other.id}/init`, "state.json"]) {
+    const line = { id: container.id, type: "start-process", timestamp: new Date().toISOString(), pid };
+    appendFileSync(join(daemon.stateDir, "events.log"), `${JSON.stringify(line)}\n`);
+  }
+  // A process with a name like any other, of which its exit tells that the lines above were looked at.
+  const line = { id: container.id, type: "start-process", timestamp: new Date().toISOString(), pid: "lost" };
+  appendFileSync(join(daemon.stateDir, "events.log"), `${JSON.stringify(line)}\n`);
+  await daemon.start();
+  await daemon.events.waitFor({ type: "exit", id: container.id, pid: "lost" });
+  await eventually(() => expect(files()).toEqual(before));
+  expect(existsSync(stranger)).toBe(true);
+  expect(daemon.events.all({ type: "exit" }).map(({ pid }) => pid)).toEqual(["lost"]);
+  rmSync(stranger, { recursive: true });
+  await expectEnds([container, other]);
 });
 
 describe("is ended, and its exit is told", () => {

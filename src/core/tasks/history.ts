@@ -1,5 +1,6 @@
 import { now } from "../../system/linux/clock.js";
 import type { EventLog } from "../events/event-log.js";
+import { isIdentifier } from "./identifier.js";
 import { INIT } from "./process.js";
 import type { TaskEvent } from "./task-event.js";
 
@@ -50,7 +51,10 @@ export class History {
     return this.#log.isWhole ? false : undefined;
   }
 
-  /** Which processes of a task run, by the events: true after a start, false after an exit. */
+  /**
+   * Which processes of a task run, by the events: true after a start, false after an exit. Only names that a process of ours can have: they
+   * are taken for directories, and the log may be damaged, or another daemon's.
+   */
   running(task: TaskName): Map<string, boolean> {
     const running = new Map<string, boolean>();
     for (const { topic, payload } of this.#of(task)) {
@@ -61,6 +65,7 @@ export class History {
       } else if (topic === "/tasks/exec-started") running.set(payload.process, true);
       else if (topic === "/tasks/exit") running.set(payload.process, false);
     }
+    for (const name of running.keys()) if (!isIdentifier("process id", name)) running.delete(name);
     return running;
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkIdentifier } from "./identifier.js";
+import { checkIdentifier, isIdentifier } from "./identifier.js";
 
 test.each(["a", "redis-1", "a.b", "...", "名前", "a b", "x".repeat(255)])("takes %j", (id) => {
   expect(() => checkIdentifier("container id", id)).not.toThrow();
@@ -25,4 +25,9 @@ test.each(["events.log", "events.log.tmp", "state.json.tmp", "containerd.sock", 
 test("refuses the empty id and one too long for a directory", () => {
   expect(() => checkIdentifier("container id", "")).toThrow("container id cannot be empty");
   expect(() => checkIdentifier("container id", "é".repeat(128))).toThrow("longer than 255 bytes");
+});
+
+test("says so without an error, too", () => {
+  expect(["e", "a.b"].every((id) => isIdentifier("process id", id))).toBe(true);
+  expect(["", ".", "..", "../a", "state.json"].some((id) => isIdentifier("process id", id))).toBe(false);
 });
