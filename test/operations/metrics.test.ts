@@ -122,7 +122,7 @@ test("scrapes during 100 starts and 100 exits add up", async () => {
     },
     { what: "100 exits" },
   );
-  for (const status of ["running", "paused", "stopped"])
+  for (const status of ["created", "running", "paused", "stopped"])
     expect(sampleValue(empty, "containerd_containers", { status })).toBe(0);
   expect(sampleValue(empty, "containerd_container_delete_duration_seconds_count")).toBe(all);
   expect(sampleValue(empty, "containerd_operations_total", { kind: "signal", result: "success" })).toBe(all);
