@@ -158,7 +158,7 @@ export class Containers {
       signal,
       timeout,
       bundle: own ? bundle : undefined,
-      about: { bundle: resolve(bundle), rootfs: options.bundle === undefined ? options.rootfs : undefined },
+      about: { bundle: resolve(bundle), ...(options.bundle === undefined ? pathsOf(options) : {}) },
       start: async (paths) => {
         const { container } = await this.#parts.api.createContainer(
           {
@@ -212,4 +212,9 @@ export class Containers {
     const init = new ContainerProcess({ ...this.#parts, containerId: id, name: "init", systemPid: 0 });
     return new Container(this.#parts, id, init);
   }
+}
+
+/** The paths of the host that a container's options name. */
+function pathsOf({ rootfs, network }: StartBuiltOptions): { rootfs: string; network: string | undefined } {
+  return { rootfs, network: typeof network === "object" ? network.path : undefined };
 }

@@ -29,7 +29,7 @@ export interface StartRequest extends CallOptions {
   /** Tells a container that this start has made from another one with the same id; where its streams do not tell already. */
   bundle?: string | undefined;
   /** What a failure is explained with. */
-  about?: Pick<Attempt, "bundle" | "rootfs">;
+  about?: Pick<Attempt, "bundle" | "rootfs" | "network">;
   /** Asks the daemon; resolves with the system pid. */
   start(paths: Stdio["paths"]): Promise<number>;
 }

@@ -11,6 +11,8 @@ export interface Attempt {
   bundle?: string | undefined;
   /** As given. */
   rootfs?: string | undefined;
+  /** The path of a network namespace, as given. */
+  network?: string | undefined;
   /** Folder of the FIFOs. */
   stdioDir?: string | undefined;
 }
@@ -19,6 +21,8 @@ interface Cause {
   kind: ErrorKind;
   /** The words of the daemon, of runc or of crun. */
   words: RegExp;
+  /** The path of which crun says only that it can't be opened. */
+  path?: (attempt: Attempt) => string | undefined;
   /** What to do about it. */
   advice(attempt: Attempt): string;
 }
@@ -46,14 +50,21 @@ const causes: readonly Cause[] = [
   },
   {
     kind: "bad-mount",
-    words: /error mounting|mount .*(?:no such file or directory|not a directory)/i,
+    words: anyOf(
+      /error mounting|mount .*(?:no such file or directory|not a directory)/,
+      /(?:error stat'ing file|cannot stat) `.*`: no such file or directory/,
+    ),
     advice: () =>
       "a mount's source must be there on the daemon's machine, and a file goes onto a file, a folder onto a folder",
   },
   {
     kind: "bad-rootfs",
-    words:
-      /invalid rootfs|fork\/exec \/proc\/self\/exe: not a directory|rootfs.*(?:no such file or directory|not a directory)/i,
+    words: anyOf(
+      /invalid rootfs|fork\/exec \/proc\/self\/exe: not a directory/,
+      /rootfs.*(?:no such file or directory|not a directory)/,
+      /make `.*` private: |the target `.*` is invalid: not a directory/,
+    ),
+    path: ({ rootfs }) => rootfs && resolve(rootfs),
     advice: ({ rootfs }) => {
       if (rootfs === undefined) return "root.path in the bundle's config.json must be a folder";
       if (isFolder(rootfs)) return `this program sees the folder ${resolve(rootfs)}: ${ELSEWHERE}`;
@@ -63,11 +74,15 @@ const causes: readonly Cause[] = [
   {
     kind: "bad-network",
     words: /namespace path: /,
+    path: ({ network }) => network,
     advice: () => "network.path must be a network namespace on the daemon's machine",
   },
   {
     kind: "bad-limit",
-    words: /(?:memory|pids|cpu).* limit|cgroup config/i,
+    words: anyOf(
+      /(?:memory|pids|cpu).* limit|cgroup config/,
+      /(?:writing|opening|open|write).*(?:memory|pids|cpu)\.\w+/,
+    ),
     advice: () => "a limit must leave room for what the container uses (at its start: some 4 MiB of memory)",
   },
   {
@@ -78,7 +93,7 @@ const causes: readonly Cause[] = [
   {
     kind: "not-executable",
     words:
-      /exec: "[^"]*": (?:permission denied|is a directory)|exec format error|open executable|permission denied.*exec/i,
+      /exec: "[^"]*": (?:permission denied|is a directory)|exec format error|open executable|permission denied.*exec|is not a regular file/i,
     advice: () => "the command must be a program that its user may execute: its mode, or its kind, is wrong",
   },
   {
@@ -88,7 +103,10 @@ const causes: readonly Cause[] = [
   },
   {
     kind: "wrong-state",
-    words: /paused container|container (?:not|is not) (?:paused|running)|cannot exec in a stopped/i,
+    words: anyOf(
+      /paused container|container (?:not|is not) (?:paused|running)|cannot exec in a stopped/,
+      /the container `.*` is (?:paused|not running)/,
+    ),
     advice: () => "pause() and resume() change it, state() tells it",
   },
 ];
@@ -138,8 +156,13 @@ export function explainFailure(error: unknown, attempt: Attempt): unknown {
       "FAILED_PRECONDITION",
     );
   // Only what the runtime or the shim says can have such a cause.
-  const cause = error.kind === "internal" ? causes.find(({ words }) => words.test(message)) : undefined;
+  const cause = error.kind === "internal" ? causes.find((cause) => fits(cause, message, attempt)) : undefined;
   return cause ? explained(cause.kind, `${message}; ${cause.advice(attempt)}`) : error;
+}
+
+function fits({ words, path }: Cause, message: string, attempt: Attempt): boolean {
+  const unopened = /open `(.*)`: no such file or directory/i.exec(message)?.[1];
+  return words.test(message) || (unopened !== undefined && unopened === path?.(attempt));
 }
 
 function isFolder(path: string): boolean {
