@@ -113,14 +113,14 @@ export class Process {
     for (const name of [EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE]) {
       setAsideUnless("isFile", join(directory, name), entries.get(name));
     }
-    const process = new Process(directory, id, Process.readState(directory, id !== INIT));
-    process.systemPid = pid;
-    process.startTime = startTime;
-    if (!isWritten) process.#mendIdentity();
-    if (entries.has(WAITING_REQUESTS)) process.#control.takeOver();
-    process.announced = entries.has("started");
-    process.status = "running";
-    return process;
+    const proc = new Process(directory, id, Process.readState(directory, id !== INIT));
+    proc.systemPid = pid;
+    proc.startTime = startTime;
+    if (!isWritten) proc.#mendIdentity();
+    if (entries.has(WAITING_REQUESTS)) proc.#control.takeOver();
+    proc.announced = entries.has("started");
+    proc.status = "running";
+    return proc;
   }
 
   /** What process.json holds; where that is lost, what is known without it. */

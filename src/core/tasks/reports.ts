@@ -34,18 +34,18 @@ export class Reports {
   }
 
   /** A process runs. */
-  tellStart({ namespace, id: object }: Task, process: Process): void {
-    const { id, run } = process;
+  tellStart({ namespace, id: object }: Task, proc: Process): void {
+    const { id, run } = proc;
     if (id === INIT) this.#events.publish({ topic: "/tasks/start", namespace, object, payload: { run } });
     else this.#events.publish({ topic: "/tasks/exec-started", namespace, object, payload: { process: id, run } });
-    this.whenStored(() => process.markAnnounced());
+    this.whenStored(() => proc.markAnnounced());
   }
 
   /** A process runs whose start an earlier daemon has told, if it has lived long enough. */
-  tellStartOnce(task: Task, process: Process): void {
-    if (process.announced) return;
-    if (this.wasStartTold(task, process.id, process.run)) this.whenStored(() => process.markAnnounced());
-    else this.tellStart(task, process);
+  tellStartOnce(task: Task, proc: Process): void {
+    if (proc.announced) return;
+    if (this.wasStartTold(task, proc.id, proc.run)) this.whenStored(() => proc.markAnnounced());
+    else this.tellStart(task, proc);
   }
 
   /** Whether the start of a process that has no mark of it was told. */
@@ -56,11 +56,11 @@ export class Reports {
   }
 
   /** A process has ended. Nothing is told of an exit that an earlier daemon has told. */
-  tellExit(task: Task, process: Process, status: number): void {
-    const what = process.id === INIT ? "container exited" : "process exited";
-    this.#log.info(exitFields(task, process, status), `containerd: ${what}`);
-    if (this.#wasExitTold(task, process)) return;
-    const { id, run, directory } = process;
+  tellExit(task: Task, proc: Process, status: number): void {
+    const what = proc.id === INIT ? "container exited" : "process exited";
+    this.#log.info(exitFields(task, proc, status), `containerd: ${what}`);
+    if (this.#wasExitTold(task, proc)) return;
+    const { id, run, directory } = proc;
     const { memoryPeak } = readUsage(directory);
     this.#publishExit(task, { process: id, status, run, ...(memoryPeak === undefined ? {} : { memoryPeak }) });
   }
@@ -68,11 +68,11 @@ export class Reports {
   /**
    * True when an earlier daemon was killed between writing an exit down and removing the directory, or could not remove it.
    */
-  #wasExitTold(task: Task, process: Process): boolean {
-    const isOurOwn = process.shim !== undefined;
+  #wasExitTold(task: Task, proc: Process): boolean {
+    const isOurOwn = proc.shim !== undefined;
     if (isOurOwn) return false;
-    if (process.reported) return true;
-    return this.history.hasExit(task, process.id, process.run, writtenAt(join(process.directory, EXIT_STATUS_FILE)));
+    if (proc.reported) return true;
+    return this.history.hasExit(task, proc.id, proc.run, writtenAt(join(proc.directory, EXIT_STATUS_FILE)));
   }
 
   /**

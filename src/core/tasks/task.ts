@@ -224,7 +224,7 @@ export class Task implements TaskName {
       rootGID: gid,
       container: this.state,
     };
-    const process = Process.create(directory, INIT, state, this.#removals);
+    const proc = Process.create(directory, INIT, state, this.#removals);
     let bundle = this.bundle;
     try {
       this.ownCgroup.expect(spec.linux?.cgroupsPath || this.id);
@@ -235,15 +235,15 @@ export class Task implements TaskName {
       }
       // The hooks that come after the start are the runtime's to run.
       const hasHooks = (spec.hooks?.poststart?.length ?? 0) > 0;
-      await this.#launch(process, bundle, signal, hasHooks ? undefined : this.runtime.execFifo(this.id));
+      await this.#launch(proc, bundle, signal, hasHooks ? undefined : this.runtime.execFifo(this.id));
     } catch (error) {
-      concealEnvironment(error, process.state.env);
-      await abandonInit(this, process, error);
+      concealEnvironment(error, proc.state.env);
+      await abandonInit(this, proc, error);
       throw error;
     }
-    this.processes.set(INIT, process);
+    this.processes.set(INIT, proc);
     // Before it runs: later it may be elsewhere.
-    this.ownCgroup.find(process.systemPid);
+    this.ownCgroup.find(proc.systemPid);
     this.creationTook = performance.now() - began;
   }
 
@@ -262,22 +262,22 @@ export class Task implements TaskName {
       rootUID: init?.rootUID ?? 0,
       rootGID: init?.rootGID ?? 0,
     };
-    const process = Process.create(directory, name, state, this.#removals);
-    this.processes.set(name, process);
-    return process;
+    const proc = Process.create(directory, name, state, this.#removals);
+    this.processes.set(name, proc);
+    return proc;
   }
 
   /**
    * Runs a process that was added.
    * @throws Failure; nothing of it runs then
    */
-  async startExec(process: Process, signal: AbortSignal): Promise<void> {
+  async startExec(proc: Process, signal: AbortSignal): Promise<void> {
     const began = ticksSinceBoot();
     try {
-      await this.#launch(process, this.bundle, signal);
+      await this.#launch(proc, this.bundle, signal);
     } catch (error) {
-      concealEnvironment(error, process.state.env);
-      await abandonExec(process, error);
+      concealEnvironment(error, proc.state.env);
+      await abandonExec(proc, error);
       withReserve(() => killOrphans(this, began));
       throw error;
     }
@@ -293,17 +293,17 @@ export class Task implements TaskName {
     };
   }
 
-  async #launch(process: Process, bundle: string, signal: AbortSignal, execFifo?: ExecFifo): Promise<void> {
-    process.shim = await launchShim({
+  async #launch(proc: Process, bundle: string, signal: AbortSignal, execFifo?: ExecFifo): Promise<void> {
+    proc.shim = await launchShim({
       program: this.shim,
-      directory: process.directory,
+      directory: proc.directory,
       containerId: this.id,
       bundle,
       runtime: this.runtime,
       execFifo,
       signal,
     });
-    process.setPid(await process.shim.created(signal));
+    proc.setPid(await proc.shim.created(signal));
   }
 
   /** Its exit has been told; only the runtime does not let go of it. */

@@ -81,8 +81,8 @@ export class Tasks {
     const { operations, metrics, reports } = this;
     this.exits = new Exits({
       ...{ log, operations, metrics, reports },
-      ended: (task, process) => {
-        if (task.deleteOnExit) deleteProcess(this, task, process);
+      ended: (task, proc) => {
+        if (task.deleteOnExit) deleteProcess(this, task, proc);
       },
     });
     epoll.onError = (error) => log.error({ error: logText(error) }, "containerd: a watch has failed");

@@ -20,8 +20,8 @@ export async function addProcess(
 ): Promise<AddProcessResponse> {
   const { id, pid: name } = request;
   const stdio = stdioOf(request);
-  const process = await addAndStart(tasks, id, name, (init) => ({ process: ociProcess(request, init), stdio }), signal);
-  return { systemPid: process.systemPid };
+  const proc = await addAndStart(tasks, id, name, (init) => ({ process: ociProcess(request, init), stdio }), signal);
+  return { systemPid: proc.systemPid };
 }
 
 /**

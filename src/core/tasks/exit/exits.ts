@@ -28,7 +28,7 @@ export interface ExitsOptions {
   metrics: Metrics;
   reports: Reports;
   /** Called in the same turn as an exit is told: whether the process, with its init the task, is deleted then is its front's policy. */
-  ended: (task: Task, process: Process) => void;
+  ended: (task: Task, proc: Process) => void;
 }
 
 /** The exits of processes: each is followed from its start, and told once. */
@@ -37,7 +37,7 @@ export class Exits {
   readonly #operations: Operations;
   readonly #metrics: Metrics;
   readonly #reports: Reports;
-  readonly #ended: (task: Task, process: Process) => void;
+  readonly #ended: (task: Task, proc: Process) => void;
 
   constructor({ log, operations, metrics, reports, ended }: ExitsOptions) {
     this.#log = log;
@@ -51,21 +51,21 @@ export class Exits {
    * Waits for the end of a process's shim, or until its {@link Process.giveUp} is called, then tells the exit. Never rejects: whatever
    * fails on the way, the exit is told, once.
    */
-  async follow(task: Task, process: Process, exited: Promise<void>): Promise<void> {
+  async follow(task: Task, proc: Process, exited: Promise<void>): Promise<void> {
     try {
-      await Promise.race([exited, process.givenUp]);
+      await Promise.race([exited, proc.givenUp]);
     } catch (error) {
-      this.#logFailure(task, process, error, "containerd: watch for exit");
+      this.#logFailure(task, proc, error, "containerd: watch for exit");
     }
     const began = performance.now();
-    await this.#operations.run({ kind: "exit", id: task.id, pid: process.id }, async (operation) => {
-      const status = await this.#endedWith(task, process, operation);
-      if (process.id === INIT) await this.#endTask(task, operation);
+    await this.#operations.run({ kind: "exit", id: task.id, pid: proc.id }, async (operation) => {
+      const status = await this.#endedWith(task, proc, operation);
+      if (proc.id === INIT) await this.#endTask(task, operation);
       const told = performance.now();
-      this.#reports.tellExit(task, process, status);
-      process.status = "stopped";
-      this.#ended(task, process);
-      if (process.id === INIT) this.#metrics.containerDelete.since(told);
+      this.#reports.tellExit(task, proc, status);
+      proc.status = "stopped";
+      this.#ended(task, proc);
+      if (proc.id === INIT) this.#metrics.containerDelete.since(told);
     });
     this.#metrics.exitProcess.since(began);
   }
@@ -74,18 +74,18 @@ export class Exits {
    * The status to be told of a process whose shim has ended. Nothing runs of it any more, and the runtime has forgotten a task. Never
    * rejects.
    */
-  async #endedWith(task: Task, process: Process, operation: Operation): Promise<number> {
-    let status = this.#recordedStatus(task, process);
+  async #endedWith(task: Task, proc: Process, operation: Operation): Promise<number> {
+    let status = this.#recordedStatus(task, proc);
     try {
       if (status === undefined) {
         operation.doing = "ending the process of a dead shim";
-        status = await this.#endOrphan(task, process);
-      } else if (process.id === INIT && !(await cleanedUp(process))) {
+        status = await this.#endOrphan(task, proc);
+      } else if (proc.id === INIT && !(await cleanedUp(proc))) {
         operation.doing = "cleaning up for a dead shim";
         await task.container.deleteRest();
       }
     } catch (error) {
-      this.#logFailure(task, process, error, "containerd: process exit");
+      this.#logFailure(task, proc, error, "containerd: process exit");
     }
     return status ?? UNKNOWN_STATUS;
   }
@@ -93,39 +93,39 @@ export class Exits {
   /**
    * Undefined when the shim has recorded none: it did not live to, or what is there can't be read, or it could neither record nor tell it.
    */
-  #recordedStatus(task: Task, process: Process): number | undefined {
+  #recordedStatus(task: Task, proc: Process): number | undefined {
     let isReadable = true;
-    const status = process.exitStatus((error) => {
+    const status = proc.exitStatus((error) => {
       isReadable = false;
-      const fields = { id: task.id, pid: process.id, error: errorText(error) };
+      const fields = { id: task.id, pid: proc.id, error: errorText(error) };
       this.#log.warn(fields, "containerd: the exit status can't be read");
     });
-    return status ?? (isReadable ? process.toldExitStatus() : undefined);
+    return status ?? (isReadable ? proc.toldExitStatus() : undefined);
   }
 
   /** Kills a process whose shim has died: an orphan, whose exit nobody could collect. */
-  async #endOrphan(task: Task, process: Process): Promise<number> {
-    this.#log.warn({ id: task.id, pid: process.id }, "containerd: shim died; killing its process");
-    const alive = process.alive();
+  async #endOrphan(task: Task, proc: Process): Promise<number> {
+    this.#log.warn({ id: task.id, pid: proc.id }, "containerd: shim died; killing its process");
+    const alive = proc.alive();
     if (alive) {
       await thaw(task);
-      const ended = processEnd(process.systemPid, process.startTime);
-      if (process.id === INIT) task.killed = true;
+      const ended = processEnd(proc.systemPid, proc.startTime);
+      if (proc.id === INIT) task.killed = true;
       ended.catch(() => {});
-      process.kill();
+      proc.kill();
       // No pidfd could be opened for it: its end is polled for.
       await ended.catch(async () => {
-        while (process.alive()) await delay(END_INTERVAL);
+        while (proc.alive()) await delay(END_INTERVAL);
       });
     }
     // An exec may be gone already because its init was killed here.
     const status = alive || task.killed ? KILLED_STATUS : UNKNOWN_STATUS;
     try {
-      process.recordExitStatus(status);
+      proc.recordExitStatus(status);
     } catch (error) {
-      this.#logFailure(task, process, error, "containerd: record exit status");
+      this.#logFailure(task, proc, error, "containerd: record exit status");
     }
-    if (process.id === INIT) await task.container.delete();
+    if (proc.id === INIT) await task.container.delete();
     return status;
   }
 
@@ -142,7 +142,7 @@ export class Exits {
   }
 
   async #execExits(task: Task): Promise<void> {
-    const execs = () => task.running.filter((process) => process.id !== INIT);
+    const execs = () => task.running.filter((proc) => proc.id !== INIT);
     if (execs().length === 0) return;
     const timer = setTimeout(() => {
       for (const exec of execs()) {
@@ -166,8 +166,8 @@ export class Exits {
  * Whether the shim has exited with 0, that is, after it has had the runtime delete the container. False when the shim's status is unknown:
  * it was launched by an earlier daemon, or the spawner, its parent, does not report it in time.
  */
-async function cleanedUp(process: Process): Promise<boolean> {
-  const { shim } = process;
+async function cleanedUp(proc: Process): Promise<boolean> {
+  const { shim } = proc;
   if (shim === undefined) return false;
   const timer = new AbortController();
   const late = delay(SHIM_END_TIMEOUT, undefined, { signal: timer.signal }).catch(() => undefined);
@@ -177,7 +177,7 @@ async function cleanedUp(process: Process): Promise<boolean> {
 }
 
 /** Kills the shim, also one that an earlier daemon has launched. */
-function endShim(task: Task, process: Process): void {
-  if (process.shim !== undefined) process.shim.child.kill();
-  else for (const shim of findShims(process.directory, task.id, task.shim.name)) killShim(shim);
+function endShim(task: Task, proc: Process): void {
+  if (proc.shim !== undefined) proc.shim.child.kill();
+  else for (const shim of findShims(proc.directory, task.id, task.shim.name)) killShim(shim);
 }

@@ -1,4 +1,4 @@
-import { type GracePeriod, withGrace } from "../../failure/deadline.js";
+import { type GracePeriod, withGrace } from "../../failure/timeout.js";
 import type { TaskName } from "../history.js";
 import {
   type Checkpoint,

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { bootTime } from "../../../system/linux/clock.js";
-import { withTimeout } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
+import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
 import type { TaskName } from "../history.js";
 import { checkIdentifier } from "../identifier.js";

@@ -23,7 +23,7 @@ export function deleteTask(tasks: Tasks, task: Task): void {
     release(tasks, task, {
       ready: task.turns.idle(),
       before: () => {
-        for (const process of task.processes.values()) closeProcess(process);
+        for (const proc of task.processes.values()) closeProcess(proc);
         task.processes.clear();
       },
     });
@@ -47,12 +47,12 @@ export function deleteExec(
 }
 
 /** Deletes a process that has exited, for APIs in which nothing asks for it later; with the init, the task. */
-export function deleteProcess(tasks: Tasks, task: Task, process: Process): void {
-  if (process.id === INIT) deleteTask(tasks, task);
-  else deleteExec(tasks, task, process);
+export function deleteProcess(tasks: Tasks, task: Task, proc: Process): void {
+  if (proc.id === INIT) deleteTask(tasks, task);
+  else deleteExec(tasks, task, proc);
 }
 
-function closeProcess(process: Process): void {
-  forgetExit(process.exitFd);
-  process.close();
+function closeProcess(proc: Process): void {
+  forgetExit(proc.exitFd);
+  proc.close();
 }

@@ -1,6 +1,6 @@
-import { withTimeout } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
+import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { watchExit } from "../monitor.js";
 import type { Process } from "../process.js";

@@ -1,7 +1,7 @@
 import { limitsBack } from "../../../system/cgroup/device-limits.js";
 import { errorText } from "../../../system/linux/libc.js";
-import { withTimeout } from "../../failure/deadline.js";
 import { Failure } from "../../failure/failure.js";
+import { withTimeout } from "../../failure/timeout.js";
 import { stringifyJson } from "../../files/json.js";
 import type { Operation } from "../../telemetry/operations.js";
 import type { TaskName } from "../history.js";

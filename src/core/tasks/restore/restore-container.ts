@@ -49,7 +49,7 @@ export async function restoreContainer(
   try {
     processes = await findProcesses(tasks, task, processDirectoriesAmong(found.entries), operation);
   } catch (error) {
-    for (const process of task.processes.values()) process.close();
+    for (const proc of task.processes.values()) proc.close();
     throw error;
   }
   const { init, underWay, undone, lost } = processes;
@@ -61,9 +61,9 @@ export async function restoreContainer(
   task.paused = undefined;
   tasks.add(task);
   const oom = watchOom(tasks, task, true);
-  for (const process of task.processes.values()) {
-    tasks.reports.tellStartOnce(task, process);
-    follow(tasks, task, process, process === init ? () => oom.flush(init) : undefined);
+  for (const proc of task.processes.values()) {
+    tasks.reports.tellStartOnce(task, proc);
+    follow(tasks, task, proc, proc === init ? () => oom.flush(init) : undefined);
   }
   oom.announce();
   watchLifetime(tasks.log, task);

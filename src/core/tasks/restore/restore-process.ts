@@ -46,20 +46,15 @@ export function wasUndone({ reports }: Pick<Tasks, "reports">, task: Task, name:
 }
 
 /** @param beforeExit called when the process has exited, before that is reported */
-export function follow(
-  { exits }: Pick<Tasks, "exits">,
-  task: Task,
-  process: Process,
-  beforeExit = async () => {},
-): void {
-  const hungUp = watchExit(process.exitFd, join(process.directory, EXIT_FIFO));
-  const exited = hungUp.then(() => shimEnd(task, process));
-  process.done = exits.follow(task, process, exited.then(beforeExit));
+export function follow({ exits }: Pick<Tasks, "exits">, task: Task, proc: Process, beforeExit = async () => {}): void {
+  const hungUp = watchExit(proc.exitFd, join(proc.directory, EXIT_FIFO));
+  const exited = hungUp.then(() => shimEnd(task, proc));
+  proc.done = exits.follow(task, proc, exited.then(beforeExit));
 }
 
 /** Waits for the shims that are still there: if the exit FIFO was damaged and made anew, its hang-up says nothing of them. */
-async function shimEnd(task: Task, process: Process): Promise<void> {
-  if (process.exitStatus() !== undefined) return;
-  const shims = findShims(process.directory, task.id, task.shim.name);
+async function shimEnd(task: Task, proc: Process): Promise<void> {
+  if (proc.exitStatus() !== undefined) return;
+  const shims = findShims(proc.directory, task.id, task.shim.name);
   await Promise.all(shims.map(({ pid, startTime }) => processEnd(pid, startTime)));
 }

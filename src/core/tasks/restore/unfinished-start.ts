@@ -18,7 +18,7 @@ export async function endUnfinishedStart(
 ): Promise<void> {
   operation.doing = "removing what was never started";
   tasks.log.warn({ id: task.id }, "containerd: container was not started; removing it");
-  for (const process of task.processes.values()) process.close();
+  for (const proc of task.processes.values()) proc.close();
   task.processes.clear();
   await keepTrying(tasks.log, { id: task.id }, "containerd: remove container", async () => {
     requireDescriptors();
