@@ -139,7 +139,7 @@ test("a heap snapshot through a unix socket; over TCP it is refused, since it ho
   for (let at = meta.node_fields.indexOf("edge_count"); at < snapshot.nodes.length; at += nodeWidth)
     edges += snapshot.nodes[at];
   expect(edges).toBe(edge_count);
-  expect(snapshot.strings).toContain("Supervisor");
+  expect(snapshot.strings).toContain("Tasks");
   expect((await daemon.api.getServerVersion()).major).toBe(0);
   const refused = await get(await portOf(elsewhere, "--pprof-address"), "/debug/pprof/heap");
   expect(refused.status).toBe(403);

@@ -214,9 +214,11 @@ test("update of a container that ends meanwhile fails with 'container not found'
 });
 
 /** This machine's disk: a device that the kernel knows. */
-function disk(): { major: bigint; minor: bigint; number: string } | undefined {
+function disk(): { id: { major: bigint; minor: bigint }; number: string } | undefined {
   const name = readFileSync("/proc/partitions", "utf8").match(/^ +(\d+) +(\d+) +\d+ +(vd|sd|nvme)\w+$/m);
-  return name ? { major: BigInt(name[1]!), minor: BigInt(name[2]!), number: `${name[1]}:${name[2]}` } : undefined;
+  return name
+    ? { id: { major: BigInt(name[1]!), minor: BigInt(name[2]!) }, number: `${name[1]}:${name[2]}` }
+    : undefined;
 }
 
 describe.runIf(isV1)("resources", () => {
@@ -236,7 +238,7 @@ describe.runIf(isV1)("resources", () => {
           blockIO: {
             weight: 300,
             ...(device && {
-              throttleReadBpsDevice: [{ major: Number(device.major), minor: Number(device.minor), rate: 50 * MB }],
+              throttleReadBpsDevice: [{ major: Number(device!.id.major), minor: Number(device!.id.minor), rate: 50 * MB }],
             }),
           },
         };
@@ -295,7 +297,7 @@ describe.runIf(isV1)("resources", () => {
   test.skipIf(!device).each(throttles)("%s: set, changed, taken away", async (field, file) => {
     const before = limits(pidOf(container));
     for (const rate of [5_000_000n, 700n, 0n]) {
-      await update(container, { [field]: [{ blkIODevice: device!, rate }] });
+      await update(container, { [field]: [{ blkIODevice: device!.id, rate }] });
       expect(limits(pidOf(container))).toEqual({ ...before, [file]: rate === 0n ? "" : `${device!.number} ${rate}` });
     }
   });
@@ -303,11 +305,11 @@ describe.runIf(isV1)("resources", () => {
   test.skipIf(!device)(
     "a limit of a device stays when something else is changed, also one that the bundle had",
     async () => {
-      const rates = { blkioThrottleReadBpsDevice: [{ blkIODevice: device!, rate: 1_234_567n }] };
+      const rates = { blkioThrottleReadBpsDevice: [{ blkIODevice: device!.id, rate: 1_234_567n }] };
       await update(container, rates);
       await update(container, { pidsLimit: 99n });
       expect(limits(pidOf(container))["blkio.throttle.read_bps_device"]).toBe(`${device!.number} 1234567`);
-      await update(container, { blkioThrottleReadBpsDevice: [{ blkIODevice: device!, rate: 0n }] });
+      await update(container, { blkioThrottleReadBpsDevice: [{ blkIODevice: device!.id, rate: 0n }] });
       await update(container, { pidsLimit: 98n });
       expect(limits(pidOf(container))["blkio.throttle.read_bps_device"]).toBe("");
     },
@@ -350,7 +352,7 @@ describe.runIf(isV1)("resources", () => {
     const link = execFileSync("readlink", ["-f", `/sys/dev/block/${device!.number}`], { encoding: "utf8" }).trim();
     if (readFileSync(`${link}/queue/scheduler`, "utf8").includes("[bfq]")) skip("the disk has BFQ");
     await expect(
-      update(container, { blkioWeightDevice: [{ blkIODevice: device!, weight: 222 }] }),
+      update(container, { blkioWeightDevice: [{ blkIODevice: device!.id, weight: 222 }] }),
     ).rejects.toMatchObject({
       code: status.FAILED_PRECONDITION,
       details: expect.stringMatching(/^weight of device .*not supported/),
@@ -394,7 +396,7 @@ describe.runIf(isV1)("resources", () => {
       memoryReservation: BigInt(64 * MB),
       kernelTCPMemoryLimit: BigInt(32 * MB),
       pidsLimit: 64n,
-      ...(device && { blkioThrottleWriteIopsDevice: [{ blkIODevice: device, rate: 40n }] }),
+      ...(device && { blkioThrottleWriteIopsDevice: [{ blkIODevice: device.id, rate: 40n }] }),
     });
     expect(limits(pidOf(container))).toEqual({
       ...before,
@@ -441,7 +443,7 @@ describe.runIf(isV1)("resources", () => {
     await expect(
       update(container, {
         cpusetCpus: "4000",
-        ...(device && { blkioThrottleReadIopsDevice: [{ blkIODevice: device, rate: 3n }] }),
+        ...(device && { blkioThrottleReadIopsDevice: [{ blkIODevice: device.id, rate: 3n }] }),
       }),
     ).rejects.toMatchObject({ code: status.INTERNAL });
     expect(limits(pidOf(container))).toEqual(before);

@@ -68,9 +68,10 @@ export class StartedContainer extends Container implements AsyncDisposable {
     const { id } = this;
     try {
       await whileLost(() => api.signal({ id, signal: 9 }, { signal }), Math.min(patience, KILL_TIMEOUT), signal);
-      // A frozen process dies when it thaws.
+      // A frozen process dies when it thaws; in cgroup v2 it does at once. Then there is nothing to resume, as the runtime says in its own
+      // words. Whether it ends is what counts.
       const { status } = await this.state({ signal });
-      if (status === "paused") await this.resume({ signal });
+      if (status === "paused") await this.resume({ signal }).catch(() => {});
     } catch (error) {
       // Between one call and the next it may end.
       if (!hasEnded(error)) throw error;
