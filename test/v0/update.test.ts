@@ -238,7 +238,9 @@ describe.runIf(isV1)("resources", () => {
           blockIO: {
             weight: 300,
             ...(device && {
-              throttleReadBpsDevice: [{ major: Number(device!.id.major), minor: Number(device!.id.minor), rate: 50 * MB }],
+              throttleReadBpsDevice: [
+                { major: Number(device!.id.major), minor: Number(device!.id.minor), rate: 50 * MB },
+              ],
             }),
           },
         };

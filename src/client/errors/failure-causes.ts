@@ -92,8 +92,10 @@ const causes: readonly Cause[] = [
   },
   {
     kind: "not-executable",
-    words:
-      /exec: "[^"]*": (?:permission denied|is a directory)|exec format error|open executable|permission denied.*exec|is not a regular file/i,
+    words: anyOf(
+      /exec: "[^"]*": (?:permission denied|is a directory)|exec format error|open executable/,
+      /permission denied.*exec|is not a regular file/,
+    ),
     advice: () => "the command must be a program that its user may execute: its mode, or its kind, is wrong",
   },
   {
