@@ -206,7 +206,7 @@ class DaemonGone extends Error {}
 
 function isGone(error: unknown): boolean {
   const { code, message } = error as ServiceError;
-  return code === status.UNAVAILABLE || code === status.CANCELLED || message === "Channel has been shut down";
+  return code === status.UNAVAILABLE || code === status.CANCELLED || message === "the client is closed";
 }
 
 /** The error message of a call, undefined when it was answered. Throws DaemonGone. */
