@@ -6,7 +6,7 @@ import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually, sleep } from "../harness/wait.js";
-import { get, portOf } from "./http-get.js";
+import { get, listening, portOf } from "./http-get.js";
 
 interface ProfileNode {
   id: number;
@@ -112,6 +112,7 @@ test("a heap snapshot through a unix socket; over TCP it is refused, since it ho
   await using elsewhere = await startDaemon({ flags: ["--pprof-address", "127.0.0.1:0"] });
   const socket = join(elsewhere.dir, "p");
   await using daemon = await startDaemon({ flags: ["--pprof-address", `unix://${socket}`] });
+  await listening(daemon, "--pprof-address");
   const { headers, body } = await get(socket, "/debug/pprof/heap");
   expect(headers["content-disposition"]).toContain(".heapsnapshot");
   const snapshot = JSON.parse(body);

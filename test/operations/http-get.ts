@@ -44,3 +44,9 @@ export async function portOf(daemon: TestDaemon, flag: string): Promise<number> 
   const line = new RegExp(`http endpoint" flag=${flag} .*port=(\\d+)`);
   return await eventually(() => Number(line.exec(daemon.log)?.[1]) || undefined, { what: `the port of ${flag}` });
 }
+
+/** Resolves when the daemon, which has its API's socket before, listens for a flag's endpoint. */
+export async function listening(daemon: TestDaemon, flag: string): Promise<void> {
+  const line = new RegExp(`http endpoint" flag=${flag} address=`);
+  await eventually(() => line.test(daemon.log), { what: `the endpoint of ${flag}` });
+}

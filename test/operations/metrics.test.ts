@@ -10,7 +10,7 @@ import { startExec } from "../harness/exec.js";
 import { findProgram } from "../harness/paths.js";
 import { eventually, sleep } from "../harness/wait.js";
 import { parseExposition, sampleValue } from "./exposition.js";
-import { get, portOf } from "./http-get.js";
+import { get, listening, portOf } from "./http-get.js";
 
 const TCP = ["--metrics-address", "127.0.0.1:0"];
 
@@ -176,6 +176,7 @@ describe("the endpoint", () => {
     await using daemon = await startDaemon();
     const socket = join(daemon.dir, "m");
     await using other = await startDaemon({ flags: ["--metrics-address", `unix://${socket}`] });
+    await listening(other, "--metrics-address");
     expect(statSync(socket).mode & 0o777).toBe(0o660);
     expect((await get(socket, "/metrics")).body).toContain("containerd_build_info{version=");
     expect((await get(socket, "/other")).status).toBe(404);
