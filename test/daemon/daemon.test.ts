@@ -281,7 +281,7 @@ describe("log", () => {
     await daemon.stop();
     const lines = daemon.log.trim().split("\n");
     for (const line of lines) expect(line).toMatch(/^time="[^"]+" level=(info|warn|warning|error) msg=("[^"]*"|\S+)/);
-    expect(daemon.log).toContain(container.id);
+    await expect.poll(() => daemon.log).toContain(container.id);
   });
 
   test("--log-format json: an object on each line", async () => {
@@ -313,7 +313,7 @@ describe("log", () => {
 
   test("where it listens is said as it is, and that its runtime is not installed, which keeps it from nothing", async () => {
     await using daemon = await startDaemon({ flags: ["--runtime", "nosuch"] });
-    expect(daemon.log).toContain(`level=info msg="containerd: listening" address="${daemon.listen}"`);
+    await expect.poll(() => daemon.log).toContain(`level=info msg="containerd: listening" address="${daemon.listen}"`);
     await eventually(() => /level=warning msg="containerd: the runtime can't be used.*runtime=nosuch/.test(daemon.log));
     using container = await startContainer(daemon, {
       name: "another",
@@ -351,7 +351,7 @@ describe("end", () => {
     await using container = await startContainer(daemon, { name: "goes-on", args: ["sleep", "1000"] });
     const pid = container.response.container!.processes[0]!.systemPid;
     expect(await daemon.stop(signal)).toEqual({ code: 0, signal: null });
-    expect(daemon.log).toMatch(new RegExp(`stopping containerd after receiving ${word}`));
+    await expect.poll(() => daemon.log).toMatch(new RegExp(`stopping containerd after receiving ${word}`));
     await sleep(100);
     expect(isRunning(pid)).toBe(true);
     await daemon.start();

@@ -28,10 +28,11 @@ test("at info: one line for each step of a life, with id, pid and duration", asy
   const { id } = container;
   const duration = expect.any(Number);
   const systemPid = expect.any(Number);
-  const life = lines(daemon)
-    .filter((line) => line.id === id)
-    .map(({ time: _, ...line }) => line);
-  expect(life).toEqual([
+  const life = () =>
+    lines(daemon)
+      .filter((line) => line.id === id)
+      .map(({ time: _, ...line }) => line);
+  await expect.poll(life).toEqual([
     { level: "info", msg: "containerd: container started", id, pid: "init", systemPid, duration },
     { level: "info", msg: "containerd: process started", id, pid: "e", systemPid: exec.systemPid, duration },
     { level: "info", msg: "containerd: process exited", id, pid: "e", systemPid: exec.systemPid, status: 0, duration },
@@ -105,7 +106,7 @@ test("the environment of containers, execs and the daemon is never logged, whate
   await container.kill();
   expect((await daemon.api.state()).containers.length).toBeLessThan(2);
   await daemon.stop();
-  expect(daemon.log).toContain("invalid environment variable");
+  await expect.poll(() => daemon.log).toContain("invalid environment variable");
   expect(daemon.log).not.toContain(secret);
   expect(daemon.log).not.toContain("PASSWORD");
 });
@@ -193,7 +194,7 @@ test.each([{ PASSWORD: SECRET }, 4711])("an env of %j is refused, and leaves not
   await using daemon = await startDaemon({ flags: ["--debug"] });
   const spec = (spec: { process: object }) => Object.assign(spec.process, { env });
   await expect(startContainer(daemon, { name: "one", args: ["true"], spec })).rejects.toThrow(/\benv\b/);
-  expect(daemon.log).toContain("containerd: start container");
+  await expect.poll(() => daemon.log).toContain("containerd: start container");
   expect(daemon.log).not.toContain(SECRET);
   await daemon.expectNothingLeft();
 });

@@ -234,6 +234,6 @@ describe("the endpoint", () => {
     await using daemon = await startDaemon({ flags: TCP });
     const port = await portOf(daemon, "--metrics-address");
     await using second = await startDaemon({ flags: ["--metrics-address", `127.0.0.1:${port}`] });
-    expect(second.log).toMatch(/level=error .*flag=--metrics-address .*address already in use/);
+    await expect.poll(() => second.log).toMatch(/level=error .*flag=--metrics-address .*address already in use/);
   });
 });

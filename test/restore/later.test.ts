@@ -99,7 +99,7 @@ test("too few descriptors for all: nothing that runs is ended, and the others ar
   await daemon.kill();
   writeFileSync(join(daemon.dir, "limit"), `${Math.floor((idle + busy) / 2)}`);
   await daemon.start();
-  expect(daemon.log).toContain("restore container; trying again");
+  await expect.poll(() => daemon.log).toContain("restore container; trying again");
   expect(daemon.events.all({ type: "exit" })).toEqual([]);
   for (const left = new Set(all); left.size > 0; ) {
     // Those that are there can be ended, also without a descriptor; then others have theirs.

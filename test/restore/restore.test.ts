@@ -310,7 +310,7 @@ describe("files that a kill or a full disk has left half-written", () => {
       await daemon.start();
       expect(await only(container.id)).toMatchObject({ status: "running", bundlePath: container.bundle });
       expect(isRunning(pid)).toBe(true);
-      expect(daemon.log).toContain("state.json");
+      await expect.poll(() => daemon.log).toContain("state.json");
       using exec = await startExec(daemon, container, { pid: "e", args: ["true"] });
       expect(await exec.exit()).toBe(0);
       await container.kill();
@@ -328,7 +328,7 @@ describe("files that a kill or a full disk has left half-written", () => {
       await daemon.start();
       expect((await daemon.api.state()).containers).toEqual([]);
       await eventually(() => !existsSync(join(daemon.stateDir, id)));
-      expect(daemon.log).toContain(id);
+      await expect.poll(() => daemon.log).toContain(id);
       await expectUsable("begun");
     });
   });
@@ -412,7 +412,7 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
       await daemon.start();
       await only(model.id);
       await eventually(() => !existsSync(target), { what: "the removal of the directory" });
-      expect(daemon.log).toContain(id);
+      await expect.poll(() => daemon.log).toContain(id);
       await model.kill();
       await model.exit();
       await expectUsable("part");

@@ -67,9 +67,11 @@ describe("an exit status that can't be read is 255", () => {
     expect(await exec.exit()).toBe(255);
     await container.kill();
     expect(await container.exit()).toBe(255);
-    expect(daemon.log).toMatch(
-      /level=warning msg="containerd: the exit status can't be read".*is a directory|EISDIR|not a regular file/,
-    );
+    await expect
+      .poll(() => daemon.log)
+      .toMatch(
+        /level=warning msg="containerd: the exit status can't be read".*is a directory|EISDIR|not a regular file/,
+      );
     await other.kill();
     expect(await other.exit()).toBe(137);
     await daemon.expectNothingLeft();

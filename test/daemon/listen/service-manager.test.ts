@@ -130,7 +130,7 @@ describe("notification", () => {
   test("a service manager that is gone does not matter", async () => {
     await using notifying = await startDaemon({ env: { NOTIFY_SOCKET: join(dir, "nobody") } });
     expect((await notifying.stop()).code).toBe(0);
-    expect(notifying.log).toContain("notify the service manager");
+    await expect.poll(() => notifying.log).toContain("notify the service manager");
   });
 
   test("containers are told nothing of it", async () => {

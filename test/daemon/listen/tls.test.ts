@@ -116,7 +116,7 @@ describe("a client", () => {
       socket.on("close", () => resolve());
     });
     expect(Buffer.concat(received)).toHaveLength(0);
-    expect(daemon.log).toContain("TCP connection refused");
+    await expect.poll(() => daemon.log).toContain("TCP connection refused");
   });
 
   test("of an old TLS is refused", async () => {

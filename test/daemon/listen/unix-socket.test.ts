@@ -175,7 +175,9 @@ test("when one of several addresses can't be had, none is left behind", async ()
 test("with --debug the log names who has connected", async () => {
   await using daemon = await startDaemon({ flags: ["--debug"] });
   await daemon.api.getServerVersion();
-  expect(daemon.log).toMatch(
-    new RegExp(`msg="containerd: connection" pid=${process.pid} uid=${process.getuid!()} gid=${process.getgid!()}`),
-  );
+  await expect
+    .poll(() => daemon.log)
+    .toMatch(
+      new RegExp(`msg="containerd: connection" pid=${process.pid} uid=${process.getuid!()} gid=${process.getgid!()}`),
+    );
 });
