@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hasCode } from "../linux/libc.js";
 
 /** What the kernel means by "max" (v2) and the most that a counter of 64 bits can say. */
@@ -50,4 +50,14 @@ export function parseFlatKeyed(text: string): Map<string, bigint> {
     if (space > 0) values.set(line.slice(0, space), parseCount(line.slice(space + 1)));
   }
   return values;
+}
+
+/** The names in a cgroup's directory; none when it is gone. */
+export function namesIn(directory: string): Set<string> {
+  try {
+    return new Set(readdirSync(directory));
+  } catch (error) {
+    if (hasCode(error, "ENOENT") || hasCode(error, "ENODEV")) return new Set();
+    throw error;
+  }
 }

@@ -1,6 +1,6 @@
-import { readdirSync, writeFileSync } from "node:fs";
-import { errorText, hasCode } from "../linux/libc.js";
-import { readControlFile } from "./control-file.js";
+import { writeFileSync } from "node:fs";
+import { errorText } from "../linux/libc.js";
+import { namesIn, readControlFile } from "./control-file.js";
 
 /** What can be limited for each block device. Bytes or operations a second; weights as the kernel counts them. */
 export type DeviceLimit = "readBps" | "writeBps" | "readIops" | "writeIops" | "weight" | "leafWeight";
@@ -100,14 +100,5 @@ function write(directory: string, limit: DeviceLimit, device: string, place: Pla
     writeFileSync(`${directory}/${file}`, `${device} ${text}`, { flag: "r+" });
   } catch (error) {
     throw new Error(`${limit} of device ${device}: ${errorText(error)}`, { cause: error });
-  }
-}
-
-function namesIn(directory: string): Set<string> {
-  try {
-    return new Set(readdirSync(directory));
-  } catch (error) {
-    if (hasCode(error, "ENOENT") || hasCode(error, "ENODEV")) return new Set();
-    throw error;
   }
 }

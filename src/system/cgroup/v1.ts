@@ -1,8 +1,14 @@
-import { readdirSync } from "node:fs";
-import { hasCode } from "../linux/libc.js";
 import { readBlkioV1 } from "./blkio.js";
 import type { Cgroup, OomWatch, OomWatchOptions } from "./cgroup.js";
-import { parseCount, parseFlatKeyed, readControlFile, readCount, UNLIMITED, writeControlFile } from "./control-file.js";
+import {
+  namesIn,
+  parseCount,
+  parseFlatKeyed,
+  readControlFile,
+  readCount,
+  UNLIMITED,
+  writeControlFile,
+} from "./control-file.js";
 import { type DeviceLimits, PLACES_V1, readDeviceLimits, writeDeviceLimits } from "./device-limits.js";
 import { CgroupDirectory, goneError } from "./directory.js";
 import { hostCpuTime, NANOSECONDS_PER_TICK } from "./host-cpu.js";
@@ -173,14 +179,4 @@ function resourceCounter(directory: string, prefix: string): ResourceCounter {
     limitHits: readCount(directory, `${prefix}.failcnt`),
     limit: readCount(directory, `${prefix}.limit_in_bytes`),
   };
-}
-
-/** The names in a directory; none when it is gone. */
-function namesIn(directory: string): Set<string> {
-  try {
-    return new Set(readdirSync(directory));
-  } catch (error) {
-    if (hasCode(error, "ENOENT") || hasCode(error, "ENODEV")) return new Set();
-    throw error;
-  }
 }
