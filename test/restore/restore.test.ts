@@ -21,6 +21,7 @@ import { startExec } from "../harness/exec.js";
 import { isRunning, kill, processes } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { collect, makeFifos, openReader } from "../harness/stdio.js";
+import { stored, told } from "../harness/told.js";
 import { eventually } from "../harness/wait.js";
 
 let daemon: TestDaemon;
@@ -30,11 +31,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await daemon[Symbol.asyncDispose]();
 });
-
-const told = (events: wire.Event[], id: string) =>
-  events
-    .filter((event) => event.id === id)
-    .map(({ type, pid, status }) => [type, pid, type === "exit" ? status : ""].join(" ").trim());
 
 async function only(id: string): Promise<wire.Container> {
   const { containers } = await daemon.api.state();
@@ -53,19 +49,12 @@ const directory = (id: string, process = "init") => join(daemon.stateDir, id, pr
 const calls = (runtime: string) =>
   existsSync(`${runtime}.calls`) ? readFileSync(`${runtime}.calls`, "utf8").split("\n") : [];
 
-/** All events that the daemon has stored. */
-async function stored(): Promise<wire.Event[]> {
-  const stream = daemon.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
-  await stream.ended;
-  return stream.events;
-}
-
 /** The same id can have a container again, and it ends as it should. */
 async function expectUsable(name: string): Promise<void> {
   const id = daemon.id(name);
   const exits = (events: wire.Event[]) =>
     events.filter((event) => event.id === id && told([event], id)[0]!.startsWith("exit init"));
-  const before = exits(await stored()).length;
+  const before = exits(await stored(daemon)).length;
   await daemon.api.createContainer({
     id,
     bundlePath: daemon.bundle(`${name}-again`, { args: ["sh", "-c", "exit 9"] }),
@@ -440,7 +429,7 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
         what: "the removal of the directory",
       });
       expect((await daemon.api.state()).containers).toEqual([]);
-      expect(told(await stored(), container.id)).toEqual(["start-container", "exit init 6"]);
+      expect(told(await stored(daemon), container.id)).toEqual(["start-container", "exit init 6"]);
       await expectUsable("cleaned");
     },
   );
@@ -463,7 +452,7 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
       await daemon.start();
       expect(existsSync(partial)).toBe(false);
       expect((await daemon.api.state()).containers).toEqual([]);
-      expect(told(await stored(), container.id)).toEqual(["start-container", "exit init 6"]);
+      expect(told(await stored(daemon), container.id)).toEqual(["start-container", "exit init 6"]);
       await expectUsable("gone");
     },
   );
@@ -500,7 +489,7 @@ describe("a daemon killed during a start", () => {
     // What the killed daemon had called goes on by itself.
     await idle();
     const { there } = await eventually(settled);
-    expect(told(await stored(), id)).toEqual(there === 1 ? ["start-container"] : []);
+    expect(told(await stored(daemon), id)).toEqual(there === 1 ? ["start-container"] : []);
     if (there === 1) {
       await daemon.api.signal({ id, pid: "init", signal: 9 });
       await daemon.events.waitFor({ type: "exit", id });
@@ -530,7 +519,7 @@ describe("a daemon killed during a start", () => {
     off();
     await daemon.start();
     await eventually(() => !existsSync(directory(container.id, "e")), { what: "the end of the exec" });
-    const events = told(await stored(), container.id);
+    const events = told(await stored(daemon), container.id);
     expect([
       ["start-container"],
       ["start-container", "start-process e", "exit e 12"],
@@ -594,7 +583,7 @@ describe("an exec that its runtime has made and then fails, and a kill of the da
     await eventually(() => !existsSync(path), { what: "the removal of its directory" });
     await container.kill();
     await container.exit();
-    expect(told(await stored(), container.id)).toEqual(["start-container", "exit init 137"]);
+    expect(told(await stored(daemon), container.id)).toEqual(["start-container", "exit init 137"]);
     await daemon.expectNothingLeft();
   });
 });
@@ -659,10 +648,10 @@ test("a directory with the name of the event log's next version, and a torn last
   rmdirSync(`${log}.tmp`);
   using another = await startContainer(daemon, { name: "d", args: ["true"] });
   await another.exit();
-  const before = told(await stored(), container.id);
+  const before = told(await stored(daemon), container.id);
   expect(before).toEqual(["start-container", "exit init 137"]);
   await daemon.restart({ kill: true });
-  expect(told(await stored(), container.id)).toEqual(before);
+  expect(told(await stored(daemon), container.id)).toEqual(before);
   expect(readFileSync(log, "utf8")).not.toContain("torn");
 });
 

@@ -12,13 +12,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { wire } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
 import { repository, shimProgram } from "../harness/paths.js";
 import { isRunning, kill } from "../harness/processes.js";
 import { collect, makeFifos, openReader, openWriter } from "../harness/stdio.js";
+import { told } from "../harness/told.js";
 import { eventually } from "../harness/wait.js";
 import { GoContainer, type GoProcess } from "./go-daemon.js";
 
@@ -31,11 +31,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await daemon[Symbol.asyncDispose]();
 });
-
-const told = (events: wire.Event[], id: string) =>
-  events
-    .filter((event) => event.id === id)
-    .map(({ type, pid, status }) => [type, pid, type === "exit" ? status : ""].join(" ").trim());
 
 /** FIFOs with a client at them. */
 function client(name: string) {

@@ -15,7 +15,6 @@ import {
 import { connect } from "node:net";
 import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { wire } from "../harness/api.js";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
@@ -23,6 +22,7 @@ import { isRunning, kill, openDescriptors, processes } from "../harness/processe
 import { directoryPrefix } from "../harness/run-name.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { makeFifos } from "../harness/stdio.js";
+import { stored, told } from "../harness/told.js";
 import { eventually } from "../harness/wait.js";
 
 const directory = (daemon: TestDaemon, id: string, process = "init") => join(daemon.stateDir, id, process);
@@ -31,18 +31,6 @@ const shimsOf = (daemon: TestDaemon, id: string, process = "init") =>
   processes().filter((info) => info.directory === directory(daemon, id, process) && info.command.includes(id));
 
 const initPid = ({ response }: TestContainer) => response.container!.processes[0]!.systemPid;
-
-const told = (events: wire.Event[], id: string) =>
-  events
-    .filter((event) => event.id === id)
-    .map(({ type, pid, status }) => [type, pid, type === "exit" ? status : ""].join(" ").trim());
-
-/** All events that the daemon has stored. */
-async function stored(daemon: TestDaemon): Promise<wire.Event[]> {
-  const stream = daemon.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 }, storedOnly: true });
-  await stream.ended;
-  return stream.events;
-}
 
 /** Waits until a container's processes and their shims are gone while no daemon looks at them. */
 async function endedAlone(daemon: TestDaemon, id: string, ...names: string[]): Promise<void> {
