@@ -1,16 +1,19 @@
+import { Failure } from "./failure.js";
+
 /**
  * Runs an operation with a signal that is aborted when one of `signals` is, or after the timeout.
  * @param timeout in ms
- * @param late makes the error that is thrown after the timeout
+ * @param late what the signal's reason says after the timeout
  */
 export async function withTimeout<T>(
   signals: AbortSignal[],
   timeout: number,
-  late: () => Error,
+  late: "start-timeout" | "update-timeout",
   operation: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(late()), timeout);
+  const abandon = () => controller.abort(new Failure("deadline-exceeded", late, { timeout }));
+  const timer = setTimeout(abandon, timeout);
   const abort = (event: Event) => controller.abort((event.target as AbortSignal).reason);
   for (const signal of signals) {
     if (signal.aborted) controller.abort(signal.reason);

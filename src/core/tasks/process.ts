@@ -200,11 +200,11 @@ export class Process {
   }
 
   get reported(): boolean {
-    return existsSync(join(this.directory, "reported"));
+    return hasMark(this.directory, "reported");
   }
 
   /** By a second name of `starttime`: that takes no descriptor and no room on the disk. */
-  #mark(name: string): void {
+  #mark(name: Mark): void {
     try {
       linkSync(join(this.directory, "starttime"), join(this.directory, name));
     } catch {
@@ -308,6 +308,13 @@ export class Process {
     closeSync(this.exitFd);
     this.#control.close();
   }
+}
+
+/** What a process directory says of what was told: its process's start, or its exit. */
+type Mark = "started" | "reported";
+
+export function hasMark(directory: string, mark: Mark): boolean {
+  return existsSync(join(directory, mark));
 }
 
 /** What tells a run from all others of its name. */

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { KILLED_STATUS, UNKNOWN_STATUS } from "../../contract/shim/exit-status.js";
@@ -6,7 +6,7 @@ import { EXIT_STATUS_FILE } from "../../contract/shim/process-directory.js";
 import { processAge } from "../../system/linux/process-age.js";
 import type { Events } from "../events/events.js";
 import { History } from "./history.js";
-import { INIT, Process } from "./process.js";
+import { hasMark, INIT, Process } from "./process.js";
 import { readUsage } from "./state-directory/usage.js";
 import type { Task } from "./task.js";
 import type { TaskEvent } from "./task-event.js";
@@ -82,8 +82,8 @@ export class Reports {
   owedExits(task: Task): string[] {
     const running = this.history.running(task);
     for (const name of task.processDirectories()) {
-      const isMarked = (mark: string) => existsSync(join(task.directory, name, mark));
-      if (!running.has(name)) running.set(name, isMarked("started") && !isMarked("reported"));
+      const directory = join(task.directory, name);
+      if (!running.has(name)) running.set(name, hasMark(directory, "started") && !hasMark(directory, "reported"));
     }
     const owed = [...running.keys()].filter((name) => running.get(name));
     return [...owed.filter((name) => name !== INIT), ...owed.filter((name) => name === INIT)];

@@ -26,10 +26,8 @@ export async function addExec(
 ): Promise<Process> {
   checkIdentifier("process id", name);
   const path = join(task.directory, name);
-  const taken = () => new Failure("already-exists", "name-taken", { what: "process", path });
-  if (task.processes.has(name)) throw taken();
   await removals.settled(path, signal);
-  if (task.processes.has(name)) throw taken();
+  if (task.processes.has(name)) throw new Failure("already-exists", "name-taken", { what: "process", path });
   task.exited.throwIfAborted();
   return task.addExec(name, process, stdio);
 }

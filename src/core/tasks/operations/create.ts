@@ -77,9 +77,8 @@ export async function create(
     operation.doing = "reading config.json";
     const spec = await readSpec(bundle, signal);
     operation.doing = "waiting for a start worker";
-    const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
     await tasks.startWorkers.run(signal, () =>
-      withTimeout([signal], tasks.startTimeout, late, async (limited) => {
+      withTimeout([signal], tasks.startTimeout, "start-timeout", async (limited) => {
         operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
         await task.create(spec, checkpoint, limited);
         await andThen(task, limited);

@@ -1,4 +1,3 @@
-import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
@@ -19,10 +18,9 @@ export async function startExec(
   signal: AbortSignal,
   operation: Operation,
 ): Promise<void> {
-  const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
   operation.doing = "waiting for its turn";
   await task.turns.shared([signal, task.exited], () =>
-    withTimeout([signal, task.exited], tasks.startTimeout, late, async (limited) => {
+    withTimeout([signal, task.exited], tasks.startTimeout, "start-timeout", async (limited) => {
       const began = performance.now();
       operation.doing = "runtime exec";
       try {

@@ -38,36 +38,31 @@ async function runUpdate(
   operation.doing = "waiting for its turn";
   await task.turns.exclusive(
     () =>
-      withTimeout(
-        [signal, task.exited],
-        tasks.startTimeout,
-        () => new Failure("deadline-exceeded", "update-timeout", { timeout: tasks.startTimeout }),
-        async (limited) => {
-          const began = performance.now();
-          operation.doing = `runtime ${operation.kind}`;
-          const done = (what: string) =>
-            tasks.log.info(
-              { id: task.id, duration: Math.round(performance.now() - began) },
-              `containerd: container ${what}`,
-            );
-          // Until its runtime call has ended well, only the cgroup knows.
-          if (kind !== "update" && task.cgroup !== undefined) task.paused = undefined;
-          if (kind === "pause") {
-            await task.runtime.pause(task.id, { signal: limited });
-            task.paused = true;
-            done("paused");
-            tasks.reports.tell(task, "/tasks/paused");
-          } else if (kind === "resume") {
-            await task.runtime.resume(task.id, { signal: limited });
-            task.paused = false;
-            done("resumed");
-            tasks.reports.tell(task, "/tasks/resumed");
-          } else if (request.resources !== undefined) {
-            await limit(task, request.resources, limited);
-            done("updated");
-          }
-        },
-      ),
+      withTimeout([signal, task.exited], tasks.startTimeout, "update-timeout", async (limited) => {
+        const began = performance.now();
+        operation.doing = `runtime ${operation.kind}`;
+        const done = (what: string) =>
+          tasks.log.info(
+            { id: task.id, duration: Math.round(performance.now() - began) },
+            `containerd: container ${what}`,
+          );
+        // Until its runtime call has ended well, only the cgroup knows.
+        if (kind !== "update" && task.cgroup !== undefined) task.paused = undefined;
+        if (kind === "pause") {
+          await task.runtime.pause(task.id, { signal: limited });
+          task.paused = true;
+          done("paused");
+          tasks.reports.tell(task, "/tasks/paused");
+        } else if (kind === "resume") {
+          await task.runtime.resume(task.id, { signal: limited });
+          task.paused = false;
+          done("resumed");
+          tasks.reports.tell(task, "/tasks/resumed");
+        } else if (request.resources !== undefined) {
+          await limit(task, request.resources, limited);
+          done("updated");
+        }
+      }),
     EXEC_TIMEOUT,
   );
 }

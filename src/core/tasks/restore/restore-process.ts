@@ -1,9 +1,8 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT_FIFO } from "../../../contract/shim/process-directory.js";
 import { isAlive } from "../../../system/linux/proc-stat.js";
 import { processEnd, watchExit } from "../monitor.js";
-import { Process, runOf } from "../process.js";
+import { hasMark, Process, runOf } from "../process.js";
 import { childrenOf, findShims, type Identity } from "../shims/shim-process.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import type { Task } from "../task.js";
@@ -38,7 +37,7 @@ export function loadProcess(task: Task, name: string, identity: FoundIdentity): 
 export function wasUndone({ reports }: Pick<Tasks, "reports">, task: Task, name: string, identity: Identity): boolean {
   const directory = join(task.directory, name);
   const { pid, startTime } = identity;
-  if (existsSync(join(directory, "started")) || (startTime !== "" && isAlive(pid, startTime))) return false;
+  if (hasMark(directory, "started") || (startTime !== "" && isAlive(pid, startTime))) return false;
   if (findShims(directory, task.id, task.shim.name).length > 0) return false;
   // Read after the look for a shim: a shim writes the status before it exits.
   if (Process.readExitStatus(directory) !== undefined) return false;

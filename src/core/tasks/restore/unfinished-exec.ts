@@ -1,11 +1,10 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
 import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
-import { Failure } from "../../failure/failure.js";
 import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
+import { hasMark } from "../process.js";
 import { endShims, shimsOf, WATCH_INTERVAL } from "../shims/left-shims.js";
 import { removeTree } from "../state-directory/partial-directory.js";
 import type { Task } from "../task.js";
@@ -19,10 +18,9 @@ import { findIdentity, follow, loadProcess } from "./restore-process.js";
  */
 export async function adoptExec(tasks: Tasks, task: Task, name: string, operation: Operation): Promise<void> {
   operation.doing = "waiting for an exec of an earlier daemon";
-  const late = () => new Failure("deadline-exceeded", "start-timeout", { timeout: tasks.startTimeout });
   try {
     await task.turns.shared([task.exited], () =>
-      withTimeout([task.exited], tasks.startTimeout, late, async (signal) => {
+      withTimeout([task.exited], tasks.startTimeout, "start-timeout", async (signal) => {
         const identity = await waitForIdentity(task, name, signal);
         if (identity === undefined) throw new Error("its shim ended");
         const exec = loadProcess(task, name, identity);
@@ -48,7 +46,7 @@ async function waitForIdentity(task: Task, name: string, signal: AbortSignal) {
     const shims = shimsOf(task, name);
     const identity = findIdentity(task, name);
     if (identity !== undefined || shims.length === 0) return identity;
-    if (existsSync(join(directory, "started"))) throw new Error("nobody knows which process it is");
+    if (hasMark(directory, "started")) throw new Error("nobody knows which process it is");
     await delay(WATCH_INTERVAL, undefined, { signal });
   }
 }
