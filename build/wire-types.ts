@@ -9,7 +9,11 @@ export const wireTypes: Product = {
   outputs: ["src/proto/containerd.ts"],
   async build() {
     rmSync("src/proto", { recursive: true, force: true });
-    await runTool("buf", ["generate", "--include-imports"], "proto");
+    // 0.2's messages have their fields' names as they are; those of 1.x are written as TypeScript writes names.
+    const v0 = ["containerd.proto", "health.proto"];
+    await runTool("buf", ["generate", "--include-imports", ...v0.flatMap((path) => ["--path", path])], "proto");
+    const v1 = ["--template", "buf.gen.v1.yaml", "--path", "containerd", "--path", "io"];
+    await runTool("buf", ["generate", "--include-imports", ...v1], "proto");
     return filesBelow("proto");
   },
 };
