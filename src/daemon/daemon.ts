@@ -8,6 +8,7 @@ import { Tasks } from "../core/tasks/tasks.js";
 import { createServer } from "../services/grpc/server.js";
 import { serviceV0 } from "../services/v0/service.js";
 import { serverVersion } from "../services/v0/version.js";
+import { servicesV1 } from "../services/v1/services.js";
 import { exitNow } from "../system/linux/exit-now.js";
 import { errorText } from "../system/linux/libc.js";
 import { machine } from "../system/linux/machine.js";
@@ -71,7 +72,10 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     ownShim,
     log,
   });
-  const server = createServer([serviceV0(tasks, ready, serverVersion(VERSION, COMMIT))]);
+  const server = createServer([
+    serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
+    ...servicesV1({ tasks, ready, log, version: VERSION, revision: COMMIT }),
+  ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
   const listeners = new Listeners(server, { group, tls, insecureTcp, log });

@@ -18,8 +18,7 @@ const CONTAINERD1_FLAGS: ReadonlyMap<string, string> = new Map([
   ["address", "type --listen unix:///path"],
   ["c", "there is no configuration file, only flags"],
   ["config", "there is no configuration file, only flags"],
-  ["root", "there are no images; type --state-dir for the state"],
-  ["state", "type --state-dir"],
+  ["state", "type --run-dir"],
 ]);
 
 /** What the daemon was told on its command line. Durations in ms. */
@@ -28,6 +27,8 @@ export interface Flags {
   logLevel: (typeof LOG_LEVELS)[number];
   logFormat: (typeof LOG_FORMATS)[number];
   stateDir: string;
+  runDir: string;
+  root: string;
   metricsInterval: number;
   listen: string[];
   group?: string;
@@ -91,7 +92,24 @@ export function daemonCommand(): Command {
     .option("--debug", "log everything", false)
     .option("--log-level <level>", `log from this level on: ${LOG_LEVELS.join(", ")}`, oneOf(LOG_LEVELS), "info")
     .option("--log-format <format>", `write log lines as ${LOG_FORMATS.join(" or ")}`, oneOf(LOG_FORMATS), "text")
-    .option("--state-dir <directory>", "where the state of running containers is kept", notEmpty, "/run/containerd")
+    .option(
+      "--state-dir <directory>",
+      "where the state of running containers of containerd 0.2's API is kept",
+      notEmpty,
+      "/run/containerd",
+    )
+    .option(
+      "--run-dir <directory>",
+      "where the tasks of namespaces are kept, until the machine is restarted",
+      notEmpty,
+      "/run/containerd-ts",
+    )
+    .option(
+      "--root <directory>",
+      "where what survives a restart of the machine is kept",
+      notEmpty,
+      "/var/lib/containerd-ts",
+    )
     .addOption(
       new Option("--metrics-interval <duration>", "how often all metrics are written to the log; 0 for never")
         .argParser(duration)

@@ -27,6 +27,8 @@ export interface DaemonOptions {
   flags?: string[];
   /** A state directory to continue; else a new one. */
   stateDir?: string;
+  runDir?: string;
+  root?: string;
   /** The address to listen on, `unix:///…` or `tcp://…`; else a socket in the private directory. */
   listen?: string;
   /** Added to the environment. */
@@ -59,6 +61,9 @@ export class TestDaemon implements AsyncDisposable {
   /** The private directory: short, since socket paths are limited to 107 bytes. */
   readonly dir: string;
   readonly stateDir: string;
+  /** Where its tasks of namespaces are, and what outlives a boot; as with the state directory, another daemon may continue them. */
+  readonly runDir: string;
+  readonly root: string;
   /** As --listen takes it. */
   readonly listen: string;
   readonly #options: DaemonOptions;
@@ -71,6 +76,8 @@ export class TestDaemon implements AsyncDisposable {
     this.#options = options;
     this.dir = mkdtempSync(directoryPrefix());
     this.stateDir = options.stateDir ?? join(this.dir, "state");
+    this.runDir = options.runDir ?? join(this.dir, "run");
+    this.root = options.root ?? join(this.dir, "root");
     this.listen = options.listen ?? `unix://${join(this.dir, "s")}`;
   }
 
@@ -135,6 +142,10 @@ export class TestDaemon implements AsyncDisposable {
       this.listen,
       "--state-dir",
       this.stateDir,
+      "--run-dir",
+      this.runDir,
+      "--root",
+      this.root,
       "--shim",
       shimProgram,
       "--metrics-interval=0",

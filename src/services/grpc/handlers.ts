@@ -7,6 +7,7 @@ import {
   type ServerDuplexStream,
   type ServerUnaryCall,
   type ServerWritableStream,
+  type status,
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { Failure } from "../../core/failure/failure.js";
@@ -18,6 +19,8 @@ import { serviceError } from "./status.js";
 export interface Front {
   /** The API's words for an error: the message of the status. */
   words(error: unknown): string;
+  /** The status code for an error, where the API has another one than most. */
+  code?(error: unknown): status | undefined;
   log: Logger;
 }
 
@@ -37,7 +40,7 @@ export function unary<Request, Response>(
       .finally(answered)
       .then(
         (response) => respond(null, response),
-        (error: unknown) => respond(serviceError(error, front.words(error))),
+        (error: unknown) => respond(serviceError(error, front.words(error), front.code?.(error))),
       )
       // A call that can't be answered must not affect the others.
       .catch((error: unknown) => front.log.error({ error: logText(error) }, "containerd: answer a call"));
@@ -81,7 +84,7 @@ function answerWithStream<Request, Response>(
     answered();
     ended.abort(error);
     // Ends it after what has been written; `destroy` would end it without a status.
-    call.emit("error", serviceError(error, front.words(error)));
+    call.emit("error", serviceError(error, front.words(error), front.code?.(error)));
   };
   const sendHeaders = (headers: Readonly<Record<string, string>>) => {
     const metadata = new Metadata();

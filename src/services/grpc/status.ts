@@ -17,9 +17,10 @@ const codes: Record<FailureKind, status> = {
 /**
  * The gRPC status of a failed operation.
  * @param details the words of the API for it
+ * @param code the API's own for it
  */
-export function serviceError(error: unknown, details: string): ServiceError {
-  return Object.assign(new Error(details), { code: codeOf(error), details, metadata: new Metadata() });
+export function serviceError(error: unknown, details: string, code = codeOf(error)): ServiceError {
+  return Object.assign(new Error(details), { code, details, metadata: new Metadata() });
 }
 
 function codeOf(error: unknown): status {

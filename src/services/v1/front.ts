@@ -1,0 +1,52 @@
+import type { handleUnaryCall } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { Failure } from "../../core/failure/failure.js";
+import type { Call } from "../grpc/call.js";
+import { type Front, unary } from "../grpc/handlers.js";
+import { codeOf, wordsOf } from "./words.js";
+
+/** A call about the things of one namespace. */
+export interface NamespacedCall<Request> extends Call<Request> {
+  readonly namespace: string;
+}
+
+/** Makes the handlers of containerd 1.x's services. */
+export class FrontV1 implements Front {
+  readonly words = wordsOf;
+  readonly code = codeOf;
+  readonly log: Logger;
+  readonly #ready: Promise<void>;
+
+  /** @param ready resolves once the tasks of an earlier daemon are known: before that any answer could be wrong */
+  constructor(log: Logger, ready: Promise<void>) {
+    this.log = log;
+    this.#ready = ready;
+  }
+
+  /** A call that is about no namespace. */
+  general<Request, Response>(
+    handle: (call: Call<Request>) => Response | Promise<Response>,
+  ): handleUnaryCall<Request, Response> {
+    return unary(this, async (call: Call<Request>) => {
+      await this.#ready;
+      call.signal.throwIfAborted();
+      return await handle(call);
+    });
+  }
+
+  /** A call about the things of a namespace; one that names none is refused. */
+  namespaced<Request, Response>(
+    handle: (call: NamespacedCall<Request>) => Response | Promise<Response>,
+  ): handleUnaryCall<Request, Response> {
+    return this.general((call) => handle({ ...call, namespace: namespaceOf(call) }));
+  }
+}
+
+/** The namespace that a call is about. Throws Failure (failed-precondition) when it names none. */
+export function namespaceOf({ metadata }: Pick<Call<unknown>, "metadata">): string {
+  const { namespace } = metadata;
+  if (namespace === undefined || namespace === "") {
+    throw new Failure("failed-precondition", "refused", { why: "namespace is required" });
+  }
+  return namespace;
+}
