@@ -250,6 +250,7 @@ describe("is ended, and its exit is told", () => {
     await daemon.start();
     const execs = await Promise.all(names.map((pid) => startExec(daemon, container, { pid, args: ["sleep", "1000"] })));
     for (const { pid, systemPid } of execs) {
+      await eventually(() => exits(container.id, pid).length > 0, { what: `the exit of the first ${pid}` });
       expect(exits(container.id, pid), pid).toHaveLength(1);
       expect((await shown()).get(container.id)?.[pid], pid).toBe(systemPid);
       await daemon.api.signal({ id: container.id, pid, signal: 9 });

@@ -133,6 +133,7 @@ test("errors: a runtime that fails at pause, resume or update is quoted, and not
   expect(await statusOf(container)).toBe("paused");
   off();
   await daemon.api.updateContainer({ id: container.id, status: "running" });
+  await daemon.events.waitFor({ id: container.id, type: "resume" });
   expect(daemon.events.all({ id: container.id }).map(({ type }) => type)).toEqual([
     "start-container",
     "pause",
