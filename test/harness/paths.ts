@@ -11,7 +11,7 @@ export const daemonProgram = join(repository, "dist/bin/containerd.js");
 export const shimProgram = join(repository, "dist/bin/containerd-shim");
 export const ctrProgram = join(repository, "dist/bin/ctr.cjs");
 
-/** Where `scripts/setup --tests` unpacks programs of newer Debian releases. */
+/** Where `scripts/setup --tests` unpacks programs of Debian releases. */
 const unpacked = "/var/cache/containerd-ts";
 
 function executable(path: string): boolean {
@@ -35,8 +35,17 @@ export function nodeRelease(major: number): string | undefined {
   return executable(path) ? path : undefined;
 }
 
-/** The privately unpacked `criu` or `crun`, or undefined when the set-up could not have it. */
-export function unpackedProgram(name: "criu" | "crun"): string | undefined {
-  const path = join(unpacked, name, "bin", name);
+/** What `scripts/setup --tests` unpacks: the programs by the packages that bring them. */
+const unpackedPackages = {
+  criu: ["criu"],
+  crun: ["crun"],
+  "docker.io": ["containerd", "ctr", "docker", "dockerd"],
+} as const;
+type UnpackedProgram = (typeof unpackedPackages)[keyof typeof unpackedPackages][number];
+
+/** A privately unpacked program, or undefined when the set-up could not have it. */
+export function unpackedProgram(name: UnpackedProgram): string | undefined {
+  const found = Object.entries(unpackedPackages).find(([, programs]) => (programs as readonly string[]).includes(name));
+  const path = join(unpacked, found![0], "bin", name);
   return executable(path) ? path : undefined;
 }
