@@ -1,11 +1,11 @@
 /** The daemon's API as promises: one function for each unary RPC, and a stream of events that remembers what it saw. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { type ChannelOptions, type ClientReadableStream, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { CallOptions } from "../../src/client/api/call-options.js";
 import { Connection, type UnaryMethod } from "../../src/client/api/connection.js";
 import { Api as ClientApi, type Fields as Partially } from "../../src/client/api/v0.js";
 import { parseAddress } from "../../src/contract/address.js";
 import * as wire from "../../src/proto/containerd.js";
+import { MessageStream } from "./message-stream.js";
 import { PATIENCE } from "./wait.js";
 
 export type { CallOptions, Partially, wire };
@@ -74,95 +74,28 @@ export class Api extends ClientApi {
   }
 }
 
-/** How many of the events seen are told when another one does not come. */
-const SEEN = 50;
-
 type Match = Partial<Pick<wire.Event, "type" | "id" | "pid" | "status">>;
 
 const matches = (event: wire.Event, match: Match) =>
   (Object.keys(match) as (keyof Match)[]).every((key) => event[key] === match[key]);
 
 /** A subscription: keeps every event that it has seen. */
-export class EventStream implements Disposable, AsyncIterable<wire.Event> {
-  readonly events: wire.Event[] = [];
-  /** Resolves at the end of the stream, rejects with the status it ended with. */
-  readonly ended: Promise<void>;
-  #over = false;
-  #wake = new Set<() => void>();
-
-  constructor(private readonly stream: ClientReadableStream<wire.Event>) {
-    this.ended = new Promise((resolve, reject) => {
-      stream.on("data", (event: wire.Event) => {
-        this.events.push(event);
-        this.#notify();
-      });
-      stream.on("end", () => {
-        this.#over = true;
-        this.#notify();
-        resolve();
-      });
-      stream.on("error", (error) => {
-        this.#over = true;
-        this.#notify();
-        reject(error);
-      });
-    });
-    this.ended.catch(() => {});
+export class EventStream extends MessageStream<wire.Event> {
+  constructor(stream: ClientReadableStream<wire.Event>) {
+    super(stream, ({ type, id, pid, status }) => ({ type, id, pid, status }));
   }
 
-  #notify(): void {
-    for (const wake of this.#wake) wake();
-    this.#wake.clear();
+  get events(): wire.Event[] {
+    return this.messages;
   }
 
   /** The first event that matches, seen already or coming. */
-  async waitFor(match: Match, timeout = PATIENCE): Promise<wire.Event> {
-    const end = performance.now() + timeout;
-    for (;;) {
-      const found = this.events.find((event) => matches(event, match));
-      if (found) return found;
-      const left = end - performance.now();
-      if (this.#over || left <= 0) {
-        const seen = this.events.slice(-SEEN).map(({ type, id, pid, status }) => ({ type, id, pid, status }));
-        throw new Error(
-          `no event ${JSON.stringify(match)} ${this.#over ? "before the stream ended" : `in ${timeout} ms`}; ` +
-            `the last of ${this.events.length} seen: ${JSON.stringify(seen)}`,
-        );
-      }
-      const timer = new AbortController();
-      await Promise.race([
-        new Promise<void>((resolve) => this.#wake.add(resolve)),
-        sleep(left, undefined, { signal: timer.signal }).catch(() => {}),
-      ]);
-      timer.abort();
-    }
+  waitFor(match: Match, timeout?: number): Promise<wire.Event> {
+    return this.first((event) => matches(event, match), `event ${JSON.stringify(match)}`, timeout);
   }
 
   /** The events that match, of those seen so far. */
   all(match: Match): wire.Event[] {
     return this.events.filter((event) => matches(event, match));
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<wire.Event> {
-    for (let next = 0; ; ) {
-      while (next < this.events.length) yield this.events[next++]!;
-      if (this.#over) return await this.ended;
-      await new Promise<void>((resolve) => this.#wake.add(resolve));
-    }
-  }
-
-  /** Stops reading (the daemon's queue for this subscriber fills up), and goes on. */
-  pause(): void {
-    this.stream.pause();
-  }
-  resume(): void {
-    this.stream.resume();
-  }
-
-  cancel(): void {
-    this.stream.cancel();
-  }
-  [Symbol.dispose](): void {
-    this.cancel();
   }
 }

@@ -59,8 +59,9 @@ export interface BundleOptions {
 
 const capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
 
-function specification(options: BundleOptions): Spec {
-  return {
+/** The specification of a container of busybox. */
+export function specification(options: BundleOptions): Spec {
+  const spec: Spec = {
     ociVersion: options.oldFormat ? "1.0.0-rc2-dev" : "1.0.2",
     process: {
       terminal: options.terminal ?? false,
@@ -103,14 +104,14 @@ function specification(options: BundleOptions): Spec {
       readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     },
   };
+  options.spec?.(spec);
+  return spec;
 }
 
 /** Writes a bundle into the new directory `path`; `path` is answered. */
 export function makeBundle(path: string, options: BundleOptions): string {
   mkdirSync(path, { recursive: true });
   if (options.ownRootfs) makeRootfs(join(path, "rootfs"));
-  const spec = specification(options);
-  options.spec?.(spec);
-  writeFileSync(join(path, "config.json"), JSON.stringify(spec, undefined, 2));
+  writeFileSync(join(path, "config.json"), JSON.stringify(specification(options), undefined, 2));
   return path;
 }

@@ -17,6 +17,7 @@ import {
 import { daemonProgram, findProgram, shimProgram, unpackedProgram } from "./paths.js";
 import { kill } from "./processes.js";
 import { directoryPrefix } from "./run-name.js";
+import { ApiV1 } from "./v1.js";
 import { eventually, PATIENCE, sleep, within } from "./wait.js";
 
 // Benches and soaks have no tests that fail.
@@ -66,14 +67,15 @@ export class TestDaemon implements AsyncDisposable {
   readonly root: string;
   /** As --listen takes it. */
   readonly listen: string;
-  readonly #options: DaemonOptions;
+  protected readonly options: DaemonOptions;
   #child: ChildProcess | undefined;
   #exited: Promise<ExitStatus> | undefined;
   #api: Api | undefined;
+  #v1: ApiV1 | undefined;
   #events: EventStream | undefined;
 
   constructor(options: DaemonOptions) {
-    this.#options = options;
+    this.options = options;
     this.dir = mkdtempSync(directoryPrefix());
     this.stateDir = options.stateDir ?? join(this.dir, "state");
     this.runDir = options.runDir ?? join(this.dir, "run");
@@ -112,6 +114,12 @@ export class TestDaemon implements AsyncDisposable {
     return this.#api;
   }
 
+  /** containerd 1.x's API, in a namespace. */
+  v1(namespace = "default"): ApiV1 {
+    this.#v1 ??= new ApiV1(this.address, namespace);
+    return this.#v1.in(namespace);
+  }
+
   /** All events since the state directory was made, then live ones; one subscription for each run of the daemon. */
   get events(): EventStream {
     this.#events ??= this.api.subscribe({ timestamp: { seconds: 0n, nanos: 0 } });
@@ -119,7 +127,7 @@ export class TestDaemon implements AsyncDisposable {
   }
 
   get #territory(): Territory {
-    return { dir: this.dir, stateDir: this.stateDir, pid: this.#child?.pid };
+    return { dir: this.dir, stateDir: this.stateDir, runDir: this.runDir, pid: this.#child?.pid };
   }
 
   /** Names a container: unique on the machine, and known as this test's by leftovers.ts. */
@@ -134,7 +142,7 @@ export class TestDaemon implements AsyncDisposable {
 
   /** The arguments of the command line, the program first. */
   get command(): string[] {
-    const { flags = [], wrapper = [], node, program = daemonProgram } = this.#options;
+    const { flags = [], wrapper = [], node, program = daemonProgram } = this.options;
     return [
       ...wrapper,
       ...(node === undefined ? [program] : [node, program]),
@@ -161,8 +169,8 @@ export class TestDaemon implements AsyncDisposable {
     const child = spawn(program!, args, {
       // A session of its own: Ctrl-C at the tests reaches them first, and they clean up.
       detached: true,
-      env: { ...daemonEnvironment(), ...this.#options.env },
-      stdio: ["ignore", log, this.#options.stderr ?? log],
+      env: { ...daemonEnvironment(), ...this.options.env },
+      stdio: ["ignore", log, this.options.stderr ?? log],
     });
     closeSync(log);
     this.#child = child;
@@ -195,7 +203,7 @@ export class TestDaemon implements AsyncDisposable {
       async () => {
         if (ended) return true;
         try {
-          await this.api.getServerVersion();
+          await this.answers();
           return true;
         } catch (error) {
           this.#disconnect();
@@ -205,6 +213,11 @@ export class TestDaemon implements AsyncDisposable {
       { timeout: PATIENCE },
     );
     if (ended) throw new Error(`the daemon ended with ${ended.code ?? ended.signal}; its log:\n${this.log}`);
+  }
+
+  /** Resolves when it answers a call. */
+  protected async answers(): Promise<void> {
+    await this.api.getServerVersion();
   }
 
   #accepts(): Promise<boolean> {
@@ -223,6 +236,8 @@ export class TestDaemon implements AsyncDisposable {
     this.#events = undefined;
     this.#api?.close();
     this.#api = undefined;
+    this.#v1?.close();
+    this.#v1 = undefined;
   }
 
   /** SIGKILL. */
@@ -276,7 +291,7 @@ export class TestDaemon implements AsyncDisposable {
       await removeLeftovers(this.#territory);
       if (round === 0) await sleep(20);
     }
-    if (this.#options.stateDir) rmSync(this.#options.stateDir, { recursive: true, force: true });
+    if (this.options.stateDir) rmSync(this.options.stateDir, { recursive: true, force: true });
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
@@ -285,7 +300,11 @@ export class TestDaemon implements AsyncDisposable {
 export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaemon> {
   if (!existsSync(daemonProgram)) throw new Error(`${daemonProgram} is missing: run npm run build`);
   if (!findProgram("runc")) throw new Error("runc is not installed: run scripts/setup --tests");
-  const daemon = new TestDaemon(options);
+  return await started(new TestDaemon(options));
+}
+
+/** Starts it; one that does not come up is removed. */
+export async function started<Daemon extends TestDaemon>(daemon: Daemon): Promise<Daemon> {
   try {
     await daemon.start();
   } catch (error) {

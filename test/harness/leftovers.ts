@@ -13,6 +13,8 @@ export interface Territory {
    */
   dir: string;
   stateDir: string;
+  /** Where tasks of namespaces are: `run` in the private directory, unless it is elsewhere. */
+  runDir?: string;
   /** The daemon, while it runs. */
   pid?: number | undefined;
 }
@@ -22,7 +24,7 @@ export interface Leftovers {
   runtime: string[];
   cgroups: string[];
   processes: ProcessInfo[];
-  /** Entries of the state directory, events.log excepted. */
+  /** Entries of the state directory, events.log excepted; "NAMESPACE/ID" of tasks of namespaces. */
   state: string[];
   /** Mount points below the directory. */
   mounts: string[];
@@ -52,13 +54,24 @@ function read(path: string): string {
 
 const isOwnId = (dir: string, name: string) => name.startsWith(`${basename(dir)}-`);
 
-function runtimeContainers({ dir }: Territory): string[] {
-  return runtimeRoots.flatMap(({ root, record }) =>
+function runtimeContainers({ dir, runDir = join(dir, "run") }: Territory): string[] {
+  const ofNoNamespace = runtimeRoots.flatMap(({ root, record }) =>
     list(root)
       .filter(({ name }) => isOwnId(dir, name) || read(join(root, name, record)).includes(`${dir}/`))
       .map(({ name }) => join(root, name)),
   );
+  return [...ofNoNamespace, ...inNamespaces(join(runDir, "runc")).map((name) => join(runDir, "runc", name))];
 }
+
+/** "NAMESPACE/ID" of all that is in a directory with one for each namespace. */
+function inNamespaces(directory: string): string[] {
+  return list(directory).flatMap((namespace) =>
+    list(join(directory, namespace.name)).map(({ name }) => join(namespace.name, name)),
+  );
+}
+
+/** Where our daemon, and Debian's containerd, have the tasks of namespaces, below the run directory. */
+const taskDirectories = ["tasks", "io.containerd.runtime.v2.task"];
 
 function cgroupDirectories({ dir }: Territory): string[] {
   const found: string[] = [];
@@ -112,13 +125,17 @@ function mountsBelow({ dir }: Territory): string[] {
 
 /** Everything that is left at this moment. */
 export function findLeftovers(territory: Territory): Leftovers {
+  const { stateDir, runDir = join(territory.dir, "run") } = territory;
   return {
     runtime: runtimeContainers(territory),
     cgroups: cgroupDirectories(territory),
     processes: ownProcesses(territory),
-    state: list(territory.stateDir)
-      .map(({ name }) => name)
-      .filter((name) => name !== "events.log"),
+    state: [
+      ...list(stateDir)
+        .map(({ name }) => name)
+        .filter((name) => name !== "events.log"),
+      ...taskDirectories.flatMap((name) => inNamespaces(join(runDir, name))),
+    ],
     mounts: mountsBelow(territory),
   };
 }
@@ -182,7 +199,10 @@ export async function expectNothingLeft(
 
 /** Deletes a container with the runtime it belongs to, or at least the runtime's record of it. */
 function deleteContainer(path: string): void {
-  const { status } = spawnSync(basename(dirname(path)), ["delete", "--force", basename(path)], { stdio: "ignore" });
+  const root = dirname(path);
+  const own = runtimeRoots.find((known) => known.root === root);
+  const [runtime, args] = own ? [basename(root), []] : ["runc", ["--root", root]];
+  const { status } = spawnSync(runtime, [...args, "delete", "--force", basename(path)], { stdio: "ignore" });
   if (status !== 0) rmSync(path, { recursive: true, force: true });
 }
 
