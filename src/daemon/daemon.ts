@@ -1,7 +1,10 @@
 import { realpathSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import type { Logger } from "pino";
+import { Containers } from "../core/containers/containers.js";
 import { logText } from "../core/failure/log-text.js";
+import { Namespaces } from "../core/metadata/namespaces.js";
+import { Store } from "../core/metadata/store.js";
 import { restore } from "../core/tasks/restore/restore.js";
 import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
 import { Tasks } from "../core/tasks/tasks.js";
@@ -72,9 +75,12 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     ownShim,
     log,
   });
+  const store = new Store(join(resolve(flags.root), "metadata"));
+  const namespaces = new Namespaces(store);
+  const containers = new Containers(store, namespaces);
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
-    ...servicesV1({ tasks, ready, log, version: VERSION, revision: COMMIT }),
+    ...servicesV1({ tasks, namespaces, containers, ready, log, version: VERSION, revision: COMMIT }),
   ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;

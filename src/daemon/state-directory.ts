@@ -1,17 +1,12 @@
 import { chmodSync, chownSync, lstatSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { isTrustedOwner, makeTrustedDirectory } from "../system/linux/closed-directory.js";
 import { lockDirectory } from "../system/linux/flock.js";
 import { errorText } from "../system/linux/libc.js";
 
-/** In ms: how long, and how often, the state directory's lock is waited for. */
-const LOCK_TIMEOUT = 3_000;
-const LOCK_INTERVAL = 20;
-
 /**
  * Makes the state directory if need be, and locks it for this daemon: two on one would each report every exit and remove the other's
- * containers. A predecessor that has just been killed or told to stop gets a moment to be gone.
+ * containers.
  * @throws Error when another daemon has it, or when somebody else than root could have put anything into it: what is in it is run as root
  */
 export async function takeStateDirectory(directory: string): Promise<void> {
@@ -24,15 +19,11 @@ export async function takeStateDirectory(directory: string): Promise<void> {
   if (events !== undefined && !(events.isFile() && isTrustedOwner(events.uid))) {
     throw new Error(`state directory ${directory}: events.log is no file of root's: remove it`);
   }
-  const deadline = performance.now() + LOCK_TIMEOUT;
-  while (lockDirectory(directory) === undefined) {
-    if (performance.now() > deadline)
-      throw new Error(
-        `state directory ${directory} is in use by another daemon. Give this one a directory and a socket of its own, ` +
-          "with --state-dir DIR --listen unix://DIR/containerd.sock, or end the other",
-      );
-    await delay(LOCK_INTERVAL);
-  }
+  if ((await lockDirectory(directory)) === undefined)
+    throw new Error(
+      `state directory ${directory} is in use by another daemon. Give this one a directory and a socket of its own, ` +
+        "with --state-dir DIR --listen unix://DIR/containerd.sock, or end the other",
+    );
 }
 
 /**

@@ -14,6 +14,12 @@ export type FailureKind =
 
 type NoFacts = Record<string, never>;
 
+interface RecordName {
+  record: "container" | "namespace" | "lease";
+  name: string;
+  namespace?: string;
+}
+
 /**
  * What can fail, with the facts that are known of it, in a plain sentence for the log. The words that a client gets are those of its front.
  */
@@ -34,6 +40,15 @@ const sentences = {
   "name-taken": ({ what, path }: { what: "container" | "process" | "checkpoint"; path: string }) =>
     `the name of the ${what} is taken: ${path} exists`,
   "invalid-signal": ({ signal }: { signal: number }) => `no signal has the number ${signal}`,
+  /** Of the metadata: a container, a namespace, a lease. */
+  "no-record": ({ record, name, namespace }: RecordName) =>
+    `no ${record} ${JSON.stringify(name)}${namespace === undefined ? "" : ` in namespace ${JSON.stringify(namespace)}`}`,
+  "record-exists": ({ record, name }: RecordName) => `there is a ${record} ${JSON.stringify(name)}`,
+  "namespace-not-empty": ({ name, left }: { name: string; left: readonly string[] }) =>
+    `namespace ${JSON.stringify(name)} still has ${left.join(", ")}`,
+  "metadata-unusable": ({ directory, why }: { directory: string; why: string }) => `metadata in ${directory}: ${why}`,
+  "metadata-unwritten": ({ directory, why }: { directory: string; why: string }) =>
+    `metadata in ${directory} can't be written: ${why}`,
   "limit-not-set": ({ why }: { why: string }) => why,
 
   /** A call of the kernel. */

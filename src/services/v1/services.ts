@@ -1,4 +1,6 @@
 import type { Logger } from "pino";
+import type { Containers } from "../../core/containers/containers.js";
+import type { Namespaces } from "../../core/metadata/namespaces.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
 import { FrontV1 } from "./front.js";
@@ -6,6 +8,8 @@ import { versionService } from "./version.js";
 
 export interface V1Options {
   tasks: Tasks;
+  namespaces: Namespaces;
+  containers: Containers;
   /** Resolves once the tasks of an earlier daemon are known. */
   ready: Promise<void>;
   log: Logger;

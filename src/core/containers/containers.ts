@@ -1,0 +1,99 @@
+import { now } from "../../system/linux/clock.js";
+import { Failure } from "../failure/failure.js";
+import { checkIdentifier } from "../metadata/identifier.js";
+import { checkLabels, presentLabels } from "../metadata/labels.js";
+import type { Namespaces } from "../metadata/namespaces.js";
+import type { Store, Table } from "../metadata/store.js";
+import type { ContainerRecord } from "./container-record.js";
+
+/** The records of containers, by namespace and id. */
+export class Containers {
+  readonly #store: Store;
+  readonly #namespaces: Namespaces;
+  readonly #records: Table<ContainerRecord>;
+
+  constructor(store: Store, namespaces: Namespaces) {
+    this.#store = store;
+    this.#namespaces = namespaces;
+    this.#records = store.table("containers");
+    namespaces.contain({ name: "containers", isIn: (namespace) => this.#records.has([namespace]) });
+  }
+
+  /** @throws Failure (not-found) */
+  get(namespace: string, id: string): Promise<ContainerRecord> {
+    return this.#store.read(() => {
+      const record = id === "" ? undefined : this.#records.get([namespace, id]);
+      if (record === undefined) throw notFound(namespace, id);
+      return record;
+    });
+  }
+
+  /** Those of a namespace, by their ids. */
+  list(namespace: string): Promise<ContainerRecord[]> {
+    return this.#store.read(() => this.#records.list([namespace]));
+  }
+
+  /** @throws Failure: invalid-argument, already-exists */
+  async create(namespace: string, wanted: Omit<ContainerRecord, "createdAt" | "updatedAt">): Promise<ContainerRecord> {
+    check(wanted);
+    return await this.#store.write(() => {
+      const { id } = wanted;
+      this.#namespaces.use(namespace);
+      if (this.#records.get([namespace, id]))
+        throw new Failure("already-exists", "record-exists", { record: "container", name: id });
+      const createdAt = now();
+      return this.#put(namespace, { ...wanted, createdAt, updatedAt: createdAt });
+    });
+  }
+
+  /**
+   * @param change makes the new record of the one before; id and times are not its business
+   * @throws Failure: not-found, invalid-argument; what `change` does
+   */
+  async update(
+    namespace: string,
+    id: string,
+    change: (before: ContainerRecord) => ContainerRecord,
+  ): Promise<ContainerRecord> {
+    return await this.#store.write(() => {
+      const before = id === "" ? undefined : this.#records.get([namespace, id]);
+      if (before === undefined) throw notFound(namespace, id);
+      const record = { ...change(before), id, createdAt: before.createdAt, updatedAt: now() };
+      check(record);
+      return this.#put(namespace, record);
+    });
+  }
+
+  /** @throws Failure (not-found) */
+  async delete(namespace: string, id: string): Promise<void> {
+    await this.#store.write(() => {
+      if (id === "" || !this.#records.get([namespace, id])) throw notFound(namespace, id);
+      this.#records.remove([namespace, id]);
+    });
+  }
+
+  #put(namespace: string, record: ContainerRecord): ContainerRecord {
+    const kept = { ...record, labels: presentLabels(record.labels) };
+    this.#records.put([namespace, record.id], kept);
+    return kept;
+  }
+}
+
+/** @throws Failure (invalid-argument) for what can't be a container */
+function check(record: Omit<ContainerRecord, "createdAt" | "updatedAt">): void {
+  checkIdentifier(record.id);
+  if ("" in record.extensions) throw refused("container.Extension keys must not be zero-length");
+  checkLabels(record.labels);
+  if (record.runtime.name === "") throw refused("container.Runtime.Name must be set");
+  if (record.spec === undefined) throw refused("container.Spec must be set");
+  if (record.snapshotKey !== "" && record.snapshotter === "")
+    throw refused("container.Snapshotter must be set if container.SnapshotKey is set");
+}
+
+function refused(why: string): Failure {
+  return new Failure("invalid-argument", "refused", { why });
+}
+
+function notFound(namespace: string, id: string): Failure {
+  return new Failure("not-found", "no-record", { record: "container", name: id, namespace });
+}

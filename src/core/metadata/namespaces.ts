@@ -1,0 +1,90 @@
+import { Failure } from "../failure/failure.js";
+import { checkIdentifier } from "./identifier.js";
+import { checkLabels, type Labels, presentLabels } from "./labels.js";
+import type { Store, Table } from "./store.js";
+
+export interface NamespaceRecord {
+  name: string;
+  labels: Labels;
+}
+
+/** Something that a namespace has to be without before it goes. */
+export interface Contents {
+  /** As an error names it: `containers`. */
+  name: string;
+  /** Within {@link Store.write}. */
+  isIn(namespace: string): boolean;
+}
+
+/** The namespaces: who uses one without making it makes it by that. */
+export class Namespaces {
+  readonly #store: Store;
+  readonly #records: Table<NamespaceRecord>;
+  readonly #contents: Contents[] = [];
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.#records = store.table("namespaces");
+  }
+
+  /** A namespace that has such things can't be deleted. */
+  contain(contents: Contents): void {
+    this.#contents.push(contents);
+  }
+
+  /** What is known of a namespace; of one that nobody has made, its name. */
+  get(name: string): Promise<NamespaceRecord> {
+    return this.#store.read(() => this.#records.get([name]) ?? { name, labels: {} });
+  }
+
+  list(): Promise<NamespaceRecord[]> {
+    return this.#store.read(() => this.#records.list([]));
+  }
+
+  /** @throws Failure: invalid-argument, already-exists */
+  async create(name: string, labels: Labels): Promise<NamespaceRecord> {
+    checkIdentifier(name);
+    checkLabels(labels);
+    return await this.#store.write(() => {
+      if (this.#records.get([name]))
+        throw new Failure("already-exists", "record-exists", { record: "namespace", name });
+      return this.#put({ name, labels });
+    });
+  }
+
+  /**
+   * Changes the labels of a namespace, which comes into being by that.
+   * @param change makes the new labels of those before
+   */
+  async update(name: string, change: (before: Labels) => Labels): Promise<NamespaceRecord> {
+    checkIdentifier(name);
+    return await this.#store.write(() => {
+      const labels = change(this.#records.get([name])?.labels ?? {});
+      checkLabels(labels);
+      return this.#put({ name, labels });
+    });
+  }
+
+  /** @throws Failure: not-found, failed-precondition while something is in it */
+  async delete(name: string): Promise<void> {
+    await this.#store.write(() => {
+      if (!this.#records.get([name])) throw new Failure("not-found", "no-record", { record: "namespace", name });
+      const left = this.#contents.filter((contents) => contents.isIn(name)).map((contents) => contents.name);
+      if (left.length > 0) throw new Failure("failed-precondition", "namespace-not-empty", { name, left });
+      this.#records.remove([name]);
+    });
+  }
+
+  /** Within {@link Store.write}: something is put into the namespace. @throws Failure (invalid-argument) for a name that can't be one */
+  use(name: string): void {
+    if (this.#records.get([name])) return;
+    checkIdentifier(name);
+    this.#put({ name, labels: {} });
+  }
+
+  #put({ name, labels }: NamespaceRecord): NamespaceRecord {
+    const record = { name, labels: presentLabels(labels) };
+    this.#records.put([name], record);
+    return record;
+  }
+}

@@ -1,0 +1,184 @@
+import { closeSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import type { Database, RootDatabase } from "lmdb";
+import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
+import { lockDirectory } from "../../system/linux/flock.js";
+import { errorText, hasCode } from "../../system/linux/libc.js";
+import { Failure } from "../failure/failure.js";
+
+/** In bytes: the address space that the file's map may take; none of it is memory before it is used. It grows beyond this by itself. */
+const MAP_SIZE = 2 ** 30;
+const MAX_TABLES = 32;
+/** Less room than this in a file system, in bytes, is none: LMDB does not say why a write has failed. */
+const NO_ROOM = 1 << 20;
+
+/** Plain MessagePack; by default lmdb makes code out of the names of an object's fields, and some of those are a client's. */
+const PLAIN_MAPS = { useRecords: false };
+
+/** What a record is found by: a namespace, then names; no part is empty. */
+export type Key = readonly string[];
+
+/** Records of one kind. To be used within {@link Store.read} and {@link Store.write} only. */
+export interface Table<Value> {
+  get(key: Key): Value | undefined;
+  /** Those whose keys begin with `prefix`, in the order of their keys. */
+  list(prefix: Key): Value[];
+  keys(prefix: Key): Key[];
+  has(prefix: Key): boolean;
+  put(key: Key, value: Value): void;
+  remove(key: Key): void;
+}
+
+type Records = Database<unknown, string[]>;
+
+/**
+ * What the daemon knows beyond the tasks' own files: one LMDB file, which is opened at the first use. What a call has been told to be done
+ * is on the disk by then; a kill at any instruction leaves all of a change, or nothing of it.
+ */
+export class Store {
+  readonly #directory: string;
+  readonly #tables: TableOfStore<unknown>[] = [];
+  #opening: Promise<RootDatabase> | undefined;
+  #lock: number | undefined;
+
+  /** @param directory is made when it is needed */
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** @param name never another one for the same records: it is in the file */
+  table<Value>(name: string): Table<Value> {
+    const table = new TableOfStore<Value>(name);
+    this.#tables.push(table as TableOfStore<unknown>);
+    return table;
+  }
+
+  /**
+   * Looks into the tables; `work` sees them as they are between two changes.
+   * @throws Failure (failed-precondition) that says why the store can't be used; what `work` does
+   */
+  async read<T>(work: () => T): Promise<T> {
+    await this.#open();
+    return work();
+  }
+
+  /**
+   * Changes the tables: one at a time, and as a whole or, when `work` throws, not at all. Resolves once that is on the disk.
+   * @param work is called once, maybe later; it sees what changes before it have done
+   * @throws as {@link read}; Failure (resource-exhausted, unavailable) when it can't be written
+   */
+  async write<T>(work: () => T): Promise<T> {
+    const root = await this.#open();
+    let refused: unknown;
+    try {
+      return await root.childTransaction(() => {
+        try {
+          return work();
+        } catch (error) {
+          refused = error;
+          throw error;
+        }
+      });
+    } catch (error) {
+      throw refused ?? (await this.#unwritten(error));
+    }
+  }
+
+  /** Lets others have it. */
+  async close(): Promise<void> {
+    await (await this.#opening)?.close();
+    if (this.#lock !== undefined) closeSync(this.#lock);
+  }
+
+  #open(): Promise<RootDatabase> {
+    this.#opening ??= this.#openNow().catch((error) => {
+      // Whatever it was may be mended by the next call.
+      this.#opening = undefined;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #openNow(): Promise<RootDatabase> {
+    const directory = this.#directory;
+    try {
+      await makeTrustedDirectory(directory, 0o700);
+      this.#lock ??= await lockDirectory(directory);
+      if (this.#lock === undefined)
+        throw new Error("in use by another daemon: give this one a directory of its own with --root, or end the other");
+    } catch (error) {
+      throw this.#unusable(error);
+    }
+    const { open } = await import("lmdb");
+    try {
+      const root = open({ path: join(directory, "meta.db"), mapSize: MAP_SIZE, maxDbs: MAX_TABLES, maxReaders: 8 });
+      for (const table of this.#tables) table.records = root.openDB({ name: table.name, ...PLAIN_MAPS });
+      return root;
+    } catch (error) {
+      throw this.#unusable(error);
+    }
+  }
+
+  #unusable(error: unknown): Failure {
+    return new Failure("failed-precondition", "metadata-unusable", {
+      directory: this.#directory,
+      why: errorText(error),
+    });
+  }
+
+  /** A change that could not be written. */
+  async #unwritten(error: unknown): Promise<Failure> {
+    const directory = this.#directory;
+    const cause = await (error as { commitError?: Promise<unknown> }).commitError?.catch((reason: unknown) => reason);
+    const { bavail, bsize } = statfsSync(directory);
+    if (hasCode(cause, "ENOSPC") || bavail * bsize < NO_ROOM)
+      return new Failure("resource-exhausted", "metadata-unwritten", { directory, why: "no space left on device" });
+    return new Failure("unavailable", "metadata-unwritten", { directory, why: errorText(cause ?? error) });
+  }
+}
+
+class TableOfStore<Value> implements Table<Value> {
+  readonly name: string;
+  records!: Records;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get(key: Key): Value | undefined {
+    return this.records.get([...key]) as Value | undefined;
+  }
+
+  list(prefix: Key): Value[] {
+    return [...this.records.getRange(range(prefix)).map(({ value }) => value as Value)];
+  }
+
+  keys(prefix: Key): Key[] {
+    return [...this.records.getKeys(range(prefix))];
+  }
+
+  has(prefix: Key): boolean {
+    return this.records.getKeysCount({ ...range(prefix), limit: 1 }) > 0;
+  }
+
+  put(key: Key, value: Value): void {
+    settled(this.records.put([...key], value));
+  }
+
+  remove(key: Key): void {
+    settled(this.records.remove([...key]));
+  }
+}
+
+/** From the prefix up to what comes after all that begin with it: in the order of keys any text is before this array's second part. */
+function range(prefix: Key) {
+  return { start: [...prefix], end: [...prefix, AFTER_ALL] };
+}
+
+/** Names are of ASCII: this comes after them all. */
+const AFTER_ALL = "\uffff";
+
+/** The transaction tells how it went. */
+function settled(promise: Promise<unknown>): void {
+  promise.catch(() => {});
+}
