@@ -143,7 +143,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   void warnOfMissingRuntime(tasks.runtime, log);
   await restore(tasks);
   restored();
-  await prepared;
+  await Promise.all([prepared, tasks.runDirectory.takeOver()]);
   tellServiceManager("READY=1");
   log.debug(
     {

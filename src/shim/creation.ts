@@ -32,12 +32,12 @@ const ABANDONED_TIMEOUT = 3_000;
 const FLOOD_TIMEOUT = 2_000;
 
 /**
- * Whether the start is given up: the daemon has called it off; or the daemon is dead, so that a created container would wait for its
- * `start` for ever. An exec or a restored container runs at once: the next daemon takes it over.
+ * Whether the start is given up: the daemon has called it off; or the daemon is dead, so that a created container that nobody was told of
+ * would wait for its `start` for ever. An exec or a restored container runs at once: the next daemon takes it over.
  */
 export function isAbandoned(state: ProcessState, channel: StartChannel | undefined): boolean {
   if (channel === undefined) return false;
-  return channel.cancelled || (channel.gone && !state.exec && state.checkpoint === undefined);
+  return channel.cancelled || (channel.gone && !channel.kept && !state.exec && state.checkpoint === undefined);
 }
 
 /**
@@ -121,13 +121,13 @@ function deleteHalfCreated(id: string, startedAt: number): void {
 
 /** Kills and deletes what was created but must not run, or what runs although its start was given up. */
 export function undo(assignment: Assignment, child: Child | undefined): void {
-  const { id, state } = assignment;
+  const { id, state, channel } = assignment;
   if (state.exec) {
     if (child?.status === undefined && child !== undefined && processes.isChild(child.pid))
       processes.kill(child.pid, processes.SIGKILL);
   } else {
     // First: afterwards a daemon that takes the directory over could not tell it from one that has run and ended.
-    markAbandoned();
+    if (channel?.kept !== true) markAbandoned();
     const { status, output } = call(["delete", "--force", id], CLEAN_UP_TIMEOUT);
     if (status !== 0) logError(`delete: ${output}`);
   }
@@ -135,29 +135,35 @@ export function undo(assignment: Assignment, child: Child | undefined): void {
   killChildren();
 }
 
-/** Ends the work for a process whose start was undone. A daemon that took an exec over meanwhile sees its exit. */
+/**
+ * Ends the work for a process whose start was undone. The exit of a container that was kept is told, and that of an exec that a daemon took
+ * over meanwhile.
+ */
 export function abandon(assignment: Assignment, child: Child): void {
-  if (assignment.state.exec && child.status !== undefined) writeExitStatus(child.status);
+  const isKnown = assignment.state.exec || assignment.channel?.kept === true;
+  if (isKnown && child.status !== undefined) writeExitStatus(child.status);
   drain(assignment.stdio, ABANDONED_TIMEOUT);
   closeStdio(assignment.stdio);
 }
 
 /**
- * Tells the daemon and starts the process when it says so.
- *
- * @returns whether the process runs; if not, nothing of it is left
+ * What has become of a created process: it runs; it waits to be started by a later daemon, or has ended while it waited; or its start was
+ * given up, and nothing of it is left.
  */
-export function start(assignment: Assignment, child: Child): boolean {
+export type Started = "runs" | "waits" | "undone";
+
+/** Tells the daemon and starts the process when it says so. */
+export function start(assignment: Assignment, child: Child): Started {
   const { id, state, channel } = assignment;
-  if (channel === undefined) return true;
+  if (channel === undefined) return "waits";
   if (channel.cancelled) {
     undo(assignment, child);
-    return false;
+    return "undone";
   }
   send(channel, `created ${child.pid}`);
   if (state.exec || state.checkpoint !== undefined) {
     closeStartChannel(channel);
-    return true;
+    return "runs";
   }
 
   const waitingName = nameOf(child);
@@ -165,10 +171,15 @@ export function start(assignment: Assignment, child: Child): boolean {
   child.atDeath = () => {
     lastName = nameOf(child);
   };
-  runUntil(() => channel.startRequested || isAbandoned(state, channel));
+  const isLeft = () => channel.kept && !channel.cancelled && (channel.gone || child.status !== undefined);
+  runUntil(() => channel.startRequested || isLeft() || isAbandoned(state, channel));
+  if (!channel.startRequested && isLeft()) {
+    child.atDeath = undefined;
+    return "waits";
+  }
   if (!channel.startRequested || channel.cancelled) {
     undo(assignment, child);
-    return false;
+    return "undone";
   }
   const isWaitedFor = () => !channel.gone && !channel.cancelled && child.status === undefined;
   const { execFifo } = channel;
@@ -178,14 +189,17 @@ export function start(assignment: Assignment, child: Child): boolean {
   child.atDeath = undefined;
   // A process that has ended already makes some runtimes' start fail. But it has run: it is not the runtime's any more.
   const hasRun = child.status !== undefined && lastName !== waitingName;
-  if (channel.cancelled || (status !== 0 && !hasRun)) {
+  const hasFailed = status !== 0 && !hasRun;
+  // The next daemon starts what the last one was about to start, and may have done so already.
+  if (hasFailed && channel.kept && channel.gone && child.status === undefined) return "waits";
+  if (channel.cancelled || hasFailed) {
     undo(assignment, child);
     send(channel, `failed ${status}\0${output}`);
-    return false;
+    return "undone";
   }
   send(channel, "started");
   closeStartChannel(channel);
-  return true;
+  return "runs";
 }
 
 /** The name that the program in the process has, which changes when the runtime's place is taken by the container's program. */

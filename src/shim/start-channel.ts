@@ -1,4 +1,5 @@
 /** The start channel between our daemon and our shim; docs/shim.md has the protocol. */
+import { CREATED_FILE } from "../contract/shim/process-directory";
 import {
   CHANNEL_VARIABLE,
   type DaemonMessage,
@@ -20,6 +21,8 @@ export interface StartChannel {
   startRequested: boolean;
   /** Named in that word: the way to start without the runtime. */
   execFifo: ExecFifo | undefined;
+  /** Somebody was told of the created container: it is not undone when the daemon dies, a later one starts it. */
+  kept: boolean;
   /** The daemon has called the start off. */
   cancelled: boolean;
   /** The daemon has closed its end, or is dead. */
@@ -36,7 +39,10 @@ export function takeChannelDescriptor(): number | undefined {
 
 /** Listens at the channel. Throws a message. */
 export function openStartChannel(fd: number): StartChannel {
-  const channel: StartChannel = { fd, startRequested: false, execFifo: undefined, cancelled: false, gone: false };
+  const channel: StartChannel = {
+    ...{ fd, startRequested: false, execFifo: undefined },
+    ...{ kept: false, cancelled: false, gone: false },
+  };
   let result = files.setCloseOnExec(fd);
   if (result >= 0) result = watch(fd, waiting.EPOLLIN, () => receive(channel));
   return result < 0 ? error(`${CHANNEL_VARIABLE}=${fd}: ${errorText(result)}`, 0) : channel;
@@ -44,8 +50,12 @@ export function openStartChannel(fd: number): StartChannel {
 
 function receive(channel: StartChannel): void {
   const message = sockets.receive(channel.fd) as DaemonMessage | "" | undefined;
-  if (message === "") closeStartChannel(channel);
-  else if (message === "cancel") channel.cancelled = true;
+  if (message === "") {
+    // It may have died between the mark and the word.
+    channel.kept = channel.kept || files.exists(CREATED_FILE);
+    closeStartChannel(channel);
+  } else if (message === "cancel") channel.cancelled = true;
+  else if (message === "keep") channel.kept = true;
   else if (message !== undefined) {
     const [word, access, path] = string.match(message, "^(start) ?(%a*) ?(.*)$");
     if (word === undefined) return;

@@ -23,6 +23,8 @@ export const RUNTIME_LOG = "log.json";
 export const CONSOLE_SOCKET = "console.sock";
 /** There when the start was undone: the container has never run. */
 export const ABANDONED_FILE = "abandoned";
+/** By a daemon: the container is created and stays so, whatever becomes of the daemon, until one starts or deletes it. */
+export const CREATED_FILE = "created";
 /** What the container has used: {@link UsageJson}. */
 export const USAGE_FILE = "usage";
 /** In the container's directory, one above: where its cgroup is, {@link CgroupJson}. */

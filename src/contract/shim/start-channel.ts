@@ -9,7 +9,7 @@ export const CHANNEL_VARIABLE = "CONTAINERD_SHIM_CHANNEL";
 export type ExecFifoAccess = "read" | "write";
 
 /** What a daemon says. */
-export type DaemonMessage = "start" | `start ${ExecFifoAccess} ${string}` | "cancel";
+export type DaemonMessage = "keep" | "start" | `start ${ExecFifoAccess} ${string}` | "cancel";
 
 /**
  * What a shim says: the pid on the host; that it runs; or the exit status of the runtime's `start` and its output, which the daemon

@@ -35,6 +35,15 @@ const sentences = {
   "container-not-found": ({ id }: { id: string }) => `no container ${JSON.stringify(id)}`,
   "process-not-found": ({ id, pid }: { id: string; pid: string }) =>
     `no process ${JSON.stringify(pid)} in container ${JSON.stringify(id)}`,
+  "task-runs": ({ id }: { id: string }) => `container ${JSON.stringify(id)} runs`,
+  "task-not-running": ({ id, status }: { id: string; status: string }) =>
+    `container ${JSON.stringify(id)} does not run: it is ${status}`,
+  "process-runs": ({ id, pid }: { id: string; pid: string }) =>
+    `process ${JSON.stringify(pid)} in container ${JSON.stringify(id)} runs`,
+  "already-started": ({ pid }: { pid: string }) => `process ${JSON.stringify(pid)} was started already`,
+  /** Another daemon works in the directory where the tasks of namespaces are. */
+  "run-directory-taken": ({ directory, why }: { directory: string; why: string }) =>
+    `no tasks in namespaces: ${directory} ${why}; --run-dir names another directory`,
   "process-ended": ({ pid }: { pid: string }) => `process ${JSON.stringify(pid)} has ended`,
   /** The directory of that name is there. */
   "name-taken": ({ what, path }: { what: "container" | "process" | "checkpoint"; path: string }) =>

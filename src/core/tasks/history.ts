@@ -51,6 +51,30 @@ export class History {
     return this.#log.isWhole ? false : undefined;
   }
 
+  /** Whether the creation of this run of a task was told; undefined when the log no longer reaches back so far. */
+  hasCreate(task: TaskName, run: string): boolean | undefined {
+    return this.#hasTold(task, "/tasks/create", run) || (this.#log.isWhole ? false : undefined);
+  }
+
+  /** Whether the deletion of this run of a task was told. */
+  hasDelete(task: TaskName, run: string): boolean {
+    return this.#hasTold(task, "/tasks/delete", run);
+  }
+
+  #hasTold(task: TaskName, topic: "/tasks/create" | "/tasks/delete", run: string): boolean {
+    return this.#of(task).some((event) => event.topic === topic && event.payload.run === run);
+  }
+
+  /** Whether it was told that an exec was added which has not run; undefined when the log no longer reaches back so far. */
+  hasExecAdded(task: TaskName, name: string): boolean | undefined {
+    const latest = this.#of(task).findLast(({ topic, payload }) => {
+      return topic === "/tasks/exec-added"
+        ? payload.process === name
+        : processOf({ topic, payload } as TaskEvent) === name;
+    });
+    return latest?.topic === "/tasks/exec-added" || (this.#log.isWhole ? false : undefined);
+  }
+
   /**
    * Which processes of a task run, by the events: true after a start, false after an exit. Only names that a process of ours can have: they
    * are taken for directories, and the log may be damaged, or another daemon's.
@@ -58,7 +82,7 @@ export class History {
   running(task: TaskName): Map<string, boolean> {
     const running = new Map<string, boolean>();
     for (const { topic, payload } of this.#of(task)) {
-      if (topic === "/tasks/start") {
+      if (topic === "/tasks/create" || topic === "/tasks/start") {
         // Execs of an earlier container with this id: their exits may have been lost on a full disk.
         running.clear();
         running.set(INIT, true);

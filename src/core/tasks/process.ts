@@ -1,14 +1,27 @@
-import { closeSync, type Dirent, existsSync, linkSync, mkdirSync, readdirSync, readSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  type Dirent,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
+import { UNKNOWN_STATUS } from "../../contract/shim/exit-status.js";
 import {
   ABANDONED_FILE,
   CONTROL_FIFO,
+  CREATED_FILE,
   EXIT_FIFO,
   EXIT_STATUS_FILE,
   PID_FILE,
   PROCESS_JSON,
   RESERVED_EXIT_STATUS_FILE,
 } from "../../contract/shim/process-directory.js";
+import { now } from "../../system/linux/clock.js";
 import { makeFifo, openFifo } from "../../system/linux/fifo.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { openPidFd, signalPidFd } from "../../system/linux/pidfd.js";
@@ -36,6 +49,14 @@ export interface Stdio {
   stderr: string;
 }
 
+/** How a process has ended. */
+export interface Exit {
+  /** The exit code, or 128 + N for death by signal N. */
+  readonly status: number;
+  /** Nanoseconds since the epoch. */
+  readonly at: bigint;
+}
+
 const SIGKILL = 9;
 
 /** One process of a container: its init, or an exec. Knows its directory, its descriptors and the host's process behind it. */
@@ -43,15 +64,21 @@ export class Process {
   readonly id: string;
   readonly directory: string;
   readonly state: ProcessState;
-  /** Read end of the exit FIFO: it hangs up when the shim has ended. */
+  /** Read end of the exit FIFO: it hangs up when the shim has ended. -1 of one that had ended before this daemon. */
   readonly exitFd: number;
-  readonly #control: ControlFifo;
+  readonly #control: ControlFifo | undefined;
   /** On the host; 0 until the runtime has created the process. */
   systemPid = 0;
   /** Field 22 of /proc/<pid>/stat; "" when the process was gone before it could be read. */
   startTime = "";
-  /** Added, then made to run, then told to have ended. */
+  /** Added (an init: created), then made to run, then told to have ended. */
   status: "added" | "running" | "stopped" = "added";
+  /** It is being made to run. */
+  isStarting = false;
+  /** Settled unless its start is about to be told: that comes before its exit. */
+  startTold: Promise<void> = Promise.resolve();
+  /** Once it is stopped. */
+  exit: Exit | undefined;
   /** There while this daemon is the one that launched it. */
   shim: Shim | undefined;
   /** Its start is in the event log. */
@@ -64,23 +91,31 @@ export class Process {
   readonly givenUp: Promise<void>;
   /** Has its exit told now, although its shim has not ended. */
   giveUp: () => void = () => {};
+  /** Resolves when it is stopped, or was deleted without ever having run. */
+  readonly over: Promise<void>;
+  #isOver: () => void = () => {};
   #closed = false;
 
-  private constructor(directory: string, id: string, state: ProcessState) {
+  /** @param isOver it has ended, and nobody has to hear of that */
+  private constructor(directory: string, id: string, state: ProcessState, isOver = false) {
     this.id = id;
     this.directory = directory;
     this.state = state;
-    const exitFd = openFifo(join(directory, EXIT_FIFO), "read");
-    try {
-      this.#control = new ControlFifo(directory);
-    } catch (error) {
-      closeSync(exitFd);
-      throw error;
-    }
-    this.exitFd = exitFd;
     this.givenUp = new Promise((resolve) => {
       this.giveUp = resolve;
     });
+    this.over = new Promise((resolve) => {
+      this.#isOver = resolve;
+    });
+    this.#closed = isOver;
+    this.exitFd = isOver ? -1 : openFifo(join(directory, EXIT_FIFO), "read");
+    if (isOver) return;
+    try {
+      this.#control = new ControlFifo(directory);
+    } catch (error) {
+      closeSync(this.exitFd);
+      throw error;
+    }
   }
 
   /**
@@ -117,9 +152,27 @@ export class Process {
     proc.systemPid = pid;
     proc.startTime = startTime;
     if (!isWritten) proc.#mendIdentity();
-    if (entries.has(WAITING_REQUESTS)) proc.#control.takeOver();
+    if (entries.has(WAITING_REQUESTS)) proc.#control?.takeOver();
     proc.announced = entries.has("started");
     proc.status = "running";
+    return proc;
+  }
+
+  /**
+   * Takes over one that was added, and never made to run.
+   * @throws a system error
+   */
+  static loadAdded(directory: string, id: string): Process {
+    return new Process(directory, id, Process.readState(directory, true));
+  }
+
+  /** Takes over one whose exit was told: it takes no descriptor. */
+  static loadStopped(directory: string, id: string, identity: Identity | undefined): Process {
+    const proc = new Process(directory, id, Process.readState(directory, id !== INIT), true);
+    proc.systemPid = identity?.pid ?? 0;
+    proc.startTime = identity?.startTime ?? "";
+    proc.announced = true;
+    proc.stop({ status: proc.exitStatus() ?? UNKNOWN_STATUS, at: proc.exitTime() });
     return proc;
   }
 
@@ -194,9 +247,48 @@ export class Process {
     this.#mark("started");
   }
 
+  /**
+   * It is created: whatever becomes of this daemon, it waits to be started, by the next one if need be.
+   * @throws a system error
+   */
+  markCreated(): void {
+    linkSync(join(this.directory, "starttime"), join(this.directory, CREATED_FILE));
+  }
+
+  /**
+   * It is about to be made to run: the next daemon has it run, or sees what has become of it.
+   * @throws a system error
+   */
+  markStarting(): void {
+    linkSync(join(this.directory, PROCESS_JSON), join(this.directory, "starting"));
+  }
+
   /** Its exit is in the event log: a daemon that finds the directory has nothing to report, however long the log has gone on since. */
   markReported(): void {
     this.#mark("reported");
+  }
+
+  /** It has ended, and everybody was told. */
+  stop(exit: Exit): void {
+    this.status = "stopped";
+    this.exit = exit;
+    this.#isOver();
+  }
+
+  /** Its start has failed, so nothing of it was ever told: it is as if it had ended. Daemons to come see the same. */
+  fail(): void {
+    this.markFailed();
+    this.stop({ status: this.exitStatus() ?? UNKNOWN_STATUS, at: this.exitTime() });
+  }
+
+  /** Daemons to come see one that has ended, of which nothing is to be told. */
+  markFailed(): void {
+    try {
+      if (this.exitStatus() === undefined) this.recordExitStatus(UNKNOWN_STATUS);
+      linkSync(join(this.directory, EXIT_STATUS_FILE), join(this.directory, "reported"));
+    } catch {
+      // A full disk, say: the next daemon finds a start that was not finished.
+    }
   }
 
   get reported(): boolean {
@@ -204,7 +296,7 @@ export class Process {
   }
 
   /** By a second name of `starttime`: that takes no descriptor and no room on the disk. */
-  #mark(name: Mark): void {
+  #mark(name: "started" | "reported"): void {
     try {
       linkSync(join(this.directory, "starttime"), join(this.directory, name));
     } catch {
@@ -222,6 +314,20 @@ export class Process {
    */
   exitStatus(onUnreadable?: (error: unknown) => void): number | undefined {
     return Process.readExitStatus(this.directory, onUnreadable);
+  }
+
+  /** When it ended, in ns since the epoch: when that was written down, so that every daemon says the same. */
+  exitTime(): bigint {
+    return this.exitStatusWrittenAt() ?? now();
+  }
+
+  /** In ns since the epoch; undefined when there is no exit status, or it can't be reached. */
+  exitStatusWrittenAt(): bigint | undefined {
+    try {
+      return statSync(join(this.directory, EXIT_STATUS_FILE), { bigint: true }).mtimeNs;
+    } catch {
+      return undefined;
+    }
   }
 
   /** What the shim has told through the exit FIFO, at its end, since it could not record it. */
@@ -271,6 +377,12 @@ export class Process {
     }
   }
 
+  /** @throws Failure (not-found) when it has ended, and with it whoever reads its requests */
+  get #requests(): ControlFifo {
+    if (this.#control === undefined || this.#closed) throw this.#ended();
+    return this.#control;
+  }
+
   #ended(): Failure {
     return new Failure("not-found", "process-ended", { pid: this.id });
   }
@@ -284,13 +396,14 @@ export class Process {
     }
   }
 
+  /** Throws Failure (not-found). */
   closeStdin(): void {
-    this.#control.closeStdin();
+    this.#requests.closeStdin();
   }
 
-  /** Sets the terminal's size. */
+  /** Sets the terminal's size. Throws Failure (not-found). */
   resize(columns: number, rows: number): void {
-    this.#control.resize(columns, rows);
+    this.#requests.resize(columns, rows);
   }
 
   /** Removes the process directory. */
@@ -300,18 +413,32 @@ export class Process {
     removeTree(this.directory);
   }
 
+  /** It had ended, and that was told, before this daemon. */
+  get stoppedEarlier(): boolean {
+    return this.exitFd === -1;
+  }
+
+  /** Its descriptors are: their numbers may be those of others by now. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** Closes the descriptors; whoever watches exitFd stops before. */
   close(): void {
+    this.#isOver();
     if (this.#closed) return;
     this.#closed = true;
     this.shim?.release();
     closeSync(this.exitFd);
-    this.#control.close();
+    this.#control?.close();
   }
 }
 
-/** What a process directory says of what was told: its process's start, or its exit. */
-type Mark = "started" | "reported";
+/**
+ * What a process directory says of its process: that it was created, and is kept; that it was about to be made to run; that its start, or its
+ * exit, was told.
+ */
+type Mark = typeof CREATED_FILE | "starting" | "started" | "reported";
 
 export function hasMark(directory: string, mark: Mark): boolean {
   return existsSync(join(directory, mark));
@@ -320,6 +447,11 @@ export function hasMark(directory: string, mark: Mark): boolean {
 /** What tells a run from all others of its name. */
 export function runOf({ pid, startTime }: Identity): string {
   return `${pid}:${startTime}`;
+}
+
+/** The host's pid in such a text; 0 when there is none. */
+export function pidOf(run = ""): number {
+  return Number(/^(\d+):/.exec(run)?.[1] ?? 0);
 }
 
 /** Undefined when there is none, or none that can be read, of which `onUnreadable` is told. */

@@ -1,12 +1,11 @@
-import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { KILLED_STATUS, UNKNOWN_STATUS } from "../../contract/shim/exit-status.js";
-import { EXIT_STATUS_FILE } from "../../contract/shim/process-directory.js";
+import { now } from "../../system/linux/clock.js";
 import { processAge } from "../../system/linux/process-age.js";
 import type { Events } from "../events/events.js";
-import { History } from "./history.js";
-import { hasMark, INIT, Process } from "./process.js";
+import { History, type TaskName } from "./history.js";
+import { type Exit, hasMark, INIT, Process } from "./process.js";
 import { readUsage } from "./state-directory/usage.js";
 import type { Task } from "./task.js";
 import type { TaskEvent } from "./task-event.js";
@@ -15,36 +14,70 @@ import type { TaskEvent } from "./task-event.js";
 export class Reports {
   readonly #log: Logger;
   readonly #events: Events<TaskEvent>;
-  readonly history: History;
 
   constructor(log: Logger, events: Events<TaskEvent>) {
     this.#log = log;
     this.#events = events;
-    this.history = new History(events.log);
   }
 
-  /** When the newest event was stored: all that follow are later. */
-  get last(): bigint {
-    return this.#events.log.last;
+  /** What was told of a task until now. */
+  history({ namespace }: TaskName): History {
+    return new History(this.#events.logOf(namespace));
   }
 
-  /** Calls back once all that was told until now is in the event log's file: at once, unless that can't be written. */
-  whenStored(then: () => void): void {
-    this.#events.log.whenStored(then);
+  /** When the newest event of a task's log was stored: all that follow are later. */
+  last({ namespace }: TaskName): bigint {
+    return this.#events.logOf(namespace).last;
+  }
+
+  /** Calls back once all that was told of a task until now is in the event log's file: at once, unless that can't be written. */
+  whenStored({ namespace }: TaskName, then: () => void): void {
+    this.#events.logOf(namespace).whenStored(then);
+  }
+
+  /** A task is there, which nobody was told of. */
+  tellCreate(task: Task, init: Process): void {
+    const { namespace, id: object, bundle, rootfs } = task;
+    const { run, stdio, systemPid: pid, state } = init;
+    const { terminal = false, checkpoint } = state;
+    const payload = { bundle, rootfs, stdio, terminal, checkpoint, pid, run };
+    this.#events.publish({ topic: "/tasks/create", namespace, object, payload });
+  }
+
+  /** As {@link tellCreate}, unless an earlier daemon has lived long enough to tell it. */
+  tellCreateOnce(task: Task, init: Process): void {
+    // It is told right after the mark is made: a log that no longer reaches back so far has told it.
+    if (this.history(task).hasCreate(task, init.run) === false) this.tellCreate(task, init);
+  }
+
+  tellExecAdded({ namespace, id: object }: Task, { id }: Process): void {
+    this.#events.publish({ topic: "/tasks/exec-added", namespace, object, payload: { process: id } });
+  }
+
+  /** As {@link tellExecAdded}, unless an earlier daemon has lived long enough to tell it. */
+  tellExecAddedOnce(task: Task, exec: Process): void {
+    if (this.history(task).hasExecAdded(task, exec.id) === false) this.tellExecAdded(task, exec);
+  }
+
+  /** A task that has ended is gone. */
+  tellDelete({ namespace, id: object }: Task, { id, systemPid: pid, run }: Process, exit: Exit): void {
+    const payload = { process: id, pid, status: exit.status, exitedAt: exit.at, run };
+    this.#events.publish({ topic: "/tasks/delete", namespace, object, payload });
   }
 
   /** A process runs. */
-  tellStart({ namespace, id: object }: Task, proc: Process): void {
-    const { id, run } = proc;
-    if (id === INIT) this.#events.publish({ topic: "/tasks/start", namespace, object, payload: { run } });
-    else this.#events.publish({ topic: "/tasks/exec-started", namespace, object, payload: { process: id, run } });
-    this.whenStored(() => proc.markAnnounced());
+  tellStart(task: Task, proc: Process): void {
+    const { namespace, id: object } = task;
+    const { id, run, systemPid: pid } = proc;
+    if (id === INIT) this.#events.publish({ topic: "/tasks/start", namespace, object, payload: { pid, run } });
+    else this.#events.publish({ topic: "/tasks/exec-started", namespace, object, payload: { process: id, pid, run } });
+    this.whenStored(task, () => proc.markAnnounced());
   }
 
   /** A process runs whose start an earlier daemon has told, if it has lived long enough. */
   tellStartOnce(task: Task, proc: Process): void {
     if (proc.announced) return;
-    if (this.wasStartTold(task, proc.id, proc.run)) this.whenStored(() => proc.markAnnounced());
+    if (this.wasStartTold(task, proc.id, proc.run)) this.whenStored(task, () => proc.markAnnounced());
     else this.tellStart(task, proc);
   }
 
@@ -52,27 +85,28 @@ export class Reports {
   wasStartTold(task: Task, name: string, run: string): boolean {
     // Our daemons make the mark right after the event, so without a mark the event, if there is one, is still in the log. Other daemons
     // make no mark.
-    return this.history.hasStart(task, name, run) ?? !task.remembersCgroup;
+    return this.history(task).hasStart(task, name, run) ?? !task.remembersCgroup;
   }
 
   /** A process has ended. Nothing is told of an exit that an earlier daemon has told. */
-  tellExit(task: Task, proc: Process, status: number): void {
+  tellExit(task: Task, proc: Process, exit: Exit): void {
     const what = proc.id === INIT ? "container exited" : "process exited";
-    this.#log.info(exitFields(task, proc, status), `containerd: ${what}`);
-    if (this.#wasExitTold(task, proc)) return;
+    this.#log.info(exitFields(task, proc, exit.status), `containerd: ${what}`);
+    const isOurOwn = proc.shim !== undefined;
+    if (!isOurOwn && this.wasExitTold(task, proc)) return;
     const { id, run, directory } = proc;
     const { memoryPeak } = readUsage(directory);
-    this.#publishExit(task, { process: id, status, run, ...(memoryPeak === undefined ? {} : { memoryPeak }) });
+    const peak = memoryPeak === undefined ? {} : { memoryPeak };
+    this.#publishExit(task, { ...exitPayload(id, proc.systemPid, exit), run, ...peak });
   }
 
   /**
-   * True when an earlier daemon was killed between writing an exit down and removing the directory, or could not remove it.
+   * Whether an earlier daemon has told the exit of a process: it was killed right then, could not remove the directory, or keeps it until
+   * somebody deletes the process.
    */
-  #wasExitTold(task: Task, proc: Process): boolean {
-    const isOurOwn = proc.shim !== undefined;
-    if (isOurOwn) return false;
+  wasExitTold(task: Task, proc: Process): boolean {
     if (proc.reported) return true;
-    return this.history.hasExit(task, proc.id, proc.run, writtenAt(join(proc.directory, EXIT_STATUS_FILE)));
+    return this.history(task).hasExit(task, proc.id, proc.run, proc.exitStatusWrittenAt());
   }
 
   /**
@@ -80,7 +114,7 @@ export class Reports {
    * and "reported" in their directories. The init comes last.
    */
   owedExits(task: Task): string[] {
-    const running = this.history.running(task);
+    const running = this.history(task).running(task);
     for (const name of task.processDirectories()) {
       const directory = join(task.directory, name);
       if (!running.has(name)) running.set(name, hasMark(directory, "started") && !hasMark(directory, "reported"));
@@ -98,7 +132,7 @@ export class Reports {
     const recorded = Process.readExitStatus(join(task.directory, name));
     const status = recorded ?? (killed ? KILLED_STATUS : UNKNOWN_STATUS);
     this.#log.warn({ id: task.id, pid: name, status }, "containerd: process was lost; its exit is told");
-    this.#publishExit(task, { process: name, status });
+    this.#publishExit(task, exitPayload(name, 0, { status, at: now() }));
   }
 
   #publishExit({ namespace, id: object }: Task, payload: ExitPayload): void {
@@ -111,19 +145,17 @@ export class Reports {
   }
 }
 
+const exitPayload = (process: string, pid: number, { status, at: exitedAt }: Exit) => ({
+  process,
+  pid,
+  status,
+  exitedAt,
+});
+
 type ExitPayload = Extract<TaskEvent, { topic: "/tasks/exit" }>["payload"];
 
 /** `duration`: how long the process has run, in ms; one of ours without a start time was gone before it could be looked at. */
 function exitFields({ id }: Task, { id: pid, systemPid, startTime, shim }: Process, status: number) {
   const duration = processAge(startTime) ?? (shim === undefined ? undefined : 0);
   return { id, pid, systemPid, status, duration };
-}
-
-/** In ns since the epoch; undefined when there is no such file, or it can't be reached. */
-function writtenAt(path: string): bigint | undefined {
-  try {
-    return statSync(path, { bigint: true }).mtimeNs;
-  } catch {
-    return undefined;
-  }
 }

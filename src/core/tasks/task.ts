@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { lstatSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Cgroup } from "../../system/cgroup/cgroup.js";
 import { bootTime } from "../../system/linux/clock.js";
@@ -10,26 +10,37 @@ import { concealEnvironment } from "../failure/log-text.js";
 import { stringifyJson } from "../files/json.js";
 import { writeAtomically } from "../files/write-atomically.js";
 import { Turns } from "../scheduling/turns.js";
+import type { TaskOomWatch } from "./exit/oom.js";
 import type { TaskName } from "./history.js";
 import type { Owner } from "./owner.js";
 import { INIT, Process, type Stdio } from "./process.js";
 import { rootIds, translateOldSpec } from "./runtime/bundle.js";
 import { type ExecFifo, OciRuntime } from "./runtime/oci-runtime.js";
 import { RuntimeContainer } from "./runtime/runtime-container.js";
-import type { OciProcess, OciSpec } from "./runtime/spec.js";
+import type { Mount, OciProcess, OciSpec } from "./runtime/spec.js";
 import { abandonExec, abandonInit, killOrphans } from "./shims/abandon.js";
 import { launchShim, type ShimProgram } from "./shims/shim.js";
 import type { ContainerState } from "./state-directory/container-state.js";
-import { processDirectoriesAmong } from "./state-directory/ownership.js";
+import { BUNDLE, processDirectoriesAmong } from "./state-directory/ownership.js";
 import { makeWhole, removeTree, takeAway } from "./state-directory/partial-directory.js";
 import type { Removals } from "./state-directory/removals.js";
 import { TaskCgroup } from "./task-cgroup.js";
 
+/** Where a bundle that is made here has its root file system. */
+const ROOTFS = "rootfs";
 /** The file that marks one whose exit has been told; no process may have such a name. */
 const ENDED = "state.json.ended";
 
+/** The user and group that a task's pipes belong to. */
+export interface IoOwner {
+  uid: number;
+  gid: number;
+}
+
 export interface TaskOptions extends TaskName {
+  /** "" for one that is made with the task, in its directory. */
   bundle: string;
+  rootfs: readonly Mount[];
   labels: string[];
   stdio: Stdio;
   runtime: string;
@@ -38,6 +49,7 @@ export interface TaskOptions extends TaskName {
   noPivotRoot: boolean;
   owner?: Owner | undefined;
   endsAt?: number | undefined;
+  ioOwner?: IoOwner | undefined;
   deleteOnExit: boolean;
 }
 
@@ -50,6 +62,8 @@ export class Task implements TaskName {
   readonly id: string;
   readonly directory: string;
   readonly bundle: string;
+  /** What is mounted at `rootfs` in its bundle for as long as it is there. */
+  readonly rootfs: readonly Mount[];
   readonly labels: string[];
   readonly runtime: OciRuntime;
   readonly shim: ShimProgram;
@@ -64,6 +78,10 @@ export class Task implements TaskName {
   readonly processes = new Map<string, Process>();
   /** In ms: how long its creation took. */
   creationTook = 0;
+  /** Its creation is over, and what belongs to that: others may know of it. */
+  isKnown = false;
+  /** Once it was made to run. */
+  oom: TaskOomWatch | undefined;
   /** The order of operations on this container. */
   readonly turns = new Turns();
   /** Undefined after a take-over, when only the cgroup knows: what the last daemon asked for may still be under way. */
@@ -72,6 +90,7 @@ export class Task implements TaskName {
   killed = false;
   readonly #removals: Removals;
   readonly #stdio: Stdio;
+  readonly #ioOwner: IoOwner | undefined;
   /** What it keeps account of, also when its processes have moved elsewhere. */
   readonly ownCgroup: TaskCgroup;
   /** What it is for the runtime. */
@@ -85,7 +104,8 @@ export class Task implements TaskName {
     this.namespace = options.namespace;
     this.id = options.id;
     this.directory = directory;
-    this.bundle = options.bundle;
+    this.bundle = options.bundle || join(directory, BUNDLE);
+    this.rootfs = options.rootfs;
     this.labels = options.labels;
     this.runtime = new OciRuntime(options.runtime, options.runtimeArgs);
     this.shim = options.shim;
@@ -94,6 +114,7 @@ export class Task implements TaskName {
     this.endsAt = options.endsAt;
     this.deleteOnExit = options.deleteOnExit;
     this.#stdio = options.stdio;
+    this.#ioOwner = options.ioOwner;
     this.ownCgroup = new TaskCgroup(directory);
     this.container = new RuntimeContainer(this.runtime, this.ownCgroup, this.id, this.bundle, directory);
     // Every operation on the container listens to it; many at once are no leak.
@@ -102,14 +123,18 @@ export class Task implements TaskName {
 
   /**
    * Makes the container's directory and state.json: from now on the id is taken.
+   * @param own the config.json of a bundle that is made with it, and its group, which is let in
    * @throws Failure (already-exists), or a system error; nothing is left then
    */
-  static create(removals: Removals, stateDir: string, options: TaskOptions): Task {
-    const task = new Task(removals, join(stateDir, options.id), options);
+  static create(removals: Removals, directory: string, options: TaskOptions, own?: OwnBundle): Task {
+    const task = new Task(removals, directory, options);
     try {
       makeWhole(
         task.directory,
-        (partial) => writeFileSync(join(partial, "state.json"), JSON.stringify(task.state), { mode: 0o600 }),
+        (partial) => {
+          if (own !== undefined) makeBundle(partial, own);
+          writeFileSync(join(partial, "state.json"), JSON.stringify(task.state), { mode: 0o600 });
+        },
         removals,
       );
     } catch (error) {
@@ -121,13 +146,16 @@ export class Task implements TaskName {
     return task;
   }
 
-  /** Takes over a task of containerd 0.2's API that another daemon, or this one before its restart, has left, without its processes. */
-  static load(removals: Removals, stateDir: string, id: string, state: ContainerState, shim: ShimProgram): Task {
-    return new Task(removals, join(stateDir, id), {
-      namespace: "",
-      deleteOnExit: true,
+  /** Takes over a task that another daemon, or this one before its restart, has left, without its processes. */
+  static load(removals: Removals, directory: string, name: TaskName, state: ContainerState, shim: ShimProgram): Task {
+    const { namespace, id } = name;
+    return new Task(removals, directory, {
+      namespace,
+      // Those of containerd 0.2's API are; only they have no namespace.
+      deleteOnExit: namespace === "",
       id,
       bundle: state.bundle,
+      rootfs: state.rootfs ?? [],
       labels: [...(state.labels ?? [])],
       stdio: { stdin: state.stdin, stdout: state.stdout, stderr: state.stderr },
       runtime: state.runtime,
@@ -151,12 +179,13 @@ export class Task implements TaskName {
       noPivotRoot: this.noPivotRoot,
       owner: this.owner,
       endsAt: this.endsAt,
+      ...(this.rootfs.length > 0 && { rootfs: this.rootfs }),
     };
   }
 
   /** Names of the process directories on disk. */
   processDirectories(): string[] {
-    return processDirectoriesAmong(readdirSync(this.directory, { withFileTypes: true }));
+    return processDirectoriesAmong(readdirSync(this.directory, { withFileTypes: true }), this.namespace);
   }
 
   get init(): Process | undefined {
@@ -168,10 +197,10 @@ export class Task implements TaskName {
     return [...this.processes.values()].filter(({ status }) => status === "running");
   }
 
-  /** A process that runs, by its name. Throws Failure (not-found). */
-  runningProcess(name: string): Process {
+  /** A process that was added, whatever has become of it, by its name. Throws Failure (not-found). */
+  process(name: string): Process {
     const process = this.processes.get(name);
-    if (process?.status !== "running") throw new Failure("not-found", "process-not-found", { id: this.id, pid: name });
+    if (process === undefined) throw new Failure("not-found", "process-not-found", { id: this.id, pid: name });
     return process;
   }
 
@@ -182,7 +211,25 @@ export class Task implements TaskName {
   get status(): "created" | "running" | "paused" | "stopped" {
     if (this.#exited.signal.aborted) return "stopped";
     if (!this.isStarted) return "created";
-    return (this.paused ?? this.cgroup?.frozen()) ? "paused" : "running";
+    return this.isPaused ? "paused" : "running";
+  }
+
+  get isPaused(): boolean {
+    return (this.paused ?? this.cgroup?.frozen()) === true;
+  }
+
+  /** Throws Failure (failed-precondition) when it has stopped. */
+  requireLife(): void {
+    if (this.init?.status === "stopped") throw this.#notRunning();
+  }
+
+  /** Throws Failure (failed-precondition) unless its init runs. */
+  requireRunning(): void {
+    if (this.init?.status !== "running") throw this.#notRunning();
+  }
+
+  #notRunning(): Failure {
+    return new Failure("failed-precondition", "task-not-running", { id: this.id, status: this.status });
   }
 
   /** Aborted once the init has exited: what still waits for this container gives up. */
@@ -196,7 +243,9 @@ export class Task implements TaskName {
 
   /** Its cgroup; undefined when it has none on this host (a VM runtime) or it is gone. */
   get cgroup(): Cgroup | undefined {
-    return this.init && this.ownCgroup.find(this.init.systemPid);
+    const { init } = this;
+    // The pid of one that has ended may be another process's.
+    return init === undefined || init.status === "stopped" ? undefined : this.ownCgroup.find(init.systemPid);
   }
 
   /** Whether a daemon that keeps account of its cgroup has started it. */
@@ -213,7 +262,7 @@ export class Task implements TaskName {
    */
   async create(spec: OciSpec, checkpoint: string, signal: AbortSignal): Promise<void> {
     const began = performance.now();
-    const { uid, gid } = rootIds(spec);
+    const { uid, gid } = this.#ioOwner ?? rootIds(spec);
     const directory = join(this.directory, INIT);
     const state = {
       ...spec.process,
@@ -328,4 +377,23 @@ export class Task implements TaskName {
 /** As field 22 of /proc/<pid>/stat has it; a moment ago, rather than too late. */
 function ticksSinceBoot(): number {
   return Math.floor(bootTime() / 10) - 1;
+}
+
+/** The bundle of a task that has none. */
+export interface OwnBundle {
+  /** Its config.json, byte for byte. */
+  config: Buffer;
+  /** The host's group of the container's root, which has to get to the root file system. */
+  gid: number;
+}
+
+function makeBundle(directory: string, { config, gid }: OwnBundle): void {
+  const bundle = join(directory, BUNDLE);
+  mkdirSync(join(bundle, ROOTFS), { recursive: true, mode: 0o711 });
+  writeFileSync(join(bundle, "config.json"), config, { mode: 0o600 });
+  for (const path of [directory, bundle]) {
+    // Nobody else may get there: what is in a root file system may be executable, and run as root.
+    chmodSync(path, gid === 0 ? 0o700 : 0o710);
+    if (gid !== 0) chownSync(path, -1, gid);
+  }
 }

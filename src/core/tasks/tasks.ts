@@ -5,23 +5,30 @@ import { errorText } from "../../system/linux/libc.js";
 import { refill } from "../../system/linux/reserved-descriptors.js";
 import { EventLog } from "../events/event-log.js";
 import { Events } from "../events/events.js";
+import { abortable } from "../failure/abortable.js";
 import { taskNotFound } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
 import { Workers } from "../scheduling/workers.js";
 import { Metrics } from "../telemetry/metrics.js";
 import { Operations } from "../telemetry/operations.js";
 import { Exits } from "./exit/exits.js";
+import { keepStopped } from "./exit/stopped.js";
 import type { TaskName } from "./history.js";
 import { deleteProcess } from "./operations/delete.js";
 import { Reports } from "./reports.js";
+import { restoreNamespaces } from "./restore/restore.js";
+import { RunDirectory } from "./run-directory.js";
 import { ShimPrograms } from "./shims/shim-programs.js";
 import { eventLines } from "./state-directory/event-line.js";
 import { Removals } from "./state-directory/removals.js";
 import type { Task } from "./task.js";
 import type { TaskEvent } from "./task-event.js";
+import { TaskMap } from "./task-map.js";
 
 export interface TasksOptions {
   stateDir: string;
+  /** Where the tasks of namespaces are. */
+  runDir: string;
   /** Runtime of tasks that name none. */
   runtime: string;
   runtimeArgs: readonly string[];
@@ -44,6 +51,7 @@ export interface TasksOptions {
  */
 export class Tasks {
   readonly stateDir: string;
+  readonly runDirectory: RunDirectory;
   readonly runtime: string;
   readonly runtimeArgs: readonly string[];
   readonly startTimeout: number;
@@ -56,9 +64,10 @@ export class Tasks {
   readonly operations: Operations;
   readonly removals: Removals;
   readonly shims: ShimPrograms;
-  /** Tasks of an earlier daemon of which it is not decided yet whether they run, by id; settled when it is. */
-  readonly restoring = new Map<string, Promise<void>>();
-  readonly #tasks = new Map<string, Task>();
+  /** Tasks of an earlier daemon of which it is not decided yet whether they run; settled when it is. */
+  readonly restoring = new TaskMap<Promise<void>>();
+  readonly #eventLog: EventLog<TaskEvent>;
+  readonly #tasks = new TaskMap<Task>();
 
   /** Opens the event log in the state directory, which is there. Throws a system error. */
   constructor(options: TasksOptions) {
@@ -74,7 +83,10 @@ export class Tasks {
     this.shims = new ShimPrograms(options.ownShim, options.shim);
     refill();
     const eventLog = new EventLog(join(this.stateDir, "events.log"), eventLines, options.retainCount);
-    this.events = new Events(eventLog, ({ object, topic }, error) => {
+    this.#eventLog = eventLog;
+    this.runDirectory = new RunDirectory(options.runDir, options.retainCount, log, () => restoreNamespaces(this));
+    const logOf = (namespace: string) => (namespace === "" ? eventLog : this.runDirectory.eventLog);
+    this.events = new Events(logOf, ({ object, topic }, error) => {
       log.error({ error: errorText(error), id: object, topic }, "containerd: write events.log");
     });
     this.reports = new Reports(log, this.events);
@@ -83,28 +95,39 @@ export class Tasks {
       ...{ log, operations, metrics, reports },
       ended: (task, proc) => {
         if (task.deleteOnExit) deleteProcess(this, task, proc);
+        else keepStopped(reports, task, proc);
       },
     });
     epoll.onError = (error) => log.error({ error: logText(error) }, "containerd: a watch has failed");
   }
 
-  /** Known from its creation until it is deleted. */
+  /** Where a task is. */
+  directoryOf({ namespace, id }: TaskName): string {
+    return namespace === "" ? join(this.stateDir, id) : this.runDirectory.taskDirectory({ namespace, id });
+  }
+
+  /** What a runtime gets so that the tasks of a namespace are apart from all others. */
+  rootArgs(namespace: string): readonly string[] {
+    return namespace === "" ? [] : ["--root", this.runDirectory.runtimeRoot(namespace)];
+  }
+
+  /** Its name is taken until it is deleted. */
   add(task: Task): void {
-    this.#tasks.set(key(task), task);
+    this.#tasks.set(task, task);
   }
 
   remove(task: Task): void {
-    if (this.has(task)) this.#tasks.delete(key(task));
+    if (this.has(task)) this.#tasks.delete(task);
   }
 
   has(task: Task): boolean {
-    return this.#tasks.get(key(task)) === task;
+    return this.#tasks.get(task) === task;
   }
 
-  /** The task of that name whose start is over. Throws Failure (not-found). */
-  started(name: TaskName): Task {
-    const task = this.#tasks.get(key(name));
-    if (!task?.isStarted) throw taskNotFound(name.id);
+  /** The task of that name whose creation is over. Throws Failure (not-found). */
+  get(name: TaskName): Task {
+    const task = this.#tasks.get(name);
+    if (!task?.isKnown) throw taskNotFound(name.id);
     return task;
   }
 
@@ -112,24 +135,24 @@ export class Tasks {
     return this.#tasks.values();
   }
 
-  /** All tasks whose start is over; `namespace` only those of one. */
-  allStarted(namespace?: string): Task[] {
-    return [...this.all()].filter(
-      (task) => task.isStarted && (namespace === undefined || task.namespace === namespace),
-    );
+  /** All tasks whose creation is over; `namespace` only those of one. */
+  list(namespace?: string): Task[] {
+    return [...this.all()].filter((task) => task.isKnown && (namespace === undefined || task.namespace === namespace));
+  }
+
+  /** To be awaited before a call about a task of an earlier daemon: for as long as it is not decided whether that runs. */
+  async restored(name: TaskName, signal: AbortSignal): Promise<void> {
+    const restoring = this.restoring.get(name);
+    if (restoring !== undefined) await abortable(restoring, signal);
   }
 
   /** Lets go of everything; tasks go on. */
   close(): void {
     // First: what waits for that can be done then.
-    this.events.log.close();
+    this.#eventLog.close();
+    this.runDirectory.close();
     this.removals.close();
     this.shims.close();
     epoll.close();
   }
-}
-
-/** An id has no slash. */
-function key({ namespace, id }: TaskName): string {
-  return `${namespace}/${id}`;
 }

@@ -2,9 +2,12 @@ import type { Logger } from "pino";
 import { logText } from "../failure/log-text.js";
 
 export const OPERATION_KINDS = [
+  "create",
   "start",
+  "add-exec",
   "exec",
   "exit",
+  "delete",
   "signal",
   "update-process",
   "pause",

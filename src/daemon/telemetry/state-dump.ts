@@ -8,7 +8,7 @@ export function logState(tasks: Tasks): void {
   const { log } = tasks;
   log.info(
     {
-      containers: tasks.allStarted().length,
+      containers: tasks.list().length,
       operations: tasks.operations.running.size,
       queuedStarts: tasks.startWorkers.queued,
       subscribers: tasks.events.subscribers.size,
@@ -18,7 +18,7 @@ export function logState(tasks: Tasks): void {
     },
     "containerd: state",
   );
-  for (const { id, status, bundle, runtime, processes } of tasks.allStarted()) {
+  for (const { id, status, bundle, runtime, processes } of tasks.list()) {
     log.info(
       { id, status, processes: processes.size, bundle, runtime: runtime.name },
       "containerd: state of container",

@@ -29,7 +29,9 @@ export async function createContainer(
   tasks: Tasks,
   { request, signal, peer }: Call<CreateContainerRequest>,
 ): Promise<CreateContainerResponse> {
-  const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime, runtimeArgs } = request;
+  const { id, bundlePath: bundle, checkpoint, checkpointDir, labels, noPivotRoot, runtime } = request;
+  // They belong to the runtime that the request names.
+  const runtimeArgs = runtime === "" ? [] : request.runtimeArgs;
   const task = await createAndStart(
     tasks,
     {
@@ -62,7 +64,7 @@ export async function updateContainer(
   const kind = CHANGES.get(status);
   if (kind === undefined) {
     // An unknown id is the first error.
-    tasks.started(nameOf(id));
+    tasks.get(nameOf(id));
     throw refusal("containerd: unknown container status ");
   }
   await update(tasks, { ...nameOf(id), kind, resources: resources && ociResources(resources) }, signal);

@@ -1,7 +1,7 @@
 import { formatRfc3339, secondsAndNanos } from "../../contract/go/rfc3339.js";
 import { Subscription } from "../../core/events/subscribers.js";
 import { Failure } from "../../core/failure/failure.js";
-import { EVENT_TYPES } from "../../core/tasks/state-directory/event-line.js";
+import { EVENT_TYPES, type Event02 } from "../../core/tasks/state-directory/event-line.js";
 import type { TaskEvent } from "../../core/tasks/task-event.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
@@ -33,7 +33,7 @@ export async function* events(
     const why = "too slow: events wait unread; resume from the last timestamp seen";
     call.fail(new Failure("resource-exhausted", "refused", { why }));
   };
-  const replay = since === undefined ? [] : tasks.events.log.since(since);
+  const replay = since === undefined ? [] : tasks.events.logOf("").since(since);
   tasks.log.debug({ id, storedOnly, replay: replay.length }, "containerd: events subscribed");
   let next: TaskEvent | undefined;
   let ended = storedOnly;
@@ -51,7 +51,7 @@ export async function* events(
   const subscription = new Subscription({ namespace: "", object: id }, replay, take, overflow, end);
   call.signal.addEventListener("abort", end, { once: true });
   // Whoever has seen no event yet resumes from here, whatever its own clock says.
-  call.sendHeaders({ [LAST_EVENT_HEADER]: formatRfc3339(tasks.reports.last) });
+  call.sendHeaders({ [LAST_EVENT_HEADER]: formatRfc3339(tasks.events.logOf("").last) });
   // In the same turn as the replay was taken: no event can come between.
   if (!storedOnly) tasks.events.subscribers.add(subscription);
   try {
@@ -65,14 +65,15 @@ export async function* events(
       if (next === undefined) return;
       const event = next;
       next = undefined;
-      yield eventMessage(event);
+      // Its own are all that there is without a namespace.
+      yield eventMessage(event as Event02);
     }
   } finally {
     tasks.events.subscribers.remove(subscription);
   }
 }
 
-function eventMessage(event: TaskEvent): EventMessage {
+function eventMessage(event: Event02): EventMessage {
   const message = {
     type: EVENT_TYPES[event.topic],
     id: event.object,

@@ -46,7 +46,7 @@ export function addAndStart(
   return tasks.operations.run({ kind: "exec", id, pid: name }, async (operation) => {
     checkIdentifier("container id", id);
     checkIdentifier("process id", name);
-    const task = tasks.started(nameOf(id));
+    const task = tasks.get(nameOf(id));
     const request = { name, ...ask(task.init?.state) };
     const exec = await addExec(tasks, task, request, signal);
     try {

@@ -1,4 +1,3 @@
-import { abortable } from "../../core/failure/abortable.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import { type APIServer, APIService, type GetServerVersionResponse } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
@@ -7,6 +6,7 @@ import type { GrpcService } from "../grpc/server.js";
 import { createCheckpoint, deleteCheckpoint, listCheckpoint } from "./checkpoints.js";
 import { createContainer, getState, getStats, updateContainer } from "./containers.js";
 import { events } from "./events.js";
+import { nameOf } from "./lifecycle.js";
 import { addProcess, signal, updateProcess } from "./processes.js";
 import { checkText } from "./request-text.js";
 import { wordsOf } from "./words.js";
@@ -26,8 +26,7 @@ export function serviceV0(tasks: Tasks, ready: Promise<void>, version: GetServer
       checkText(request);
       await ready;
       // Only what is about one of the others waits for it.
-      const restored = tasks.restoring.get(request.id);
-      if (restored !== undefined) await abortable(restored, signal);
+      await tasks.restored(nameOf(request.id), signal);
       signal.throwIfAborted();
       return await handle(tasks, call);
     });

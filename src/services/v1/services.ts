@@ -4,6 +4,7 @@ import type { Namespaces } from "../../core/metadata/namespaces.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
 import { FrontV1 } from "./front.js";
+import { tasksService } from "./tasks.js";
 import { versionService } from "./version.js";
 
 export interface V1Options {
@@ -19,7 +20,7 @@ export interface V1Options {
 }
 
 /** The services of containerd 1.x's API. */
-export function servicesV1({ ready, log, version, revision }: V1Options): GrpcService[] {
+export function servicesV1({ tasks, containers, ready, log, version, revision }: V1Options): GrpcService[] {
   const front = new FrontV1(log, ready);
-  return [versionService(front, version, revision)];
+  return [versionService(front, version, revision), tasksService(front, { tasks, containers })];
 }

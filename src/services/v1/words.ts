@@ -1,5 +1,6 @@
+import { basename } from "node:path";
 import { status } from "@grpc/grpc-js";
-import { Failure, type FailureKind } from "../../core/failure/failure.js";
+import { type Facts, Failure, type FailureKind, type What } from "../../core/failure/failure.js";
 import { errorText } from "../../system/linux/libc.js";
 
 /** What containerd 1.x puts at the end of an error's text for each kind: some clients look for it. */
@@ -15,10 +16,22 @@ const SUFFIXES: Record<FailureKind, string> = {
   unavailable: "unavailable",
 };
 
+/** Of failures that containerd 1.x knows by other words than ours, which some clients look for. */
+const WORDS: { readonly [W in What]?: (facts: Facts<W>) => string } = {
+  "container-not-found": ({ id }) => `task ${id} not found`,
+  "process-not-found": ({ pid }) => `process does not exist ${pid}`,
+  "process-ended": () => "process already finished",
+  "name-taken": ({ what, path }) => `${what === "container" ? "task" : what} ${basename(path)}`,
+  "task-runs": () => "cannot delete a running process",
+  "process-runs": () => "cannot delete a running process",
+  "already-started": ({ pid }) => `cannot start ${pid}: it was started before`,
+};
+
 /** What a client of 1.x is told of an error: what has failed, then of which kind that is. */
 export function wordsOf(error: unknown): string {
   if (!(error instanceof Failure)) return `${errorText(error)}: ${SUFFIXES.internal}`;
-  return `${error.message}: ${SUFFIXES[error.kind]}`;
+  const of = WORDS[error.what as What] as ((facts: unknown) => string) | undefined;
+  return `${of?.(error.facts) ?? error.message}: ${SUFFIXES[error.kind]}`;
 }
 
 /** A failure whose kind nobody knows has a code of its own in 1.x. */

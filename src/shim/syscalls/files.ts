@@ -177,6 +177,11 @@ export function executable(path: string): number {
   return outcome(libc.access(path, X_OK));
 }
 
+export function exists(path: string): boolean {
+  const F_OK = 0;
+  return libc.access(path, F_OK) === 0;
+}
+
 export function getcwd(): string {
   return libc.getcwd(scratch, SCRATCH_SIZE) === undefined ? "" : ffi.string(scratch);
 }

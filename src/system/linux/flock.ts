@@ -8,20 +8,21 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 
 /** In ms: how long, and how often, a lock is waited for whose holder has just been killed or told to stop. */
-const TIMEOUT = 3_000;
+export const LOCK_TIMEOUT = 3_000;
 const INTERVAL = 20;
 
 /**
  * Locks a directory for as long as this process lives (or until the returned descriptor is closed), whatever ends it. One that holds the
  * lock and has just been killed or told to stop gets a moment to be gone.
+ * @param timeout in ms: of that moment
  * @returns undefined when another process holds the lock
  * @throws a system error
  */
-export async function lockDirectory(path: string): Promise<number | undefined> {
-  const deadline = performance.now() + TIMEOUT;
+export async function lockDirectory(path: string, timeout = LOCK_TIMEOUT): Promise<number | undefined> {
+  const deadline = performance.now() + timeout;
   for (;;) {
     const fd = tryLock(path);
-    if (fd !== undefined || performance.now() > deadline) return fd;
+    if (fd !== undefined || performance.now() >= deadline) return fd;
     await delay(INTERVAL);
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { KILLED_STATUS, UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
+import { now } from "../../../system/linux/clock.js";
 import { errorText } from "../../../system/linux/libc.js";
 import type { Metrics } from "../../telemetry/metrics.js";
 import type { Operation, Operations } from "../../telemetry/operations.js";
@@ -54,6 +55,7 @@ export class Exits {
   async follow(task: Task, proc: Process, exited: Promise<void>): Promise<void> {
     try {
       await Promise.race([exited, proc.givenUp]);
+      if (proc.id === INIT) await task.oom?.flush(proc);
     } catch (error) {
       this.#logFailure(task, proc, error, "containerd: watch for exit");
     }
@@ -61,12 +63,16 @@ export class Exits {
     await this.#operations.run({ kind: "exit", id: task.id, pid: proc.id }, async (operation) => {
       const status = await this.#endedWith(task, proc, operation);
       if (proc.id === INIT) await this.#endTask(task, operation);
+      await proc.startTold;
       const told = performance.now();
-      this.#reports.tellExit(task, proc, status);
-      proc.status = "stopped";
+      if (!task.deleteOnExit) this.#record(task, proc, status);
+      const exit = { status, at: task.deleteOnExit ? now() : proc.exitTime() };
+      this.#reports.tellExit(task, proc, exit);
+      proc.stop(exit);
       this.#ended(task, proc);
       if (proc.id === INIT) this.#metrics.containerDelete.since(told);
     });
+    if (proc.id === INIT) task.oom?.end();
     this.#metrics.exitProcess.since(began);
   }
 
@@ -103,6 +109,16 @@ export class Exits {
     return status ?? (isReadable ? proc.toldExitStatus() : undefined);
   }
 
+  /** Whoever asks later is told the same as those who ask now, also by the next daemon: where its shim could not write it down, we do. */
+  #record(task: Task, proc: Process, status: number): void {
+    if (proc.exitStatus() === status) return;
+    try {
+      proc.recordExitStatus(status);
+    } catch (error) {
+      this.#logFailure(task, proc, error, "containerd: record exit status");
+    }
+  }
+
   /** Kills a process whose shim has died: an orphan, whose exit nobody could collect. */
   async #endOrphan(task: Task, proc: Process): Promise<number> {
     this.#log.warn({ id: task.id, pid: proc.id }, "containerd: shim died; killing its process");
@@ -120,11 +136,7 @@ export class Exits {
     }
     // An exec may be gone already because its init was killed here.
     const status = alive || task.killed ? KILLED_STATUS : UNKNOWN_STATUS;
-    try {
-      proc.recordExitStatus(status);
-    } catch (error) {
-      this.#logFailure(task, proc, error, "containerd: record exit status");
-    }
+    this.#record(task, proc, status);
     if (proc.id === INIT) await task.container.delete();
     return status;
   }

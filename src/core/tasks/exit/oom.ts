@@ -39,7 +39,7 @@ export function watchOom(tasks: Pick<Tasks, "log" | "reports">, task: Task, rest
   const past = restored ? toldBefore(tasks, task) : 0n;
   const send = (kills: bigint) => {
     // Before the event: with it, a later daemon sees from the log whether this was told.
-    writeTold(tasks, task, `${kills} ${tasks.reports.last}`);
+    writeTold(tasks, task, `${kills} ${tasks.reports.last(task)}`);
     tasks.reports.tell(task, "/tasks/oom");
   };
   const tell = (kills: bigint) => {
@@ -99,7 +99,7 @@ function toldBefore({ reports }: Pick<Tasks, "reports">, task: Task): bigint | u
     if (existsSync(file)) {
       const [, kills, before] = /^(\d+)(?: (\d+))?$/.exec(readStateFile(file)) ?? [];
       if (kills === undefined) return undefined;
-      const wasTold = before === undefined || reports.history.hasOom(task, BigInt(before));
+      const wasTold = before === undefined || reports.history(task).hasOom(task, BigInt(before));
       return wasTold ? BigInt(kills) : BigInt(kills) - 1n;
     }
   } catch {

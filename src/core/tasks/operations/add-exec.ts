@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { Failure } from "../../failure/failure.js";
+import type { TaskName } from "../history.js";
 import { checkIdentifier } from "../identifier.js";
 import type { Process, Stdio } from "../process.js";
 import type { OciProcess } from "../runtime/spec.js";
@@ -30,4 +31,19 @@ export async function addExec(
   if (task.processes.has(name)) throw new Failure("already-exists", "name-taken", { what: "process", path });
   task.exited.throwIfAborted();
   return task.addExec(name, process, stdio);
+}
+
+/**
+ * Adds an exec that is kept until somebody deletes it.
+ * @param signal as {@link addExec}
+ * @throws Failure: not-found, already-exists, failed-precondition when its task has stopped
+ */
+export function addKept(tasks: Tasks, name: TaskName, request: ExecRequest, signal: AbortSignal): Promise<Process> {
+  return tasks.operations.run({ kind: "add-exec", id: name.id, pid: request.name }, async () => {
+    const task = tasks.get(name);
+    task.requireLife();
+    const exec = await addExec(tasks, task, request, signal);
+    tasks.reports.tellExecAdded(task, exec);
+    return exec;
+  });
 }

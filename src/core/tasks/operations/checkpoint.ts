@@ -28,7 +28,7 @@ export async function checkpointContainer(
   signal: AbortSignal,
 ): Promise<void> {
   await tasks.operations.run({ kind: "checkpoint", id: name.id }, async (operation) => {
-    const task = tasks.started(name);
+    const task = tasks.get(name);
     operation.doing = "waiting for its turn";
     await task.turns.exclusive(async () => {
       signal.throwIfAborted();
@@ -62,7 +62,7 @@ export async function removeCheckpoint(
   directory: string,
 ): Promise<void> {
   await tasks.operations.run({ kind: "delete-checkpoint", id: name.id }, async (operation) => {
-    const task = tasks.started(name);
+    const task = tasks.get(name);
     operation.doing = "waiting for its turn";
     await task.turns.exclusive(async () => {
       operation.doing = "removing the files";
@@ -73,6 +73,6 @@ export async function removeCheckpoint(
 
 /** A container's checkpoints, by name. Throws Failure (not-found). */
 export async function checkpointsOf(tasks: Tasks, name: TaskName, directory: string): Promise<Checkpoint[]> {
-  const task = tasks.started(name);
+  const task = tasks.get(name);
   return await listCheckpoints(checkpointsDirectory(task.bundle, directory));
 }

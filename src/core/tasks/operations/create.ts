@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { bootTime } from "../../../system/linux/clock.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
@@ -8,14 +7,18 @@ import type { TaskName } from "../history.js";
 import { checkIdentifier } from "../identifier.js";
 import type { Owner } from "../owner.js";
 import type { Stdio } from "../process.js";
-import { readSpec } from "../runtime/bundle.js";
+import { parseSpec, readSpec, rootIds } from "../runtime/bundle.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
-import { Task } from "../task.js";
+import type { Mount } from "../runtime/spec.js";
+import { type IoOwner, Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 import { deleteTask } from "./delete.js";
 
 export interface CreateRequest extends TaskName {
-  bundle: string;
+  /** The path of a bundle; or a config.json, byte for byte, for one that is made with the task. */
+  bundle: string | Buffer;
+  /** What is mounted at `rootfs` in the bundle. */
+  rootfs?: readonly Mount[];
   /** Name of a checkpoint to restore, which also starts the task; "" for a fresh one. */
   checkpoint: string;
   /** "" is the bundle's own. */
@@ -27,9 +30,11 @@ export interface CreateRequest extends TaskName {
   owner?: Owner | undefined;
   /** In ms from now: when it is ended, if it still runs. */
   lifetime?: number | undefined;
-  /** "" is the daemon's, with its arguments. */
+  /** "" is the daemon's, with its arguments before these. */
   runtime: string;
-  runtimeArgs: string[];
+  runtimeArgs: readonly string[];
+  /** Whom its pipes belong to; undefined: the container's root. */
+  ioOwner?: IoOwner | undefined;
   /** Whether it, and each of its execs, is forgotten as soon as the exit is told. */
   deleteOnExit: boolean;
 }
@@ -45,37 +50,44 @@ export async function create(
   request: CreateRequest,
   signal: AbortSignal,
   operation: Operation,
-  andThen: (task: Task, signal: AbortSignal) => Promise<void> = async () => {},
+  andThen: (task: Task, signal: AbortSignal) => void | Promise<void>,
 ): Promise<Task> {
   const began = performance.now();
   const { namespace, id, bundle, lifetime } = request;
   if (bundle === "") throw new Failure("invalid-argument", "missing-value", { name: "bundle path" });
   checkIdentifier("container id", id);
+  const bundlePath = typeof bundle === "string" ? bundle : "";
+  const ownSpec = typeof bundle === "string" ? undefined : parseSpec(bundle.toString("utf8"), "config.json");
   const checkpoint =
     request.checkpoint === ""
       ? ""
-      : await findCheckpoint(checkpointsDirectory(bundle, request.checkpointDir), request.checkpoint, signal);
-  await tasks.removals.settled(join(tasks.stateDir, id), signal);
-  const task = Task.create(tasks.removals, tasks.stateDir, {
+      : await findCheckpoint(checkpointsDirectory(bundlePath, request.checkpointDir), request.checkpoint, signal);
+  const directory = tasks.directoryOf(request);
+  await tasks.removals.settled(directory, signal);
+  const options = {
     namespace,
     id,
-    bundle,
+    bundle: bundlePath,
+    rootfs: request.rootfs ?? [],
     labels: request.labels,
     stdio: request.stdio,
     runtime: request.runtime || tasks.runtime,
-    runtimeArgs: request.runtime === "" ? tasks.runtimeArgs : request.runtimeArgs,
+    runtimeArgs: request.runtime === "" ? [...tasks.runtimeArgs, ...request.runtimeArgs] : request.runtimeArgs,
     shim: tasks.shims.program(),
     noPivotRoot: request.noPivotRoot,
     owner: request.owner,
     endsAt: lifetime === undefined ? undefined : bootTime() + lifetime,
+    ioOwner: request.ioOwner,
     deleteOnExit: request.deleteOnExit,
-  });
+  };
+  const own = ownSpec && { config: bundle as Buffer, gid: rootIds(ownSpec).gid };
+  const task = Task.create(tasks.removals, directory, options, own);
   tasks.add(task);
   tasks.metrics.containerCreate.since(began);
   try {
     // Before it takes a worker: the file system of the bundle may hang.
     operation.doing = "reading config.json";
-    const spec = await readSpec(bundle, signal);
+    const spec = ownSpec ?? (await readSpec(bundlePath, signal));
     operation.doing = "waiting for a start worker";
     await tasks.startWorkers.run(signal, () =>
       withTimeout([signal], tasks.startTimeout, "start-timeout", async (limited) => {

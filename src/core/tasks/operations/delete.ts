@@ -1,8 +1,67 @@
+import { abortable } from "../../failure/abortable.js";
+import { Failure, taskNotFound } from "../../failure/failure.js";
 import { release } from "../exit/release.js";
-import { forgetExit } from "../monitor.js";
-import { INIT, type Process } from "../process.js";
+import { closeProcess } from "../exit/stopped.js";
+import type { TaskName } from "../history.js";
+import { type Exit, INIT, type Process } from "../process.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
+import { waitForExit } from "./wait.js";
+
+/** What is known of a process that was deleted. */
+export interface DeletedProcess {
+  /** On the host; 0 when it never ran. */
+  pid: number;
+  /** Undefined when it never ran. */
+  exit: Exit | undefined;
+}
+
+/**
+ * Deletes a task that has stopped, or that was created and never started: that one is killed, and its exit told. Its id is free then.
+ * @param signal ends the wait for that exit; what has begun goes on
+ * @throws Failure: not-found, failed-precondition while it runs
+ */
+export function deleteStopped(tasks: Tasks, name: TaskName, signal: AbortSignal): Promise<DeletedProcess> {
+  return tasks.operations.run({ kind: "delete", id: name.id }, async (operation) => {
+    const task = tasks.get(name);
+    const init = task.init!;
+    if (init.status === "running" || init.isStarting) throw new Failure("failed-precondition", "task-runs", name);
+    if (init.status === "added") {
+      operation.doing = "ending a task that was never started";
+      init.kill();
+      await waitForExit(task, init, signal);
+    }
+    if (init.stoppedEarlier) {
+      operation.doing = "asking the runtime whether it has forgotten it";
+      await task.container.deleteRest();
+    }
+    // Of those who delete a task at the same time one does it.
+    if (!tasks.has(task)) throw taskNotFound(task.id);
+    const exit = init.exit!;
+    tasks.reports.tellDelete(task, init, exit);
+    deleteTask(tasks, task);
+    operation.doing = "waiting for the end of what is done with it";
+    await abortable(task.turns.idle(), signal);
+    return { pid: init.systemPid, exit };
+  });
+}
+
+/**
+ * Deletes an exec that has stopped, or that was added and never started.
+ * @throws Failure: not-found, failed-precondition while it runs
+ */
+export function deleteStoppedExec(tasks: Tasks, name: TaskName, execId: string): DeletedProcess {
+  return tasks.operations.run({ kind: "delete", id: name.id, pid: execId }, () => {
+    const task = tasks.get(name);
+    const exec = task.process(execId);
+    if (exec.status === "running" || exec.isStarting || execId === INIT) {
+      throw new Failure("failed-precondition", "process-runs", { ...name, pid: execId });
+    }
+    const { exit, systemPid: pid } = exec;
+    deleteExec(tasks, task, exec);
+    return { pid, exit };
+  });
+}
 
 /**
  * Deletes a task that has exited, or whose creation or start has failed. Its id is free once the operations on it have ended, which an exit
@@ -17,7 +76,7 @@ export function deleteTask(tasks: Tasks, task: Task): void {
     return;
   }
   // Its directory is what tells the exit to a daemon that takes over, until the event is in the log.
-  tasks.reports.whenStored(() => {
+  tasks.reports.whenStored(task, () => {
     // That one has nothing to tell any more.
     init.markReported();
     release(tasks, task, {
@@ -41,7 +100,7 @@ export function deleteExec(
   const remove = () => removals.now(exec.directory, () => exec.removeDirectory());
   if (exec.status === "added") remove();
   else
-    reports.whenStored(() => {
+    reports.whenStored(task, () => {
       if (!remove()) exec.markReported();
     });
 }
@@ -50,9 +109,4 @@ export function deleteExec(
 export function deleteProcess(tasks: Tasks, task: Task, proc: Process): void {
   if (proc.id === INIT) deleteTask(tasks, task);
   else deleteExec(tasks, task, proc);
-}
-
-function closeProcess(proc: Process): void {
-  forgetExit(proc.exitFd);
-  proc.close();
 }

@@ -1,15 +1,26 @@
+import { signalAll } from "../../../system/cgroup/signal.js";
+import { withReserve } from "../../../system/linux/reserved-descriptors.js";
+import { Failure } from "../../failure/failure.js";
 import type { TaskName } from "../history.js";
+import { INIT } from "../process.js";
 import type { Tasks } from "../tasks.js";
 
 /**
  * Sends a signal to a process of a container.
  * @param pid name of the process
  * @param signal its number; 0 probes
+ * @param all to every process of the container, if that one is its init
  * @throws Failure: not-found, invalid-argument
  */
-export function signalProcess(tasks: Tasks, name: TaskName, pid: string, signal: number): void {
+export function signalProcess(tasks: Tasks, name: TaskName, pid: string, signal: number, all = false): void {
   tasks.operations.run({ kind: "signal", id: name.id, pid }, (operation) => {
     operation.doing = `signal ${signal}`;
-    tasks.started(name).runningProcess(pid).signal(signal);
+    const task = tasks.get(name);
+    const proc = task.process(pid);
+    // An exec that does not run yet.
+    if (proc.systemPid === 0) throw new Failure("not-found", "process-not-found", { id: name.id, pid });
+    const { cgroup } = task;
+    proc.signal(signal);
+    if (all && pid === INIT && cgroup !== undefined) withReserve(() => signalAll(cgroup, signal));
   });
 }

@@ -1,6 +1,9 @@
+import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
+import { closeProcess } from "../exit/stopped.js";
+import type { TaskName } from "../history.js";
 import { watchExit } from "../monitor.js";
 import type { Process } from "../process.js";
 import type { Task } from "../task.js";
@@ -46,4 +49,31 @@ export async function startExec(
       tasks.reports.tellStart(task, exec);
     }),
   );
+}
+
+/**
+ * Runs an exec that was added. Nobody calls that off: when it has failed the exec is there, as one that has stopped.
+ * @throws Failure: not-found, failed-precondition when it was started before, or its task has stopped
+ */
+export function startAdded(tasks: Tasks, name: TaskName, execId: string): Promise<Process> {
+  return tasks.operations.run({ kind: "exec", id: name.id, pid: execId }, async (operation) => {
+    const task = tasks.get(name);
+    const exec = task.process(execId);
+    if (exec.status !== "added" || exec.isStarting) {
+      throw new Failure("failed-precondition", "already-started", { pid: execId });
+    }
+    task.requireLife();
+    exec.markStarting();
+    exec.isStarting = true;
+    try {
+      await startExec(tasks, task, exec, new AbortController().signal, operation);
+    } catch (error) {
+      exec.fail();
+      closeProcess(exec);
+      throw error;
+    } finally {
+      exec.isStarting = false;
+    }
+    return exec;
+  });
 }

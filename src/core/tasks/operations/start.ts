@@ -1,14 +1,19 @@
+import { Failure } from "../../failure/failure.js";
 import { concealEnvironment } from "../../failure/log-text.js";
+import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { watchOom } from "../exit/oom.js";
+import type { TaskName } from "../history.js";
 import { watchLifetime } from "../lifetime.js";
 import { forgetExit, watchExit } from "../monitor.js";
-import { abandonInit } from "../shims/abandon.js";
+import type { Process } from "../process.js";
+import { abandonInit, endInit } from "../shims/abandon.js";
+import { startWithRuntime } from "../shims/shim.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
 /**
- * Lets the process of a task that was created run, or follows the one that was restored from a checkpoint.
+ * Lets the process of a task that is just being created run, or follows the one that was restored from a checkpoint.
  * @param signal ends the attempt
  * @throws Failure; the runtime has forgotten the task then, which is there to be deleted
  */
@@ -16,23 +21,89 @@ export async function start(tasks: Tasks, task: Task, signal: AbortSignal, opera
   const began = performance.now();
   const init = task.init!;
   const exited = watchExit(init.exitFd);
-  // Before the process runs: an OOM kill right at its start counts too.
-  const oom = watchOom(tasks, task);
-  operation.doing = "runtime start";
   try {
-    if (init.state.checkpoint === "") await init.shim!.start(signal);
+    await letRun(tasks, task, init, signal, operation);
   } catch (error) {
-    concealEnvironment(error, init.state.env);
-    oom.end();
     forgetExit(init.exitFd);
     await abandonInit(task, init, error);
     throw error;
   }
-  init.shim!.release();
+  task.isKnown = true;
   init.status = "running";
   // Before all else: whatever fails from here on, the exit is told.
-  const flushed = exited.then(() => oom.flush(init));
-  init.done = tasks.exits.follow(task, init, flushed).finally(oom.end);
+  init.done = tasks.exits.follow(task, init, exited);
+  tellRunning(tasks, task, init, began);
+}
+
+/**
+ * Starts a task that was created, and kept, by this daemon or an earlier one. Nobody calls it off: when it has failed the task has stopped.
+ * @throws Failure: not-found, failed-precondition when it was started before
+ */
+export function startCreated(tasks: Tasks, name: TaskName): Promise<Process> {
+  return tasks.operations.run({ kind: "start", id: name.id }, async (operation) => {
+    const task = tasks.get(name);
+    const init = task.init!;
+    if (init.status !== "added" || init.isStarting) {
+      throw new Failure("failed-precondition", "already-started", { pid: task.id });
+    }
+    init.markStarting();
+    await finishStart(tasks, task, init, operation);
+    return init;
+  });
+}
+
+/**
+ * Starts a created task, which has the mark of it.
+ * @throws Failure; the task has stopped then
+ */
+export async function finishStart(tasks: Tasks, task: Task, init: Process, operation: Operation): Promise<void> {
+  const began = performance.now();
+  init.isStarting = true;
+  let told = () => {};
+  // It may end at once.
+  init.startTold = new Promise((resolve) => {
+    told = resolve;
+  });
+  try {
+    await withTimeout([], tasks.startTimeout, "start-timeout", (limited) =>
+      letRun(tasks, task, init, limited, operation),
+    );
+    init.status = "running";
+    tellRunning(tasks, task, init, began);
+  } catch (error) {
+    told();
+    await endInit(task, init, error);
+    throw error;
+  } finally {
+    told();
+    init.isStarting = false;
+  }
+}
+
+/** Lets a created init run, whose exit is watched. */
+async function letRun(
+  tasks: Tasks,
+  task: Task,
+  init: Process,
+  signal: AbortSignal,
+  operation: Operation,
+): Promise<void> {
+  // Before the process runs: an OOM kill right at its start counts too.
+  task.oom = watchOom(tasks, task);
+  operation.doing = "runtime start";
+  try {
+    if (init.state.checkpoint !== "") return;
+    if (init.shim !== undefined) await init.shim.start(signal);
+    else await startWithRuntime(task.runtime, task.id, init.directory, signal);
+  } catch (error) {
+    concealEnvironment(error, init.state.env);
+    task.oom.end();
+    throw error;
+  }
+}
+
+function tellRunning(tasks: Tasks, task: Task, init: Process, began: number): void {
+  init.shim?.release();
   const duration = task.creationTook + performance.now() - began;
   tasks.metrics.containerStart.observe(duration);
   tasks.log.info(
@@ -40,6 +111,6 @@ export async function start(tasks: Tasks, task: Task, signal: AbortSignal, opera
     "containerd: container started",
   );
   tasks.reports.tellStart(task, init);
-  oom.announce();
+  task.oom?.announce();
   watchLifetime(tasks.log, task);
 }

@@ -22,7 +22,7 @@ export function state(tasks: Tasks, name: TaskName): Promise<TaskSnapshot[]> {
 }
 
 async function readState(tasks: Tasks, name: TaskName): Promise<TaskSnapshot[]> {
-  const wanted = name.id === "" ? tasks.allStarted(name.namespace) : [tasks.started(name)];
+  const wanted = name.id === "" ? tasks.list(name.namespace) : [tasks.get(name)];
   const snapshots: TaskSnapshot[] = [];
   const slices = new Slices();
   for (const task of wanted) {
@@ -40,7 +40,8 @@ export function snapshot(task: Task, pids: number[]): TaskSnapshot {
   return { task, status: task.status, processes: task.running, pids };
 }
 
-async function pidsOf(task: Task): Promise<number[]> {
+/** Host pids of every process in a task. */
+export async function pidsOf(task: Task): Promise<number[]> {
   const { cgroup } = task;
   if (cgroup !== undefined) return cgroup.pids();
   // No cgroup on this host: only the runtime knows. One that is ending must not fail the whole answer.

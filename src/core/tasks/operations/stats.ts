@@ -24,7 +24,7 @@ export function stats(tasks: Tasks, name: TaskName, signal: AbortSignal): Promis
 
 async function readStats(tasks: Tasks, name: TaskName, signal: AbortSignal): Promise<TaskStats> {
   const began = performance.now();
-  const task = tasks.started(name);
+  const task = tasks.get(name);
   const timestamp = now();
   try {
     const network = readNetworkStats(task.init?.systemPid ?? 0);

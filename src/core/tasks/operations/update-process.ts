@@ -17,7 +17,7 @@ export interface UpdateProcessRequest extends TaskName {
  */
 export function updateProcess(tasks: Tasks, request: UpdateProcessRequest): void {
   tasks.operations.run({ kind: "update-process", id: request.id, pid: request.pid }, () => {
-    const proc = tasks.started(request).runningProcess(request.pid || INIT);
+    const proc = tasks.get(request).process(request.pid || INIT);
     if (request.closeStdin) proc.closeStdin();
     if (request.width > 0 || request.height > 0) proc.resize(request.width, request.height);
   });

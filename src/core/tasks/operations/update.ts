@@ -33,7 +33,8 @@ async function runUpdate(
   signal: AbortSignal,
   operation: Operation,
 ): Promise<void> {
-  const task = tasks.started(request);
+  const task = tasks.get(request);
+  task.requireRunning();
   const { kind } = request;
   operation.doing = "waiting for its turn";
   await task.turns.exclusive(

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { CREATED_FILE } from "../../../contract/shim/process-directory.js";
 import { errorText } from "../../../system/linux/libc.js";
 import { startTimeOf } from "../../../system/linux/proc-stat.js";
 import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
@@ -6,8 +7,11 @@ import { closeTree } from "../../files/close-tree.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { watchOom } from "../exit/oom.js";
 import { releaseRest } from "../exit/release.js";
+import type { TaskName } from "../history.js";
 import { watchLifetime } from "../lifetime.js";
-import { INIT, Process } from "../process.js";
+import { deleteTask } from "../operations/delete.js";
+import { finishStart } from "../operations/start.js";
+import { hasMark, INIT, Process } from "../process.js";
 import { OciRuntime } from "../runtime/oci-runtime.js";
 import { childrenOf, findShims } from "../shims/shim-process.js";
 import {
@@ -20,25 +24,26 @@ import { type ContainerDirectory, processDirectoriesAmong } from "../state-direc
 import { readPidFile } from "../state-directory/pid-file.js";
 import { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
-import { findIdentity, follow, loadProcess, wasUndone } from "./restore-process.js";
+import { type FoundIdentity, findIdentity, follow, loadProcess, wasUndone } from "./restore-process.js";
 import { adoptExec, endLostExec } from "./unfinished-exec.js";
 import { endUnfinishedStart } from "./unfinished-start.js";
 
 /**
- * Takes over one container. What its files no longer say is found out elsewhere; a container that never ran, or whose process can't be
- * identified any more, is ended. Waits for no other program where nothing is damaged.
+ * Takes over one container. What its files no longer say is found out elsewhere; a container that was never created, or whose process can't
+ * be identified any more, is ended. Waits for no other program where nothing is damaged.
  */
 export async function restoreContainer(
   tasks: Tasks,
-  id: string,
+  name: TaskName,
   found: ContainerDirectory,
   operation: Operation,
 ): Promise<void> {
-  const directory = join(tasks.stateDir, id);
+  const { id } = name;
+  const directory = tasks.directoryOf(name);
   closeTree(directory);
-  const state = found.state ?? savedState(tasks, id) ?? (await rescueState(tasks, id, operation));
+  const state = found.state ?? savedState(tasks, name) ?? (await rescueState(tasks, name, operation));
   const shim = tasks.shims.programOf(state.shim);
-  const task = Task.load(tasks.removals, tasks.stateDir, id, state, shim);
+  const task = Task.load(tasks.removals, directory, name, state, shim);
   if (task.ended) {
     releaseRest(tasks, task);
     return;
@@ -47,7 +52,7 @@ export async function restoreContainer(
   if (found.state === undefined) requireDescriptors();
   let processes: Found;
   try {
-    processes = await findProcesses(tasks, task, processDirectoriesAmong(found.entries), operation);
+    processes = await findProcesses(tasks, task, processDirectoriesAmong(found.entries, name.namespace), operation);
   } catch (error) {
     for (const proc of task.processes.values()) proc.close();
     throw error;
@@ -57,21 +62,40 @@ export async function restoreContainer(
     void tasks.operations.run({ kind: "restore", id, pid: INIT }, (ending) => endUnfinishedStart(tasks, task, ending));
     return;
   }
-  // From here on nothing throws: it is taken over as a whole or not at all.
-  task.paused = undefined;
-  tasks.add(task);
-  const oom = watchOom(tasks, task, true);
-  for (const proc of task.processes.values()) {
-    tasks.reports.tellStartOnce(task, proc);
-    follow(tasks, task, proc, proc === init ? () => oom.flush(init) : undefined);
+  if (tasks.reports.history(task).hasDelete(task, init.run)) {
+    deleteTask(tasks, task);
+    return;
   }
-  oom.announce();
-  watchLifetime(tasks.log, task);
-  void init.done.finally(oom.end);
+  // From here on nothing throws: it is taken over as a whole or not at all.
+  task.isKnown = true;
+  if (init.status === "running") task.paused = undefined;
+  if (init.status === "stopped") task.markExited();
+  tasks.add(task);
+  if (!task.deleteOnExit) tasks.reports.tellCreateOnce(task, init);
+  if (init.status === "running") task.oom = watchOom(tasks, task, true);
+  for (const proc of task.processes.values()) goOn(tasks, task, proc);
+  if (init.status === "running") {
+    task.oom?.announce();
+    watchLifetime(tasks.log, task);
+  }
+  if (init.status === "added" && hasMark(init.directory, "starting")) {
+    const start = (starting: Operation) => finishStart(tasks, task, init, starting);
+    // Why it has failed is in the log.
+    void tasks.operations.run({ kind: "start", id }, start).catch(() => {});
+  }
   for (const name of underWay) {
     void tasks.operations.run({ kind: "restore", id, pid: name }, (adoption) => adoptExec(tasks, task, name, adoption));
   }
   for (const name of [...undone, ...lost]) void endLostExec(tasks, task, name);
+}
+
+/** Goes on with a process as the earlier daemon would have. */
+function goOn(tasks: Tasks, task: Task, proc: Process): void {
+  if (proc.status === "stopped") return;
+  const isInit = proc.id === INIT;
+  if (proc.status === "running") tasks.reports.tellStartOnce(task, proc);
+  else if (!isInit) tasks.reports.tellExecAddedOnce(task, proc);
+  if (proc.status === "running" || isInit) follow(tasks, task, proc);
 }
 
 /** What there is of a container, besides the processes that are loaded. */
@@ -94,38 +118,44 @@ async function findProcesses(tasks: Tasks, task: Task, names: readonly string[],
   const undone: string[] = [];
   for (const name of names) {
     if (name === INIT) continue;
+    const directory = join(task.directory, name);
     const identity = findIdentity(task, name);
-    if (identity === undefined) underWay.push(name);
+    if (!task.deleteOnExit && hasMark(directory, "reported")) {
+      task.processes.set(name, Process.loadStopped(directory, name, identity));
+    } else if (!task.deleteOnExit && identity === undefined && !hasMark(directory, "starting")) {
+      task.processes.set(name, Process.loadAdded(directory, name));
+    } else if (identity === undefined) underWay.push(name);
     else if (wasUndone(tasks, task, name, identity)) undone.push(name);
     else task.processes.set(name, loadProcess(task, name, identity));
   }
-  const runs = init !== undefined && (await wasStarted(tasks, task, init, operation));
-  const lost = [...tasks.reports.history.running(task)].filter(
+  const isThere = init !== undefined && (await isThereStill(tasks, task, init, operation));
+  const lost = [...tasks.reports.history(task).running(task)].filter(
     ([name, isRunning]) => isRunning && !names.includes(name),
   );
-  return { init: runs ? init : undefined, underWay, undone, lost: lost.map(([name]) => name) };
+  return { init: isThere ? init : undefined, underWay, undone, lost: lost.map(([name]) => name) };
 }
 
 /** As it was written down, in state.json or in its init's process.json; undefined when both are lost. */
-function savedState(tasks: Pick<Tasks, "log" | "stateDir">, id: string): ContainerState | undefined {
-  const directory = join(tasks.stateDir, id);
+function savedState(tasks: Pick<Tasks, "log" | "directoryOf">, name: TaskName): ContainerState | undefined {
+  const { id } = name;
+  const directory = tasks.directoryOf(name);
   try {
     return readContainerState(directory);
   } catch (error) {
     const copy = Process.readState(join(directory, INIT)).container;
     const what = copy === undefined ? "lost" : "written anew from its copy in process.json";
     tasks.log.warn({ id, error: errorText(error) }, `containerd: state.json ${what}`);
-    if (copy !== undefined) rewriteState(tasks, id, copy);
+    if (copy !== undefined) rewriteState(tasks, name, copy);
     return copy;
   }
 }
 
-function rewriteState({ log, stateDir }: Pick<Tasks, "log" | "stateDir">, id: string, state: ContainerState): void {
+function rewriteState(tasks: Pick<Tasks, "log" | "directoryOf">, name: TaskName, state: ContainerState): void {
   try {
-    writeContainerState(join(stateDir, id), state);
+    writeContainerState(tasks.directoryOf(name), state);
   } catch (error) {
     // The next daemon finds out the same.
-    log.warn({ id, error: errorText(error) }, "containerd: write state.json");
+    tasks.log.warn({ id: name.id, error: errorText(error) }, "containerd: write state.json");
   }
 }
 
@@ -134,9 +164,11 @@ function rewriteState({ log, stateDir }: Pick<Tasks, "log" | "stateDir">, id: st
  * process, since it would be executed. A container that this runtime does not know is still followed to its end: its shim has the runtime's
  * name.
  */
-async function rescueState(tasks: Tasks, id: string, operation: Operation): Promise<ContainerState> {
-  const { runtime, runtimeArgs } = tasks;
-  const directory = join(tasks.stateDir, id, INIT);
+async function rescueState(tasks: Tasks, name: TaskName, operation: Operation): Promise<ContainerState> {
+  const { id } = name;
+  const { runtime } = tasks;
+  const runtimeArgs = [...tasks.runtimeArgs, ...tasks.rootArgs(name.namespace)];
+  const directory = join(tasks.directoryOf(name), INIT);
   operation.doing = "asking the runtime what container it is";
   const known = await new OciRuntime(runtime, runtimeArgs).state(id, deadline(tasks));
   const pids = [
@@ -152,27 +184,37 @@ async function rescueState(tasks: Tasks, id: string, operation: Operation): Prom
       { id, bundle: state.bundle, runtime },
       "containerd: state.json written anew from what the runtime says",
     );
-    rewriteState(tasks, id, state);
+    rewriteState(tasks, name, state);
   }
   return state;
 }
 
 /** The container's init, as far as there is one, with what is lost of its identity found out. */
 async function findInit(
-  tasks: Pick<Tasks, "startTimeout">,
+  tasks: Pick<Tasks, "reports" | "startTimeout">,
   task: Task,
   operation: Operation,
 ): Promise<Process | undefined> {
   const found = findIdentity(task, INIT);
   if (found !== undefined && (found.startTime !== "" || startTimeOf(found.pid) === undefined)) {
-    return loadProcess(task, INIT, found);
+    return loadInit(tasks, task, found);
   }
   operation.doing = "asking the runtime which process it is";
   const state = await task.runtime.state(task.id, deadline(tasks));
   const pid = (await task.container.isOurs(state)) ? state?.pid : undefined;
   const isKnown = pid !== undefined && pid > 0 && (found === undefined || found.pid === pid);
-  if (isKnown) return loadProcess(task, INIT, { pid, startTime: startTimeOf(pid) ?? "" });
-  return found && loadProcess(task, INIT, found);
+  if (isKnown) return loadInit(tasks, task, { pid, startTime: startTimeOf(pid) ?? "" });
+  return found && loadInit(tasks, task, found);
+}
+
+/** One that is kept may have stopped, or not be started yet. */
+function loadInit(tasks: Pick<Tasks, "reports">, task: Task, identity: FoundIdentity): Process {
+  const directory = join(task.directory, INIT);
+  if (!task.deleteOnExit && hasMark(directory, "reported")) return Process.loadStopped(directory, INIT, identity);
+  const init = loadProcess(task, INIT, identity);
+  const wasTold = () => init.announced || tasks.reports.wasStartTold(task, INIT, init.run);
+  if (!task.deleteOnExit && !wasTold()) init.status = "added";
+  return init;
 }
 
 function deadline({ startTimeout }: Pick<Tasks, "startTimeout">) {
@@ -180,12 +222,14 @@ function deadline({ startTimeout }: Pick<Tasks, "startTimeout">) {
 }
 
 /**
- * Whether a container that has a process was started, or had only been created when its daemon died. The runtime is asked only if the start
- * is not recorded: another project's daemon made it, or ours died while it answered.
+ * Whether a container that has a process is one that somebody was told of. One that is kept until it is deleted was created, which is marked
+ * before anybody is told. Another was started, or had only been created when its daemon died: the runtime is asked only if the start is not
+ * recorded: another project's daemon made it, or ours died while it answered.
  */
-async function wasStarted(tasks: Tasks, task: Task, init: Process, operation: Operation): Promise<boolean> {
+async function isThereStill(tasks: Tasks, task: Task, init: Process, operation: Operation): Promise<boolean> {
+  if (!task.deleteOnExit) return hasMark(init.directory, CREATED_FILE) && !init.abandoned;
   if (init.announced || init.exitStatus() !== undefined) return true;
-  if (tasks.reports.history.hasStart(task, INIT, init.run)) return true;
+  if (tasks.reports.history(task).hasStart(task, INIT, init.run)) return true;
   operation.doing = "asking the runtime whether it was started";
   const state = await task.runtime.state(task.id, deadline(tasks));
   // In this order: a shim that gives the start up says so before it deletes the container.

@@ -9,7 +9,7 @@ import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
 /** Which process of the host it is. */
-interface FoundIdentity extends Identity {
+export interface FoundIdentity extends Identity {
   /** In both of its files; else in one, or in none. */
   isWritten?: boolean;
 }
@@ -44,11 +44,13 @@ export function wasUndone({ reports }: Pick<Tasks, "reports">, task: Task, name:
   return !reports.wasStartTold(task, name, runOf(identity));
 }
 
-/** @param beforeExit called when the process has exited, before that is reported */
-export function follow({ exits }: Pick<Tasks, "exits">, task: Task, proc: Process, beforeExit = async () => {}): void {
+export function follow({ exits }: Pick<Tasks, "exits">, task: Task, proc: Process): void {
   const hungUp = watchExit(proc.exitFd, join(proc.directory, EXIT_FIFO));
-  const exited = hungUp.then(() => shimEnd(task, proc));
-  proc.done = exits.follow(task, proc, exited.then(beforeExit));
+  proc.done = exits.follow(
+    task,
+    proc,
+    hungUp.then(() => shimEnd(task, proc)),
+  );
 }
 
 /** Waits for the shims that are still there: if the exit FIFO was damaged and made anew, its hang-up says nothing of them. */

@@ -1,10 +1,11 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
 import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
 import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
-import { hasMark } from "../process.js";
+import { hasMark, Process } from "../process.js";
 import { endShims, shimsOf, WATCH_INTERVAL } from "../shims/left-shims.js";
 import { removeTree } from "../state-directory/partial-directory.js";
 import type { Task } from "../task.js";
@@ -63,11 +64,18 @@ function hasDescriptors(): boolean {
 
 /**
  * Ends an exec that can't be watched: its shim, and all that the shim has started. Then its exit is told if its start was, and only then
- * its name is free. Never rejects.
+ * its name is free, or is that of one that has stopped, where such are kept. Never rejects.
  */
 export async function endLostExec(tasks: Tasks, task: Task, name: string): Promise<void> {
   const directory = join(task.directory, name);
   const ended = endAndTell(tasks, task, name);
+  if (!task.deleteOnExit && existsSync(directory)) {
+    await ended;
+    const exec = Process.loadStopped(directory, name, findIdentity(task, name));
+    task.processes.set(name, exec);
+    exec.markFailed();
+    return;
+  }
   tasks.removals.after(ended, directory, () => removeTree(directory));
   await ended;
 }
@@ -76,5 +84,5 @@ async function endAndTell(tasks: Tasks, task: Task, name: string): Promise<void>
   await keepTrying(tasks.log, { id: task.id, pid: name }, "containerd: end exec", async () => {
     tasks.reports.tellLostExit(task, name, await endShims(task, name));
   });
-  await new Promise<void>((resolve) => tasks.reports.whenStored(resolve));
+  await new Promise<void>((resolve) => tasks.reports.whenStored(task, resolve));
 }

@@ -33,5 +33,5 @@ export async function endUnfinishedStart(
       tasks.reports.tellLostExit(task, name, (await endShims(task, name)) || wasThere);
     }
   });
-  tasks.reports.whenStored(() => release(tasks, task));
+  tasks.reports.whenStored(task, () => release(tasks, task));
 }

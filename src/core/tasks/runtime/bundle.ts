@@ -10,11 +10,20 @@ const LARGEST_CONFIG = 16 * 1024 * 1024;
 /**
  * Reads a bundle's config.json.
  * @param signal the caller waits no more
- * @throws Failure as {@link readForeignFile}; invalid-argument (with line and column) when it is no JSON object
+ * @throws Failure as {@link readForeignFile} and {@link parseSpec}
  */
 export async function readSpec(bundle: string, signal?: AbortSignal): Promise<OciSpec> {
   const path = join(bundle, "config.json");
-  const spec = parseConfig(await readForeignFile(path, LARGEST_CONFIG, signal), path);
+  return parseSpec(await readForeignFile(path, LARGEST_CONFIG, signal), path);
+}
+
+/**
+ * The text of a config.json.
+ * @param path what to call it
+ * @throws Failure: invalid-argument (with line and column) when it is no JSON object, or none of a container with a process
+ */
+export function parseSpec(text: string, path: string): OciSpec {
+  const spec = parseConfig(text, path);
   if (typeof spec !== "object" || spec === null || Array.isArray(spec)) {
     throw invalidConfig(path, "not a JSON object");
   }

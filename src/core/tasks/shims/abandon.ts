@@ -29,18 +29,9 @@ function graceAfter(error: unknown): number {
  * @param error why it has failed
  */
 export async function abandonInit(task: Task, init: Process, error: unknown): Promise<void> {
-  const grace = graceAfter(error);
   const { shim } = init;
   if (shim !== undefined) {
-    shim.cancel();
-    if (shim.child.running && task.shim.spawner !== undefined) {
-      // If the process was started at this very moment, the shim has closed the channel, goes on with the container and never reads the
-      // cancellation.
-      const missed = shim.channelClosed.then(() => delay(Math.min(grace, HANG_UP_GRACE)));
-      await Promise.race([shim.child.exited, missed, delay(grace)]);
-    }
-    const killed = shim.child.running;
-    const status = await endShim(shim);
+    const { killed, status } = await callOff(task, shim, error);
     shim.release();
     // A shim that exited by itself before there was a process has cleaned up; one that was killed has not.
     const isLeft = readPidFile(init.directory) !== undefined || task.ownCgroup.isLeft();
@@ -51,6 +42,30 @@ export async function abandonInit(task: Task, init: Process, error: unknown): Pr
   }
   task.processes.delete(init.id);
   init.close();
+}
+
+/**
+ * Ends a task that was created, and whose start has failed: its exit is told.
+ * @param error why it has failed
+ */
+export async function endInit(task: Task, init: Process, error: unknown): Promise<void> {
+  if (init.shim === undefined) init.kill();
+  else await callOff(task, init.shim, error);
+  await init.done;
+}
+
+/** Has the shim of an init whose start has failed clean up and end, or ends it. */
+async function callOff(task: Task, shim: Shim, error: unknown): Promise<{ killed: boolean; status: ExitStatus }> {
+  const grace = graceAfter(error);
+  shim.cancel();
+  if (shim.child.running && task.shim.spawner !== undefined) {
+    // If the process was started at this very moment, the shim has closed the channel, goes on with the container and never reads the
+    // cancellation.
+    const missed = shim.channelClosed.then(() => delay(Math.min(grace, HANG_UP_GRACE)));
+    await Promise.race([shim.child.exited, missed, delay(grace)]);
+  }
+  const killed = shim.child.running;
+  return { killed, status: await endShim(shim) };
 }
 
 /**

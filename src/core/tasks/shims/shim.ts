@@ -37,6 +37,8 @@ export interface Shim {
   readonly child: ShimChild;
   /** Resolves with the process's host pid once the runtime has created it. */
   created(signal: AbortSignal): Promise<number>;
+  /** A created container stays, whatever becomes of this daemon. */
+  keep(): void;
   /** Lets a created container's process run. */
   start(signal: AbortSignal): Promise<void>;
   /** Calls the start off: a shim that knows the word cleans up by itself and ends. */
@@ -106,6 +108,7 @@ class OwnShim implements Shim {
   readonly #directory: string;
   readonly #execFifo: ExecFifo | undefined;
   #channel: number | undefined;
+  #isUnderWay = true;
   readonly #received: ShimMessage[] = [];
   #wake: () => void = () => {};
   readonly channelClosed: Promise<void>;
@@ -177,6 +180,11 @@ class OwnShim implements Shim {
     throw new Failure("internal", "shim-ended", {});
   }
 
+  keep(): void {
+    this.#send("keep");
+    this.#endStart();
+  }
+
   cancel(): void {
     this.#send("cancel");
   }
@@ -195,8 +203,13 @@ class OwnShim implements Shim {
     epoll.remove(this.#channel);
     closeSync(this.#channel);
     this.#channel = undefined;
-    startsUnderWay--;
+    this.#endStart();
     this.#wake();
+  }
+
+  #endStart(): void {
+    if (this.#isUnderWay) startsUnderWay--;
+    this.#isUnderWay = false;
   }
 
   #receive(channel: number): void {
@@ -321,23 +334,34 @@ class ForeignShim implements Shim {
     void this.child.exited.then((status) => {
       if (status !== 0) shimExited.abort(exited);
     });
-    try {
-      await this.#runtime.start(this.#containerId, { signal: AbortSignal.any([signal, shimExited.signal]) });
-    } catch (error) {
-      if (!this.#hasEndedBefore(error)) throw error;
-    }
+    const either = AbortSignal.any([signal, shimExited.signal]);
+    await startWithRuntime(this.#runtime, this.#containerId, this.#directory, either);
   }
 
-  /**
-   * Whether a runtime has failed because the process that it has started has ended at once: the shim has deleted the container by then, and
-   * with it the FIFO that the runtime removes at the end of its start.
-   */
-  #hasEndedBefore(error: unknown): boolean {
-    const missesFifo = isFailure(error, "runtime-failed") && error.facts.output.includes("exec.fifo");
-    return missesFifo && existsSync(join(this.#directory, EXIT_STATUS_FILE));
-  }
+  // It knows no channel whose end it could take for the end of the start.
+  keep(): void {}
 
   cancel(): void {}
 
   release(): void {}
+}
+
+/**
+ * Lets a created container's process run where no shim does it: another project's, or one that has outlived its daemon.
+ * @throws Failure
+ */
+export async function startWithRuntime(
+  runtime: OciRuntime,
+  containerId: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await runtime.start(containerId, { signal });
+  } catch (error) {
+    // The process that it has started has ended at once: the shim has deleted the container by then, and with it the FIFO that the runtime
+    // removes at the end of its start.
+    const missesFifo = isFailure(error, "runtime-failed") && error.facts.output.includes("exec.fifo");
+    if (!(missesFifo && existsSync(join(directory, EXIT_STATUS_FILE)))) throw error;
+  }
 }

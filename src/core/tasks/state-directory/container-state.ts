@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { parseJson } from "../../files/json.js";
 import { type Owner, parseOwner } from "../owner.js";
+import type { Mount } from "../runtime/spec.js";
 import { readStateFile, replaceStateFile } from "./state-file.js";
 
 /** What state.json holds. */
@@ -17,6 +18,8 @@ export interface ContainerState {
   /** Additions of this project's daemon; another ignores them. */
   owner?: Owner | undefined;
   endsAt?: number | undefined;
+  /** Of one in a namespace, if there are any: what is mounted at `rootfs` in its bundle. */
+  rootfs?: readonly Mount[] | undefined;
 }
 
 /** As far as nobody knows better. */
@@ -71,9 +74,15 @@ export function parseContainerState(value: unknown): ContainerState | undefined 
     noPivotRoot: state.noPivotRoot === true,
     owner: parseOwner(state.owner),
     endsAt: typeof state.endsAt === "number" ? state.endsAt : undefined,
+    ...(Array.isArray(state.rootfs) && { rootfs: state.rootfs.filter(isMount) }),
   };
 }
 
 export function isStrings(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function isMount(value: unknown): value is Mount {
+  const { type, source, target, options } = (value ?? {}) as Record<keyof Mount, unknown>;
+  return [type, source, target].every((text) => typeof text === "string") && isStrings(options);
 }

@@ -1,9 +1,10 @@
 import { formatRfc3339, parseRfc3339 } from "../../../contract/go/rfc3339.js";
 import { UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
 import type { EventLines } from "../../events/event.js";
+import { pidOf } from "../process.js";
 import type { TaskEvent, TaskTopic } from "../task-event.js";
 
-/** What containerd 0.2 calls an event, in its log and on the wire. */
+/** What containerd 0.2 calls an event, in its log and on the wire. It knows no others. */
 export const EVENT_TYPES = {
   "/tasks/start": "start-container",
   "/tasks/exec-started": "start-process",
@@ -11,9 +12,12 @@ export const EVENT_TYPES = {
   "/tasks/oom": "oom",
   "/tasks/paused": "pause",
   "/tasks/resumed": "resume",
-} as const satisfies Record<TaskTopic, string>;
+} as const satisfies { [Topic in TaskTopic]?: string };
 
-type EventType = (typeof EVENT_TYPES)[TaskTopic];
+/** An event that containerd 0.2 knows: all that happen to the tasks of its API, which have no namespace. */
+export type Event02 = Extract<TaskEvent, { topic: keyof typeof EVENT_TYPES }>;
+
+type EventType = (typeof EVENT_TYPES)[keyof typeof EVENT_TYPES];
 
 /** A line of events.log. */
 interface EventLine {
@@ -31,19 +35,20 @@ interface EventLine {
 export const eventLines: EventLines<TaskEvent> = { encode, decode };
 
 function encode(event: TaskEvent): string {
+  const known = event as Event02;
   const line: EventLine = {
-    id: event.object,
-    type: EVENT_TYPES[event.topic],
-    timestamp: formatRfc3339(event.time),
-    ...fieldsOf(event),
+    id: known.object,
+    type: EVENT_TYPES[known.topic],
+    timestamp: formatRfc3339(known.time),
+    ...fieldsOf(known),
   };
   return `${JSON.stringify(line)}\n`;
 }
 
-function fieldsOf({ topic, payload }: TaskEvent): Partial<EventLine> {
+function fieldsOf({ topic, payload }: Event02): Partial<EventLine> {
   switch (topic) {
     case "/tasks/start":
-      return payload;
+      return runOf(payload);
     case "/tasks/exec-started":
       return { pid: payload.process, ...runOf(payload) };
     case "/tasks/exit": {
@@ -61,23 +66,27 @@ function decode(text: string): TaskEvent | undefined {
     const line = JSON.parse(text) as EventLine;
     const { id: object, timestamp, pid } = line;
     if (typeof object !== "string" || (pid !== undefined && typeof pid !== "string")) return undefined;
-    const event = eventOf(line);
-    return event && ({ namespace: "", object, time: parseRfc3339(timestamp), ...event } as TaskEvent);
+    const time = parseRfc3339(timestamp);
+    const event = eventOf(line, time);
+    return event && ({ namespace: "", object, time, ...event } as TaskEvent);
   } catch {
     return undefined;
   }
 }
 
-function eventOf(line: EventLine): Pick<TaskEvent, "topic" | "payload"> | undefined {
+function eventOf(line: EventLine, time: bigint): Pick<TaskEvent, "topic" | "payload"> | undefined {
   const { type, pid: process = "", status, memoryPeak } = line;
+  const run = runOf(line);
+  const pid = pidOf(run.run);
   switch (type) {
     case "start-container":
-      return { topic: "/tasks/start", payload: runOf(line) };
+      return { topic: "/tasks/start", payload: { pid, ...run } };
     case "start-process":
-      return { topic: "/tasks/exec-started", payload: { process, ...runOf(line) } };
+      return { topic: "/tasks/exec-started", payload: { process, pid, ...run } };
     case "exit": {
       const peak = Number.isSafeInteger(memoryPeak) ? { memoryPeak: BigInt(memoryPeak!) } : {};
-      return { topic: "/tasks/exit", payload: { process, status: statusOf(status), ...runOf(line), ...peak } };
+      const payload = { process, pid, status: statusOf(status), exitedAt: time, ...run, ...peak };
+      return { topic: "/tasks/exit", payload };
     }
     case "oom":
       return { topic: "/tasks/oom", payload: {} };

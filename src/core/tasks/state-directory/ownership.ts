@@ -4,6 +4,7 @@ import {
   ABANDONED_FILE,
   CONSOLE_SOCKET,
   CONTROL_FIFO,
+  CREATED_FILE,
   EXIT_FIFO,
   EXIT_STATUS_FILE,
   PID_FILE,
@@ -30,6 +31,8 @@ const PROCESS_FILES = new Set([
   // runc's, until it has written the whole.
   `.${PID_FILE}`,
   "starttime",
+  CREATED_FILE,
+  "starting",
   "started",
   "reported",
   ABANDONED_FILE,
@@ -75,11 +78,17 @@ export function readContainerDirectory(directory: string, device: number): Conta
   return isContainers ? { entries, state: undefined } : undefined;
 }
 
-/** Names of the process directories among what is in a container's. */
-export function processDirectoriesAmong(entries: readonly Dirent[]): string[] {
+/** The bundle of a task in a namespace, beside its process directories: no id of a process there begins with a dot. */
+export const BUNDLE = ".bundle";
+
+/** Names of the process directories among what is in the directory of a container of that namespace. */
+export function processDirectoriesAmong(entries: readonly Dirent[], namespace: string): string[] {
   // One in the place of state.json, or set aside from there, is damage.
   const isState = (name: string) => name === "state.json" || isSetAside(name, "state.json");
-  return entries.filter((entry) => entry.isDirectory() && !isState(entry.name)).map(({ name }) => name);
+  const isBundle = (name: string) => namespace !== "" && name === BUNDLE;
+  return entries
+    .filter((entry) => entry.isDirectory() && !isState(entry.name) && !isBundle(entry.name))
+    .map(({ name }) => name);
 }
 
 /** With our owner, and no mount. */

@@ -124,7 +124,7 @@ export function addContainerMetrics(registry: Registry, tasks: Tasks): () => Pro
 async function takeSample(tasks: Tasks): Promise<{ id: string; stats: CgroupStats }[]> {
   const sample: { id: string; stats: CgroupStats }[] = [];
   const slices = new Slices();
-  for (const { id, cgroup } of tasks.allStarted()) {
+  for (const { id, cgroup } of tasks.list()) {
     await slices.next();
     try {
       if (cgroup !== undefined) sample.push({ id, stats: cgroup.stats() });

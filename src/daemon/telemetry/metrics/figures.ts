@@ -26,7 +26,7 @@ export async function readFigures(tasks: Tasks): Promise<Figures> {
   }
   return {
     counters: {
-      containers: tasks.allStarted().length,
+      containers: tasks.list().length,
       "event-subscribers": tasks.events.subscribers.size,
       tasks: count,
       "tasks-failed": failed,

@@ -1,6 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { EVENT_TYPES } from "../../../core/tasks/state-directory/event-line.js";
-import type { TaskTopic } from "../../../core/tasks/task-event.js";
 import type { Tasks } from "../../../core/tasks/tasks.js";
 import type { OperationKind } from "../../../core/telemetry/operations.js";
 import type { Timer } from "../../../core/telemetry/timer.js";
@@ -127,7 +126,7 @@ export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry
     registers,
     collect() {
       this.reset();
-      for (const topic of Object.keys(EVENT_TYPES) as TaskTopic[])
+      for (const topic of Object.keys(EVENT_TYPES) as (keyof typeof EVENT_TYPES)[])
         this.inc({ type: EVENT_TYPES[topic] }, tasks.events.counts.get(topic) ?? 0);
     },
   });

@@ -1,0 +1,15 @@
+import { abortable } from "../../failure/abortable.js";
+import { Failure } from "../../failure/failure.js";
+import type { Exit, Process } from "../process.js";
+import type { Task } from "../task.js";
+
+/**
+ * Waits until a process has ended and everybody was told.
+ * @param signal ends the wait
+ * @throws Failure (not-found) when it was deleted without ever having run; the signal's reason
+ */
+export async function waitForExit(task: Task, proc: Process, signal: AbortSignal): Promise<Exit> {
+  await abortable(proc.over, signal);
+  if (proc.exit === undefined) throw new Failure("not-found", "process-not-found", { id: task.id, pid: proc.id });
+  return proc.exit;
+}

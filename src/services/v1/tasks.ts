@@ -1,0 +1,49 @@
+import type { Containers } from "../../core/containers/containers.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
+import { type TasksServer, TasksService } from "../../proto/containerd/services/tasks/v1/tasks.js";
+import type { GrpcService } from "../grpc/server.js";
+import type { FrontV1, NamespacedCall } from "./front.js";
+import { closeIo, kill, pause, resizePty, resume } from "./tasks/control.js";
+import { create, deleteProcess, deleteTask, exec, start } from "./tasks/lifecycle.js";
+import { get, list, listPids, wait } from "./tasks/state.js";
+
+/** What the calls about tasks work on. */
+export interface TaskCalls {
+  tasks: Tasks;
+  containers: Containers;
+}
+
+type Handler<Request, Response> = (calls: TaskCalls, call: NamespacedCall<Request>) => Response | Promise<Response>;
+
+/** The tasks of containers: what runs. */
+export function tasksService(front: FrontV1, calls: TaskCalls): GrpcService {
+  const { tasks } = calls;
+  const inNamespace = <Request, Response>(handle: Handler<Request, Response>) =>
+    front.namespaced(async (call: NamespacedCall<Request>) => {
+      await tasks.runDirectory.open();
+      return await handle(calls, call);
+    });
+  const about = <Request extends { containerId: string }, Response>(handle: Handler<Request, Response>) =>
+    inNamespace(async (_, call: NamespacedCall<Request>) => {
+      // Only what is about one of which it is not known yet whether it runs waits for that.
+      await tasks.restored({ namespace: call.namespace, id: call.request.containerId }, call.signal);
+      return await handle(calls, call);
+    });
+  const implementation = {
+    create: about(create),
+    start: about(start),
+    delete: about(deleteTask),
+    deleteProcess: about(deleteProcess),
+    get: about(get),
+    list: inNamespace(list),
+    kill: about(kill),
+    exec: about(exec),
+    resizePty: about(resizePty),
+    closeIo: about(closeIo),
+    pause: about(pause),
+    resume: about(resume),
+    listPids: about(listPids),
+    wait: about(wait),
+  } satisfies Partial<TasksServer>;
+  return { definition: TasksService, implementation };
+}

@@ -1,0 +1,45 @@
+import { signalProcess } from "../../../core/tasks/operations/signal.js";
+import { type UpdateRequest, update } from "../../../core/tasks/operations/update.js";
+import { updateProcess } from "../../../core/tasks/operations/update-process.js";
+import { INIT } from "../../../core/tasks/process.js";
+import type {
+  CloseIORequest,
+  KillRequest,
+  PauseTaskRequest,
+  ResizePtyRequest,
+  ResumeTaskRequest,
+} from "../../../proto/containerd/services/tasks/v1/tasks.js";
+import type { NamespacedCall } from "../front.js";
+import type { TaskCalls } from "../tasks.js";
+import { nameOf } from "./names.js";
+
+export function kill({ tasks }: TaskCalls, call: NamespacedCall<KillRequest>): object {
+  const { execId, signal, all } = call.request;
+  signalProcess(tasks, nameOf(call), execId || INIT, signal, all);
+  return {};
+}
+
+export function resizePty({ tasks }: TaskCalls, call: NamespacedCall<ResizePtyRequest>): object {
+  const { execId: pid, width, height } = call.request;
+  updateProcess(tasks, { ...nameOf(call), pid, closeStdin: false, width, height });
+  return {};
+}
+
+export function closeIo({ tasks }: TaskCalls, call: NamespacedCall<CloseIORequest>): object {
+  const { execId: pid, stdin: closeStdin } = call.request;
+  updateProcess(tasks, { ...nameOf(call), pid, closeStdin, width: 0, height: 0 });
+  return {};
+}
+
+export const pause = (calls: TaskCalls, call: NamespacedCall<PauseTaskRequest>) => change(calls, call, "pause");
+
+export const resume = (calls: TaskCalls, call: NamespacedCall<ResumeTaskRequest>) => change(calls, call, "resume");
+
+async function change(
+  { tasks }: TaskCalls,
+  call: NamespacedCall<{ containerId: string }>,
+  kind: UpdateRequest["kind"],
+): Promise<object> {
+  await update(tasks, { ...nameOf(call), kind }, call.signal);
+  return {};
+}

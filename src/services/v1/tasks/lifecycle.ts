@@ -1,0 +1,104 @@
+import { secondsAndNanos } from "../../../contract/go/rfc3339.js";
+import type { ContainerRecord } from "../../../core/containers/container-record.js";
+import { Failure } from "../../../core/failure/failure.js";
+import { parseJson } from "../../../core/files/json.js";
+import { checkIdentifier } from "../../../core/metadata/identifier.js";
+import { addKept } from "../../../core/tasks/operations/add-exec.js";
+import { create as createTask } from "../../../core/tasks/operations/create.js";
+import { type DeletedProcess, deleteStopped, deleteStoppedExec } from "../../../core/tasks/operations/delete.js";
+import { keepCreated } from "../../../core/tasks/operations/keep.js";
+import { startCreated } from "../../../core/tasks/operations/start.js";
+import { startAdded } from "../../../core/tasks/operations/start-exec.js";
+import type { OciProcess } from "../../../core/tasks/runtime/spec.js";
+import type {
+  CreateTaskRequest,
+  CreateTaskResponse,
+  DeleteProcessRequest,
+  DeleteResponse,
+  DeleteTaskRequest,
+  ExecProcessRequest,
+  StartRequest,
+  StartResponse,
+} from "../../../proto/containerd/services/tasks/v1/tasks.js";
+import type { NamespacedCall } from "../front.js";
+import type { TaskCalls } from "../tasks.js";
+import { nameOf, stdioOf } from "./names.js";
+
+export async function create(
+  { tasks, containers }: TaskCalls,
+  call: NamespacedCall<CreateTaskRequest>,
+): Promise<CreateTaskResponse> {
+  const { request, namespace, signal } = call;
+  const { containerId } = request;
+  const record = await containers.get(namespace, containerId);
+  await tasks.runDirectory.make(namespace);
+  const wanted = {
+    ...nameOf(call),
+    bundle: specOf(record),
+    rootfs: request.rootfs,
+    checkpoint: "",
+    checkpointDir: "",
+    stdio: stdioOf(request),
+    labels: [],
+    noPivotRoot: false,
+    runtime: "",
+    runtimeArgs: tasks.rootArgs(namespace),
+    deleteOnExit: false,
+  };
+  const task = await tasks.operations.run({ kind: "create", id: containerId }, (operation) =>
+    createTask(tasks, wanted, signal, operation, (created) => keepCreated(tasks, created)),
+  );
+  return { containerId, pid: task.init?.systemPid ?? 0 };
+}
+
+function specOf({ id, spec }: ContainerRecord): Buffer {
+  if (spec === undefined) {
+    throw new Failure("invalid-argument", "refused", { why: `container ${JSON.stringify(id)} has no spec` });
+  }
+  return spec.value;
+}
+
+/** Not called off by a caller who leaves: then it would be between two states. */
+export async function start({ tasks }: TaskCalls, call: NamespacedCall<StartRequest>): Promise<StartResponse> {
+  const { execId } = call.request;
+  const name = nameOf(call);
+  const { systemPid: pid } = await (execId === "" ? startCreated(tasks, name) : startAdded(tasks, name, execId));
+  return { pid };
+}
+
+export async function exec({ tasks }: TaskCalls, call: NamespacedCall<ExecProcessRequest>): Promise<object> {
+  const { request, signal } = call;
+  const { execId: name, terminal } = request;
+  checkIdentifier(name);
+  const process = { ...processOf(request), terminal };
+  await addKept(tasks, nameOf(call), { name, process, stdio: stdioOf(request) }, signal);
+  return {};
+}
+
+function processOf({ spec }: ExecProcessRequest): OciProcess {
+  const refuse = (why: string) => new Failure("invalid-argument", "refused", { why: `process of the exec: ${why}` });
+  let process: unknown;
+  try {
+    process = parseJson(spec?.value.toString("utf8") ?? "");
+  } catch (error) {
+    throw refuse((error as Error).message);
+  }
+  if (typeof process !== "object" || process === null || Array.isArray(process)) throw refuse("not a JSON object");
+  return process;
+}
+
+export async function deleteTask(
+  { tasks }: TaskCalls,
+  call: NamespacedCall<DeleteTaskRequest>,
+): Promise<DeleteResponse> {
+  return deletedMessage(call.request.containerId, await deleteStopped(tasks, nameOf(call), call.signal));
+}
+
+export function deleteProcess({ tasks }: TaskCalls, call: NamespacedCall<DeleteProcessRequest>): DeleteResponse {
+  const { execId } = call.request;
+  return deletedMessage(execId, deleteStoppedExec(tasks, nameOf(call), execId));
+}
+
+function deletedMessage(id: string, { pid, exit }: DeletedProcess): DeleteResponse {
+  return { id, pid, exitStatus: exit?.status ?? 0, exitedAt: exit && secondsAndNanos(exit.at) };
+}
