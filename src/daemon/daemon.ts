@@ -109,7 +109,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     stopping = true;
     log.info(`stopping containerd after receiving ${SIGNAL_NAMES[signal]}`);
     tellServiceManager("STOPPING=1");
-    tasks.events.subscribers.close();
+    tasks.bus.close();
     endDiagnostics();
     listeners.close();
     await new Promise<void>((resolve) => {

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { epoll } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
 import { refill } from "../../system/linux/reserved-descriptors.js";
+import { EventBus } from "../events/event-bus.js";
 import { EventLog } from "../events/event-log.js";
 import { Events } from "../events/events.js";
 import { abortable } from "../failure/abortable.js";
@@ -56,6 +57,8 @@ export class Tasks {
   readonly runtimeArgs: readonly string[];
   readonly startTimeout: number;
   readonly log: Logger;
+  /** What happens to tasks and to all else. */
+  readonly bus = new EventBus();
   readonly events: Events<TaskEvent>;
   readonly reports: Reports;
   readonly exits: Exits;
@@ -86,7 +89,7 @@ export class Tasks {
     this.#eventLog = eventLog;
     this.runDirectory = new RunDirectory(options.runDir, options.retainCount, log, () => restoreNamespaces(this));
     const logOf = (namespace: string) => (namespace === "" ? eventLog : this.runDirectory.eventLog);
-    this.events = new Events(logOf, ({ object, topic }, error) => {
+    this.events = new Events(this.bus, logOf, ({ object, topic }, error) => {
       log.error({ error: errorText(error), id: object, topic }, "containerd: write events.log");
     });
     this.reports = new Reports(log, this.events);

@@ -11,7 +11,7 @@ export function logState(tasks: Tasks): void {
       containers: tasks.list().length,
       operations: tasks.operations.running.size,
       queuedStarts: tasks.startWorkers.queued,
-      subscribers: tasks.events.subscribers.size,
+      subscribers: tasks.bus.size,
       watchedDescriptors: epoll.size,
       rss: process.memoryUsage.rss(),
       resources: activeResources(),
@@ -43,7 +43,7 @@ export function logState(tasks: Tasks): void {
       "containerd: state of operation",
     );
   }
-  for (const { filter, waiting } of tasks.events.subscribers.backlogs()) {
-    log.info({ id: filter.object, waiting }, "containerd: state of event subscriber");
+  for (const { about, unread } of tasks.bus.backlogs()) {
+    log.info({ ...about, waiting: unread }, "containerd: state of event subscriber");
   }
 }

@@ -1,8 +1,8 @@
 import { formatRfc3339, secondsAndNanos } from "../../contract/go/rfc3339.js";
-import { Subscription } from "../../core/events/subscribers.js";
+import type { Event } from "../../core/events/event.js";
+import { Subscription } from "../../core/events/subscription.js";
 import { Failure } from "../../core/failure/failure.js";
 import { EVENT_TYPES, type Event02 } from "../../core/tasks/state-directory/event-line.js";
-import type { TaskEvent } from "../../core/tasks/task-event.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
 import type { StreamingCall } from "../grpc/call.js";
@@ -28,49 +28,20 @@ export async function* events(
   const since = timestamp === undefined ? undefined : timestampValue(timestamp);
   await ready;
   call.signal.throwIfAborted();
-  const overflow = () => {
+  const wants = (event: Event): event is Event02 => event.namespace === "" && (id === "" || event.object === id);
+  const onOverflow = () => {
     tasks.log.warn({ id }, "containerd: event subscriber too slow; it has to resume");
     const why = "too slow: events wait unread; resume from the last timestamp seen";
     call.fail(new Failure("resource-exhausted", "refused", { why }));
   };
   const replay = since === undefined ? [] : tasks.events.logOf("").since(since);
   tasks.log.debug({ id, storedOnly, replay: replay.length }, "containerd: events subscribed");
-  let next: TaskEvent | undefined;
-  let ended = storedOnly;
-  let wake = () => {};
-  // Takes one at a time: the caller may be slow, and what waits is counted by the subscription.
-  const take = (event: TaskEvent) => {
-    next = event;
-    wake();
-    return false;
-  };
-  const end = () => {
-    ended = true;
-    wake();
-  };
-  const subscription = new Subscription({ namespace: "", object: id }, replay, take, overflow, end);
-  call.signal.addEventListener("abort", end, { once: true });
   // Whoever has seen no event yet resumes from here, whatever its own clock says.
   call.sendHeaders({ [LAST_EVENT_HEADER]: formatRfc3339(tasks.events.logOf("").last) });
+  const options = { about: { id }, wants, replay, onOverflow };
   // In the same turn as the replay was taken: no event can come between.
-  if (!storedOnly) tasks.events.subscribers.add(subscription);
-  try {
-    for (;;) {
-      subscription.resume(true);
-      while (next === undefined && !ended) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-      if (next === undefined) return;
-      const event = next;
-      next = undefined;
-      // Its own are all that there is without a namespace.
-      yield eventMessage(event as Event02);
-    }
-  } finally {
-    tasks.events.subscribers.remove(subscription);
-  }
+  const subscription = storedOnly ? Subscription.ofStored(options) : tasks.bus.follow(options, call.signal);
+  for await (const event of subscription) yield eventMessage(event);
 }
 
 function eventMessage(event: Event02): EventMessage {

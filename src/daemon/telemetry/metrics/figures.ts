@@ -27,7 +27,7 @@ export async function readFigures(tasks: Tasks): Promise<Figures> {
   return {
     counters: {
       containers: tasks.list().length,
-      "event-subscribers": tasks.events.subscribers.size,
+      "event-subscribers": tasks.bus.size,
       tasks: count,
       "tasks-failed": failed,
       "epoll-fds": epoll.size,

@@ -92,7 +92,7 @@ export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry
       for (const [status, count] of Object.entries(counts)) this.set({ status }, count);
     },
   });
-  gauge("containerd_event_subscribers", "Clients that follow the events.", () => tasks.events.subscribers.size);
+  gauge("containerd_event_subscribers", "Clients that follow the events.", () => tasks.bus.size);
   gauge("containerd_epoll_descriptors", "Descriptors that are watched for exits and OOM.", () => epoll.size);
   gauge("containerd_start_queue_length", "Starts that wait for a worker.", () => tasks.startWorkers.queued);
   new Gauge({
