@@ -3,6 +3,8 @@ import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import { Containers } from "../core/containers/containers.js";
 import { logText } from "../core/failure/log-text.js";
+import { Identity } from "../core/metadata/identity.js";
+import { Leases } from "../core/metadata/leases.js";
 import { Namespaces } from "../core/metadata/namespaces.js";
 import { Store } from "../core/metadata/store.js";
 import { restore } from "../core/tasks/restore/restore.js";
@@ -77,10 +79,15 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   });
   const store = new Store(join(resolve(flags.root), "metadata"));
   const namespaces = new Namespaces(store);
-  const containers = new Containers(store, namespaces);
+  const metadata = {
+    namespaces,
+    identity: new Identity(store),
+    containers: new Containers(store, namespaces),
+    leases: new Leases(store, namespaces),
+  };
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
-    ...servicesV1({ tasks, namespaces, containers, ready, log, version: VERSION, revision: COMMIT }),
+    ...servicesV1({ tasks, ...metadata, ready, log, version: VERSION, revision: COMMIT }),
   ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;

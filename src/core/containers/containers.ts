@@ -1,6 +1,6 @@
 import { now } from "../../system/linux/clock.js";
 import { Failure } from "../failure/failure.js";
-import { checkIdentifier } from "../metadata/identifier.js";
+import { checkIdentifier, isIdentifier } from "../metadata/identifier.js";
 import { checkLabels, presentLabels } from "../metadata/labels.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store, Table } from "../metadata/store.js";
@@ -22,7 +22,7 @@ export class Containers {
   /** @throws Failure (not-found) */
   get(namespace: string, id: string): Promise<ContainerRecord> {
     return this.#store.read(() => {
-      const record = id === "" ? undefined : this.#records.get([namespace, id]);
+      const record = this.#record(namespace, id);
       if (record === undefined) throw notFound(namespace, id);
       return record;
     });
@@ -35,7 +35,7 @@ export class Containers {
 
   /** @throws Failure: invalid-argument, already-exists */
   async create(namespace: string, wanted: Omit<ContainerRecord, "createdAt" | "updatedAt">): Promise<ContainerRecord> {
-    check(wanted);
+    check(wanted, "create container failed validation");
     return await this.#store.write(() => {
       const { id } = wanted;
       this.#namespaces.use(namespace);
@@ -56,10 +56,10 @@ export class Containers {
     change: (before: ContainerRecord) => ContainerRecord,
   ): Promise<ContainerRecord> {
     return await this.#store.write(() => {
-      const before = id === "" ? undefined : this.#records.get([namespace, id]);
-      if (before === undefined) throw notFound(namespace, id);
+      const before = this.#record(namespace, id);
+      if (before === undefined) throw notFound(namespace, id, "update");
       const record = { ...change(before), id, createdAt: before.createdAt, updatedAt: now() };
-      check(record);
+      check(record, "update failed validation");
       return this.#put(namespace, record);
     });
   }
@@ -67,9 +67,14 @@ export class Containers {
   /** @throws Failure (not-found) */
   async delete(namespace: string, id: string): Promise<void> {
     await this.#store.write(() => {
-      if (id === "" || !this.#records.get([namespace, id])) throw notFound(namespace, id);
+      if (!this.#record(namespace, id)) throw notFound(namespace, id, "delete");
       this.#records.remove([namespace, id]);
     });
+  }
+
+  /** What is no id is none of a record: it may be longer than a key can be. */
+  #record(namespace: string, id: string): ContainerRecord | undefined {
+    return isIdentifier(id) ? this.#records.get([namespace, id]) : undefined;
   }
 
   #put(namespace: string, record: ContainerRecord): ContainerRecord {
@@ -79,21 +84,23 @@ export class Containers {
   }
 }
 
-/** @throws Failure (invalid-argument) for what can't be a container */
-function check(record: Omit<ContainerRecord, "createdAt" | "updatedAt">): void {
-  checkIdentifier(record.id);
-  if ("" in record.extensions) throw refused("container.Extension keys must not be zero-length");
-  checkLabels(record.labels);
-  if (record.runtime.name === "") throw refused("container.Runtime.Name must be set");
-  if (record.spec === undefined) throw refused("container.Spec must be set");
+/**
+ * @param doing begins the error's text
+ * @throws Failure (invalid-argument) for what can't be a container
+ */
+function check(record: Omit<ContainerRecord, "createdAt" | "updatedAt">, doing: string): void {
+  const refuse = (why: string): never => {
+    throw new Failure("invalid-argument", "refused", { why: `${doing}: ${why}` });
+  };
+  checkIdentifier(record.id, `${doing}: container.ID: `);
+  if ("" in record.extensions) refuse("container.Extension keys must not be zero-length");
+  checkLabels(record.labels, `${doing}: containers.Labels: `);
+  if (record.runtime.name === "") refuse("container.Runtime.Name must be set");
+  if (record.spec === undefined) refuse("container.Spec must be set");
   if (record.snapshotKey !== "" && record.snapshotter === "")
-    throw refused("container.Snapshotter must be set if container.SnapshotKey is set");
+    refuse("container.Snapshotter must be set if container.SnapshotKey is set");
 }
 
-function refused(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
-}
-
-function notFound(namespace: string, id: string): Failure {
-  return new Failure("not-found", "no-record", { record: "container", name: id, namespace });
+function notFound(namespace: string, id: string, change?: "update" | "delete"): Failure {
+  return new Failure("not-found", "no-record", { record: "container", name: id, namespace, change });
 }

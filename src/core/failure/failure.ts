@@ -10,7 +10,8 @@ export type FailureKind =
   | "invalid-argument"
   | "not-found"
   | "resource-exhausted"
-  | "unavailable";
+  | "unavailable"
+  | "unimplemented";
 
 type NoFacts = Record<string, never>;
 
@@ -18,6 +19,8 @@ interface RecordName {
   record: "container" | "namespace" | "lease";
   name: string;
   namespace?: string;
+  /** What was wanted of it, beyond looking at it. */
+  change?: "update" | "delete" | undefined;
 }
 
 /**

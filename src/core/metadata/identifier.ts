@@ -4,18 +4,24 @@ const MAX_LENGTH = 76;
 const FORM = /^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$/;
 
 /**
- * Checks a name of a namespace, a container or a lease: one that is a path component, a part of a host name and of a systemd unit.
+ * Checks a name of a namespace, a container or an exec: one that is a path component, and a part of a host's or a systemd unit's name.
+ * @param whose begins the error's text
  * @throws Failure (invalid-argument) that quotes it
  */
-export function checkIdentifier(name: string): void {
-  if (name === "") throw refused("identifier must not be empty");
-  // Long ones would make a long text.
-  const shown = JSON.stringify(name.length > 2 * MAX_LENGTH ? `${name.slice(0, 2 * MAX_LENGTH)}…` : name);
-  if (Buffer.byteLength(name) > MAX_LENGTH)
-    throw refused(`identifier ${shown} greater than maximum length (${MAX_LENGTH} characters)`);
-  if (!FORM.test(name)) throw refused(`identifier ${shown} must match ${FORM.source}`);
+export function checkIdentifier(name: string, whose = ""): void {
+  const fault = faultOf(name);
+  if (fault !== undefined) throw new Failure("invalid-argument", "refused", { why: `${whose}identifier ${fault}` });
 }
 
-function refused(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
+/** Whether {@link checkIdentifier} takes it. */
+export function isIdentifier(name: string): boolean {
+  return faultOf(name) === undefined;
+}
+
+function faultOf(name: string): string | undefined {
+  if (name === "") return "must not be empty";
+  // A long one would make a long text.
+  const shown = JSON.stringify(name.length > 2 * MAX_LENGTH ? `${name.slice(0, 2 * MAX_LENGTH)}…` : name);
+  if (Buffer.byteLength(name) > MAX_LENGTH) return `${shown} greater than maximum length (${MAX_LENGTH} characters)`;
+  return FORM.test(name) ? undefined : `${shown} must match ${FORM.source}`;
 }

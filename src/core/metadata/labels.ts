@@ -4,15 +4,17 @@ export type Labels = Record<string, string>;
 
 /** In bytes, of key and value together. */
 const MAX_SIZE = 4096;
-/** Of a key that is too long, in an error. */
-const SHOWN = 64;
+/** In characters: how much of a key that is too long is shown. */
+const SHOWN = 10;
 
-/** @throws Failure (invalid-argument) for a label that is too long */
-export function checkLabels(labels: Labels): void {
+/**
+ * @param whose begins the error's text
+ * @throws Failure (invalid-argument) for a label that is too long
+ */
+export function checkLabels(labels: Labels, whose: string): void {
   for (const [key, value] of Object.entries(labels)) {
-    const size = Buffer.byteLength(key) + Buffer.byteLength(value);
-    if (size <= MAX_SIZE) continue;
-    const why = `label key and value length (${size} bytes) greater than maximum size (${MAX_SIZE} bytes), key: ${key.slice(0, SHOWN)}`;
+    if (Buffer.byteLength(key) + Buffer.byteLength(value) <= MAX_SIZE) continue;
+    const why = `${whose}label key and value greater than maximum size (${MAX_SIZE} bytes), key: ${key.slice(0, SHOWN)}`;
     throw new Failure("invalid-argument", "refused", { why });
   }
 }

@@ -1,5 +1,5 @@
 import { Failure } from "../failure/failure.js";
-import { checkIdentifier } from "./identifier.js";
+import { checkIdentifier, isIdentifier } from "./identifier.js";
 import { checkLabels, type Labels, presentLabels } from "./labels.js";
 import type { Store, Table } from "./store.js";
 
@@ -21,6 +21,7 @@ export class Namespaces {
   readonly #store: Store;
   readonly #records: Table<NamespaceRecord>;
   readonly #contents: Contents[] = [];
+  readonly #deletions: ((namespace: string) => void)[] = [];
 
   constructor(store: Store) {
     this.#store = store;
@@ -32,9 +33,14 @@ export class Namespaces {
     this.#contents.push(contents);
   }
 
+  /** Has what goes with a namespace removed. @param remove is called within {@link Store.write} */
+  onDelete(remove: (namespace: string) => void): void {
+    this.#deletions.push(remove);
+  }
+
   /** What is known of a namespace; of one that nobody has made, its name. */
   get(name: string): Promise<NamespaceRecord> {
-    return this.#store.read(() => this.#records.get([name]) ?? { name, labels: {} });
+    return this.#store.read(() => this.#record(name) ?? { name, labels: {} });
   }
 
   list(): Promise<NamespaceRecord[]> {
@@ -44,7 +50,7 @@ export class Namespaces {
   /** @throws Failure: invalid-argument, already-exists */
   async create(name: string, labels: Labels): Promise<NamespaceRecord> {
     checkIdentifier(name);
-    checkLabels(labels);
+    checkLabels(labels, "namespace.Labels: ");
     return await this.#store.write(() => {
       if (this.#records.get([name]))
         throw new Failure("already-exists", "record-exists", { record: "namespace", name });
@@ -60,7 +66,7 @@ export class Namespaces {
     checkIdentifier(name);
     return await this.#store.write(() => {
       const labels = change(this.#records.get([name])?.labels ?? {});
-      checkLabels(labels);
+      checkLabels(labels, "namespace.Labels: ");
       return this.#put({ name, labels });
     });
   }
@@ -68,18 +74,23 @@ export class Namespaces {
   /** @throws Failure: not-found, failed-precondition while something is in it */
   async delete(name: string): Promise<void> {
     await this.#store.write(() => {
-      if (!this.#records.get([name])) throw new Failure("not-found", "no-record", { record: "namespace", name });
+      if (!this.#record(name)) throw new Failure("not-found", "no-record", { record: "namespace", name });
       const left = this.#contents.filter((contents) => contents.isIn(name)).map((contents) => contents.name);
       if (left.length > 0) throw new Failure("failed-precondition", "namespace-not-empty", { name, left });
+      for (const remove of this.#deletions) remove(name);
       this.#records.remove([name]);
     });
   }
 
   /** Within {@link Store.write}: something is put into the namespace. @throws Failure (invalid-argument) for a name that can't be one */
   use(name: string): void {
-    if (this.#records.get([name])) return;
-    checkIdentifier(name);
-    this.#put({ name, labels: {} });
+    checkIdentifier(name, "namespace validation: ");
+    if (!this.#records.get([name])) this.#put({ name, labels: {} });
+  }
+
+  /** What is no name is none of a record: it may be longer than a key can be. */
+  #record(name: string): NamespaceRecord | undefined {
+    return isIdentifier(name) ? this.#records.get([name]) : undefined;
   }
 
   #put({ name, labels }: NamespaceRecord): NamespaceRecord {

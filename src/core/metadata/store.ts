@@ -175,8 +175,8 @@ function range(prefix: Key) {
   return { start: [...prefix], end: [...prefix, AFTER_ALL] };
 }
 
-/** Names are of ASCII: this comes after them all. */
-const AFTER_ALL = "\uffff";
+/** The last code point, which is no character: this comes after all names. */
+const AFTER_ALL = "\u{10ffff}";
 
 /** The transaction tells how it went. */
 function settled(promise: Promise<unknown>): void {

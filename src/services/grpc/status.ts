@@ -12,6 +12,7 @@ const codes: Record<FailureKind, status> = {
   "not-found": status.NOT_FOUND,
   "resource-exhausted": status.RESOURCE_EXHAUSTED,
   unavailable: status.UNAVAILABLE,
+  unimplemented: status.UNIMPLEMENTED,
 };
 
 /**

@@ -1,8 +1,9 @@
-import type { handleUnaryCall } from "@grpc/grpc-js";
+import type { handleServerStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { Failure } from "../../core/failure/failure.js";
-import type { Call } from "../grpc/call.js";
-import { type Front, unary } from "../grpc/handlers.js";
+import { checkIdentifier } from "../../core/metadata/identifier.js";
+import type { Call, StreamingCall } from "../grpc/call.js";
+import { type Front, serverStream, unary } from "../grpc/handlers.js";
 import { codeOf, wordsOf } from "./words.js";
 
 /** A call about the things of one namespace. */
@@ -40,13 +41,26 @@ export class FrontV1 implements Front {
   ): handleUnaryCall<Request, Response> {
     return this.general((call) => handle({ ...call, namespace: namespaceOf(call) }));
   }
+
+  /** As {@link namespaced}, for a call that is answered with a stream. */
+  namespacedStream<Request, Response>(
+    handle: (call: StreamingCall<Request> & NamespacedCall<Request>) => AsyncIterable<Response>,
+  ): handleServerStreamingCall<Request, Response> {
+    const ready = this.#ready;
+    return serverStream(this, async function* (call: StreamingCall<Request>) {
+      await ready;
+      call.signal.throwIfAborted();
+      yield* handle({ ...call, namespace: namespaceOf(call) });
+    });
+  }
 }
 
-/** The namespace that a call is about. Throws Failure (failed-precondition) when it names none. */
+/** The namespace that a call is about. Throws Failure: failed-precondition when it names none, invalid-argument for what can't be one. */
 export function namespaceOf({ metadata }: Pick<Call<unknown>, "metadata">): string {
   const { namespace } = metadata;
   if (namespace === undefined || namespace === "") {
     throw new Failure("failed-precondition", "refused", { why: "namespace is required" });
   }
+  checkIdentifier(namespace, "namespace validation: ");
   return namespace;
 }

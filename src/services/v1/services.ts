@@ -1,16 +1,24 @@
 import type { Logger } from "pino";
 import type { Containers } from "../../core/containers/containers.js";
+import type { Identity } from "../../core/metadata/identity.js";
+import type { Leases } from "../../core/metadata/leases.js";
 import type { Namespaces } from "../../core/metadata/namespaces.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
+import { containersService } from "./containers.js";
 import { FrontV1 } from "./front.js";
+import { introspectionService } from "./introspection.js";
+import { leasesService } from "./leases.js";
+import { namespacesService } from "./namespaces.js";
 import { tasksService } from "./tasks.js";
 import { versionService } from "./version.js";
 
 export interface V1Options {
   tasks: Tasks;
+  identity: Identity;
   namespaces: Namespaces;
   containers: Containers;
+  leases: Leases;
   /** Resolves once the tasks of an earlier daemon are known. */
   ready: Promise<void>;
   log: Logger;
@@ -20,7 +28,15 @@ export interface V1Options {
 }
 
 /** The services of containerd 1.x's API. */
-export function servicesV1({ tasks, containers, ready, log, version, revision }: V1Options): GrpcService[] {
-  const front = new FrontV1(log, ready);
-  return [versionService(front, version, revision), tasksService(front, { tasks, containers })];
+export function servicesV1(options: V1Options): GrpcService[] {
+  const { tasks, identity, namespaces, containers, leases } = options;
+  const front = new FrontV1(options.log, options.ready);
+  const services = [
+    versionService(front, options.version, options.revision),
+    namespacesService(front, namespaces),
+    containersService(front, containers),
+    tasksService(front, { tasks, containers }),
+    leasesService(front, leases),
+  ];
+  return [...services, introspectionService(front, identity, services)];
 }

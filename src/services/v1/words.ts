@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import { status } from "@grpc/grpc-js";
+import { goQuote } from "../../contract/go/quote.js";
 import { type Facts, Failure, type FailureKind, type What } from "../../core/failure/failure.js";
 import { errorText } from "../../system/linux/libc.js";
 
@@ -14,6 +15,7 @@ const SUFFIXES: Record<FailureKind, string> = {
   "not-found": "not found",
   "resource-exhausted": "resource exhausted",
   unavailable: "unavailable",
+  unimplemented: "not implemented",
 };
 
 /** Of failures that containerd 1.x knows by other words than ours, which some clients look for. */
@@ -25,6 +27,12 @@ const WORDS: { readonly [W in What]?: (facts: Facts<W>) => string } = {
   "task-runs": () => "cannot delete a running process",
   "process-runs": () => "cannot delete a running process",
   "already-started": ({ pid }) => `cannot start ${pid}: it was started before`,
+  "no-record": ({ record, name, namespace, change }) =>
+    `${change === undefined ? "" : `cannot ${change} `}${record} ${goQuote(name)}` +
+    (namespace === undefined ? "" : ` in namespace ${goQuote(namespace)}`),
+  "record-exists": ({ record, name }) => `${record} ${goQuote(name)}`,
+  "namespace-not-empty": ({ name, left }) =>
+    `namespace ${goQuote(name)} must be empty, but it still has ${left.join(", ")}`,
 };
 
 /** What a client of 1.x is told of an error: what has failed, then of which kind that is. */

@@ -1,0 +1,95 @@
+import { secondsAndNanos } from "../../contract/go/rfc3339.js";
+import type { ContainerRecord } from "../../core/containers/container-record.js";
+import type { Containers } from "../../core/containers/containers.js";
+import { Failure } from "../../core/failure/failure.js";
+import {
+  type Container,
+  type ContainersServer,
+  ContainersService,
+} from "../../proto/containerd/services/containers/v1/containers.js";
+import type { GrpcService } from "../grpc/server.js";
+import { type MaskFields, masked } from "./field-mask.js";
+import { entry, type Field, filtered, present } from "./filters/filter.js";
+import type { FrontV1 } from "./front.js";
+
+/** What may change, by the names that containerd has for it. */
+const MUTABLE: MaskFields<Wanted> = new Map([
+  ["labels", { field: "labels", isMap: true }],
+  ["spec", { field: "spec" }],
+  ["extensions", { field: "extensions", isMap: true }],
+  ["image", { field: "image" }],
+  ["snapshotkey", { field: "snapshotKey" }],
+]);
+
+/** The records of containers. */
+export function containersService(front: FrontV1, containers: Containers): GrpcService {
+  const list = async (namespace: string, filters: readonly string[]) =>
+    filtered(await containers.list(namespace), filters, fieldOf);
+  const implementation: ContainersServer = {
+    get: front.namespaced(async ({ namespace, request }) => ({
+      container: messageOf(await containers.get(namespace, request.id)),
+    })),
+    list: front.namespaced(async ({ namespace, request }) => ({
+      containers: (await list(namespace, request.filters)).map(messageOf),
+    })),
+    listStream: front.namespacedStream(async function* ({ namespace, request }) {
+      for (const record of await list(namespace, request.filters)) yield { container: messageOf(record) };
+    }),
+    create: front.namespaced(async ({ namespace, request }) => ({
+      container: messageOf(await containers.create(namespace, wantedOf(request.container))),
+    })),
+    update: front.namespaced(async ({ namespace, request: { container, updateMask } }) => {
+      const wanted = wantedOf(container);
+      if (wanted.id === "") throw refused("Container.ID required");
+      const record = await containers.update(namespace, wanted.id, (before) => {
+        if (!updateMask?.length) checkImmutable(before, wanted);
+        return { ...before, ...masked<Wanted>(before, wanted, updateMask, MUTABLE, wanted.id) };
+      });
+      return { container: messageOf(record) };
+    }),
+    delete: front.namespaced(async ({ namespace, request }) => {
+      await containers.delete(namespace, request.id);
+      return {};
+    }),
+  };
+  return { definition: ContainersService, implementation };
+}
+
+type Wanted = Omit<ContainerRecord, "createdAt" | "updatedAt">;
+
+/** Who changes all that may change has to mean the very container: what can't change has to be the same. */
+function checkImmutable(before: Wanted, wanted: Wanted): void {
+  if (wanted.snapshotter !== before.snapshotter) throw refused("container.Snapshotter field is immutable");
+  if (wanted.runtime.name !== before.runtime.name) throw refused("container.Runtime.Name field is immutable");
+}
+
+function refused(why: string): Failure {
+  return new Failure("invalid-argument", "refused", { why });
+}
+
+function fieldOf({ id, runtime, image, labels }: ContainerRecord): Field {
+  return ([name, ...path]) => {
+    if (name === "id") return present(id);
+    if (name === "image") return present(image);
+    if (name === "labels") return entry(labels, path);
+    return name === "runtime" && path[0] === "name" ? present(runtime.name) : undefined;
+  };
+}
+
+function wantedOf(container: Container | undefined): Wanted {
+  const { id = "", labels = {}, image = "", runtime, spec, snapshotter = "", snapshotKey = "" } = container ?? {};
+  const { extensions = {}, sandbox = "" } = container ?? {};
+  const { name = "", options } = runtime ?? {};
+  return { id, labels, image, runtime: { name, options }, spec, snapshotter, snapshotKey, extensions, sandbox };
+}
+
+function messageOf(record: ContainerRecord): Container {
+  const { runtime, createdAt, updatedAt } = record;
+  return {
+    ...record,
+    runtime: { name: runtime.name, options: runtime.options },
+    spec: record.spec,
+    createdAt: secondsAndNanos(createdAt),
+    updatedAt: secondsAndNanos(updatedAt),
+  };
+}
