@@ -78,11 +78,12 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     log,
   });
   const store = new Store(join(resolve(flags.root), "metadata"));
-  const namespaces = new Namespaces(store);
+  const namespaces = new Namespaces(store, tasks.bus);
+  namespaces.contain({ name: "tasks", isIn: (namespace) => tasks.list(namespace).length > 0 });
   const metadata = {
     namespaces,
     identity: new Identity(store),
-    containers: new Containers(store, namespaces),
+    containers: new Containers(store, namespaces, tasks.bus),
     leases: new Leases(store, namespaces),
   };
   const server = createServer([

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { EventBus } from "../events/event-bus.js";
 import { Namespaces } from "../metadata/namespaces.js";
 import { Store } from "../metadata/store.js";
 import type { ContainerRecord } from "./container-record.js";
@@ -21,9 +22,10 @@ afterEach(async () => {
 
 function open(): { namespaces: Namespaces; containers: Containers } {
   const store = new Store(join(dir, "metadata"));
+  const bus = new EventBus();
   stores.push(store);
-  const namespaces = new Namespaces(store);
-  return { namespaces, containers: new Containers(store, namespaces) };
+  const namespaces = new Namespaces(store, bus);
+  return { namespaces, containers: new Containers(store, namespaces, bus) };
 }
 
 function wanted(id: string, fields: Partial<ContainerRecord> = {}): ContainerRecord {

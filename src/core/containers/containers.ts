@@ -1,9 +1,12 @@
 import { now } from "../../system/linux/clock.js";
+import type { NewEvent } from "../events/event.js";
+import type { EventBus } from "../events/event-bus.js";
 import { Failure } from "../failure/failure.js";
 import { checkIdentifier, isIdentifier } from "../metadata/identifier.js";
 import { checkLabels, presentLabels } from "../metadata/labels.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store, Table } from "../metadata/store.js";
+import type { ContainerEvent } from "./container-event.js";
 import type { ContainerRecord } from "./container-record.js";
 
 /** The records of containers, by namespace and id. */
@@ -11,8 +14,10 @@ export class Containers {
   readonly #store: Store;
   readonly #namespaces: Namespaces;
   readonly #records: Table<ContainerRecord>;
+  readonly #bus: EventBus;
 
-  constructor(store: Store, namespaces: Namespaces) {
+  constructor(store: Store, namespaces: Namespaces, bus: EventBus) {
+    this.#bus = bus;
     this.#store = store;
     this.#namespaces = namespaces;
     this.#records = store.table("containers");
@@ -36,14 +41,17 @@ export class Containers {
   /** @throws Failure: invalid-argument, already-exists */
   async create(namespace: string, wanted: Omit<ContainerRecord, "createdAt" | "updatedAt">): Promise<ContainerRecord> {
     check(wanted, "create container failed validation");
-    return await this.#store.write(() => {
-      const { id } = wanted;
+    const { id } = wanted;
+    const record = await this.#store.write(() => {
       this.#namespaces.use(namespace);
       if (this.#records.get([namespace, id]))
         throw new Failure("already-exists", "record-exists", { record: "container", name: id });
       const createdAt = now();
       return this.#put(namespace, { ...wanted, createdAt, updatedAt: createdAt });
     });
+    const { image, runtime } = record;
+    this.#tell({ topic: "/containers/create", namespace, object: id, payload: { image, runtime } });
+    return record;
   }
 
   /**
@@ -55,13 +63,16 @@ export class Containers {
     id: string,
     change: (before: ContainerRecord) => ContainerRecord,
   ): Promise<ContainerRecord> {
-    return await this.#store.write(() => {
+    const record = await this.#store.write(() => {
       const before = this.#record(namespace, id);
       if (before === undefined) throw notFound(namespace, id, "update");
-      const record = { ...change(before), id, createdAt: before.createdAt, updatedAt: now() };
-      check(record, "update failed validation");
-      return this.#put(namespace, record);
+      const after = { ...change(before), id, createdAt: before.createdAt, updatedAt: now() };
+      check(after, "update failed validation");
+      return this.#put(namespace, after);
     });
+    const { image, labels, snapshotKey } = record;
+    this.#tell({ topic: "/containers/update", namespace, object: id, payload: { image, labels, snapshotKey } });
+    return record;
   }
 
   /** @throws Failure (not-found) */
@@ -70,6 +81,11 @@ export class Containers {
       if (!this.#record(namespace, id)) throw notFound(namespace, id, "delete");
       this.#records.remove([namespace, id]);
     });
+    this.#tell({ topic: "/containers/delete", namespace, object: id, payload: {} });
+  }
+
+  #tell(event: NewEvent<ContainerEvent>): void {
+    this.#bus.publish(event);
   }
 
   /** What is no id is none of a record: it may be longer than a key can be. */

@@ -1,6 +1,9 @@
+import type { NewEvent } from "../events/event.js";
+import type { EventBus } from "../events/event-bus.js";
 import { Failure } from "../failure/failure.js";
 import { checkIdentifier, isIdentifier } from "./identifier.js";
 import { checkLabels, type Labels, presentLabels } from "./labels.js";
+import type { NamespaceEvent } from "./namespace-event.js";
 import type { Store, Table } from "./store.js";
 
 export interface NamespaceRecord {
@@ -23,7 +26,10 @@ export class Namespaces {
   readonly #contents: Contents[] = [];
   readonly #deletions: ((namespace: string) => void)[] = [];
 
-  constructor(store: Store) {
+  readonly #bus: EventBus;
+
+  constructor(store: Store, bus: EventBus) {
+    this.#bus = bus;
     this.#store = store;
     this.#records = store.table("namespaces");
   }
@@ -51,11 +57,13 @@ export class Namespaces {
   async create(name: string, labels: Labels): Promise<NamespaceRecord> {
     checkIdentifier(name);
     checkLabels(labels, "namespace.Labels: ");
-    return await this.#store.write(() => {
+    const record = await this.#store.write(() => {
       if (this.#records.get([name]))
         throw new Failure("already-exists", "record-exists", { record: "namespace", name });
       return this.#put({ name, labels });
     });
+    this.#tell({ topic: "/namespaces/create", namespace: name, object: name, payload: { labels: record.labels } });
+    return record;
   }
 
   /**
@@ -64,11 +72,13 @@ export class Namespaces {
    */
   async update(name: string, change: (before: Labels) => Labels): Promise<NamespaceRecord> {
     checkIdentifier(name);
-    return await this.#store.write(() => {
+    const record = await this.#store.write(() => {
       const labels = change(this.#records.get([name])?.labels ?? {});
       checkLabels(labels, "namespace.Labels: ");
       return this.#put({ name, labels });
     });
+    this.#tell({ topic: "/namespaces/update", namespace: name, object: name, payload: { labels: record.labels } });
+    return record;
   }
 
   /** @throws Failure: not-found, failed-precondition while something is in it */
@@ -80,12 +90,17 @@ export class Namespaces {
       for (const remove of this.#deletions) remove(name);
       this.#records.remove([name]);
     });
+    this.#tell({ topic: "/namespaces/delete", namespace: name, object: name, payload: {} });
   }
 
   /** Within {@link Store.write}: something is put into the namespace. @throws Failure (invalid-argument) for a name that can't be one */
   use(name: string): void {
     checkIdentifier(name, "namespace validation: ");
     if (!this.#records.get([name])) this.#put({ name, labels: {} });
+  }
+
+  #tell(event: NewEvent<NamespaceEvent>): void {
+    this.#bus.publish(event);
   }
 
   /** What is no name is none of a record: it may be longer than a key can be. */
