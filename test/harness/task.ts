@@ -97,7 +97,8 @@ export async function createTask(daemon: TestDaemon, api: ApiV1, options: TaskOp
   const id = await createContainer(daemon, api, options);
   const stdio = options.stdio ? openStdio(daemon.dir, id) : undefined;
   const paths = stdio && { ...stdio.paths, ...(terminal ? { stderr: "" } : {}) };
-  const process = taskProcess(api, id, "", stdio);
+  const connected = () => daemon.v1(api.namespace);
+  const process = taskProcess(connected, id, "", stdio);
   let pid: number;
   try {
     ({ pid } = await api.tasks.create({ containerId: id, terminal, ...paths, ...options.request }));
@@ -111,10 +112,10 @@ export async function createTask(daemon: TestDaemon, api: ApiV1, options: TaskOp
     Object.getOwnPropertyDescriptors({
       id,
       pid,
-      exec: (exec: ExecOptions) => addExec(daemon, api, id, exec),
+      exec: (exec: ExecOptions) => addExec(daemon, connected(), id, exec),
       async [Symbol.asyncDispose]() {
         stdio?.[Symbol.dispose]();
-        if (daemon.running) await removeContainer(api, id);
+        if (daemon.running) await removeContainer(connected(), id);
       },
     }),
   ) as TestTask;
@@ -157,10 +158,11 @@ export async function addExec(
     stdio?.[Symbol.dispose]();
     throw error;
   }
-  return taskProcess(api, containerId, execId, stdio);
+  return taskProcess(() => daemon.v1(api.namespace), containerId, execId, stdio);
 }
 
-function taskProcess(api: ApiV1, containerId: string, execId: string, connected: Stdio | undefined): TaskProcess {
+/** @param api the connection to the daemon that there is by then: it may have been restarted */
+function taskProcess(api: () => ApiV1, containerId: string, execId: string, connected: Stdio | undefined): TaskProcess {
   const name = execId === "" ? containerId : `${containerId}/${execId}`;
   const stdout = connected && collect(connected.stdout);
   const stderr = connected && collect(connected.stderr);
@@ -181,17 +183,17 @@ function taskProcess(api: ApiV1, containerId: string, execId: string, connected:
       await eventually(() => some(stdout).soFar().includes(wanted), { what: `"${wanted}" from ${name}` });
     },
     async start() {
-      return (await api.tasks.start({ containerId, execId })).pid;
+      return (await api().tasks.start({ containerId, execId })).pid;
     },
     async exit() {
       return (await this.wait()).exitStatus;
     },
-    wait: () => api.tasks.wait({ containerId, execId }),
+    wait: () => api().tasks.wait({ containerId, execId }),
     async kill(signal = 9) {
-      await api.tasks.kill({ containerId, execId, signal });
+      await api().tasks.kill({ containerId, execId, signal });
     },
     delete: () =>
-      execId === "" ? api.tasks.delete({ containerId }) : api.tasks.deleteProcess({ containerId, execId }),
+      execId === "" ? api().tasks.delete({ containerId }) : api().tasks.deleteProcess({ containerId, execId }),
     [Symbol.dispose]() {
       connected?.[Symbol.dispose]();
     },

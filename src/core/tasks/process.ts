@@ -33,7 +33,7 @@ import { writeAtomically } from "../files/write-atomically.js";
 import { ControlFifo, WAITING_REQUESTS } from "./shims/control-fifo.js";
 import type { Shim } from "./shims/shim.js";
 import type { Identity } from "./shims/shim-process.js";
-import { removeTree } from "./state-directory/partial-directory.js";
+import { removeTree, takeAway } from "./state-directory/partial-directory.js";
 import { readPidFile } from "./state-directory/pid-file.js";
 import { type ProcessState, parseProcessState } from "./state-directory/process-state.js";
 import type { Removals } from "./state-directory/removals.js";
@@ -94,6 +94,8 @@ export class Process {
   /** Resolves when it is stopped, or was deleted without ever having run. */
   readonly over: Promise<void>;
   #isOver: () => void = () => {};
+  /** Where its directory is while it is being removed. */
+  #partial: string | undefined;
   #closed = false;
 
   /** @param isOver it has ended, and nobody has to hear of that */
@@ -142,28 +144,34 @@ export class Process {
    * @throws a system error
    */
   static load(directory: string, id: string, { pid, startTime }: Identity, isWritten = false): Process {
-    const entries = new Map(readdirSync(directory, { withFileTypes: true }).map((entry) => [entry.name, entry]));
-    for (const name of [EXIT_FIFO, CONTROL_FIFO]) mendFifo(join(directory, name), entries.get(name));
+    const entries = mendFifos(directory);
     // Where its shim is to write: a FIFO would hold that up for ever.
     for (const name of [EXIT_STATUS_FILE, RESERVED_EXIT_STATUS_FILE]) {
       setAsideUnless("isFile", join(directory, name), entries.get(name));
     }
     const proc = new Process(directory, id, Process.readState(directory, id !== INIT));
-    proc.systemPid = pid;
-    proc.startTime = startTime;
-    if (!isWritten) proc.#mendIdentity();
+    proc.takeOver({ pid, startTime }, isWritten);
     if (entries.has(WAITING_REQUESTS)) proc.#control?.takeOver();
     proc.announced = entries.has("started");
-    proc.status = "running";
     return proc;
   }
 
+  /** It is known which process it is: one that runs, as far as anybody was told. As {@link Process.load}. */
+  takeOver({ pid, startTime }: Identity, isWritten = false): void {
+    this.systemPid = pid;
+    this.startTime = startTime;
+    if (!isWritten) this.#mendIdentity();
+    this.status = "running";
+  }
+
   /**
-   * Takes over one that was added, and never made to run.
+   * Takes over an exec that was added, of which no process is known.
+   * @param isOver it can't run any more: it takes no descriptor
    * @throws a system error
    */
-  static loadAdded(directory: string, id: string): Process {
-    return new Process(directory, id, Process.readState(directory, true));
+  static loadAdded(directory: string, id: string, isOver: boolean): Process {
+    if (!isOver) mendFifos(directory);
+    return new Process(directory, id, Process.readState(directory, true), isOver);
   }
 
   /** Takes over one whose exit was told: it takes no descriptor. */
@@ -171,9 +179,13 @@ export class Process {
     const proc = new Process(directory, id, Process.readState(directory, id !== INIT), true);
     proc.systemPid = identity?.pid ?? 0;
     proc.startTime = identity?.startTime ?? "";
-    proc.announced = true;
     proc.stop({ status: proc.exitStatus() ?? UNKNOWN_STATUS, at: proc.exitTime() });
     return proc;
+  }
+
+  /** Whether all was made that an exec has before it runs. */
+  static isWhole(directory: string): boolean {
+    return existsSync(join(directory, CONTROL_FIFO));
   }
 
   /** What process.json holds; where that is lost, what is known without it. */
@@ -406,6 +418,15 @@ export class Process {
     this.#requests.resize(columns, rows);
   }
 
+  /**
+   * Removes the directory of one that was kept until it was deleted: what a kill in the middle left of it would be taken for one that has
+   * not run yet.
+   */
+  takeAwayDirectory(): void {
+    this.#partial ??= takeAway(this.directory);
+    if (this.#partial !== undefined) removeTree(this.#partial);
+  }
+
   /** Removes the process directory. */
   removeDirectory(): void {
     // First, so that what a kill in the middle leaves is no process any more: without its exitStatus it would be reported once more.
@@ -466,6 +487,13 @@ function readText(directory: string, name: string, onUnreadable?: (error: unknow
 
 function parseStatus(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : undefined;
+}
+
+/** @returns what is in the process directory */
+function mendFifos(directory: string): Map<string, Dirent> {
+  const entries = new Map(readdirSync(directory, { withFileTypes: true }).map((entry) => [entry.name, entry]));
+  for (const name of [EXIT_FIFO, CONTROL_FIFO]) mendFifo(join(directory, name), entries.get(name));
+  return entries;
 }
 
 /** Another file of that name is no use to the shim, which holds the one that it has opened. */

@@ -6,7 +6,11 @@ import type { Task } from "../task.js";
 /** Keeps a process whose exit was told until somebody deletes it: it costs no descriptor, and the next daemon tells nothing of it. */
 export function keepStopped(reports: Reports, task: Task, proc: Process): void {
   closeProcess(proc);
-  if (proc.id === INIT) task.ownCgroup.forget();
+  if (proc.id === INIT) {
+    task.ownCgroup.forget();
+    // What was added will never run.
+    for (const exec of task.processes.values()) if (exec.status === "added" && !exec.isStarting) closeProcess(exec);
+  }
   reports.whenStored(task, () => proc.markReported());
 }
 

@@ -97,7 +97,11 @@ export function deleteExec(
 ): void {
   if (task.processes.get(exec.id) === exec) task.processes.delete(exec.id);
   closeProcess(exec);
-  const remove = () => removals.now(exec.directory, () => exec.removeDirectory());
+  const remove = () =>
+    removals.now(exec.directory, () => {
+      if (task.deleteOnExit) exec.removeDirectory();
+      else exec.takeAwayDirectory();
+    });
   if (exec.status === "added") remove();
   else
     reports.whenStored(task, () => {

@@ -94,11 +94,23 @@ async function letRun(
   try {
     if (init.state.checkpoint !== "") return;
     if (init.shim !== undefined) await init.shim.start(signal);
-    else await startWithRuntime(task.runtime, task.id, init.directory, signal);
+    else await startForEarlier(task, init, signal);
   } catch (error) {
     concealEnvironment(error, init.state.env);
     task.oom.end();
     throw error;
+  }
+}
+
+/** Starts what an earlier daemon has created, and may have been about to start: its shim may have done so by now, or be just doing it. */
+async function startForEarlier(task: Task, init: Process, signal: AbortSignal): Promise<void> {
+  try {
+    await startWithRuntime(task.runtime, task.id, init.directory, signal);
+  } catch (error) {
+    const state = await task.runtime.state(task.id, { signal });
+    // The shim writes the status down before it has the runtime forget the container.
+    const hasRun = state?.status === undefined ? init.exitStatus() !== undefined : state.status !== "created";
+    if (!hasRun) throw error;
   }
 }
 

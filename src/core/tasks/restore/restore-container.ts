@@ -21,6 +21,7 @@ import {
   writeContainerState,
 } from "../state-directory/container-state.js";
 import { type ContainerDirectory, processDirectoriesAmong } from "../state-directory/ownership.js";
+import { removeTree } from "../state-directory/partial-directory.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
@@ -118,13 +119,9 @@ async function findProcesses(tasks: Tasks, task: Task, names: readonly string[],
   const undone: string[] = [];
   for (const name of names) {
     if (name === INIT) continue;
-    const directory = join(task.directory, name);
     const identity = findIdentity(task, name);
-    if (!task.deleteOnExit && hasMark(directory, "reported")) {
-      task.processes.set(name, Process.loadStopped(directory, name, identity));
-    } else if (!task.deleteOnExit && identity === undefined && !hasMark(directory, "starting")) {
-      task.processes.set(name, Process.loadAdded(directory, name));
-    } else if (identity === undefined) underWay.push(name);
+    if (!task.deleteOnExit && loadKept(tasks, task, name, identity)) continue;
+    if (identity === undefined) underWay.push(name);
     else if (wasUndone(tasks, task, name, identity)) undone.push(name);
     else task.processes.set(name, loadProcess(task, name, identity));
   }
@@ -133,6 +130,27 @@ async function findProcesses(tasks: Tasks, task: Task, names: readonly string[],
     ([name, isRunning]) => isRunning && !names.includes(name),
   );
   return { init: isThere ? init : undefined, underWay, undone, lost: lost.map(([name]) => name) };
+}
+
+/** Loads an exec that is kept until it is deleted, and does not run. False when it may run. Throws a system error. */
+function loadKept(tasks: Tasks, task: Task, name: string, identity: FoundIdentity | undefined): boolean {
+  const directory = join(task.directory, name);
+  const isOver = task.init === undefined || task.init.status === "stopped";
+  if (hasMark(directory, "reported")) task.processes.set(name, Process.loadStopped(directory, name, identity));
+  else if (identity === undefined && !Process.isWhole(directory)) {
+    // Its daemon was killed while it made it.
+    tasks.removals.now(directory, () => removeTree(directory));
+  } else if (identity === undefined) {
+    const exec = Process.loadAdded(directory, name, isOver);
+    exec.isStarting = hasMark(directory, "starting");
+    task.processes.set(name, exec);
+    return !exec.isStarting;
+  } else if (wasUndone(tasks, task, name, identity)) {
+    const exec = Process.loadStopped(directory, name, identity);
+    exec.markFailed();
+    task.processes.set(name, exec);
+  } else return false;
+  return true;
 }
 
 /** As it was written down, in state.json or in its init's process.json; undefined when both are lost. */

@@ -1,17 +1,17 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
 import { requireDescriptors } from "../../../system/linux/reserved-descriptors.js";
 import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
-import { hasMark, Process } from "../process.js";
+import { closeProcess } from "../exit/stopped.js";
+import { hasMark, type Process } from "../process.js";
 import { endShims, shimsOf, WATCH_INTERVAL } from "../shims/left-shims.js";
 import { removeTree } from "../state-directory/partial-directory.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 import { keepTrying } from "./keep-trying.js";
-import { findIdentity, follow, loadProcess } from "./restore-process.js";
+import { type FoundIdentity, findIdentity, follow, loadProcess } from "./restore-process.js";
 
 /**
  * Follows an exec that was being created when its daemon died: its shim goes on. Waits until the shim has created the process, or has
@@ -24,8 +24,7 @@ export async function adoptExec(tasks: Tasks, task: Task, name: string, operatio
       withTimeout([task.exited], tasks.startTimeout, "start-timeout", async (signal) => {
         const identity = await waitForIdentity(task, name, signal);
         if (identity === undefined) throw new Error("its shim ended");
-        const exec = loadProcess(task, name, identity);
-        task.processes.set(name, exec);
+        const exec = adopt(task, name, identity);
         tasks.reports.tellStartOnce(task, exec);
         follow(tasks, task, exec);
       }),
@@ -34,6 +33,16 @@ export async function adoptExec(tasks: Tasks, task: Task, name: string, operatio
     tasks.log.warn({ id: task.id, pid: name, error: errorText(error) }, "containerd: exec was not started");
     await endLostExec(tasks, task, name);
   }
+}
+
+/** One that is kept until it is deleted is there already: somebody may wait for it. */
+function adopt(task: Task, name: string, identity: FoundIdentity): Process {
+  const added = task.processes.get(name);
+  added?.takeOver(identity, identity.isWritten);
+  const exec = added ?? loadProcess(task, name, identity);
+  exec.isStarting = false;
+  task.processes.set(name, exec);
+  return exec;
 }
 
 async function waitForIdentity(task: Task, name: string, signal: AbortSignal) {
@@ -64,20 +73,18 @@ function hasDescriptors(): boolean {
 
 /**
  * Ends an exec that can't be watched: its shim, and all that the shim has started. Then its exit is told if its start was, and only then
- * its name is free, or is that of one that has stopped, where such are kept. Never rejects.
+ * its name is free; one that is kept until it is deleted has stopped. Never rejects.
  */
 export async function endLostExec(tasks: Tasks, task: Task, name: string): Promise<void> {
   const directory = join(task.directory, name);
   const ended = endAndTell(tasks, task, name);
-  if (!task.deleteOnExit && existsSync(directory)) {
-    await ended;
-    const exec = Process.loadStopped(directory, name, findIdentity(task, name));
-    task.processes.set(name, exec);
-    exec.markFailed();
-    return;
-  }
-  tasks.removals.after(ended, directory, () => removeTree(directory));
+  const kept = task.processes.get(name);
+  if (kept === undefined) tasks.removals.after(ended, directory, () => removeTree(directory));
   await ended;
+  if (kept === undefined) return;
+  kept.isStarting = false;
+  kept.fail();
+  closeProcess(kept);
 }
 
 async function endAndTell(tasks: Tasks, task: Task, name: string): Promise<void> {

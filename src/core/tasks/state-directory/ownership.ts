@@ -78,17 +78,18 @@ export function readContainerDirectory(directory: string, device: number): Conta
   return isContainers ? { entries, state: undefined } : undefined;
 }
 
-/** The bundle of a task in a namespace, beside its process directories: no id of a process there begins with a dot. */
+/**
+ * The bundle of a task in a namespace, beside its process directories: no id of a process there begins with a dot, and what is just being
+ * removed does.
+ */
 export const BUNDLE = ".bundle";
 
 /** Names of the process directories among what is in the directory of a container of that namespace. */
 export function processDirectoriesAmong(entries: readonly Dirent[], namespace: string): string[] {
   // One in the place of state.json, or set aside from there, is damage.
   const isState = (name: string) => name === "state.json" || isSetAside(name, "state.json");
-  const isBundle = (name: string) => namespace !== "" && name === BUNDLE;
-  return entries
-    .filter((entry) => entry.isDirectory() && !isState(entry.name) && !isBundle(entry.name))
-    .map(({ name }) => name);
+  const isOther = (name: string) => isState(name) || (namespace !== "" && name.startsWith("."));
+  return entries.filter((entry) => entry.isDirectory() && !isOther(entry.name)).map(({ name }) => name);
 }
 
 /** With our owner, and no mount. */

@@ -90,20 +90,20 @@ const families: readonly Family[] = [
  * @returns takes a sample: to be called, and waited for, before the registry is read
  */
 export function addContainerMetrics(registry: Registry, tasks: Tasks): () => Promise<void> {
-  let sample: { id: string; stats: CgroupStats }[] = [];
+  let sample: Sample[] = [];
   for (const { name, help, type, read } of families) {
     const Metric = type === "counter" ? Counter : Gauge;
     new Metric({
       name: `containerd_container_${name}`,
       help: `${help} Of one container's cgroup.`,
-      labelNames: ["id"],
+      labelNames: ["id", "namespace"],
       registers: [registry],
       collect() {
         // Containers that are gone go.
         this.reset();
-        for (const { id, stats } of sample) {
+        for (const { labels, stats } of sample) {
           const value = read(stats);
-          if (value !== undefined) this.inc({ id }, value);
+          if (value !== undefined) this.inc(labels, value);
         }
       },
     });
@@ -121,13 +121,20 @@ export function addContainerMetrics(registry: Registry, tasks: Tasks): () => Pro
   };
 }
 
-async function takeSample(tasks: Tasks): Promise<{ id: string; stats: CgroupStats }[]> {
-  const sample: { id: string; stats: CgroupStats }[] = [];
+/** A container at one moment. */
+interface Sample {
+  labels: { id: string; namespace?: string };
+  stats: CgroupStats;
+}
+
+async function takeSample(tasks: Tasks): Promise<Sample[]> {
+  const sample: Sample[] = [];
   const slices = new Slices();
-  for (const { id, cgroup } of tasks.list()) {
+  for (const { namespace, id, cgroup } of tasks.list()) {
     await slices.next();
+    const labels = namespace === "" ? { id } : { id, namespace };
     try {
-      if (cgroup !== undefined) sample.push({ id, stats: cgroup.stats() });
+      if (cgroup !== undefined) sample.push({ labels, stats: cgroup.stats() });
     } catch {
       // It has just exited.
     }

@@ -1,0 +1,114 @@
+/** The life of a task: created, running, paused, stopped, deleted; each step is a call of its own. */
+import { expect, test } from "vitest";
+import { Status } from "../../src/proto/containerd/types/task/task.js";
+import type { Spec } from "../harness/bundle.js";
+import { useContainerd1 } from "../harness/containerd1.js";
+import { createContainer, createTask, startTask } from "../harness/task.js";
+import { type ApiV1, refusal } from "../harness/v1.js";
+
+const containerd = useContainerd1();
+
+async function statusOf(api: ApiV1, containerId: string, execId = ""): Promise<string> {
+  const { process } = await api.tasks.get({ containerId, execId });
+  return Status[process!.status]!;
+}
+
+test("is created, runs, stays when it has exited, and is gone when it is deleted", async () => {
+  const { daemon, api } = containerd;
+  await using task = await createTask(daemon, api, {
+    name: "life",
+    args: ["sh", "-c", "echo out; echo err >&2; exit 7"],
+    stdio: true,
+  });
+  expect(task.pid).toBeGreaterThan(0);
+  expect(await statusOf(api, task.id)).toBe("CREATED");
+  expect((await api.tasks.listPids({ containerId: task.id })).processes.map(({ pid }) => pid)).toContain(task.pid);
+  expect(await task.start()).toBe(task.pid);
+  const { exitStatus, exitedAt } = await task.wait();
+  expect(exitStatus).toBe(7);
+  expect(await task.output()).toEqual({ stdout: "out\n", stderr: "err\n" });
+  const { process } = await api.tasks.get({ containerId: task.id });
+  expect(process).toMatchObject({ containerId: task.id, id: task.id, pid: task.pid, status: Status.STOPPED });
+  expect(process).toMatchObject({ exitStatus: 7, exitedAt, stdout: task.stdio.paths.stdout });
+  expect(await task.delete()).toEqual({ id: task.id, pid: task.pid, exitStatus: 7, exitedAt });
+  expect(await refusal(api.tasks.get({ containerId: task.id }))).toBe(
+    `NOT_FOUND: task ${task.id} not found: not found`,
+  );
+  expect(await refusal(task.delete())).toMatch(/^NOT_FOUND: /);
+  expect(await refusal(task.wait())).toMatch(/^NOT_FOUND: /);
+});
+
+test("an exec is added, runs, stays when it has exited, and is gone when it is deleted", async () => {
+  const { daemon, api } = containerd;
+  await using task = await startTask(daemon, api, { name: "exec", args: ["sleep", "1000"] });
+  using exec = await task.exec({ execId: "e", args: ["sh", "-c", "echo out; exit 3"], stdio: true });
+  expect(await statusOf(api, task.id, "e")).toBe("CREATED");
+  const pid = await exec.start();
+  expect(pid).toBeGreaterThan(0);
+  const { exitStatus, exitedAt } = await exec.wait();
+  expect(exitStatus).toBe(3);
+  expect(await statusOf(api, task.id, "e")).toBe("STOPPED");
+  expect(await exec.delete()).toEqual({ id: "e", pid, exitStatus: 3, exitedAt });
+  expect(await refusal(api.tasks.get({ containerId: task.id, execId: "e" }))).toMatch(/^NOT_FOUND: /);
+  using other = await task.exec({ execId: "e", args: ["true"] });
+  await other.delete();
+  expect(await refusal(task.delete())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await statusOf(api, task.id)).toBe("RUNNING");
+  await task.kill();
+  expect(await task.exit()).toBe(137);
+});
+
+test("is paused and resumed", async () => {
+  const { daemon, api } = containerd;
+  await using task = await startTask(daemon, api, { name: "pause", args: ["sleep", "1000"] });
+  const { id: containerId } = task;
+  await api.tasks.pause({ containerId });
+  expect(await statusOf(api, containerId)).toBe("PAUSED");
+  await api.tasks.resume({ containerId });
+  expect(await statusOf(api, containerId)).toBe("RUNNING");
+});
+
+test("one that was never started can be killed, and deleted", async () => {
+  const { daemon, api } = containerd;
+  await using killed = await createTask(daemon, api, { name: "killed", args: ["true"] });
+  await killed.kill();
+  expect(await killed.exit()).toBe(137);
+  expect(await statusOf(api, killed.id)).toBe("STOPPED");
+  expect((await killed.delete()).exitStatus).toBe(137);
+  await using deleted = await createTask(daemon, api, { name: "deleted", args: ["true"] });
+  await deleted.delete();
+  expect(await refusal(api.tasks.get({ containerId: deleted.id }))).toMatch(/^NOT_FOUND: /);
+});
+
+test("the same id in another namespace is another task", async () => {
+  const { daemon, api } = containerd;
+  const other = api.in("other");
+  // As clients do: a runtime names a cgroup for which nobody asks after the id alone.
+  const within = (namespace: string) => ({
+    name: "same",
+    args: ["sleep", "1000"],
+    spec: (spec: Spec) => {
+      spec.linux.cgroupsPath = `/${namespace}/${daemon.id("same")}`;
+    },
+  });
+  await using one = await startTask(daemon, api, within("test"));
+  await using two = await createTask(daemon, other, within("other"));
+  expect(two.id).toBe(one.id);
+  expect((await api.tasks.list()).tasks.map(({ pid }) => pid)).toContain(one.pid);
+  expect((await other.tasks.list()).tasks.map(({ pid }) => pid)).toEqual([two.pid]);
+  await two.delete();
+  expect(await statusOf(api, one.id)).toBe("RUNNING");
+});
+
+test("of two who create the same task at once one is told that it exists", async () => {
+  const { daemon, api } = containerd;
+  const containerId = await createContainer(daemon, api, { name: "twice", args: ["true"] });
+  const answers = await Promise.allSettled([api.tasks.create({ containerId }), api.tasks.create({ containerId })]);
+  const failed = answers.filter(({ status }) => status === "rejected");
+  expect(failed).toHaveLength(1);
+  expect(await refusal(Promise.reject((failed[0] as PromiseRejectedResult).reason))).toBe(
+    `ALREADY_EXISTS: task ${containerId}: already exists`,
+  );
+  await api.tasks.delete({ containerId });
+  await api.containers.delete({ id: containerId });
+});
