@@ -1,16 +1,22 @@
-import { closeSync, statfsSync } from "node:fs";
+import { chmodSync, closeSync, lstatSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
 import { lockDirectory } from "../../system/linux/flock.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
+import { checkLmdbFile } from "./lmdb-file.js";
 
 /** In bytes: the address space that the file's map may take; none of it is memory before it is used. It grows beyond this by itself. */
 const MAP_SIZE = 2 ** 30;
 const MAX_TABLES = 32;
+const MAX_READERS = 8;
+const FILE = "meta.db";
 /** Less room than this in a file system, in bytes, is none: LMDB does not say why a write has failed. */
 const NO_ROOM = 1 << 20;
+
+/** A change is on the disk before the next begins, and before it is answered: a file is whole after a loss of power, too. */
+const ONE_BY_ONE = { overlappingSync: false };
 
 /** Plain MessagePack; by default lmdb makes code out of the names of an object's fields, and some of those are a client's. */
 const PLAIN_MAPS = { useRecords: false };
@@ -103,27 +109,49 @@ export class Store {
     const directory = this.#directory;
     try {
       await makeTrustedDirectory(directory, 0o700);
+      chmodSync(directory, 0o700);
       this.#lock ??= await lockDirectory(directory);
       if (this.#lock === undefined)
-        throw new Error("in use by another daemon: give this one a directory of its own with --root, or end the other");
+        throw new Error("in use by another daemon: name another directory with --root, or end it");
+      return await this.#openFile();
     } catch (error) {
-      throw this.#unusable(error);
-    }
-    const { open } = await import("lmdb");
-    try {
-      const root = open({ path: join(directory, "meta.db"), mapSize: MAP_SIZE, maxDbs: MAX_TABLES, maxReaders: 8 });
-      for (const table of this.#tables) table.records = root.openDB({ name: table.name, ...PLAIN_MAPS });
-      return root;
-    } catch (error) {
-      throw this.#unusable(error);
+      throw new Failure(
+        "failed-precondition",
+        "metadata-unusable",
+        { directory, why: errorText(error) },
+        { cause: error },
+      );
     }
   }
 
-  #unusable(error: unknown): Failure {
-    return new Failure("failed-precondition", "metadata-unusable", {
-      directory: this.#directory,
-      why: errorText(error),
-    });
+  /** A new file gets its name when it is one: what has the name and is none is damaged, even if it is empty. */
+  async #openFile(): Promise<RootDatabase> {
+    const { open } = await import("lmdb");
+    const path = join(this.#directory, FILE);
+    const openAt = (path: string) => {
+      // Of a process that is gone, as the lock of the directory says.
+      rmSync(`${path}-lock`, { force: true });
+      return open({ path, mapSize: MAP_SIZE, maxDbs: MAX_TABLES, maxReaders: MAX_READERS, ...ONE_BY_ONE });
+    };
+    const info = lstatSync(path, { throwIfNoEntry: false });
+    if (info === undefined) {
+      const temporary = join(this.#directory, `new-${FILE}`);
+      rmSync(temporary, { force: true });
+      await openAt(temporary).close();
+      rmSync(`${temporary}-lock`, { force: true });
+      renameSync(temporary, path);
+    } else {
+      try {
+        if (!info.isFile()) throw new Error("not a file");
+        await checkLmdbFile(path);
+      } catch (error) {
+        const mend = `put a copy of it in its place, or move it away: what runs goes on, records of containers are lost`;
+        throw new Error(`${FILE}: ${errorText(error)}: ${mend}`);
+      }
+    }
+    const root = openAt(path);
+    for (const table of this.#tables) table.records = root.openDB({ name: table.name, ...PLAIN_MAPS });
+    return root;
   }
 
   /** A change that could not be written. */
