@@ -35,6 +35,8 @@ export interface Copier {
   deserted: boolean;
   /** Everything has been copied, or cannot be. */
   ended: boolean;
+  /** Nobody else will ever read the target when its reader has gone. */
+  readonly isLogged: boolean;
   /** Into a process. A target that nobody reads is the end of it; an output waits for its next reader. */
   readonly isStdin: boolean;
   /** One side is a terminal that a process may still open again after the last one has closed it. */
@@ -66,6 +68,7 @@ let buffer: CData | undefined;
  * Starts to copy. Both descriptors belong to the copier from now on.
  *
  * @param isTerminal the process's side is the master of a terminal
+ * @param isLogged the target is read by a logging program
  */
 export function startCopier(
   source: number,
@@ -73,6 +76,7 @@ export function startCopier(
   keeper: number,
   isStdin: boolean,
   isTerminal = false,
+  isLogged = false,
 ): Copier {
   const copier: Copier = {
     source,
@@ -84,6 +88,7 @@ export function startCopier(
     hungUp: false,
     deserted: false,
     ended: false,
+    isLogged,
     isStdin,
     reopens: isTerminal,
     partner: undefined,
@@ -178,10 +183,10 @@ function noteSpliced(copier: Copier, count: number): void {
 
 /** What a failed write means for the pump. */
 function targetFailed(copier: Copier, result: number): number {
-  if (result === -EAGAIN || result === -EPIPE) return result;
+  if (result === -EAGAIN || (result === -EPIPE && !copier.isLogged)) return result;
   if (result === -EINTR) return 0;
   if (copier.isStdin) return result === -EIO && copier.reopens ? -EAGAIN : result;
-  // A full disk or the like: the process must not stand still because its output has no place to go.
+  // A full disk, a logging program that has ended, or the like: the process must not stand still because its output has no place to go.
   logWarning(`output is lost: ${errorText(result)}`);
   return discardRest(copier) ? 0 : result;
 }

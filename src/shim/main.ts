@@ -66,12 +66,12 @@ function prepare(
     },
   });
   const state = readProcessState();
-  // Runtimes give an init the one that its container asks for, but an exec their own (runc 1.1). Files of ours have modes that need none.
-  if (state.umask !== undefined) files.setUmask(state.umask);
   findRuntime(runtime, state.runtimeArgs, runtimeCopy);
   reserveExitStatus();
   stdio = openStdio(state, fifoTimeout, () => isAbandoned(state, channel));
   if (closesStdin) closeStdin(stdio);
+  // Runtimes give an init the one that its container asks for, but an exec their own (runc 1.1). Files of ours have modes that need none.
+  if (state.umask !== undefined) files.setUmask(state.umask);
   return { id, bundle, state, stdio, channel };
 }
 

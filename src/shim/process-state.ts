@@ -2,7 +2,7 @@
 
 import type * as cjson from "cjson";
 import { PROCESS_JSON } from "../contract/shim/process-directory";
-import type { ProcessJson } from "../contract/shim/process-json";
+import type { OutputJson, ProcessJson, StdioJson } from "../contract/shim/process-json";
 import * as files from "./syscalls/files";
 import { errorText } from "./syscalls/libc";
 
@@ -19,10 +19,11 @@ export interface Checkpoint {
 export interface ProcessState {
   readonly exec: boolean;
   readonly terminal: boolean;
-  /** Paths; empty for /dev/null. */
+  /** A path; empty for /dev/null. */
   readonly stdin: string;
-  readonly stdout: string;
-  readonly stderr: string;
+  /** One object when both are one program's. */
+  readonly stdout: OutputJson;
+  readonly stderr: OutputJson;
   readonly runtimeArgs: readonly string[];
   readonly noPivotRoot: boolean;
   readonly checkpoint: Checkpoint | undefined;
@@ -97,12 +98,15 @@ function umaskOf(user: unknown): number | undefined {
 export function readProcessState(): ProcessState {
   const json = readObject<keyof ProcessJson | "terminal" | "user">(PROCESS_JSON);
   const checkpoint = stringOf(json, "checkpoint");
+  const stdout = stringOf(json, "containerdStdout");
+  const stderr = stringOf(json, "containerdStderr");
+  const stdio = json.get("stdio") as StdioJson | undefined;
   return {
     exec: flagOf(json, "exec"),
     terminal: flagOf(json, "terminal"),
-    stdin: stringOf(json, "containerdStdin"),
-    stdout: stringOf(json, "containerdStdout"),
-    stderr: stringOf(json, "containerdStderr"),
+    stdin: stdio?.stdin ?? stringOf(json, "containerdStdin"),
+    stdout: stdio?.stdout ?? { path: stdout },
+    stderr: (stdout === stderr ? stdio?.stdout : stdio?.stderr) ?? { path: stderr },
     runtimeArgs: listOf(json, "runtimeArgs"),
     noPivotRoot: flagOf(json, "noPivotRoot"),
     checkpoint: checkpoint === "" ? undefined : readCheckpoint(checkpoint),

@@ -11,6 +11,8 @@ export interface Child {
   readonly pid: number;
   /** Exit code, or 128 and the signal's number; undefined while it runs. */
   status: number | undefined;
+  /** Not ended with what else is left of a container or a call. */
+  readonly isSpared: boolean;
   /** Called when it is dead but not reaped yet: /proc/<pid> still tells about it. */
   atDeath?: (() => void) | undefined;
 }
@@ -48,8 +50,8 @@ function reapAll(): void {
 }
 
 /** A process that was just forked; it cannot have been reaped yet. */
-export function expect(pid: number): Child {
-  const child: Child = { pid, status: undefined };
+export function expect(pid: number, isSpared = false): Child {
+  const child: Child = { pid, status: undefined, isSpared };
   children.set(pid, child);
   return child;
 }
@@ -85,7 +87,7 @@ function watchForeign(child: Child): void {
 const KILL_TIMEOUT = 1_000;
 
 /**
- * Kills every child that is left, and the orphans that become our children when it ends: only when a failed start is undone, and none of
+ * Kills every child that is left but the spared, and the orphans that become our children when it ends: only when a failed start is undone, and none of
  * them was announced, or at the end of a container.
  */
 export function killChildren(): void {
@@ -93,7 +95,7 @@ export function killChildren(): void {
   while (killAllBut(0) && waiting.now() < deadline) runFor(5);
 }
 
-/** Kills every child but the process that we are there for; whether there was one. */
+/** Kills every child but the process that we are there for, and the spared; whether there was one. */
 export function killStrays(): boolean {
   return killAllBut(main);
 }
@@ -104,7 +106,7 @@ function killAllBut(spared: number): boolean {
   let found = false;
   for (const [word] of string.gmatch(list, "%d+")) {
     const pid = tonumber(word)!;
-    if (pid === spared) continue;
+    if (pid === spared || children.get(pid)?.isSpared) continue;
     processes.kill(pid, processes.SIGKILL);
     found = true;
   }

@@ -111,16 +111,9 @@ export function spawnCreate(args: string[], bundle: string, stdio: ChildStdio): 
 function spawn(args: string[], directory: string, stdio: ChildStdio, failed: (what: string) => void): Child {
   const argv = [runtimeName];
   add(argv, ...args);
-  const pid = processes.spawn(
-    runtimePath,
-    runtimeCopy,
-    argv,
-    directory,
-    stdio.stdin,
-    stdio.stdout,
-    stdio.stderr,
-    failed,
-  );
+  const descriptors = [stdio.stdin, stdio.stdout, stdio.stderr];
+  const program = { path: runtimePath, copy: runtimeCopy, args: argv, environment: undefined, directory, descriptors };
+  const pid = processes.spawn(program, failed);
   if (pid < 0) return error(`fork/exec ${runtimeName}: ${errorText(pid)}`, 0);
   return expect(pid);
 }

@@ -18,10 +18,11 @@ export function settleHeap(): void {
 
 /** Fills gaps of this size, in bytes, until new objects lie one behind the other. */
 function fillGaps(size: number): void {
-  const enoughInRow = 4;
+  // Fewer may as well lie in one of the gaps.
+  const enoughInRow = 16;
   // Each has a header, and is aligned.
   const furthestNext = size + 128;
-  const mostFillers = 1000;
+  const mostFillers = 20000;
   let last = 0;
   let inRow = 0;
   for (let count = 0; count < mostFillers && inRow < enoughInRow; count++) {

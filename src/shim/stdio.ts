@@ -1,4 +1,5 @@
 /** The stdio of a process: what the runtime gives it, where it goes, and the copying between the two. */
+import type { OutputJson } from "../contract/shim/process-json";
 import { type ConsoleSocket, closeConsoleSocket, openConsoleSocket, receiveConsole } from "./console";
 import {
   beginOverflow,
@@ -11,6 +12,14 @@ import {
   pump,
   startCopier,
 } from "./copier";
+import {
+  awaitReady,
+  endLoggingPrograms,
+  killLoggingProgram,
+  LOGGING_TIMEOUT,
+  type LoggingProgram,
+  startLoggingProgram,
+} from "./logging-program";
 import { close, runFor, runUntil } from "./loop";
 import type { ProcessState } from "./process-state";
 import type { ChildStdio } from "./runtime";
@@ -37,10 +46,13 @@ export interface Stdio {
   /** The opened stdout and stderr. */
   readonly targets: readonly OutputTarget[];
   readonly outputs: Copier[];
+  /** Those that some of the targets lead to. */
+  readonly programs: readonly LoggingProgram[];
 }
 
 interface OutputTarget {
-  readonly path: string;
+  readonly output: OutputJson;
+  readonly isStdout: boolean;
   fd: number;
   keeper: number;
 }
@@ -70,13 +82,14 @@ function openTargets(targets: OutputTarget[], timeout: number, abandoned: () => 
     let missing: string | undefined;
     for (const target of targets) {
       if (target.fd >= 0) continue;
-      target.fd = files.open(target.path, files.O_WRONLY + files.O_APPEND + files.O_NONBLOCK);
+      const { path } = target.output;
+      target.fd = files.open(path, files.O_WRONLY + files.O_APPEND + files.O_NONBLOCK);
       if (target.fd >= 0) {
-        if (files.isPipe(target.fd)) target.keeper = mustOpen(target.path, files.O_RDONLY + files.O_NONBLOCK);
+        if (files.isPipe(target.fd)) target.keeper = mustOpen(path, files.O_RDONLY + files.O_NONBLOCK);
       } else if (target.fd === -ENXIO) {
-        missing = target.path;
+        missing = path;
       } else {
-        openFailed(target.path, errorText(target.fd));
+        openFailed(path, errorText(target.fd));
       }
     }
     if (missing === undefined) return;
@@ -85,6 +98,35 @@ function openTargets(targets: OutputTarget[], timeout: number, abandoned: () => 
     runFor(retry);
     retry = math.min(retry * 2, LONGEST_RETRY);
   }
+}
+
+/** Which outputs the process has, not opened yet. */
+function targetsOf({ terminal, stdout, stderr }: ProcessState): OutputTarget[] {
+  const targets: OutputTarget[] = [];
+  const add = (output: OutputJson, isStdout: boolean) => {
+    targets[targets.length] = { output, isStdout, fd: -1, keeper: -1 };
+  };
+  if (!isNull(stdout.path)) add(stdout, true);
+  // Also when nobody wants it: a terminal that is not read stops who writes to it.
+  else if (terminal) add({ path: "/dev/null" }, true);
+  if (!terminal && !isNull(stderr.path)) add(stderr, false);
+  return targets;
+}
+
+/** Starts the logging programs that the outputs lead to, one where both lead to the same. Throws a message. */
+function startPrograms(targets: OutputTarget[]): LoggingProgram[] {
+  const programs: LoggingProgram[] = [];
+  for (const target of targets) {
+    if (target.output.program === undefined || target.fd >= 0) continue;
+    // stderr is the last one, if it is there.
+    const last = targets[targets.length - 1];
+    const takesStderr = !last.isStdout && last.output === target.output;
+    const [program, stdout, stderr] = startLoggingProgram(target.output, target.isStdout, takesStderr);
+    programs[programs.length] = program;
+    if (target.isStdout) target.fd = stdout;
+    if (takesStderr) last.fd = stderr;
+  }
+  return programs;
 }
 
 /** A pipe that belongs to the container's root user, our end of it non-blocking. */
@@ -113,16 +155,10 @@ export function openStdio(state: ProcessState, fifoTimeout: number, abandoned: (
     stdinSource = mustOpen(state.stdin, files.O_RDONLY + files.O_NONBLOCK);
     if (files.isPipe(stdinSource)) stdinKeeper = mustOpen(state.stdin, files.O_WRONLY + files.O_NONBLOCK);
   }
-  const targets: OutputTarget[] = [];
-  if (state.terminal) {
-    // Also when nobody wants it: a terminal that is not read stops who writes to it.
-    targets[0] = { path: isNull(state.stdout) ? "/dev/null" : state.stdout, fd: -1, keeper: -1 };
-  } else {
-    for (const path of [state.stdout, state.stderr]) {
-      if (!isNull(path)) targets[targets.length] = { path, fd: -1, keeper: -1 };
-    }
-  }
+  const targets = targetsOf(state);
+  const programs = startPrograms(targets);
   openTargets(targets, fifoTimeout, abandoned);
+  awaitReady(programs, fifoTimeout, abandoned);
 
   const nothing = mustOpen("/dev/null", files.O_RDWR);
   const child = { stdin: nothing, stdout: nothing, stderr: nothing };
@@ -136,6 +172,7 @@ export function openStdio(state: ProcessState, fifoTimeout: number, abandoned: (
     stdin: undefined,
     targets,
     outputs: [],
+    programs,
   };
   if (state.terminal) return stdio;
 
@@ -148,9 +185,16 @@ export function openStdio(state: ProcessState, fifoTimeout: number, abandoned: (
   for (const target of targets) {
     const [reader, writer] = containerPipe(state);
     files.setNonBlocking(reader);
-    if (target === targets[0] && !isNull(state.stdout)) child.stdout = writer;
+    if (target.isStdout) child.stdout = writer;
     else child.stderr = writer;
-    stdio.outputs[stdio.outputs.length] = startCopier(reader, target.fd, target.keeper, false);
+    stdio.outputs[stdio.outputs.length] = startCopier(
+      reader,
+      target.fd,
+      target.keeper,
+      false,
+      false,
+      target.output.program !== undefined,
+    );
   }
   return stdio;
 }
@@ -171,7 +215,8 @@ export function attachConsole(stdio: Stdio): void {
   if (stdio.stdinSource >= 0)
     stdio.stdin = startCopier(stdio.stdinSource, files.duplicate(stdio.master), -1, true, true);
   for (const target of stdio.targets) {
-    stdio.outputs[0] = startCopier(files.duplicate(stdio.master), target.fd, target.keeper, false, true);
+    const source = files.duplicate(stdio.master);
+    stdio.outputs[0] = startCopier(source, target.fd, target.keeper, false, true, target.output.program !== undefined);
     stdio.outputs[0].partner = stdio.stdin;
   }
 }
@@ -202,18 +247,23 @@ export function resize(stdio: Stdio, columns: number, rows: number): void {
  * Waits until the output of a process that has ended is where it belongs.
  *
  * Output that does not fit into a FIFO waits for the client that has the FIFO open, for as long as it has. Of a FIFO that
- * no client has open any more it is dropped, because otherwise the exit of the process would never be told.
+ * no client has open any more it is dropped, because otherwise the exit of the process would never be told. A logging program has some
+ * time for it.
  *
  * @param writersTimeout how long others than the process may keep its output open, in ms; undefined: as long as they like
  */
 export function drain(stdio: Stdio, writersTimeout: number | undefined): void {
   const outputs = stdio.outputs;
   let deadline = writersTimeout === undefined ? undefined : waiting.now() + writersTimeout;
+  /** When the logging programs' time for what is left is over, once nothing can be added to it. */
+  let loggingDeadline: number | undefined;
+  const waitsForProgram = (output: Copier) => output.isLogged && output.hungUp;
   const needsAttention = () => {
     let allEnded = true;
     for (const output of outputs) {
       if (output.ended) continue;
       if (output.deserted || (output.hungUp && output.keeper >= 0)) return true;
+      if (waitsForProgram(output) && loggingDeadline === undefined) return true;
       allEnded = false;
     }
     return allEnded;
@@ -229,21 +279,34 @@ export function drain(stdio: Stdio, writersTimeout: number | undefined): void {
         if (discardRest(output)) pump(output);
         else closeCopier(output);
       }
-      if (!output.ended) open = true;
+      if (output.ended) continue;
+      open = true;
+      if (waitsForProgram(output)) loggingDeadline ??= waiting.now() + LOGGING_TIMEOUT;
     }
     if (!open) return;
-    if (!runUntil(needsAttention, deadline)) {
+    if (runUntil(needsAttention, earlier(deadline, loggingDeadline))) continue;
+    if (loggingDeadline !== undefined && waiting.now() >= loggingDeadline) {
+      loggingDeadline = undefined;
+      for (const program of stdio.programs) killLoggingProgram(program, "it does not take the output");
+      // It may have children that have the pipe, too.
+      for (const output of outputs) if (waitsForProgram(output) && !discardRest(output)) closeCopier(output);
+    } else {
       deadline = undefined;
       for (const output of outputs) cutSource(output);
     }
   }
 }
 
-/** Closes everything that is still open. */
+function earlier(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || (other !== undefined && other < one) ? other : one;
+}
+
+/** Closes everything that is still open, and waits for the logging programs to end. */
 export function closeStdio(stdio: Stdio): void {
   if (stdio.consoleSocket !== undefined) closeConsoleSocket(stdio.consoleSocket);
   if (stdio.stdin !== undefined) closeCopier(stdio.stdin);
   for (const output of stdio.outputs) closeCopier(output);
   close(stdio.stdinKeeper);
   close(stdio.master);
+  endLoggingPrograms(stdio.programs);
 }

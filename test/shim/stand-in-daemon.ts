@@ -20,6 +20,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { StdioJson } from "../../src/contract/shim/process-json.js";
 import { CHANNEL_VARIABLE, type DaemonMessage } from "../../src/contract/shim/start-channel.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "../../src/system/linux/seqpacket.js";
 import { makeBundle, type Spec } from "../harness/bundle.js";
@@ -73,6 +74,8 @@ export interface ProcessOptions {
   stdin?: string;
   stdout?: string;
   stderr?: string;
+  /** Where these names lead, when they are no paths. */
+  stdio?: StdioJson;
   noPivotRoot?: boolean;
   /** Instead of a process.json made from the rest. */
   processJson?: string;
@@ -81,6 +84,8 @@ export interface ProcessOptions {
   rootUID?: number;
   rootGID?: number;
   checkpoint?: string;
+  /** Of an exec. */
+  umask?: number;
 }
 
 /** Leaves the container in the host's pid namespace, where its init is not a pid 1 with a pid 1's privileges. */
@@ -269,11 +274,13 @@ export class Sandbox {
         JSON.stringify({
           ...spec,
           ...(process.args ? { args: process.args } : {}),
+          ...(process.umask === undefined ? {} : { user: { ...spec.user, umask: process.umask } }),
           terminal: process.terminal ?? false,
           exec: process.exec ?? false,
           containerdStdin: process.stdin ?? "",
           containerdStdout: process.stdout ?? "",
           containerdStderr: process.stderr ?? "",
+          stdio: process.stdio,
           runtimeArgs: this.runtimeArgs,
           noPivotRoot: process.noPivotRoot ?? false,
           checkpoint: process.checkpoint ?? "",

@@ -216,9 +216,9 @@ export function occupyStandardDescriptors(): void {
   if (fd > 2) libc.close(fd);
 }
 
-/** Another descriptor for the same open file, or a negative errno. */
-export function duplicate(fd: number): number {
-  return outcome(libc.fcntl(fd, F_DUPFD_CLOEXEC, 3));
+/** Another descriptor for the same open file, with a number not below `lowest`, or a negative errno. */
+export function duplicate(fd: number, lowest = 3): number {
+  return outcome(libc.fcntl(fd, F_DUPFD_CLOEXEC, lowest));
 }
 
 export function setCloseOnExec(fd: number): number {

@@ -1,7 +1,7 @@
 /** This process, its children, their signals. */
 import type { CData, CIntArray, CStringArray } from "ffi";
 import * as ffi from "ffi";
-import { chdir, read, readFile, writeFile } from "./files";
+import { chdir, duplicate, read, readFile, writeFile } from "./files";
 import { declare, errorText, intCell, outcome, syscall } from "./libc";
 
 export const SIGKILL = 9;
@@ -221,25 +221,39 @@ export function openPidfd(pid: number): number {
   return syscall(SYS_pidfd_open, pid, 0, 0);
 }
 
+/** What is executed, and with what. */
+export interface Program {
+  readonly path: string;
+  /** A descriptor of the program to execute in place of the file, where the kernel lets it; -1: none. */
+  readonly copy: number;
+  /** With its name. */
+  readonly args: readonly string[];
+  /** `NAME=value`; undefined: ours. */
+  readonly environment: readonly string[] | undefined;
+  /** Its working directory. */
+  readonly directory: string;
+  /** What it gets as its descriptors 0, 1, …: none of them is one of 0, 1 and 2. */
+  readonly descriptors: readonly number[];
+}
+
+/** Strings as execve(2) takes them. The caller keeps both alive: what is cast of the array does not. */
+function stringArray(strings: readonly string[]): CStringArray {
+  const array = ffi.new("const char *[?]", strings.length + 1) as CStringArray;
+  for (const index of $range(1, strings.length)) array[index - 1] = strings[index - 1];
+  return array;
+}
+
 /**
- * Forks and executes. The child dies with us, has every signal as it is by default, and `directory` as its working
- * directory. What goes wrong in the child is handed to `failed`, in the child, which then ends with 127.
+ * Forks and executes. The child dies with us and has every signal as it is by default. What goes wrong in the child is handed to `failed`,
+ * in the child, which then ends with 127.
  *
- * @param copy a descriptor of the program to execute in place of the file at `path`, where the kernel lets it; -1: none
  * @returns the child's pid, or a negative errno
  */
-export function spawn(
-  path: string,
-  copy: number,
-  args: string[],
-  directory: string,
-  stdin: number,
-  stdout: number,
-  stderr: number,
-  failed: (what: string) => void,
-): number {
-  const argv = ffi.new("const char *[?]", args.length + 1) as CStringArray;
-  for (const index of $range(1, args.length)) argv[index - 1] = args[index - 1];
+export function spawn(program: Program, failed: (what: string) => void): number {
+  const { path, copy, environment, directory, descriptors } = program;
+  const argv = stringArray(program.args);
+  const ownEnvironment = environment === undefined ? undefined : stringArray(environment);
+  const environ = ownEnvironment === undefined ? libc.environ : ffi.cast("char **", ownEnvironment);
   const parent = libc.getpid();
   const child = libc.fork();
   if (child !== 0) return outcome(child);
@@ -248,17 +262,18 @@ export function spawn(
   if (libc.getppid() !== parent) libc._exit(127);
   // What protects a daemon and its shims from the OOM killer is not for what they start; a specification may ask for another value.
   writeFile("/proc/self/oom_score_adj", "0");
-  libc.dup2(stdin, 0);
-  libc.dup2(stdout, 1);
-  libc.dup2(stderr, 2);
+  // Beyond all the numbers first: one of them may be that of a descriptor that is still to be given.
+  const copies: number[] = [];
+  for (const fd of descriptors) copies[copies.length] = duplicate(fd, descriptors.length);
+  for (const index of $range(1, copies.length)) libc.dup2(copies[index - 1], index - 1);
   for (const number of $range(1, 64)) libc.signal(number, undefined);
   libc.sigprocmask(SIG_SETMASK, ffi.new("long[16]"), undefined);
   let result = chdir(directory);
   if (result < 0) {
     failed(`chdir ${directory}: ${errorText(result)}`);
   } else {
-    if (copy >= 0) libc.fexecve(copy, argv, libc.environ);
-    result = outcome(libc.execve(path, argv, libc.environ));
+    if (copy >= 0) libc.fexecve(copy, argv, environ);
+    result = outcome(libc.execve(path, argv, environ));
     failed(`fork/exec ${path}: ${errorText(result)}`);
   }
   return libc._exit(127);
