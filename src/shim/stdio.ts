@@ -154,6 +154,8 @@ export function openStdio(state: ProcessState, fifoTimeout: number, abandoned: (
   if (!isNull(state.stdin)) {
     stdinSource = mustOpen(state.stdin, files.O_RDONLY + files.O_NONBLOCK);
     if (files.isPipe(stdinSource)) stdinKeeper = mustOpen(state.stdin, files.O_WRONLY + files.O_NONBLOCK);
+    // It can be opened, and has nothing to be read.
+    else if (files.executable(`${state.stdin}/.`) >= 0) openFailed(state.stdin, "is a directory");
   }
   const targets = targetsOf(state);
   const programs = startPrograms(targets);

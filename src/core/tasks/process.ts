@@ -21,6 +21,7 @@ import {
   PROCESS_JSON,
   RESERVED_EXIT_STATUS_FILE,
 } from "../../contract/shim/process-directory.js";
+import type { StdioJson } from "../../contract/shim/process-json.js";
 import { now } from "../../system/linux/clock.js";
 import { makeFifo, openFifo } from "../../system/linux/fifo.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
@@ -42,11 +43,13 @@ import { readStateFile, replaceStateFile, setAside } from "./state-directory/sta
 /** The name of a container's first process. */
 export const INIT = "init";
 
-/** Paths of FIFOs or files; empty is /dev/null. */
+/** What a client calls the stdio of a process: paths of FIFOs or files, empty for /dev/null. */
 export interface Stdio {
   stdin: string;
   stdout: string;
   stderr: string;
+  /** Where the names lead, if they are no paths. */
+  leadsTo?: StdioJson | undefined;
 }
 
 /** How a process has ended. */
@@ -233,6 +236,7 @@ export class Process {
       stdin: this.state.containerdStdin ?? "",
       stdout: this.state.containerdStdout ?? "",
       stderr: this.state.containerdStderr ?? "",
+      leadsTo: this.state.stdio,
     };
   }
 

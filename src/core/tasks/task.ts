@@ -172,7 +172,9 @@ export class Task implements TaskName {
     return {
       bundle: this.bundle,
       labels: this.labels,
-      ...this.#stdio,
+      stdin: this.#stdio.stdin,
+      stdout: this.#stdio.stdout,
+      stderr: this.#stdio.stderr,
       runtime: this.runtime.name,
       runtimeArgs: this.runtime.args,
       shim: this.shim.name,
@@ -337,6 +339,7 @@ export class Task implements TaskName {
       containerdStdin: stdio.stdin,
       containerdStdout: stdio.stdout,
       containerdStderr: stdio.stderr,
+      ...(stdio.leadsTo && { stdio: stdio.leadsTo }),
       runtimeArgs: this.runtime.args,
       noPivotRoot: this.noPivotRoot,
     };

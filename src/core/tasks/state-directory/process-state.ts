@@ -47,6 +47,7 @@ const checks: Record<Exclude<keyof ProcessState, "container">, Check> = {
   containerdStdin: isText,
   containerdStdout: isText,
   containerdStderr: isText,
+  stdio: (value) => isObject(value, {}),
   runtimeArgs: isStrings,
   noPivotRoot: isFlag,
   checkpoint: isText,

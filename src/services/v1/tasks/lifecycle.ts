@@ -22,7 +22,8 @@ import type {
 } from "../../../proto/containerd/services/tasks/v1/tasks.js";
 import type { NamespacedCall } from "../front.js";
 import type { TaskCalls } from "../tasks.js";
-import { nameOf, stdioOf } from "./names.js";
+import { nameOf } from "./names.js";
+import { explainingStdio, stdioOf } from "./stdio.js";
 
 export async function create(
   { tasks, containers }: TaskCalls,
@@ -31,6 +32,7 @@ export async function create(
   const { request, namespace, signal } = call;
   const { containerId } = request;
   const record = await containers.get(namespace, containerId);
+  const stdio = await stdioOf(call);
   await tasks.runDirectory.make(namespace);
   const wanted = {
     ...nameOf(call),
@@ -38,7 +40,7 @@ export async function create(
     rootfs: request.rootfs,
     checkpoint: "",
     checkpointDir: "",
-    stdio: stdioOf(request),
+    stdio,
     labels: [],
     noPivotRoot: false,
     runtime: "",
@@ -46,7 +48,9 @@ export async function create(
     deleteOnExit: false,
   };
   const task = await tasks.operations.run({ kind: "create", id: containerId }, (operation) =>
-    createTask(tasks, wanted, signal, operation, (created) => keepCreated(tasks, created)),
+    explainingStdio(stdio, () =>
+      createTask(tasks, wanted, signal, operation, (created) => keepCreated(tasks, created)),
+    ),
   );
   return { containerId, pid: task.init?.systemPid ?? 0 };
 }
@@ -62,7 +66,9 @@ function specOf({ id, spec }: ContainerRecord): Buffer {
 export async function start({ tasks }: TaskCalls, call: NamespacedCall<StartRequest>): Promise<StartResponse> {
   const { execId } = call.request;
   const name = nameOf(call);
-  const { systemPid: pid } = await (execId === "" ? startCreated(tasks, name) : startAdded(tasks, name, execId));
+  if (execId === "") return { pid: (await startCreated(tasks, name)).systemPid };
+  const { stdio } = tasks.get(name).process(execId);
+  const { systemPid: pid } = await explainingStdio(stdio, () => startAdded(tasks, name, execId));
   return { pid };
 }
 
@@ -71,7 +77,7 @@ export async function exec({ tasks }: TaskCalls, call: NamespacedCall<ExecProces
   const { execId: name, terminal } = request;
   checkIdentifier(name);
   const process = { ...processOf(request), terminal };
-  await addKept(tasks, nameOf(call), { name, process, stdio: stdioOf(request) }, signal);
+  await addKept(tasks, nameOf(call), { name, process, stdio: await stdioOf(call) }, signal);
   return {};
 }
 

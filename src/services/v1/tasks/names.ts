@@ -1,12 +1,7 @@
 import type { TaskName } from "../../../core/tasks/history.js";
-import type { Stdio } from "../../../core/tasks/process.js";
 import type { NamespacedCall } from "../front.js";
 
 /** The task that a call is about. */
 export function nameOf({ namespace, request }: NamespacedCall<{ containerId: string }>): TaskName {
   return { namespace, id: request.containerId };
-}
-
-export function stdioOf({ stdin, stdout, stderr }: Stdio): Stdio {
-  return { stdin, stdout, stderr };
 }
