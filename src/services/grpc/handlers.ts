@@ -24,6 +24,9 @@ export interface Front {
   log: Logger;
 }
 
+/** The messages that a call is answered with. */
+type Answers<Response> = AsyncIterable<Response> | Promise<AsyncIterable<Response>>;
+
 /** What the calls of every kind have. */
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer" | "getDeadline"> & EventEmitter;
 
@@ -53,7 +56,7 @@ export function unary<Request, Response>(
  */
 export function serverStream<Request, Response>(
   front: Front,
-  handle: (call: StreamingCall<Request>) => AsyncIterable<Response>,
+  handle: (call: StreamingCall<Request>) => Answers<Response>,
 ): handleServerStreamingCall<Request, Response> {
   return (call) => answerWithStream(front, call, call.request, handle);
 }
@@ -61,7 +64,7 @@ export function serverStream<Request, Response>(
 /** As {@link serverStream}; the request is a stream as well, which ends when the caller has sent all. */
 export function bidirectional<Request, Response>(
   front: Front,
-  handle: (call: StreamingCall<AsyncIterable<Request>>) => AsyncIterable<Response>,
+  handle: (call: StreamingCall<AsyncIterable<Request>>) => Answers<Response>,
 ): handleBidiStreamingCall<Request, Response> {
   return (call) => {
     // A handler that reads no further has still to send its answer.
@@ -74,7 +77,7 @@ function answerWithStream<Request, Response>(
   front: Front,
   call: ServerWritableStream<unknown, Response> | ServerDuplexStream<unknown, Response>,
   request: Request,
-  handle: (call: StreamingCall<Request>) => AsyncIterable<Response>,
+  handle: (call: StreamingCall<Request>) => Answers<Response>,
 ): void {
   const ended = new AbortController();
   const { signal } = ended;
@@ -92,7 +95,7 @@ function answerWithStream<Request, Response>(
     call.sendMetadata(metadata);
   };
   const run = async () => {
-    for await (const message of handle({ ...callOf(call, request, signal), sendHeaders, fail })) {
+    for await (const message of await handle({ ...callOf(call, request, signal), sendHeaders, fail })) {
       if (!signal.aborted && !call.write(message)) await once(call, "drain", { signal }).catch(() => {});
       // Nobody takes any more; leaving the loop has the handler let go of what it holds.
       if (signal.aborted) return;

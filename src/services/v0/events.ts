@@ -6,7 +6,7 @@ import { EVENT_TYPES, type Event02 } from "../../core/tasks/state-directory/even
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
 import type { StreamingCall } from "../grpc/call.js";
-import { timestampValue } from "./timestamp.js";
+import { timestampValue } from "../grpc/timestamp.js";
 import { refusal } from "./words.js";
 
 /** Says how new the newest event is that was there before the subscription. The original has no such header. */

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { Failure, taskNotFound } from "../../core/failure/failure.js";
 import { checkIdentifier } from "../../core/tasks/identifier.js";
 import { serviceError } from "../grpc/status.js";
-import { timestampValue } from "./timestamp.js";
+import { timestampValue } from "../grpc/timestamp.js";
 import { wordsOf } from "./words.js";
 
 /** What is thrown. */

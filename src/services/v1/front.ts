@@ -42,16 +42,22 @@ export class FrontV1 implements Front {
     return this.general((call) => handle({ ...call, namespace: namespaceOf(call) }));
   }
 
+  /** As {@link general}, for a call that is answered with a stream. */
+  generalStream<Request, Response>(
+    handle: (call: StreamingCall<Request>) => AsyncIterable<Response>,
+  ): handleServerStreamingCall<Request, Response> {
+    return serverStream(this, async (call: StreamingCall<Request>) => {
+      await this.#ready;
+      call.signal.throwIfAborted();
+      return handle(call);
+    });
+  }
+
   /** As {@link namespaced}, for a call that is answered with a stream. */
   namespacedStream<Request, Response>(
     handle: (call: StreamingCall<Request> & NamespacedCall<Request>) => AsyncIterable<Response>,
   ): handleServerStreamingCall<Request, Response> {
-    const ready = this.#ready;
-    return serverStream(this, async function* (call: StreamingCall<Request>) {
-      await ready;
-      call.signal.throwIfAborted();
-      yield* handle({ ...call, namespace: namespaceOf(call) });
-    });
+    return this.generalStream((call) => handle({ ...call, namespace: namespaceOf(call) }));
   }
 }
 

@@ -6,6 +6,7 @@ import type { Namespaces } from "../../core/metadata/namespaces.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
 import { containersService } from "./containers.js";
+import { eventsService } from "./events.js";
 import { FrontV1 } from "./front.js";
 import { introspectionService } from "./introspection.js";
 import { leasesService } from "./leases.js";
@@ -37,6 +38,7 @@ export function servicesV1(options: V1Options): GrpcService[] {
     containersService(front, containers),
     tasksService(front, { tasks, containers }),
     leasesService(front, leases),
+    eventsService(front, tasks.bus),
   ];
   return [...services, introspectionService(front, identity, services)];
 }

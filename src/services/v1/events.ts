@@ -1,0 +1,89 @@
+import type { Event } from "../../core/events/event.js";
+import type { EventBus } from "../../core/events/event-bus.js";
+import { ForeignPayload } from "../../core/events/foreign-payload.js";
+import { Failure } from "../../core/failure/failure.js";
+import { checkIdentifier } from "../../core/metadata/identifier.js";
+import {
+  type EventsServer,
+  EventsService,
+  type ForwardRequest,
+  type SubscribeRequest,
+} from "../../proto/containerd/services/events/v1/events.js";
+import type { Envelope } from "../../proto/containerd/types/event.js";
+import type { Any } from "../../proto/google/protobuf/any.js";
+import type { StreamingCall } from "../grpc/call.js";
+import type { GrpcService } from "../grpc/server.js";
+import { timestampValue } from "../grpc/timestamp.js";
+import { envelopeOf } from "./events/envelope.js";
+import { fieldOf } from "./events/fields.js";
+import { filterOf } from "./filters/filter.js";
+import type { FrontV1 } from "./front.js";
+
+/** What happens, in all namespaces: filters choose. */
+export function eventsService(front: FrontV1, bus: EventBus): GrpcService {
+  const implementation: EventsServer = {
+    publish: front.namespaced(({ namespace, request: { topic, event } }) => {
+      checkTopic(topic);
+      bus.publish({ namespace, topic, object: "", payload: payloadOf(event) });
+      return {};
+    }),
+    forward: front.general(({ request }) => {
+      bus.send(forwarded(request));
+      return {};
+    }),
+    subscribe: front.generalStream((call) => subscribe(front, bus, call)),
+  };
+  return { definition: EventsService, implementation };
+}
+
+async function* subscribe(
+  { log }: FrontV1,
+  bus: EventBus,
+  call: StreamingCall<SubscribeRequest>,
+): AsyncGenerator<Envelope> {
+  const { filters } = call.request;
+  const passes = await filterOf(filters);
+  const about = { filters: filters.join("; ") };
+  // What has no namespace is of containerd 0.2's API.
+  const wants = (event: Event): event is Event => event.namespace !== "" && passes(fieldOf(envelopeOf(event)));
+  const onOverflow = () => {
+    log.warn(about, "containerd: event subscriber too slow; it has to subscribe anew");
+    const why = "too slow: events wait unread; subscribe anew and look at what there is";
+    call.fail(new Failure("resource-exhausted", "refused", { why }));
+  };
+  for await (const event of bus.follow({ about, wants, onOverflow }, call.signal)) yield envelopeOf(event);
+}
+
+function forwarded({ envelope }: ForwardRequest): Event {
+  const { namespace = "", topic = "", timestamp, event } = envelope ?? {};
+  checkIdentifier(namespace, "event envelope has invalid namespace: ");
+  checkTopic(topic);
+  if (timestamp === undefined) throw refused("timestamp must be set on forwarded event");
+  return { namespace, topic, object: "", payload: payloadOf(event), time: timestampValue(timestamp) };
+}
+
+function payloadOf(event: Any | undefined): ForeignPayload {
+  if (event === undefined) throw refused("event must be set");
+  return new ForeignPayload(event.typeUrl, event.value);
+}
+
+/** @throws Failure (invalid-argument) that quotes it */
+function checkTopic(topic: string): void {
+  const shown = JSON.stringify(topic.length > MAX_SHOWN ? `${topic.slice(0, MAX_SHOWN)}…` : topic);
+  const refuse = (why: string) => refused(`envelope topic ${shown}: ${why}`);
+  if (topic === "") throw refuse("must not be empty");
+  if (!topic.startsWith("/")) throw refuse("must start with '/'");
+  if (topic === "/") throw refuse("must have at least one component");
+  for (const component of topic.slice(1).split("/"))
+    checkIdentifier(
+      component,
+      `envelope topic ${shown}: failed validation on component ${JSON.stringify(component.slice(0, MAX_SHOWN))}: `,
+    );
+}
+
+/** In characters: how much of a topic an error quotes. */
+const MAX_SHOWN = 160;
+
+function refused(why: string): Failure {
+  return new Failure("invalid-argument", "refused", { why });
+}
