@@ -179,6 +179,7 @@ describe.skipIf(lacking)(lacking ? `crun on cgroup v2 (skipped: ${lacking})` : "
     expect(ticks).toBe(0);
     await daemon.api.updateContainer({ id: ticking.id, status: "running" });
     await eventually(() => ticks > 2);
+    await daemon.events.waitFor({ id: ticking.id, type: "resume" });
     expect((await daemon.api.state({ id: ticking.id })).containers[0]?.status).toBe("running");
     expect(daemon.events.all({ id: ticking.id }).map(({ type }) => type)).toEqual([
       "start-container",

@@ -49,6 +49,7 @@ test("pause stops the processes, resume lets them go on; State and the events te
   await daemon.api.updateContainer({ id: container.id, status: "running" });
   expect(await statusOf(container)).toBe("running");
   await eventually(() => ticks > 3);
+  await daemon.events.waitFor({ id: container.id, type: "resume" });
   expect(daemon.events.all({ id: container.id }).map(({ type }) => type)).toEqual([
     "start-container",
     "pause",
@@ -90,6 +91,7 @@ test("neither status nor resources: nothing happens", async () => {
   await daemon.api.updateContainer({ id: container.id });
   await update(container, {});
   expect(limits(pidOf(container))).toEqual(before);
+  await daemon.events.waitFor({ id: container.id, type: "start-container" });
   expect(daemon.events.all({ id: container.id }).map(({ type }) => type)).toEqual(["start-container"]);
   await end(container);
 });
