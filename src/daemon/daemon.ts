@@ -117,7 +117,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     stopping = true;
     log.info(`stopping containerd after receiving ${SIGNAL_NAMES[signal]}`);
     tellServiceManager("STOPPING=1");
-    tasks.bus.close();
+    tasks.stop();
     endDiagnostics();
     listeners.close();
     await new Promise<void>((resolve) => {

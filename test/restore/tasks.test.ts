@@ -1,10 +1,11 @@
 /** Tasks of namespaces outlive their daemon in each state that they can be in, and everything is told once. */
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Status } from "../../src/proto/containerd/types/task/task.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { isRunning, kill, openDescriptors, processes } from "../harness/processes.js";
+import { sharedRootfs } from "../harness/rootfs.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { createContainer, createTask, startTask } from "../harness/task.js";
 import { type ApiV1, refusal } from "../harness/v1.js";
@@ -333,6 +334,60 @@ test("the run directory is made when it is needed", async () => {
   expect(existsSync(daemon.runDir)).toBe(false);
   const task = await startTask(daemon, api(), { name: "t", args: ["true"] });
   expect(readdirSync(daemon.runDir).sort()).toEqual(["events.log", "runc", "tasks"]);
+  await task.exit();
+  await expectDeleted(task.id);
+});
+
+test("a run directory that others may write to, or that is containerd 1.x's, is refused", async () => {
+  const refusals = async () => (await refusal(api().tasks.list())).replace(daemon.runDir, "DIR");
+  mkdirSync(daemon.runDir);
+  chmodSync(daemon.runDir, 0o777);
+  expect(await refusals()).toMatch(/^FAILED_PRECONDITION: .*DIR can't be used \(everybody may write to/);
+  chmodSync(daemon.runDir, 0o755);
+  mkdirSync(join(daemon.runDir, "io.containerd.runtime.v2.task"));
+  expect(await refusals()).toMatch(/^FAILED_PRECONDITION: .*DIR is containerd 1.x's/);
+  expect(readdirSync(daemon.runDir)).toEqual(["io.containerd.runtime.v2.task"]);
+  rmdirSync(join(daemon.runDir, "io.containerd.runtime.v2.task"));
+  expect((await api().tasks.list()).tasks).toEqual([]);
+});
+
+test("a task whose root is another user of the host", async () => {
+  const mapping = { containerID: 0, hostID: 100_000, size: 65_536 };
+  for (const path of [daemon.dir, dirname(sharedRootfs())]) chmodSync(path, 0o755);
+  const task = await startTask(daemon, api(), {
+    name: "t",
+    args: ["sleep", "1000"],
+    spec: (spec) => {
+      spec.linux.namespaces.push({ type: "user" });
+      spec.linux.uidMappings = [mapping];
+      spec.linux.gidMappings = [mapping];
+    },
+  });
+  const bundle = directory(task.id, ".bundle");
+  const access = () => [dirname(bundle), bundle].map((path) => [statSync(path).mode & 0o777, statSync(path).gid]);
+  expect(access()).toEqual([
+    [0o710, mapping.hostID],
+    [0o710, mapping.hostID],
+  ]);
+  // As a mounted root file system has it.
+  chownSync(join(bundle, "rootfs"), mapping.hostID, mapping.hostID);
+  await restart();
+  expect(await status(task.id)).toBe("RUNNING");
+  expect(access()[0]).toEqual([0o710, mapping.hostID]);
+  await task.kill();
+  await task.exit();
+  await expectDeleted(task.id);
+});
+
+test("a daemon that stops does not wait for those who wait for an exit", async () => {
+  const task = await startTask(daemon, api(), { name: "t", args: ["sleep", "1000"] });
+  const wait = refusal(task.wait());
+  // The call is there: the next one on this connection is answered.
+  await status(task.id);
+  await daemon.stop();
+  expect(await wait).toBe("UNAVAILABLE: the daemon stops: unavailable");
+  await daemon.start();
+  await task.kill();
   await task.exit();
   await expectDeleted(task.id);
 });

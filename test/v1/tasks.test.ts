@@ -112,3 +112,78 @@ test("of two who create the same task at once one is told that it exists", async
   await api.tasks.delete({ containerId });
   await api.containers.delete({ id: containerId });
 });
+
+test("what is done twice, too early or too late is refused", async () => {
+  const { daemon, api } = containerd;
+  await using task = await createTask(daemon, api, { name: "order", args: ["sleep", "1000"] });
+  const { id: containerId } = task;
+  expect(await refusal(api.tasks.pause({ containerId }))).toMatch(/^FAILED_PRECONDITION: /);
+  await task.start();
+  expect(await refusal(task.start())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(api.tasks.create({ containerId }))).toMatch(/^ALREADY_EXISTS: /);
+  const exec = await task.exec({ execId: "e", args: ["sleep", "1000"] });
+  expect(await refusal(task.exec({ execId: "e", args: ["true"] }))).toMatch(/^ALREADY_EXISTS: /);
+  // The name of the directory that the init's files are in.
+  expect(await refusal(task.exec({ execId: "init", args: ["true"] }))).toMatch(/^ALREADY_EXISTS: /);
+  expect(await refusal(exec.kill())).toMatch(/^NOT_FOUND: /);
+  await exec.start();
+  expect(await refusal(exec.start())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(exec.delete())).toMatch(/^FAILED_PRECONDITION: /);
+  const added = await task.exec({ execId: "added", args: ["true"] });
+  const neverStarted = refusal(added.wait());
+  await task.kill();
+  expect(await task.exit()).toBe(137);
+  expect(await exec.exit()).toBe(137);
+  expect(await neverStarted).toMatch(/^NOT_FOUND: /);
+  expect(await refusal(task.kill())).toBe("NOT_FOUND: process already finished: not found");
+  expect(await refusal(exec.kill())).toBe("NOT_FOUND: process already finished: not found");
+  expect(await refusal(added.start())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(task.exec({ execId: "late", args: ["true"] }))).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(task.start())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(api.tasks.pause({ containerId }))).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(api.tasks.listPids({ containerId }))).toMatch(/^FAILED_PRECONDITION: /);
+  await exec.delete();
+  expect(await refusal(exec.wait())).toMatch(/^NOT_FOUND: /);
+  await task.delete();
+  for (const call of [task.start(), task.kill(), task.wait(), task.delete(), added.start(), added.delete()])
+    expect(await refusal(call)).toBe(`NOT_FOUND: task ${containerId} not found: not found`);
+});
+
+test("a signal for all reaches every process of the container", async () => {
+  const { daemon, api } = containerd;
+  const args = ["sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done"];
+  await using task = await startTask(daemon, api, { name: "all", args, stdio: true });
+  using exec = await task.exec({ execId: "e", args, stdio: true });
+  const pid = await exec.start();
+  await task.printed("ready");
+  await exec.printed("ready");
+  const { processes } = await api.tasks.listPids({ containerId: task.id });
+  const details = processes.find((process) => process.pid === pid)?.info;
+  expect(details?.value.toString("latin1")).toContain("e");
+  await api.tasks.kill({ containerId: task.id, signal: 15, all: true });
+  expect(await exec.exit()).toBe(5);
+  expect(await task.exit()).toBe(5);
+});
+
+test("the longest names, with a terminal", async () => {
+  const { daemon, api } = containerd;
+  const name = "n".repeat(76 - daemon.id("").length);
+  const long = api.in("n".repeat(76));
+  await using task = await startTask(daemon, long, { name, args: ["cat"], terminal: true, stdio: true });
+  using exec = await task.exec({ execId: "e".repeat(76), args: ["tty"], terminal: true, stdio: true });
+  await exec.start();
+  await exec.printed("/dev/pts/");
+  expect(await exec.exit()).toBe(0);
+  await long.tasks.resizePty({ containerId: task.id, width: 100, height: 30 });
+  await task.kill();
+  expect(await task.exit()).toBe(137);
+});
+
+test("its input ends when CloseIO says so", async () => {
+  const { daemon, api } = containerd;
+  await using task = await startTask(daemon, api, { name: "input", args: ["wc", "-c"], stdio: true });
+  task.stdio.stdin.end("12345");
+  await api.tasks.closeIo({ containerId: task.id, stdin: true });
+  expect(await task.exit()).toBe(0);
+  expect((await task.output()).stdout.trim()).toBe("5");
+});

@@ -29,6 +29,7 @@ interface RecordName {
 const sentences = {
   "call-cancelled": (_: NoFacts) => "the caller has cancelled the call",
   "call-too-late": (_: NoFacts) => "the caller's deadline is over",
+  "daemon-stops": (_: NoFacts) => "the daemon stops",
   /** A front refuses a request, in words of its own. */
   refused: ({ why }: { why: string }) => why,
   "missing-value": ({ name }: { name: string }) => `${name} cannot be empty`,

@@ -6,7 +6,9 @@ import { LOCK_TIMEOUT, lockDirectory } from "../../system/linux/flock.js";
 import { errorText } from "../../system/linux/libc.js";
 import { EventLog } from "../events/event-log.js";
 import { Failure } from "../failure/failure.js";
+import { checkIdentifier } from "../metadata/identifier.js";
 import type { TaskName } from "./history.js";
+import { directoryOfContainerd1 } from "./state-directory/containerd1.js";
 import { namespacedEventLines } from "./state-directory/namespaced-event-line.js";
 import type { TaskEvent } from "./task-event.js";
 
@@ -76,6 +78,7 @@ export class RunDirectory {
 
   /** As {@link open}, and makes it; with the directory of a namespace. */
   async make(namespace: string): Promise<void> {
+    checkIdentifier(namespace);
     if (!this.#isOpen) await this.#open();
     mkdirSync(join(this.tasks, namespace), { recursive: true, mode: PASSABLE });
   }
@@ -95,15 +98,18 @@ export class RunDirectory {
 
   async #lock(): Promise<void> {
     try {
-      await makeTrustedDirectory(this.tasks, PASSABLE);
+      await makeTrustedDirectory(this.path, PASSABLE);
     } catch (error) {
       throw this.#refusal(`can't be used (${errorText(error)})`, error);
     }
+    const theirs = directoryOfContainerd1(this.path);
+    if (theirs !== undefined) throw this.#refusal(`is containerd 1.x's (it has ${theirs})`);
     const patience = this.#patience;
     // Who asks later need not wait for a daemon that has just been killed.
     this.#patience = 0;
     if ((await lockDirectory(this.path, patience)) === undefined) throw this.#refusal("is in use by another daemon");
     this.path = realpathSync(this.path);
+    mkdirSync(this.tasks, { recursive: true, mode: PASSABLE });
     this.#eventLog = new EventLog(join(this.path, "events.log"), namespacedEventLines, this.#retainCount);
   }
 

@@ -206,13 +206,9 @@ export class Task implements TaskName {
     return process;
   }
 
-  get isStarted(): boolean {
-    return this.init !== undefined && this.init.status !== "added";
-  }
-
   get status(): "created" | "running" | "paused" | "stopped" {
     if (this.#exited.signal.aborted) return "stopped";
-    if (!this.isStarted) return "created";
+    if (this.init === undefined || this.init.status === "added") return "created";
     return this.isPaused ? "paused" : "running";
   }
 
@@ -392,11 +388,13 @@ export interface OwnBundle {
 
 function makeBundle(directory: string, { config, gid }: OwnBundle): void {
   const bundle = join(directory, BUNDLE);
-  mkdirSync(join(bundle, ROOTFS), { recursive: true, mode: 0o711 });
+  mkdirSync(bundle, { mode: 0o700 });
+  mkdirSync(join(bundle, ROOTFS), { mode: 0o711 });
   writeFileSync(join(bundle, "config.json"), config, { mode: 0o600 });
+  if (gid === 0) return;
   for (const path of [directory, bundle]) {
+    chownSync(path, -1, gid);
     // Nobody else may get there: what is in a root file system may be executable, and run as root.
-    chmodSync(path, gid === 0 ? 0o700 : 0o710);
-    if (gid !== 0) chownSync(path, -1, gid);
+    chmodSync(path, 0o710);
   }
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { epoll } from "../../system/linux/epoll.js";
@@ -7,7 +8,7 @@ import { EventBus } from "../events/event-bus.js";
 import { EventLog } from "../events/event-log.js";
 import { Events } from "../events/events.js";
 import { abortable } from "../failure/abortable.js";
-import { taskNotFound } from "../failure/failure.js";
+import { Failure, taskNotFound } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
 import { Workers } from "../scheduling/workers.js";
 import { Metrics } from "../telemetry/metrics.js";
@@ -70,6 +71,7 @@ export class Tasks {
   /** Tasks of an earlier daemon of which it is not decided yet whether they run; settled when it is. */
   readonly restoring = new TaskMap<Promise<void>>();
   readonly #eventLog: EventLog<TaskEvent>;
+  readonly #stopping = new AbortController();
   readonly #tasks = new TaskMap<Task>();
 
   /** Opens the event log in the state directory, which is there. Throws a system error. */
@@ -101,6 +103,8 @@ export class Tasks {
         else keepStopped(reports, task, proc);
       },
     });
+    // Any number of calls may wait for an exit.
+    setMaxListeners(0, this.stopping);
     epoll.onError = (error) => log.error({ error: logText(error) }, "containerd: a watch has failed");
   }
 
@@ -147,6 +151,17 @@ export class Tasks {
   async restored(name: TaskName, signal: AbortSignal): Promise<void> {
     const restoring = this.restoring.get(name);
     if (restoring !== undefined) await abortable(restoring, signal);
+  }
+
+  /** Aborted when the daemon stops: nobody is answered who waits for what may take for ever. */
+  get stopping(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  /** Ends subscriptions, and all other calls that may last for ever; what else is under way goes on. */
+  stop(): void {
+    this.bus.close();
+    this.#stopping.abort(new Failure("unavailable", "daemon-stops", {}));
   }
 
   /** Lets go of everything; tasks go on. */

@@ -1,4 +1,3 @@
-import { abortable } from "../../failure/abortable.js";
 import { Failure, taskNotFound } from "../../failure/failure.js";
 import { release } from "../exit/release.js";
 import { closeProcess } from "../exit/stopped.js";
@@ -6,7 +5,6 @@ import type { TaskName } from "../history.js";
 import { type Exit, INIT, type Process } from "../process.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
-import { waitForExit } from "./wait.js";
 
 /** What is known of a process that was deleted. */
 export interface DeletedProcess {
@@ -17,11 +15,11 @@ export interface DeletedProcess {
 }
 
 /**
- * Deletes a task that has stopped, or that was created and never started: that one is killed, and its exit told. Its id is free then.
- * @param signal ends the wait for that exit; what has begun goes on
+ * Deletes a task that has stopped, or that was created and never started: that one is killed, and its exit told. Its id is free then. Nobody
+ * calls it off: what has begun is done.
  * @throws Failure: not-found, failed-precondition while it runs
  */
-export function deleteStopped(tasks: Tasks, name: TaskName, signal: AbortSignal): Promise<DeletedProcess> {
+export function deleteStopped(tasks: Tasks, name: TaskName): Promise<DeletedProcess> {
   return tasks.operations.run({ kind: "delete", id: name.id }, async (operation) => {
     const task = tasks.get(name);
     const init = task.init!;
@@ -29,7 +27,7 @@ export function deleteStopped(tasks: Tasks, name: TaskName, signal: AbortSignal)
     if (init.status === "added") {
       operation.doing = "ending a task that was never started";
       init.kill();
-      await waitForExit(task, init, signal);
+      await init.over;
     }
     if (init.stoppedEarlier) {
       operation.doing = "asking the runtime whether it has forgotten it";
@@ -41,7 +39,7 @@ export function deleteStopped(tasks: Tasks, name: TaskName, signal: AbortSignal)
     tasks.reports.tellDelete(task, init, exit);
     deleteTask(tasks, task);
     operation.doing = "waiting for the end of what is done with it";
-    await abortable(task.turns.idle(), signal);
+    await task.turns.idle();
     return { pid: init.systemPid, exit };
   });
 }

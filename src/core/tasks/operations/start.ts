@@ -1,5 +1,5 @@
 import { Failure } from "../../failure/failure.js";
-import { concealEnvironment } from "../../failure/log-text.js";
+import { concealEnvironment, logText } from "../../failure/log-text.js";
 import { withTimeout } from "../../failure/timeout.js";
 import type { Operation } from "../../telemetry/operations.js";
 import { watchOom } from "../exit/oom.js";
@@ -71,6 +71,7 @@ export async function finishStart(tasks: Tasks, task: Task, init: Process, opera
     init.status = "running";
     tellRunning(tasks, task, init, began);
   } catch (error) {
+    tasks.log.error({ id: task.id, error: logText(error) }, "containerd: start container");
     told();
     await endInit(task, init, error);
     throw error;
@@ -89,12 +90,13 @@ async function letRun(
   operation: Operation,
 ): Promise<void> {
   // Before the process runs: an OOM kill right at its start counts too.
-  task.oom = watchOom(tasks, task);
+  const isEarliers = init.shim === undefined;
+  task.oom = watchOom(tasks, task, isEarliers);
   operation.doing = "runtime start";
   try {
     if (init.state.checkpoint !== "") return;
-    if (init.shim !== undefined) await init.shim.start(signal);
-    else await startForEarlier(task, init, signal);
+    if (isEarliers) await startForEarlier(task, init, signal);
+    else await init.shim!.start(signal);
   } catch (error) {
     concealEnvironment(error, init.state.env);
     task.oom.end();

@@ -41,7 +41,8 @@ export async function restoreContainer(
 ): Promise<void> {
   const { id } = name;
   const directory = tasks.directoryOf(name);
-  closeTree(directory);
+  // A daemon of another project may have left it open; none has made those of namespaces.
+  if (name.namespace === "") closeTree(directory);
   const state = found.state ?? savedState(tasks, name) ?? (await rescueState(tasks, name, operation));
   const shim = tasks.shims.programOf(state.shim);
   const task = Task.load(tasks.removals, directory, name, state, shim);
@@ -64,7 +65,7 @@ export async function restoreContainer(
     return;
   }
   if (tasks.reports.history(task).hasDelete(task, init.run)) {
-    deleteTask(tasks, task);
+    void task.container.deleteRest().then(() => deleteTask(tasks, task));
     return;
   }
   // From here on nothing throws: it is taken over as a whole or not at all.
@@ -81,7 +82,6 @@ export async function restoreContainer(
   }
   if (init.status === "added" && hasMark(init.directory, "starting")) {
     const start = (starting: Operation) => finishStart(tasks, task, init, starting);
-    // Why it has failed is in the log.
     void tasks.operations.run({ kind: "start", id }, start).catch(() => {});
   }
   for (const name of underWay) {

@@ -38,11 +38,15 @@ export async function adoptExec(tasks: Tasks, task: Task, name: string, operatio
 /** One that is kept until it is deleted is there already: somebody may wait for it. */
 function adopt(task: Task, name: string, identity: FoundIdentity): Process {
   const added = task.processes.get(name);
-  added?.takeOver(identity, identity.isWritten);
-  const exec = added ?? loadProcess(task, name, identity);
-  exec.isStarting = false;
-  task.processes.set(name, exec);
-  return exec;
+  if (added === undefined) {
+    const exec = loadProcess(task, name, identity);
+    task.processes.set(name, exec);
+    return exec;
+  }
+  added.takeOver(identity, identity.isWritten);
+  added.announced = hasMark(added.directory, "started");
+  added.isStarting = false;
+  return added;
 }
 
 async function waitForIdentity(task: Task, name: string, signal: AbortSignal) {

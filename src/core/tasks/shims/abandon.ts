@@ -49,6 +49,7 @@ export async function abandonInit(task: Task, init: Process, error: unknown): Pr
  * @param error why it has failed
  */
 export async function endInit(task: Task, init: Process, error: unknown): Promise<void> {
+  task.killed = true;
   if (init.shim === undefined) init.kill();
   else await callOff(task, init.shim, error);
   await init.done;

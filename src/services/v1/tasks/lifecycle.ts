@@ -97,7 +97,7 @@ export async function deleteTask(
   { tasks }: TaskCalls,
   call: NamespacedCall<DeleteTaskRequest>,
 ): Promise<DeleteResponse> {
-  return deletedMessage(call.request.containerId, await deleteStopped(tasks, nameOf(call), call.signal));
+  return deletedMessage(call.request.containerId, await deleteStopped(tasks, nameOf(call)));
 }
 
 export function deleteProcess({ tasks }: TaskCalls, call: NamespacedCall<DeleteProcessRequest>): DeleteResponse {

@@ -64,6 +64,6 @@ function detailsOf(execId: string | undefined) {
 
 export async function wait({ tasks }: TaskCalls, call: NamespacedCall<WaitRequest>): Promise<WaitResponse> {
   const task = tasks.get(nameOf(call));
-  const { status, at } = await waitForExit(task, task.process(call.request.execId || INIT), call.signal);
+  const { status, at } = await waitForExit(tasks, task, task.process(call.request.execId || INIT), call.signal);
   return { exitStatus: status, exitedAt: secondsAndNanos(at) };
 }
