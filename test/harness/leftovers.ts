@@ -75,15 +75,17 @@ const taskDirectories = ["tasks", "io.containerd.runtime.v2.task"];
 
 function cgroupDirectories({ dir }: Territory): string[] {
   const found: string[] = [];
-  const walk = (directory: string) => {
+  const walk = (directory: string, own: boolean) => {
     for (const entry of list(directory)) {
       if (!entry.isDirectory()) continue;
       const path = join(directory, entry.name);
-      if (isOwnId(dir, entry.name)) found.push(path);
-      walk(path);
+      // What is below an own one has names that others chose.
+      const isOwn = own || isOwnId(dir, entry.name);
+      if (isOwn) found.push(path);
+      walk(path, isOwn);
     }
   };
-  walk("/sys/fs/cgroup");
+  walk("/sys/fs/cgroup", false);
   return found;
 }
 
