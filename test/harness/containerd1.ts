@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
-import { type DaemonOptions, startDaemon, started, TestDaemon } from "./daemon.js";
+import { type DaemonOptions, daemonEnvironment, startDaemon, started, TestDaemon } from "./daemon.js";
 import { unpackedProgram } from "./paths.js";
 import type { ApiV1 } from "./v1.js";
 
@@ -23,7 +23,7 @@ const UNNEEDED = [
 
 /**
  * Debian's containerd with directories and a socket of its own. Its shims and its runtime use /run/containerd whatever it is told, so it
- * has a /run of its own, too.
+ * has a /run of its own, too; a `wrapper` has to bring one.
  */
 class DebianContainerd extends TestDaemon {
   override get command(): string[] {
@@ -32,9 +32,11 @@ class DebianContainerd extends TestDaemon {
     const config = join(this.dir, "containerd.toml");
     mkdirSync(this.dir, { recursive: true });
     writeFileSync(config, `version = 2\ndisabled_plugins = ${JSON.stringify(UNNEEDED)}\n`);
-    const ownRun = 'mount -t tmpfs run /run && PATH=$1:$PATH && shift && exec "$@"';
+    const ownRun = 'mount -t tmpfs run /run && exec "$@"';
+    const { wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ownRun, "sh"] } = this.options;
     return [
-      ...["unshare", "--mount", "--propagation", "private", "sh", "-c", ownRun, "sh", dirname(program)],
+      // Its shim has to be on its PATH.
+      ...[...wrapper, "env", `PATH=${dirname(program)}:${daemonEnvironment().PATH}`],
       ...[program, "--config", config, "--root", this.root, "--state", this.runDir],
       ...["--address", this.listen.slice("unix://".length)],
       ...(this.options.flags ?? []),
@@ -44,6 +46,11 @@ class DebianContainerd extends TestDaemon {
   protected override async answers(): Promise<void> {
     await this.v1().version.version();
   }
+}
+
+/** A daemon that does not run yet. */
+export function makeContainerd1(options: DaemonOptions): TestDaemon {
+  return isDebians ? new DebianContainerd(options) : new TestDaemon(options);
 }
 
 /** Starts a daemon; `await using` ends it with everything that it has started. */

@@ -4,10 +4,11 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { basename, dirname, join } from "node:path";
-import { type DaemonOptions, daemonEnvironment, TestDaemon } from "./daemon.js";
+import { makeContainerd1 } from "./containerd1.js";
+import { type DaemonOptions, daemonEnvironment, type TestDaemon } from "./daemon.js";
 import { removeLeftovers } from "./leftovers.js";
 import { unpackedProgram } from "./paths.js";
 import { kill } from "./processes.js";
@@ -18,17 +19,13 @@ import { eventually, within } from "./wait.js";
 /** Whether `scripts/setup --tests` could have Docker; what needs it is skipped else. */
 export const hasDocker = unpackedProgram("dockerd") !== undefined;
 
-/**
- * Whose containerd Docker runs on. With CONTAINERD_TS_TEST_DOCKER_ON=debian it is Debian's containerd 1.6, which shows whether a check asks
- * what Docker users have had all along.
- */
-export const onDebian = process.env.CONTAINERD_TS_TEST_DOCKER_ON === "debian";
-
 export interface DockerHostOptions {
   /** More arguments of dockerd. */
   flags?: string[];
-  /** Of our daemon. */
-  daemon?: Omit<DaemonOptions, "listen" | "wrapper">;
+  /** Its name on the network; several machines of one test need different ones. */
+  hostname?: string;
+  /** Of its containerd: ours, or Debian's (see containerd1.ts). */
+  containerd?: Omit<DaemonOptions, "listen" | "wrapper">;
 }
 
 /** What a program did. */
@@ -50,9 +47,10 @@ export interface RunningClient extends Disposable {
 /** The image that all hosts have: busybox. */
 export const image = "busybox:test";
 
-/** Makes the namespaces, and says so; a process of its own holds them. Its arguments: directories for /etc. */
+/** Makes the namespaces, and says so; a process of its own holds them. Its arguments: directories for /etc, the name of the machine. */
 const holdNamespaces = `
 set -e
+hostname "$3"
 ip link set lo up
 mount -t tmpfs tmpfs /run
 mkdir -p /run/lock
@@ -60,47 +58,14 @@ mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1,workdir=$2" /etc
 echo ready
 exec sleep infinity`;
 
-/** A program that is started, killed and started again, with one log. */
-class Service {
-  #child: ChildProcess | undefined;
-  #exited: Promise<unknown> = Promise.resolve();
-
-  constructor(
-    readonly log: string,
-    readonly command: () => string[],
-    readonly env: Record<string, string>,
-  ) {}
-
-  spawn(): void {
-    const [program, ...args] = this.command();
-    const log = openSync(this.log, "a");
-    const child = spawn(program!, args, { detached: true, env: this.env, stdio: ["ignore", log, log] });
-    closeSync(log);
-    this.#child = child;
-    this.#exited = once(child, "exit").then(() => {
-      if (this.#child === child) this.#child = undefined;
-    });
-  }
-
-  get running(): boolean {
-    return this.#child !== undefined;
-  }
-
-  /** Waits for its end. */
-  async end(signal: NodeJS.Signals): Promise<void> {
-    if (this.#child?.pid !== undefined) kill(this.#child.pid, signal);
-    await within(this.#exited, `the end of ${basename(this.log)}`);
-  }
-}
-
 export class DockerHost implements AsyncDisposable {
   readonly dir = mkdtempSync(directoryPrefix());
   readonly socket = join(this.dir, "docker.sock");
   readonly #options: DockerHostOptions;
   #holder: ChildProcess | undefined;
-  #daemon: TestDaemon | undefined;
-  #debian: Service | undefined;
-  #dockerd: Service | undefined;
+  #containerd: TestDaemon | undefined;
+  #dockerd: ChildProcess | undefined;
+  #dockerdExited: Promise<unknown> = Promise.resolve();
   readonly #clients = new Set<ChildProcess>();
 
   constructor(options: DockerHostOptions) {
@@ -118,40 +83,32 @@ export class DockerHost implements AsyncDisposable {
     return `${basename(this.dir)}-docker`;
   }
 
-  get #containerdSocket(): string {
-    return this.#daemon ? this.#daemon.listen.replace("unix://", "") : join(this.dir, "containerd.sock");
+  get containerd(): TestDaemon {
+    if (!this.#containerd) throw new Error("the host was never started");
+    return this.#containerd;
   }
 
-  /** Our daemon; not there when Docker runs on Debian's containerd. */
-  get daemon(): TestDaemon {
-    if (!this.#daemon) throw new Error("Docker runs on Debian's containerd here");
-    return this.#daemon;
-  }
-
-  /** A command inside the namespaces, from the command. */
+  /** A command inside the namespaces: its command line. */
   enter(...command: string[]): string[] {
-    return ["nsenter", `--net=/proc/${this.pid}/ns/net`, `--mount=/proc/${this.pid}/ns/mnt`, ...command];
+    const of = `/proc/${this.pid}/ns`;
+    const namespaces = [`--net=${of}/net`, `--uts=${of}/uts`, `--mount=${of}/mnt`];
+    return ["nsenter", ...namespaces, ...command];
   }
 
   async start(): Promise<void> {
     await this.#makeNamespaces();
-    if (onDebian) this.#debian = this.#debianContainerd();
-    else this.#daemon = new TestDaemon({ ...this.#options.daemon, wrapper: this.enter() });
-    const path = `${dirname(unpackedProgram("dockerd")!)}:${daemonEnvironment().PATH}`;
-    this.#dockerd = new Service(join(this.dir, "dockerd.log"), () => this.#dockerdCommand(), {
-      ...daemonEnvironment(),
-      PATH: path,
-      HOME: this.dir,
-    });
-    await this.startContainerd();
+    this.#containerd = makeContainerd1({ ...this.#options.containerd, wrapper: this.enter() });
+    await this.containerd.start();
     await this.startDockerd();
     await this.shell(`tar -C ${sharedRootfs()} -c . | docker import - ${image}`);
   }
 
   async #makeNamespaces(): Promise<void> {
-    const args = ["--net", "--mount", "--propagation", "private", "sh", "-c", holdNamespaces, "sh"];
-    const holder = spawn("unshare", [...args, join(this.dir, "etc"), join(this.dir, "etc-work")], {
-      cwd: join(this.dir, "run"),
+    const { dir } = this;
+    const { hostname = "docker" } = this.#options;
+    const args = ["--net", "--uts", "--mount", "--propagation", "private", "sh", "-c", holdNamespaces, "sh"];
+    const holder = spawn("unshare", [...args, join(dir, "etc"), join(dir, "etc-work"), hostname], {
+      cwd: join(dir, "run"),
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -164,31 +121,6 @@ export class DockerHost implements AsyncDisposable {
     });
   }
 
-  #debianContainerd(): Service {
-    const config = join(this.dir, "containerd.toml");
-    const plugins = ["cri", "aufs", "btrfs", "devmapper", "zfs", "native"].map((name) =>
-      name === "cri" ? "io.containerd.grpc.v1.cri" : `io.containerd.snapshotter.v1.${name}`,
-    );
-    writeFileSync(
-      config,
-      `version = 2
-root = "${this.dir}/containerd-root"
-state = "${this.dir}/containerd-state"
-disabled_plugins = ${JSON.stringify(plugins)}
-[grpc]
-  address = "${this.#containerdSocket}"
-[ttrpc]
-  address = "${this.#containerdSocket}.ttrpc"
-`,
-    );
-    const program = unpackedProgram("containerd")!;
-    const env = daemonEnvironment();
-    return new Service(join(this.dir, "containerd.log"), () => this.enter(program, "--config", config), {
-      ...env,
-      PATH: `${dirname(program)}:${env.PATH}`,
-    });
-  }
-
   #dockerdCommand(): string[] {
     const { dir } = this;
     return this.enter(
@@ -198,33 +130,30 @@ disabled_plugins = ${JSON.stringify(plugins)}
       `--exec-root=${dir}/exec`,
       `--pidfile=${dir}/dockerd.pid`,
       `--host=unix://${this.socket}`,
-      `--containerd=${this.#containerdSocket}`,
+      `--containerd=${this.containerd.listen.replace("unix://", "")}`,
       `--cgroup-parent=/${this.cgroup}`,
       "--storage-driver=overlay2",
       ...(this.#options.flags ?? []),
     );
   }
 
-  async startContainerd(): Promise<void> {
-    if (this.#daemon) return await this.#daemon.start();
-    this.#debian!.spawn();
-    await eventually(() => existsSync(this.#containerdSocket));
-  }
-
-  /** SIGKILL. */
-  async killContainerd(): Promise<void> {
-    if (this.#daemon) return await this.#daemon.kill();
-    await this.#debian!.end("SIGKILL");
-    rmSync(this.#containerdSocket, { force: true });
-  }
-
   async startDockerd(): Promise<void> {
     // dockerd refuses to start when the process whose number is here runs, whatever it is by now.
     rmSync(join(this.dir, "dockerd.pid"), { force: true });
-    this.#dockerd!.spawn();
+    const [program, ...args] = this.#dockerdCommand();
+    const log = openSync(join(this.dir, "dockerd.log"), "a");
+    const { PATH, ...env } = daemonEnvironment();
+    const dockerd = spawn(program!, args, {
+      detached: true,
+      env: { ...env, PATH: `${dirname(unpackedProgram("dockerd")!)}:${PATH}`, HOME: this.dir },
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
+    this.#dockerd = dockerd;
+    this.#dockerdExited = once(dockerd, "exit");
     await eventually(
       async () => {
-        if (!this.#dockerd!.running) throw new Error("dockerd has ended");
+        if (dockerd.exitCode !== null) throw new Error("dockerd has ended");
         return (await this.ping()) === "OK";
       },
       { what: "dockerd's answer" },
@@ -234,7 +163,8 @@ disabled_plugins = ${JSON.stringify(plugins)}
   }
 
   async endDockerd(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
-    await this.#dockerd!.end(signal);
+    if (this.#dockerd?.pid !== undefined) kill(this.#dockerd.pid, signal);
+    await within(this.#dockerdExited, `dockerd's end after ${signal}`);
   }
 
   /** What dockerd answers to `GET /_ping`. */
@@ -252,12 +182,9 @@ disabled_plugins = ${JSON.stringify(plugins)}
 
   /** The ends of the logs of both daemons. */
   get logs(): string {
-    return ["dockerd.log", "containerd.log"]
-      .map((name) => join(this.dir, name))
-      .filter(existsSync)
-      .map((path) => `${path}:\n${readFileSync(path, "utf8").split("\n").slice(-40).join("\n")}`)
-      .concat(this.#daemon ? [`our daemon's log:\n${this.#daemon.log.split("\n").slice(-40).join("\n")}`] : [])
-      .join("\n");
+    const end = (text: string) => text.split("\n").slice(-40).join("\n");
+    const dockerd = readFileSync(join(this.dir, "dockerd.log"), "utf8");
+    return `dockerd:\n${end(dockerd)}\ncontainerd:\n${end(this.containerd.log)}`;
   }
 
   get #clientEnvironment(): Record<string, string> {
@@ -341,8 +268,8 @@ disabled_plugins = ${JSON.stringify(plugins)}
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#clients) child.kill("SIGKILL");
-    await this.#dockerd?.end("SIGKILL");
-    await this.#debian?.end("SIGKILL");
+    await this.endDockerd();
+    if (this.#containerd?.running) await this.#containerd.kill();
     const territory = { dir: this.dir, stateDir: join(this.dir, "state") };
     if (this.#holder && this.#holder.exitCode === null) {
       const exited = once(this.#holder, "exit");
@@ -350,7 +277,7 @@ disabled_plugins = ${JSON.stringify(plugins)}
       await exited;
     }
     await removeLeftovers(territory);
-    await this.#daemon?.[Symbol.asyncDispose]();
+    await this.#containerd?.[Symbol.asyncDispose]();
     await removeLeftovers(territory);
     rmSync(this.dir, { recursive: true, force: true });
   }

@@ -1,0 +1,80 @@
+/** dockerd's --live-restore: dockerd, its containerd, or both are killed, and the containers go on as if nothing had been. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Random } from "../../faults/random.js";
+import { type DockerHost, hasDocker, image, startDockerHost } from "../../harness/docker-host.js";
+import { times } from "../../harness/extent.js";
+import { processes } from "../../harness/processes.js";
+import { eventually, sleep } from "../../harness/wait.js";
+
+let host: DockerHost;
+beforeAll(async () => {
+  if (hasDocker) host = await startDockerHost({ flags: ["--live-restore"] });
+});
+afterAll(async () => {
+  await host?.[Symbol.asyncDispose]();
+});
+
+const CONTAINERS = 10;
+const names = Array.from({ length: CONTAINERS }, (_, index) => `counts-${index}`);
+
+/** Kills in this order, waits, and starts again in that order. */
+type Step = "dockerd" | "containerd";
+const plans: { kill: Step[]; start: Step[] }[] = [
+  { kill: ["containerd"], start: ["containerd"] },
+  { kill: ["dockerd", "containerd"], start: ["containerd", "dockerd"] },
+  { kill: ["dockerd"], start: ["dockerd"] },
+  { kill: ["containerd", "dockerd"], start: ["dockerd", "containerd"] },
+  { kill: ["containerd", "dockerd"], start: ["containerd", "dockerd"] },
+  { kill: ["dockerd", "containerd"], start: ["dockerd", "containerd"] },
+];
+
+const end = (step: Step) => (step === "dockerd" ? host.endDockerd() : host.containerd.kill());
+const begin = (step: Step) => (step === "dockerd" ? host.startDockerd() : host.containerd.start());
+
+/** The containers' own processes. */
+const running = () =>
+  processes().filter(({ cgroups, state }) => state !== "Z" && cgroups.some((path) => path.includes(host.cgroup)));
+
+describe.skipIf(!hasDocker)("--live-restore", () => {
+  test("ten containers print numbered lines: none is lost, all run on, each ends with its own code", async () => {
+    const control = join(host.dir, "control");
+    mkdirSync(control);
+    await Promise.all(
+      names.map((name, index) => {
+        const script = `i=0; until test -e /control/${name}; do i=$((i + 1)); echo $i; sleep 0.02; done; exit ${10 + index}`;
+        return host.docker("run", "-d", `--name=${name}`, `-v=${control}:/control:ro`, image, "sh", "-c", script);
+      }),
+    );
+    const random = new Random(times(50, 7));
+    const rounds = times(50, plans.length);
+    for (let round = 0; round < rounds; round++) {
+      const plan = plans[round % plans.length]!;
+      await sleep(random.integer(0, 300));
+      for (const step of plan.kill) await end(step);
+      await sleep(random.integer(0, 300));
+      // Together: each of them waits for the other one as it has to.
+      await Promise.all(plan.start.map(begin));
+      await eventually(async () => {
+        expect((await host.docker("ps", "--format={{.Names}}")).split("\n").sort()).toEqual(names);
+        return true;
+      });
+    }
+    // They end while nobody looks.
+    await host.endDockerd();
+    await host.containerd.kill();
+    for (const name of names.slice(0, CONTAINERS / 2)) writeFileSync(join(control, name), "");
+    await eventually(() => running().filter(({ command }) => command.startsWith("sh -c")).length === CONTAINERS / 2);
+    await Promise.all([begin("containerd"), begin("dockerd")]);
+    for (const name of names) writeFileSync(join(control, name), "");
+    expect((await host.docker("wait", ...names)).split("\n")).toEqual(names.map((_, index) => `${10 + index}`));
+    for (const name of names) {
+      const lines = (await host.docker("logs", name)).split("\n").map(Number);
+      expect(lines.length).toBeGreaterThan(rounds);
+      expect(lines).toEqual(lines.map((_, index) => index + 1));
+    }
+    await host.removeContainers();
+    expect(running()).toEqual([]);
+  });
+});
