@@ -1,23 +1,24 @@
 /**
- * A machine with Debian's Docker 20.10, as far as Docker can tell: dockerd and its containerd in a network and a mount namespace of their
- * own, with a private /run and /etc. Nothing that the machine's own Docker or containerd has is touched, and all of it goes at the end.
+ * A machine with Debian's Docker 20.10: dockerd and its containerd. Nothing that the machine's own Docker or containerd has is touched, and
+ * all of it goes at the end.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { basename, dirname, join } from "node:path";
 import { makeContainerd1 } from "./containerd1.js";
-import { type DaemonOptions, daemonEnvironment, type TestDaemon } from "./daemon.js";
+import type { DaemonOptions, TestDaemon } from "./daemon.js";
 import { removeLeftovers } from "./leftovers.js";
+import { Machine, type Outcome } from "./machine.js";
 import { unpackedProgram } from "./paths.js";
 import { kill } from "./processes.js";
 import { sharedRootfs } from "./rootfs.js";
-import { directoryPrefix } from "./run-name.js";
 import { eventually, within } from "./wait.js";
 
+const dockerd = unpackedProgram("dockerd");
 /** Whether `scripts/setup --tests` could have Docker; what needs it is skipped else. */
-export const hasDocker = unpackedProgram("dockerd") !== undefined;
+export const hasDocker = dockerd !== undefined;
 
 export interface DockerHostOptions {
   /** More arguments of dockerd. */
@@ -28,54 +29,31 @@ export interface DockerHostOptions {
   containerd?: Omit<DaemonOptions, "listen" | "wrapper">;
 }
 
-/** What a program did. */
-export interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-/** A client that runs: what it has printed so far, and how it ends. */
-export interface RunningClient extends Disposable {
-  readonly child: ChildProcess;
-  readonly stdout: string;
-  readonly outcome: Promise<Outcome>;
-  /** Resolves when stdout has shown this. */
-  printed(what: string | RegExp): Promise<void>;
-}
-
 /** The image that all hosts have: busybox. */
 export const image = "busybox:test";
 
-/** Makes the namespaces, and says so; a process of its own holds them. Its arguments: directories for /etc, the name of the machine. */
-const holdNamespaces = `
-set -e
-hostname "$3"
-ip link set lo up
-mount -t tmpfs tmpfs /run
-mkdir -p /run/lock
-mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1,workdir=$2" /etc
-echo ready
-exec sleep infinity`;
-
-export class DockerHost implements AsyncDisposable {
-  readonly dir = mkdtempSync(directoryPrefix());
-  readonly socket = join(this.dir, "docker.sock");
-  readonly #options: DockerHostOptions;
-  #holder: ChildProcess | undefined;
-  #containerd: TestDaemon | undefined;
+export class DockerHost extends Machine {
+  readonly containerd: TestDaemon;
+  readonly #socket = join(this.dir, "docker.sock");
+  readonly #flags: string[];
   #dockerd: ChildProcess | undefined;
   #dockerdExited: Promise<unknown> = Promise.resolve();
-  readonly #clients = new Set<ChildProcess>();
 
-  constructor(options: DockerHostOptions) {
-    this.#options = options;
-    for (const name of ["run", "etc", "etc-work"]) mkdirSync(join(this.dir, name));
+  constructor({ hostname = "docker", containerd, flags = [] }: DockerHostOptions) {
+    super(hostname);
+    this.containerd = makeContainerd1({ ...containerd, wrapper: this.enter() });
+    this.#flags = flags;
   }
 
-  /** The process that holds the namespaces. */
-  get pid(): number {
-    return this.#holder!.pid!;
+  override get environment(): Record<string, string> {
+    const { PATH, ...others } = super.environment;
+    return {
+      ...others,
+      PATH: `${dirname(dockerd!)}:${PATH}`,
+      DOCKER_HOST: `unix://${this.#socket}`,
+      DOCKER_CONFIG: join(this.dir, "client"),
+      DOCKER_BUILDKIT: "0",
+    };
   }
 
   /** The cgroup of all its containers. */
@@ -83,81 +61,33 @@ export class DockerHost implements AsyncDisposable {
     return `${basename(this.dir)}-docker`;
   }
 
-  get containerd(): TestDaemon {
-    if (!this.#containerd) throw new Error("the host was never started");
-    return this.#containerd;
-  }
-
-  /** A command inside the namespaces: its command line. */
-  enter(...command: string[]): string[] {
-    const of = `/proc/${this.pid}/ns`;
-    const namespaces = [`--net=${of}/net`, `--uts=${of}/uts`, `--mount=${of}/mnt`];
-    return ["nsenter", ...namespaces, ...command];
-  }
-
-  async start(): Promise<void> {
-    await this.#makeNamespaces();
-    this.#containerd = makeContainerd1({ ...this.#options.containerd, wrapper: this.enter() });
+  override async start(): Promise<void> {
+    await super.start();
     await this.containerd.start();
     await this.startDockerd();
     await this.shell(`tar -C ${sharedRootfs()} -c . | docker import - ${image}`);
   }
 
-  async #makeNamespaces(): Promise<void> {
-    const { dir } = this;
-    const { hostname = "docker" } = this.#options;
-    const args = ["--net", "--uts", "--mount", "--propagation", "private", "sh", "-c", holdNamespaces, "sh"];
-    const holder = spawn("unshare", [...args, join(dir, "etc"), join(dir, "etc-work"), hostname], {
-      cwd: join(dir, "run"),
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.#holder = holder;
-    let said = "";
-    for (const stream of [holder.stdout, holder.stderr]) stream.on("data", (data) => (said += data));
-    await eventually(() => {
-      if (holder.exitCode !== null) throw new Error(`no namespaces for Docker: ${said}`);
-      return said.includes("ready");
-    });
-  }
-
-  #dockerdCommand(): string[] {
-    const { dir } = this;
-    return this.enter(
-      unpackedProgram("dockerd")!,
-      "--experimental",
-      `--data-root=${dir}/data`,
-      `--exec-root=${dir}/exec`,
-      `--pidfile=${dir}/dockerd.pid`,
-      `--host=unix://${this.socket}`,
-      `--containerd=${this.containerd.listen.replace("unix://", "")}`,
-      `--cgroup-parent=/${this.cgroup}`,
-      "--storage-driver=overlay2",
-      ...(this.#options.flags ?? []),
-    );
-  }
-
   async startDockerd(): Promise<void> {
-    // dockerd refuses to start when the process whose number is here runs, whatever it is by now.
-    rmSync(join(this.dir, "dockerd.pid"), { force: true });
-    const [program, ...args] = this.#dockerdCommand();
-    const log = openSync(join(this.dir, "dockerd.log"), "a");
-    const { PATH, ...env } = daemonEnvironment();
-    const dockerd = spawn(program!, args, {
-      detached: true,
-      env: { ...env, PATH: `${dirname(unpackedProgram("dockerd")!)}:${PATH}`, HOME: this.dir },
-      stdio: ["ignore", log, log],
-    });
+    const { dir } = this;
+    const pidFile = join(dir, "dockerd.pid");
+    // It refuses to start when the process whose number is here runs, whatever that is by now.
+    rmSync(pidFile, { force: true });
+    const [program, ...args] = this.enter(
+      ...[dockerd!, `--data-root=${dir}/data`, `--exec-root=${dir}/exec`, `--pidfile=${pidFile}`],
+      ...[`--host=unix://${this.#socket}`, `--containerd=${this.containerd.listen.replace("unix://", "")}`],
+      ...[`--cgroup-parent=/${this.cgroup}`, "--storage-driver=overlay2", "--experimental", ...this.#flags],
+    );
+    const log = openSync(join(dir, "dockerd.log"), "a");
+    const child = spawn(program!, args, { detached: true, env: this.environment, stdio: ["ignore", log, log] });
     closeSync(log);
-    this.#dockerd = dockerd;
-    this.#dockerdExited = once(dockerd, "exit");
-    await eventually(
-      async () => {
-        if (dockerd.exitCode !== null) throw new Error("dockerd has ended");
-        return (await this.ping()) === "OK";
-      },
-      { what: "dockerd's answer" },
-    ).catch((error) => {
+    this.#dockerd = child;
+    this.#dockerdExited = once(child, "exit");
+    const answers = async () => {
+      if (child.exitCode !== null) throw new Error("dockerd has ended");
+      return (await this.#ping()) === "OK";
+    };
+    await eventually(answers, { what: "dockerd's answer" }).catch((error) => {
       throw new Error(`${error.message}; ${this.logs}`);
     });
   }
@@ -168,9 +98,9 @@ export class DockerHost implements AsyncDisposable {
   }
 
   /** What dockerd answers to `GET /_ping`. */
-  ping(): Promise<string> {
+  #ping(): Promise<string> {
     return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.socket, path: "/_ping" }, (response) => {
+      const call = request({ socketPath: this.#socket, path: "/_ping" }, (response) => {
         let body = "";
         response.on("data", (data) => (body += data));
         response.once("end", () => resolve(body));
@@ -187,52 +117,6 @@ export class DockerHost implements AsyncDisposable {
     return `dockerd:\n${end(dockerd)}\ncontainerd:\n${end(this.containerd.log)}`;
   }
 
-  get #clientEnvironment(): Record<string, string> {
-    const env = daemonEnvironment();
-    return {
-      ...env,
-      PATH: `${dirname(unpackedProgram("docker")!)}:${env.PATH}`,
-      DOCKER_HOST: `unix://${this.socket}`,
-      DOCKER_CONFIG: join(this.dir, "client"),
-      DOCKER_BUILDKIT: "0",
-      TERM: "xterm",
-    };
-  }
-
-  /** Starts a command in the network namespace, `docker` being Debian's client. Its stdin is a pipe. */
-  spawn(...command: string[]): RunningClient {
-    const [program, ...args] = this.enter(...command);
-    const child = spawn(program!, args, { cwd: this.dir, env: this.#clientEnvironment });
-    this.#clients.add(child);
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (data) => (stdout += data));
-    child.stderr.on("data", (data) => (stderr += data));
-    // A client that has ended does not read its input.
-    child.stdin.on("error", () => {});
-    const outcome = new Promise<Outcome>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (code, signal) => {
-        this.#clients.delete(child);
-        resolve({ code: code ?? (signal === null ? -1 : 128), stdout, stderr });
-      });
-    });
-    return {
-      child,
-      outcome,
-      get stdout() {
-        return stdout;
-      },
-      printed: async (what) => {
-        const shown = () => (typeof what === "string" ? stdout.includes(what) : what.test(stdout));
-        await eventually(shown, { what: `"${what}" from ${command.join(" ")}` }).catch((error) => {
-          throw new Error(`${error.message}; it printed:\n${stdout}${stderr}`);
-        });
-      },
-      [Symbol.dispose]: () => child.kill("SIGKILL"),
-    };
-  }
-
   /** Runs Docker's client to its end, whatever that is. */
   async attempt(args: readonly string[], input = ""): Promise<Outcome> {
     const client = this.spawn("docker", ...args);
@@ -247,15 +131,6 @@ export class DockerHost implements AsyncDisposable {
     return stdout.trimEnd();
   }
 
-  /** Runs a shell command that has to succeed; answers its stdout without the last newline. */
-  async shell(script: string): Promise<string> {
-    const client = this.spawn("sh", "-c", script);
-    client.child.stdin!.end();
-    const { code, stdout, stderr } = await within(client.outcome, script);
-    if (code !== 0) throw new Error(`${script}: ${code}: ${stderr}`);
-    return stdout.trimEnd();
-  }
-
   async inspect(name: string, format: string): Promise<string> {
     return await this.docker("inspect", "--format", format, name);
   }
@@ -266,20 +141,13 @@ export class DockerHost implements AsyncDisposable {
     if (ids !== "") await this.docker("rm", "--force", "--volumes", ...ids.split("\n"));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#clients) child.kill("SIGKILL");
+  override async [Symbol.asyncDispose](): Promise<void> {
     await this.endDockerd();
-    if (this.#containerd?.running) await this.#containerd.kill();
-    const territory = { dir: this.dir, stateDir: join(this.dir, "state") };
-    if (this.#holder && this.#holder.exitCode === null) {
-      const exited = once(this.#holder, "exit");
-      kill(this.pid);
-      await exited;
-    }
-    await removeLeftovers(territory);
-    await this.#containerd?.[Symbol.asyncDispose]();
-    await removeLeftovers(territory);
-    rmSync(this.dir, { recursive: true, force: true });
+    if (this.containerd.running) await this.containerd.kill();
+    // The containers first: their shims are the containerd's.
+    await removeLeftovers({ dir: this.dir, stateDir: join(this.dir, "state") });
+    await this.containerd[Symbol.asyncDispose]();
+    await super[Symbol.asyncDispose]();
   }
 }
 

@@ -6,23 +6,13 @@ import { eventually } from "../harness/wait.js";
 let manager: DockerHost;
 let worker: DockerHost;
 
-/** Connects the machines by a pair of interfaces. */
-async function connect(one: DockerHost, other: DockerHost): Promise<void> {
-  await one.shell(`ip link add cable type veth peer name cable netns /proc/${other.pid}/ns/net`);
-  await Promise.all(
-    [one, other].map((host, index) =>
-      host.shell(`ip addr add 10.99.0.${index + 1}/24 dev cable; ip link set cable up`),
-    ),
-  );
-}
-
 beforeAll(async () => {
   if (!hasDocker) return;
   [manager, worker] = await Promise.all([
     startDockerHost({ hostname: "manager" }),
     startDockerHost({ hostname: "worker" }),
   ]);
-  await connect(manager, worker);
+  await manager.connect(worker);
   await manager.docker("swarm", "init", "--advertise-addr=10.99.0.1");
   const token = await manager.docker("swarm", "join-token", "--quiet", "worker");
   await worker.docker("swarm", "join", "--advertise-addr=10.99.0.2", `--token=${token}`, "10.99.0.1:2377");
