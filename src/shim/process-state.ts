@@ -26,6 +26,7 @@ export interface ProcessState {
   readonly stderr: OutputJson;
   readonly runtimeArgs: readonly string[];
   readonly noPivotRoot: boolean;
+  readonly noNewKeyring: boolean;
   readonly checkpoint: Checkpoint | undefined;
   /** The container's root on the host: its pipes belong to it. */
   readonly rootUID: number;
@@ -109,6 +110,7 @@ export function readProcessState(): ProcessState {
     stderr: (stdout === stderr ? stdio?.stdout : stdio?.stderr) ?? { path: stderr },
     runtimeArgs: listOf(json, "runtimeArgs"),
     noPivotRoot: flagOf(json, "noPivotRoot"),
+    noNewKeyring: flagOf(json, "noNewKeyring"),
     checkpoint: checkpoint === "" ? undefined : readCheckpoint(checkpoint),
     rootUID: numberOf(json, "rootUID"),
     rootGID: numberOf(json, "rootGID"),

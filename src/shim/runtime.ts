@@ -94,6 +94,7 @@ export function creationArgs(state: ProcessState, id: string, bundle: string, co
   } else {
     add(args, "create", "--bundle", bundle);
     if (state.noPivotRoot) add(args, "--no-pivot");
+    if (state.noNewKeyring) add(args, "--no-new-keyring");
   }
   if (consolePath !== undefined) add(args, "--console-socket", consolePath);
   add(args, "--pid-file", `${directory}/${PID_FILE}`, id);

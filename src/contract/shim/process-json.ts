@@ -27,6 +27,8 @@ export interface ProcessJson {
   /** What goes before every subcommand of the runtime. */
   runtimeArgs: readonly string[] | null;
   noPivotRoot: boolean;
+  /** The container gets no session keyring of its own. */
+  noNewKeyring?: boolean;
   /** The directory of the checkpoint to restore from; empty: none. */
   checkpoint: string;
   /** The container's root on the host, or whoever else its stdio is to belong to. */

@@ -75,11 +75,11 @@ const sentences = {
     `checkpoint directory ${directory}: ${why}`,
 
   "runtime-not-found": ({ runtime, why }: { runtime: string; why: NoRuntime }) => `runtime ${runtime}: ${why}`,
-  /** `output` is what it has printed. */
-  "runtime-failed": ({ status, output }: { status: number; output: string }) =>
+  /** `call` is the runtime's subcommand, `output` what it has printed. */
+  "runtime-failed": ({ status, output }: { call: string; status: number; output: string }) =>
     `the runtime has ended with status ${status}: ${goQuote(output)}`,
   /** `text` is what the runtime has logged. */
-  "runtime-error": ({ text }: { text: string }) => `error of the runtime: ${text}`,
+  "runtime-error": ({ text }: { call: "create" | "exec"; text: string }) => `error of the runtime: ${text}`,
   "runtime-unreadable": ({ call, why }: { call: string; why: string }) => `${call}: ${why}`,
   "shim-not-found": ({ shim }: { shim: string }) => `shim ${shim}: not found`,
   /** `text` is what the shim has logged. */

@@ -47,6 +47,8 @@ export interface TaskOptions extends TaskName {
   runtimeArgs: readonly string[];
   shim: ShimProgram;
   noPivotRoot: boolean;
+  /** Its processes get the session keyring of whoever has called the runtime. */
+  noNewKeyring?: boolean | undefined;
   owner?: Owner | undefined;
   endsAt?: number | undefined;
   ioOwner?: IoOwner | undefined;
@@ -91,6 +93,7 @@ export class Task implements TaskName {
   readonly #removals: Removals;
   readonly #stdio: Stdio;
   readonly #ioOwner: IoOwner | undefined;
+  readonly #noNewKeyring: boolean;
   /** What it keeps account of, also when its processes have moved elsewhere. */
   readonly ownCgroup: TaskCgroup;
   /** What it is for the runtime. */
@@ -115,6 +118,7 @@ export class Task implements TaskName {
     this.deleteOnExit = options.deleteOnExit;
     this.#stdio = options.stdio;
     this.#ioOwner = options.ioOwner;
+    this.#noNewKeyring = options.noNewKeyring ?? false;
     this.ownCgroup = new TaskCgroup(directory);
     this.container = new RuntimeContainer(this.runtime, this.ownCgroup, this.id, this.bundle, directory);
     // Every operation on the container listens to it; many at once are no leak.
@@ -266,6 +270,7 @@ export class Task implements TaskName {
       ...spec.process,
       exec: false,
       ...this.#shared(this.#stdio),
+      ...(this.#noNewKeyring && { noNewKeyring: true }),
       checkpoint,
       rootUID: uid,
       rootGID: gid,

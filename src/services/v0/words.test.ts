@@ -115,7 +115,7 @@ test.each<[what: string, error: unknown, code: keyof typeof status, words: strin
   ["shim failed", new Failure("internal", "shim-error", { text: "no FIFO" }), "INTERNAL", "shim error: no FIFO"],
   [
     "runtime failed at create, exec or restore",
-    new Failure("internal", "runtime-error", { text: "exec: no-such-program" }),
+    new Failure("internal", "runtime-error", { call: "create", text: "exec: no-such-program" }),
     "INTERNAL",
     "oci runtime error: exec: no-such-program",
   ],
@@ -145,7 +145,7 @@ test.each<[what: string, error: unknown, code: keyof typeof status, words: strin
   ],
   [
     "runtime failed at pause, resume, update, checkpoint",
-    new Failure("internal", "runtime-failed", { status: 1, output: 'a "b"\n' }),
+    new Failure("internal", "runtime-failed", { call: "pause", status: 1, output: 'a "b"\n' }),
     "INTERNAL",
     'exit status 1: "a \\"b\\"\\n"',
   ],

@@ -26,6 +26,7 @@ export interface CreateRequest extends TaskName {
   stdio: Stdio;
   labels: string[];
   noPivotRoot: boolean;
+  noNewKeyring?: boolean | undefined;
   /** The program that the task ends with. */
   owner?: Owner | undefined;
   /** In ms from now: when it is ended, if it still runs. */
@@ -75,6 +76,7 @@ export async function create(
     runtimeArgs: request.runtime === "" ? [...tasks.runtimeArgs, ...request.runtimeArgs] : request.runtimeArgs,
     shim: tasks.shims.program(),
     noPivotRoot: request.noPivotRoot,
+    noNewKeyring: request.noNewKeyring,
     owner: request.owner,
     endsAt: lifetime === undefined ? undefined : bootTime() + lifetime,
     ioOwner: request.ioOwner,

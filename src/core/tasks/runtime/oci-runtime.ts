@@ -157,7 +157,7 @@ export class OciRuntime {
 
   async #run(args: readonly string[], options?: CallOptions): Promise<CommandResult> {
     const result = await this.call(args, options);
-    if (result.status !== 0) throw runtimeFailure(result);
+    if (result.status !== 0) throw runtimeFailure(args[0]!, result);
     return result;
   }
 }
@@ -181,8 +181,8 @@ function optionValue(args: readonly string[], name: string): string | undefined 
 /** In bytes: how much of a failed call's output is told, of its beginning and of its end. */
 const TOLD = 8192;
 
-function runtimeFailure({ status, output }: CommandResult): Failure {
+function runtimeFailure(call: string, { status, output }: CommandResult): Failure {
   const told = new BothEnds(TOLD, TOLD);
   told.append(Buffer.from(output));
-  return new Failure("internal", "runtime-failed", { status, output: `${told}` });
+  return new Failure("internal", "runtime-failed", { call, status, output: `${told}` });
 }

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, readFileSync, statfsSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   ABANDONED_FILE,
@@ -15,6 +15,7 @@ import { makeSeqPacketPair, receivePacket, sendPacket } from "../../../system/li
 import { findProgram } from "../../../system/linux/spawn.js";
 import { abortable } from "../../failure/abortable.js";
 import { Failure, isFailure } from "../../failure/failure.js";
+import { INIT } from "../process.js";
 import { childEnvironment, type ExecFifo, type OciRuntime } from "../runtime/oci-runtime.js";
 import { readPidFile } from "../state-directory/pid-file.js";
 import { runtimeLogError, shimLogError } from "../state-directory/start-logs.js";
@@ -91,7 +92,8 @@ async function startFailure(directory: string): Promise<Error> {
       ? new Failure("resource-exhausted", "disk-full", {})
       : new Failure("internal", "start-unexplained", {});
   }
-  return new Failure("internal", "runtime-error", { text: runtimeError });
+  const call = basename(directory) === INIT ? "create" : "exec";
+  return new Failure("internal", "runtime-error", { call, text: runtimeError });
 }
 
 /** In ms: how often what a shim has done is looked for; only where it does not tell. */

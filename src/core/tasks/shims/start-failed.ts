@@ -8,5 +8,5 @@ export function startFailed(message: string): Failure {
   const [, status, output = ""] = /^failed (\d+)\0(.*)$/s.exec(message) ?? [];
   return status === undefined
     ? new Failure("internal", "shim-start-failed", { text: message.slice("failed ".length) })
-    : new Failure("internal", "runtime-failed", { status: Number(status), output });
+    : new Failure("internal", "runtime-failed", { call: "start", status: Number(status), output });
 }

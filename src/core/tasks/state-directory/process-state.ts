@@ -50,6 +50,7 @@ const checks: Record<Exclude<keyof ProcessState, "container">, Check> = {
   stdio: (value) => isObject(value, {}),
   runtimeArgs: isStrings,
   noPivotRoot: isFlag,
+  noNewKeyring: isFlag,
   checkpoint: isText,
   rootUID: isId,
   rootGID: isId,

@@ -23,6 +23,7 @@ import type {
 import type { NamespacedCall } from "../front.js";
 import type { TaskCalls } from "../tasks.js";
 import { nameOf } from "./names.js";
+import { runtimeOptions } from "./runtime-options.js";
 import { explainingStdio, stdioOf } from "./stdio.js";
 
 export async function create(
@@ -32,6 +33,7 @@ export async function create(
   const { request, namespace, signal } = call;
   const { containerId } = request;
   const record = await containers.get(namespace, containerId);
+  const { checkpoint: _, ...asked } = runtimeOptions(record, request.options, namespace, tasks.rootArgs(namespace));
   const stdio = await stdioOf(call);
   await tasks.runDirectory.make(namespace);
   const wanted = {
@@ -42,9 +44,7 @@ export async function create(
     checkpointDir: "",
     stdio,
     labels: [],
-    noPivotRoot: false,
-    runtime: "",
-    runtimeArgs: tasks.rootArgs(namespace),
+    ...asked,
     deleteOnExit: false,
   };
   const task = await tasks.operations.run({ kind: "create", id: containerId }, (operation) =>
