@@ -21,6 +21,7 @@ import { status } from "../harness/api.js";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";
+import { mountSilence } from "../harness/silence.js";
 import { eventually } from "../harness/wait.js";
 
 let daemon: TestDaemon;
@@ -110,20 +111,6 @@ const slowPlantings: typeof plantings = [
 /** In kB. */
 function memory(): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1]);
-}
-
-/** Mounts a file system whose program never answers; closing what is answered ends it, and everybody who waits. */
-function mountSilence(directory: string): () => void {
-  mkdirSync(directory, { recursive: true });
-  const device = openSync("/dev/fuse", "r+");
-  const options = "fd=3,rootmode=40000,user_id=0,group_id=0";
-  execFileSync("mount", ["-i", "-t", "fuse", "-o", options, "ctd-silent", directory], {
-    stdio: ["ignore", "inherit", "inherit", device],
-  });
-  return () => {
-    closeSync(device);
-    execFileSync("umount", ["--lazy", directory]);
-  };
 }
 
 let others = 0;

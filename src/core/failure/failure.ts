@@ -74,6 +74,10 @@ const sentences = {
   "untrusted-checkpoints": ({ directory, why }: { directory: string; why: string }) =>
     `checkpoint directory ${directory}: ${why}`,
 
+  "mount-failed": ({ mount, why }: { mount: string; why: string }) =>
+    `failed to mount rootfs component ${mount}: ${why}`,
+  "mount-timeout": ({ mount, timeout }: { mount: string; timeout: number }) =>
+    `failed to mount rootfs component ${mount}: not done within ${timeout} ms`,
   "runtime-not-found": ({ runtime, why }: { runtime: string; why: NoRuntime }) => `runtime ${runtime}: ${why}`,
   /** `call` is the runtime's subcommand, `output` what it has printed. */
   "runtime-failed": ({ status, output }: { call: string; status: number; output: string }) =>

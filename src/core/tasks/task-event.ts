@@ -1,6 +1,6 @@
+import type { Mount } from "../../system/mount/mount.js";
 import type { Event } from "../events/event.js";
 import type { Stdio } from "./process.js";
-import type { Mount } from "./runtime/spec.js";
 
 /** Nothing but that it has happened. */
 type Nothing = Record<string, never>;

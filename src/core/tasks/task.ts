@@ -5,6 +5,7 @@ import type { Cgroup } from "../../system/cgroup/cgroup.js";
 import { bootTime } from "../../system/linux/clock.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { withReserve } from "../../system/linux/reserved-descriptors.js";
+import type { Mount } from "../../system/mount/mount.js";
 import { Failure, taskNotFound } from "../failure/failure.js";
 import { concealEnvironment } from "../failure/log-text.js";
 import { stringifyJson } from "../files/json.js";
@@ -17,7 +18,7 @@ import { INIT, Process, type Stdio } from "./process.js";
 import { rootIds, translateOldSpec } from "./runtime/bundle.js";
 import { type ExecFifo, OciRuntime } from "./runtime/oci-runtime.js";
 import { RuntimeContainer } from "./runtime/runtime-container.js";
-import type { Mount, OciProcess, OciSpec } from "./runtime/spec.js";
+import type { OciProcess, OciSpec } from "./runtime/spec.js";
 import { abandonExec, abandonInit, killOrphans } from "./shims/abandon.js";
 import { launchShim, type ShimProgram } from "./shims/shim.js";
 import type { ContainerState } from "./state-directory/container-state.js";
@@ -187,6 +188,11 @@ export class Task implements TaskName {
       endsAt: this.endsAt,
       ...(this.rootfs.length > 0 && { rootfs: this.rootfs }),
     };
+  }
+
+  /** Where the root file system of a bundle that was made with it is mounted. */
+  get rootfsPath(): string {
+    return rootfsIn(this.#partial ?? this.directory);
   }
 
   /** Names of the process directories on disk. */
@@ -381,6 +387,11 @@ export class Task implements TaskName {
 /** As field 22 of /proc/<pid>/stat has it; a moment ago, rather than too late. */
 function ticksSinceBoot(): number {
   return Math.floor(bootTime() / 10) - 1;
+}
+
+/** Where a task's root file system is mounted that has its bundle in its directory. */
+export function rootfsIn(directory: string): string {
+  return join(directory, BUNDLE, ROOTFS);
 }
 
 /** The bundle of a task that has none. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
+import { removeWithMounts, unmountAll } from "../rootfs.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
@@ -23,16 +24,28 @@ type Releasing = Pick<Tasks, "log" | "removals">;
 export function release(tasks: Releasing, task: Task, { ready, before }: ReleaseOptions = {}): void {
   const remove = () => {
     before?.();
-    task.removeDirectory();
+    removeWithMounts(task.rootfsPath, () => task.removeDirectory());
   };
   const { removals } = tasks;
+  const removeUnmounted = () => {
+    if (task.rootfs.length > 0) removals.after(unmountRootfs(tasks, task, ready), task.directory, remove);
+    else if (ready === undefined) removals.now(task.directory, remove);
+    else removals.after(ready, task.directory, remove);
+  };
   if (task.container.isHeld) {
     markEnded(tasks, task);
-    void letGo(tasks, task).then(() => removals.after(ready ?? Promise.resolve(), task.directory, remove));
-  } else if (ready === undefined) {
-    removals.now(task.directory, remove);
+    void letGo(tasks, task).then(removeUnmounted);
   } else {
-    removals.after(ready, task.directory, remove);
+    removeUnmounted();
+  }
+}
+
+async function unmountRootfs({ log }: Releasing, task: Task, ready: Promise<void> | undefined): Promise<void> {
+  await ready;
+  try {
+    await unmountAll(task.rootfsPath);
+  } catch (error) {
+    log.error({ id: task.id, error: errorText(error) }, "containerd: unmount the root file system; trying again");
   }
 }
 

@@ -1,4 +1,5 @@
 import { bootTime } from "../../../system/linux/clock.js";
+import type { Mount } from "../../../system/mount/mount.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { withTimeout } from "../../failure/timeout.js";
@@ -7,12 +8,12 @@ import type { TaskName } from "../history.js";
 import { checkIdentifier } from "../identifier.js";
 import type { Owner } from "../owner.js";
 import type { Stdio } from "../process.js";
+import { checkMounts, mountAll } from "../rootfs.js";
 import { parseSpec, readSpec, rootIds } from "../runtime/bundle.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
-import type { Mount } from "../runtime/spec.js";
 import { type IoOwner, Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
-import { deleteTask } from "./delete.js";
+import { deleteTask, unmounted } from "./delete.js";
 
 export interface CreateRequest extends TaskName {
   /** The path of a bundle; or a config.json, byte for byte, for one that is made with the task. */
@@ -57,6 +58,7 @@ export async function create(
   const { namespace, id, bundle, lifetime } = request;
   if (bundle === "") throw new Failure("invalid-argument", "missing-value", { name: "bundle path" });
   checkIdentifier("container id", id);
+  checkMounts(request.rootfs ?? []);
   const bundlePath = typeof bundle === "string" ? bundle : "";
   const ownSpec = typeof bundle === "string" ? undefined : parseSpec(bundle.toString("utf8"), "config.json");
   const checkpoint =
@@ -93,6 +95,8 @@ export async function create(
     operation.doing = "waiting for a start worker";
     await tasks.startWorkers.run(signal, () =>
       withTimeout([signal], tasks.startTimeout, "start-timeout", async (limited) => {
+        operation.doing = "mounting the root file system";
+        await mountAll(task.rootfs, task.rootfsPath, limited);
         operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
         await task.create(spec, checkpoint, limited);
         await andThen(task, limited);
@@ -101,6 +105,7 @@ export async function create(
   } catch (error) {
     tasks.log.error({ id, error: logText(error) }, "containerd: start container");
     deleteTask(tasks, task);
+    await unmounted(tasks, task);
     throw error;
   }
   return task;

@@ -40,6 +40,8 @@ export function deleteStopped(tasks: Tasks, name: TaskName): Promise<DeletedProc
     deleteTask(tasks, task);
     operation.doing = "waiting for the end of what is done with it";
     await task.turns.idle();
+    operation.doing = "unmounting its root file system";
+    await unmounted(tasks, task);
     return { pid: init.systemPid, exit };
   });
 }
@@ -85,6 +87,11 @@ export function deleteTask(tasks: Tasks, task: Task): void {
       },
     });
   });
+}
+
+/** Resolves when nothing of a task that is being deleted is mounted any more, or can't be unmounted now. */
+export async function unmounted({ removals }: Pick<Tasks, "removals">, task: Task): Promise<void> {
+  if (task.rootfs.length > 0) await removals.settled(task.directory, new AbortController().signal);
 }
 
 /** Deletes an exec that has exited, or whose start has failed: its name is free again. */

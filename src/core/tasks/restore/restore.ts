@@ -5,8 +5,10 @@ import { requireDescriptors } from "../../../system/linux/reserved-descriptors.j
 import { Slices } from "../../scheduling/slices.js";
 import type { Operation } from "../../telemetry/operations.js";
 import type { TaskName } from "../history.js";
+import { removeWithMounts } from "../rootfs.js";
 import { type ContainerDirectory, readContainerDirectory } from "../state-directory/ownership.js";
 import { isPartial, removeTree } from "../state-directory/partial-directory.js";
+import { rootfsIn } from "../task.js";
 import type { Tasks } from "../tasks.js";
 import { keepTrying } from "./keep-trying.js";
 import { restoreContainer } from "./restore-container.js";
@@ -53,8 +55,9 @@ async function restoreIn(tasks: Tasks, parent: string, namespace: string): Promi
     if (!entry.isDirectory()) continue;
     const { name: id } = entry;
     const directory = join(parent, id);
-    if (isPartial(id)) tasks.removals.now(directory, () => removeTree(directory));
-    else {
+    if (isPartial(id)) {
+      tasks.removals.now(directory, () => removeWithMounts(rootfsIn(directory), () => removeTree(directory)));
+    } else {
       const name = { namespace, id };
       try {
         const found = look(directory, dev);

@@ -41,15 +41,6 @@ export interface OciIdMapping {
   size: number;
 }
 
-/** A file system to be mounted, as the kernel's mount(2) and mount(8) have it. */
-export interface Mount {
-  type: string;
-  source: string;
-  /** Below where it is mounted; "" is that itself. */
-  target: string;
-  options: readonly string[];
-}
-
 export interface OciSpec {
   process?: OciProcess;
   root?: { path?: string };

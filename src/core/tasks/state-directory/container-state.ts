@@ -1,7 +1,7 @@
 import { join } from "node:path";
+import type { Mount } from "../../../system/mount/mount.js";
 import { parseJson } from "../../files/json.js";
 import { type Owner, parseOwner } from "../owner.js";
-import type { Mount } from "../runtime/spec.js";
 import { readStateFile, replaceStateFile } from "./state-file.js";
 
 /** What state.json holds. */

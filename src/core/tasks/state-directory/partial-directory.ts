@@ -53,24 +53,29 @@ export function takeAway(path: string): string | undefined {
 }
 
 /**
- * Removes a directory (or what stands in its place) and all that is in it, but nothing of another file system that is mounted there. Fine
- * when there is none.
- * @throws a system error; what could be removed is gone all the same
+ * Removes a directory (or what stands in its place) and all that is in it, but nothing of what is mounted there. Fine when there is none.
+ * @throws a system error; what could be removed is gone all the same. EBUSY: something is mounted
  */
 export function removeTree(directory: string): void {
   const info = lstatSync(directory, { throwIfNoEntry: false });
-  if (info?.isDirectory()) removeOn(info.dev, directory);
+  if (info?.isDirectory()) removeDirectory(directory);
   else if (info !== undefined) unlinkSync(directory);
 }
 
-function removeOn(device: number, directory: string): void {
+function removeDirectory(directory: string): void {
+  try {
+    rmdirSync(directory);
+    return;
+  } catch (error) {
+    // Otherwise, above all when something is mounted there (also of the same file system), it is not looked into.
+    if (!hasCode(error, "ENOTEMPTY")) throw error;
+  }
   let failure: unknown;
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);
     try {
-      if (!entry.isDirectory()) unlinkSync(path);
-      // One that is mounted keeps its directory from being removed, and the error says so.
-      else if (lstatSync(path).dev === device) removeOn(device, path);
+      if (entry.isDirectory()) removeDirectory(path);
+      else unlinkSync(path);
     } catch (error) {
       if (!hasCode(error, "ENOENT")) failure ??= error;
     }

@@ -1,0 +1,73 @@
+import { rmdirSync } from "node:fs";
+import { goQuote } from "../../contract/go/quote.js";
+import { errorText, hasCode } from "../../system/linux/libc.js";
+import { type Mount, mount, unmount } from "../../system/mount/mount.js";
+import { Failure } from "../failure/failure.js";
+
+/** In ms: how long one mount may take. */
+const TIMEOUT = 10_000;
+
+/** Throws Failure (invalid-argument) for what can't be mounted as the root file system of a task. */
+export function checkMounts(mounts: readonly Mount[]): void {
+  for (const { type, source, target, options } of mounts) {
+    const refuse = (value: string, why: string) =>
+      new Failure("invalid-argument", "invalid-value", { name: "mount of the root file system", value, why });
+    // What it leads to may be a link in what was mounted before.
+    if (target !== "") throw refuse(target, "a target below the root file system is not supported");
+    for (const value of [type, source, ...options]) if (value.includes("\0")) throw refuse(value, "it has a NUL in it");
+  }
+}
+
+/**
+ * Mounts file systems at a directory, each over the last.
+ * @param signal ends the attempt
+ * @throws Failure (internal, deadline-exceeded) that names the mount, or the signal's reason; those before are there then, to be unmounted
+ */
+export async function mountAll(mounts: readonly Mount[], target: string, signal: AbortSignal): Promise<void> {
+  for (const entry of mounts) {
+    const limit = AbortSignal.timeout(TIMEOUT);
+    try {
+      await mount(entry, target, AbortSignal.any([signal, limit]));
+    } catch (error) {
+      signal.throwIfAborted();
+      const name = `${entry.type || "file system"} ${goQuote(entry.source)}`;
+      throw limit.aborted
+        ? new Failure("deadline-exceeded", "mount-timeout", { mount: name, timeout: TIMEOUT })
+        : new Failure("internal", "mount-failed", { mount: name, why: errorText(error) }, { cause: error });
+    }
+  }
+}
+
+/**
+ * Unmounts all that is mounted at a directory of ours, the last first, and removes the directory: then nothing that is still under way can
+ * be mounted there.
+ * @throws a system error, an Error with the words of umount(8), or a TimeoutError
+ */
+export async function unmountAll(target: string): Promise<void> {
+  while (isMounted(target)) await unmount(target, AbortSignal.timeout(TIMEOUT));
+}
+
+/** Whether something is mounted there; the directory is gone when nothing is. That asks only the file system that the directory is in. */
+function isMounted(directory: string): boolean {
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    if (hasCode(error, "EBUSY")) return true;
+    if (!["ENOENT", "ENOTDIR", "ENOTEMPTY"].some((code) => hasCode(error, code))) throw error;
+  }
+  return false;
+}
+
+/**
+ * Removes a directory. What is mounted in it keeps it there; then that is unmounted, so that the next try can succeed.
+ * @param target where something may be mounted
+ * @throws what `remove` does
+ */
+export function removeWithMounts(target: string, remove: () => void): void {
+  try {
+    remove();
+  } catch (error) {
+    if (hasCode(error, "EBUSY")) unmountAll(target).catch(() => {});
+    throw error;
+  }
+}
