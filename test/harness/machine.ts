@@ -43,6 +43,8 @@ exec sleep infinity`;
 
 export class Machine implements AsyncDisposable {
   readonly dir = mkdtempSync(directoryPrefix());
+  /** Where all its programs start, by which they are known as this machine's. */
+  readonly #cwd = join(this.dir, "cwd");
   readonly #holder: ChildProcess;
   readonly #ended: Promise<unknown>;
   #said = "";
@@ -53,7 +55,7 @@ export class Machine implements AsyncDisposable {
     for (const name of ["cwd", "etc", "etc-work"]) mkdirSync(join(dir, name));
     const args = ["--net", "--uts", "--mount", "--propagation", "private", "sh", "-c", HOLD, "sh"];
     this.#holder = spawn("unshare", [...args, join(dir, "etc"), join(dir, "etc-work"), hostname], {
-      cwd: join(dir, "cwd"),
+      cwd: this.#cwd,
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -86,13 +88,14 @@ export class Machine implements AsyncDisposable {
   /** A command inside the namespaces: its command line. */
   enter(...command: string[]): string[] {
     const of = `/proc/${this.pid}/ns`;
-    return ["nsenter", `--net=${of}/net`, `--uts=${of}/uts`, `--mount=${of}/mnt`, ...command];
+    const namespaces = [`--net=${of}/net`, `--uts=${of}/uts`, `--mount=${of}/mnt`];
+    return ["nsenter", ...namespaces, `--wdns=${this.#cwd}`, ...command];
   }
 
   /** Starts a command. Its stdin is a pipe. */
   spawn(...command: string[]): RunningProgram {
     const [program, ...args] = this.enter(...command);
-    const child = spawn(program!, args, { cwd: this.dir, env: this.environment });
+    const child = spawn(program!, args, { env: this.environment });
     this.#programs.add(child);
     let stdout = "";
     let stderr = "";
@@ -127,7 +130,7 @@ export class Machine implements AsyncDisposable {
     };
   }
 
-  /** Runs a shell command that has to succeed; answers its stdout without the last newline. */
+  /** Runs a shell command that has to succeed; answers its stdout without the last newline. What it starts may go on. */
   async shell(script: string): Promise<string> {
     const program = this.spawn("sh", "-c", script);
     program.child.stdin!.end();
