@@ -15,6 +15,7 @@ import { growth } from "./growth.js";
 import { type Row, table } from "./row.js";
 import { execs, oneStart, starts, startsCrun } from "./starts.js";
 import { stdoutRate } from "./stdout.js";
+import { v1Rows } from "./v1.js";
 
 // The state directory is on a tmpfs, as below /run: a disk's journal is not what is measured.
 if (existsSync("/dev/shm")) process.env.TMPDIR = "/dev/shm";
@@ -50,6 +51,7 @@ const measurements: Record<string, () => AsyncIterable<Row>> = {
   "one-start": () => oneByOne(oneStart()),
   execs: () => oneByOne(execs()),
   fleet: () => fleetRows(containers),
+  v1: () => v1Rows(containers),
   stdout: () => oneByOne(stdoutRate()),
   calls: () => oneByOne(calls()),
   ctr: () => oneByOne(ctrVersion()),

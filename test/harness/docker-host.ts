@@ -7,13 +7,13 @@ import { once } from "node:events";
 import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { basename, dirname, join } from "node:path";
-import { makeContainerd1 } from "./containerd1.js";
 import type { DaemonOptions, TestDaemon } from "./daemon.js";
 import { removeLeftovers } from "./leftovers.js";
 import { Machine, type Outcome } from "./machine.js";
 import { unpackedProgram } from "./paths.js";
 import { kill } from "./processes.js";
 import { sharedRootfs } from "./rootfs.js";
+import { makeContainerd1 } from "./start-containerd1.js";
 import { eventually, within } from "./wait.js";
 
 const dockerd = unpackedProgram("dockerd");
@@ -25,7 +25,9 @@ export interface DockerHostOptions {
   flags?: string[];
   /** Its name on the network; several machines of one test need different ones. */
   hostname?: string;
-  /** Of its containerd: ours, or Debian's (see containerd1.ts). */
+  /** Whether its containerd is Debian's; undefined: as this run of tests has it (see start-containerd1.ts). */
+  isDebians?: boolean;
+  /** Of its containerd. */
   containerd?: Omit<DaemonOptions, "listen" | "wrapper">;
 }
 
@@ -39,9 +41,9 @@ export class DockerHost extends Machine {
   #dockerd: ChildProcess | undefined;
   #dockerdExited: Promise<unknown> = Promise.resolve();
 
-  constructor({ hostname = "docker", containerd, flags = [] }: DockerHostOptions) {
+  constructor({ hostname = "docker", containerd, isDebians, flags = [] }: DockerHostOptions) {
     super(hostname);
-    this.containerd = makeContainerd1({ ...containerd, wrapper: this.enter() });
+    this.containerd = makeContainerd1({ ...containerd, wrapper: this.enter() }, isDebians);
     this.#flags = flags;
   }
 
