@@ -2,11 +2,14 @@
 import { expect, test } from "vitest";
 import { Status } from "../../src/proto/containerd/types/task/task.js";
 import type { Spec } from "../harness/bundle.js";
-import { useContainerd1 } from "../harness/containerd1.js";
+import { isDebians, useContainerd1 } from "../harness/containerd1.js";
 import { createContainer, createTask, startTask } from "../harness/task.js";
 import { type ApiV1, refusal } from "../harness/v1.js";
 
 const containerd = useContainerd1();
+
+/** What is not possible in this state. containerd 1.6's shim does not say which kind of error it has. */
+const NOT_NOW = isDebians ? /^UNKNOWN: / : /^FAILED_PRECONDITION: /;
 
 async function statusOf(api: ApiV1, containerId: string, execId = ""): Promise<string> {
   const { process } = await api.tasks.get({ containerId, execId });
@@ -28,12 +31,10 @@ test("is created, runs, stays when it has exited, and is gone when it is deleted
   expect(exitStatus).toBe(7);
   expect(await task.output()).toEqual({ stdout: "out\n", stderr: "err\n" });
   const { process } = await api.tasks.get({ containerId: task.id });
-  expect(process).toMatchObject({ containerId: task.id, id: task.id, pid: task.pid, status: Status.STOPPED });
+  expect(process).toMatchObject({ id: task.id, pid: task.pid, status: Status.STOPPED });
   expect(process).toMatchObject({ exitStatus: 7, exitedAt, stdout: task.stdio.paths.stdout });
-  expect(await task.delete()).toEqual({ id: task.id, pid: task.pid, exitStatus: 7, exitedAt });
-  expect(await refusal(api.tasks.get({ containerId: task.id }))).toBe(
-    `NOT_FOUND: task ${task.id} not found: not found`,
-  );
+  expect(await task.delete()).toEqual({ id: "", pid: task.pid, exitStatus: 7, exitedAt });
+  expect(await refusal(api.tasks.get({ containerId: task.id }))).toContain(`NOT_FOUND: task ${task.id} not found`);
   expect(await refusal(task.delete())).toMatch(/^NOT_FOUND: /);
   expect(await refusal(task.wait())).toMatch(/^NOT_FOUND: /);
 });
@@ -52,7 +53,7 @@ test("an exec is added, runs, stays when it has exited, and is gone when it is d
   expect(await refusal(api.tasks.get({ containerId: task.id, execId: "e" }))).toMatch(/^NOT_FOUND: /);
   using other = await task.exec({ execId: "e", args: ["true"] });
   await other.delete();
-  expect(await refusal(task.delete())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(task.delete())).toMatch(NOT_NOW);
   expect(await statusOf(api, task.id)).toBe("RUNNING");
   await task.kill();
   expect(await task.exit()).toBe(137);
@@ -106,9 +107,9 @@ test("of two who create the same task at once one is told that it exists", async
   const answers = await Promise.allSettled([api.tasks.create({ containerId }), api.tasks.create({ containerId })]);
   const failed = answers.filter(({ status }) => status === "rejected");
   expect(failed).toHaveLength(1);
-  expect(await refusal(Promise.reject((failed[0] as PromiseRejectedResult).reason))).toBe(
-    `ALREADY_EXISTS: task ${containerId}: already exists`,
-  );
+  const { reason } = failed[0] as PromiseRejectedResult;
+  // containerd 1.6 notices it when its second shim starts.
+  if (!isDebians) expect(reason.details).toBe(`task ${containerId}: already exists`);
   await api.tasks.delete({ containerId });
   await api.containers.delete({ id: containerId });
 });
@@ -117,43 +118,45 @@ test("what is done twice, too early or too late is refused", async () => {
   const { daemon, api } = containerd;
   await using task = await createTask(daemon, api, { name: "order", args: ["sleep", "1000"] });
   const { id: containerId } = task;
-  expect(await refusal(api.tasks.pause({ containerId }))).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(api.tasks.pause({ containerId }))).toMatch(NOT_NOW);
   await task.start();
-  expect(await refusal(task.start())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(task.start())).toMatch(NOT_NOW);
   expect(await refusal(api.tasks.create({ containerId }))).toMatch(/^ALREADY_EXISTS: /);
   const exec = await task.exec({ execId: "e", args: ["sleep", "1000"] });
   expect(await refusal(task.exec({ execId: "e", args: ["true"] }))).toMatch(/^ALREADY_EXISTS: /);
   // The name of the directory that the init's files are in.
-  expect(await refusal(task.exec({ execId: "init", args: ["true"] }))).toMatch(/^ALREADY_EXISTS: /);
-  expect(await refusal(exec.kill())).toMatch(/^NOT_FOUND: /);
+  if (!isDebians) expect(await refusal(task.exec({ execId: "init", args: ["true"] }))).toMatch(/^ALREADY_EXISTS: /);
+  expect(await refusal(exec.kill())).toBe("FAILED_PRECONDITION: process not created: failed precondition");
   await exec.start();
-  expect(await refusal(exec.start())).toMatch(/^FAILED_PRECONDITION: /);
-  expect(await refusal(exec.delete())).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(exec.start())).toMatch(NOT_NOW);
+  expect(await refusal(exec.delete())).toMatch(NOT_NOW);
   const added = await task.exec({ execId: "added", args: ["true"] });
-  const neverStarted = refusal(added.wait());
+  // containerd 1.6 never answers.
+  const neverStarted = isDebians ? undefined : refusal(added.wait());
   await task.kill();
   expect(await task.exit()).toBe(137);
   expect(await exec.exit()).toBe(137);
-  expect(await neverStarted).toMatch(/^NOT_FOUND: /);
+  if (neverStarted !== undefined) expect(await neverStarted).toMatch(/^NOT_FOUND: /);
   expect(await refusal(task.kill())).toBe("NOT_FOUND: process already finished: not found");
   expect(await refusal(exec.kill())).toBe("NOT_FOUND: process already finished: not found");
-  expect(await refusal(added.start())).toMatch(/^FAILED_PRECONDITION: /);
-  expect(await refusal(task.exec({ execId: "late", args: ["true"] }))).toMatch(/^FAILED_PRECONDITION: /);
-  expect(await refusal(task.start())).toMatch(/^FAILED_PRECONDITION: /);
-  expect(await refusal(api.tasks.pause({ containerId }))).toMatch(/^FAILED_PRECONDITION: /);
-  expect(await refusal(api.tasks.listPids({ containerId }))).toMatch(/^FAILED_PRECONDITION: /);
+  expect(await refusal(added.start())).toMatch(NOT_NOW);
+  expect(await refusal(task.exec({ execId: "late", args: ["true"] }))).toMatch(NOT_NOW);
+  expect(await refusal(task.start())).toMatch(NOT_NOW);
+  expect(await refusal(api.tasks.pause({ containerId }))).toMatch(NOT_NOW);
+  expect((await api.tasks.listPids({ containerId })).processes).toEqual([]);
   await exec.delete();
   expect(await refusal(exec.wait())).toMatch(/^NOT_FOUND: /);
   await task.delete();
   for (const call of [task.start(), task.kill(), task.wait(), task.delete(), added.start(), added.delete()])
-    expect(await refusal(call)).toBe(`NOT_FOUND: task ${containerId} not found: not found`);
+    expect(await refusal(call)).toContain(`NOT_FOUND: task ${containerId} not found`);
 });
 
 test("a signal for all reaches every process of the container", async () => {
   const { daemon, api } = containerd;
-  const args = ["sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done"];
-  await using task = await startTask(daemon, api, { name: "all", args, stdio: true });
-  using exec = await task.exec({ execId: "e", args, stdio: true });
+  const trap = (action: string) => ["sh", "-c", `trap '${action}' TERM; echo ready; while :; do sleep 0.1; done`];
+  // Its end would be that of all others.
+  await using task = await startTask(daemon, api, { name: "all", args: trap("echo again"), stdio: true });
+  using exec = await task.exec({ execId: "e", args: trap("exit 5"), stdio: true });
   const pid = await exec.start();
   await task.printed("ready");
   await exec.printed("ready");
@@ -162,7 +165,10 @@ test("a signal for all reaches every process of the container", async () => {
   expect(details?.value.toString("latin1")).toContain("e");
   await api.tasks.kill({ containerId: task.id, signal: 15, all: true });
   expect(await exec.exit()).toBe(5);
-  expect(await task.exit()).toBe(5);
+  await task.printed("ready\nagain\n");
+  await api.tasks.kill({ containerId: task.id, signal: 9, all: true });
+  expect(await task.exit()).toBe(137);
+  expect((await task.output()).stdout).toBe("ready\nagain\n");
 });
 
 test("the longest names, with a terminal", async () => {

@@ -48,6 +48,8 @@ const sentences = {
   /** Another daemon works in the directory where the tasks of namespaces are. */
   "run-directory-taken": ({ directory, why }: { directory: string; why: string }) =>
     `no tasks in namespaces: ${directory} ${why}; --run-dir names another directory`,
+  "process-not-created": ({ id, pid }: { id: string; pid: string }) =>
+    `process ${JSON.stringify(pid)} in container ${JSON.stringify(id)} was not started`,
   "process-ended": ({ pid }: { pid: string }) => `process ${JSON.stringify(pid)} has ended`,
   /** The directory of that name is there. */
   "name-taken": ({ what, path }: { what: "container" | "process" | "checkpoint"; path: string }) =>

@@ -16,6 +16,8 @@ const words: { readonly [W in What]?: (facts: Facts<W>) => string } = {
   "missing-value": ({ name }) => (name === "bundle path" ? "empty bundle path" : `${name} cannot be empty`),
   "container-not-found": () => "containerd: container not found",
   "process-not-found": () => "containerd: process not found for container",
+  // It is one that is just being started.
+  "process-not-created": () => "containerd: process not found for container",
   "process-ended": () => "no such process",
   "name-taken": ({ path }) => `mkdir ${path}: file exists`,
   "invalid-signal": () => "invalid argument",

@@ -31,6 +31,7 @@ const CREATE_FAILED = "failed to create shim task: OCI runtime create failed";
 const WORDS: { readonly [W in What]?: (facts: Facts<W>) => string } = {
   "container-not-found": ({ id }) => `task ${id} not found`,
   "process-not-found": ({ pid }) => `process does not exist ${pid}`,
+  "process-not-created": () => "process not created",
   "process-ended": () => "process already finished",
   "name-taken": ({ what, path }) => `${what === "container" ? "task" : what} ${basename(path)}`,
   "task-runs": () => "cannot delete a running process",

@@ -5,6 +5,9 @@ import type { TaskName } from "../history.js";
 import { INIT } from "../process.js";
 import type { Tasks } from "../tasks.js";
 
+const SIGKILL = 9;
+const LAST_SIGNAL = 64;
+
 /**
  * Sends a signal to a process of a container.
  * @param pid name of the process
@@ -18,9 +21,15 @@ export function signalProcess(tasks: Tasks, name: TaskName, pid: string, signal:
     const task = tasks.get(name);
     const proc = task.process(pid);
     // An exec that does not run yet.
-    if (proc.systemPid === 0) throw new Failure("not-found", "process-not-found", { id: name.id, pid });
+    if (proc.systemPid === 0) throw new Failure("failed-precondition", "process-not-created", { id: name.id, pid });
     const { cgroup } = task;
-    proc.signal(signal);
-    if (all && pid === INIT && cgroup !== undefined) withReserve(() => signalAll(cgroup, signal));
+    if (!all || pid !== INIT || cgroup === undefined) proc.signal(signal);
+    else {
+      // Whether it is there.
+      proc.signal(0);
+      if (signal < 0 || signal > LAST_SIGNAL) throw new Failure("invalid-argument", "invalid-signal", { signal });
+      if (signal === SIGKILL) proc.killed = true;
+      withReserve(() => signalAll(cgroup, signal));
+    }
   });
 }

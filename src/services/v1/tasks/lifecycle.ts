@@ -97,7 +97,7 @@ export async function deleteTask(
   { tasks }: TaskCalls,
   call: NamespacedCall<DeleteTaskRequest>,
 ): Promise<DeleteResponse> {
-  return deletedMessage(call.request.containerId, await deleteStopped(tasks, nameOf(call)));
+  return deletedMessage("", await deleteStopped(tasks, nameOf(call)));
 }
 
 export function deleteProcess({ tasks }: TaskCalls, call: NamespacedCall<DeleteProcessRequest>): DeleteResponse {
@@ -105,6 +105,7 @@ export function deleteProcess({ tasks }: TaskCalls, call: NamespacedCall<DeleteP
   return deletedMessage(execId, deleteStoppedExec(tasks, nameOf(call), execId));
 }
 
+/** @param id of an exec; "" for a task, as containerd has it */
 function deletedMessage(id: string, { pid, exit }: DeletedProcess): DeleteResponse {
   return { id, pid, exitStatus: exit?.status ?? 0, exitedAt: exit && secondsAndNanos(exit.at) };
 }

@@ -50,8 +50,7 @@ function statusOf(task: Task, { status }: Process): Status {
 
 export async function listPids({ tasks }: TaskCalls, call: NamespacedCall<ListPidsRequest>): Promise<ListPidsResponse> {
   const task = tasks.get(nameOf(call));
-  task.requireLife();
-  const pids = await pidsOf(task);
+  const pids = task.status === "stopped" ? [] : await pidsOf(task);
   const execs = new Map([...task.processes.values()].map(({ id, systemPid }) => [systemPid, id]));
   return { processes: pids.map((pid) => ({ pid, info: detailsOf(execs.get(pid)) })) };
 }
