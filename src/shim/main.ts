@@ -89,8 +89,8 @@ function serve(
   const endsNamespace = assignment.channel !== undefined && !assignment.state.exec && endsItsNamespace(child.pid);
   const started = start(assignment, child);
   if (started !== "undone") {
-    // A daemon without our channel runs the runtime's `start` itself, perhaps still does when the process has ended: kill there in any case,
-    // as its own shim would, so that the container is not deleted under its hands.
+    // A daemon without our channel runs the runtime's `start` itself, perhaps still does when the process has ended: kill there in any
+    // case, as its own shim would, so that the container is not deleted under its hands.
     const endsAlone = endsNamespace && started === "runs";
     const ended = () => child.status !== undefined;
     // Giving text back and faulting it in again is wasted on a process that ends at once, as most execs do.

@@ -460,8 +460,8 @@ export class Process {
 }
 
 /**
- * What a process directory says of its process: that it was created, and is kept; that it was about to be made to run; that its start, or its
- * exit, was told.
+ * What a process directory says of its process: that it was created, and is kept; that it was about to be made to run; that its start, or
+ * its exit, was told.
  */
 type Mark = typeof CREATED_FILE | "starting" | "started" | "reported";
 

@@ -15,8 +15,8 @@ export interface DeletedProcess {
 }
 
 /**
- * Deletes a task that has stopped, or that was created and never started: that one is killed, and its exit told. Its id is free then. Nobody
- * calls it off: what has begun is done.
+ * Deletes a task that has stopped, or that was created and never started: that one is killed, and its exit told. Its id is free then.
+ * Nobody calls it off: what has begun is done.
  * @throws Failure: not-found, failed-precondition while it runs
  */
 export function deleteStopped(tasks: Tasks, name: TaskName): Promise<DeletedProcess> {

@@ -240,9 +240,9 @@ function deadline({ startTimeout }: Pick<Tasks, "startTimeout">) {
 }
 
 /**
- * Whether a container that has a process is one that somebody was told of. One that is kept until it is deleted was created, which is marked
- * before anybody is told. Another was started, or had only been created when its daemon died: the runtime is asked only if the start is not
- * recorded: another project's daemon made it, or ours died while it answered.
+ * Whether a container that has a process is one that somebody was told of. One that is kept until it is deleted was created, which is
+ * marked before anybody is told. Another was started, or had only been created when its daemon died: the runtime is asked only if the start
+ * is not recorded: another project's daemon made it, or ours died while it answered.
  */
 async function isThereStill(tasks: Tasks, task: Task, init: Process, operation: Operation): Promise<boolean> {
   if (!task.deleteOnExit) return hasMark(init.directory, CREATED_FILE) && !init.abandoned;
