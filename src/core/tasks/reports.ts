@@ -143,6 +143,11 @@ export class Reports {
   tell({ namespace, id: object }: Task, topic: "/tasks/oom" | "/tasks/paused" | "/tasks/resumed"): void {
     this.#events.publish({ topic, namespace, object, payload: {} });
   }
+
+  /** A task was saved. containerd 0.2 has no event for it. */
+  tellCheckpoint({ namespace, id: object }: Task, path: string): void {
+    if (namespace !== "") this.#events.publish({ topic: "/tasks/checkpointed", namespace, object, payload: { path } });
+  }
 }
 
 const exitPayload = (process: string, pid: number, { status, at: exitedAt }: Exit) => ({

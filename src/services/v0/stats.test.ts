@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { StatsResponse } from "../../proto/containerd.js";
-import { emptyStats, type ResourceCounter } from "../../system/cgroup/stats.js";
+import { emptyStats, emptyStats, type ResourceCounter } from "../../system/cgroup/stats.js";
 import { statsMessage } from "./stats.js";
 
 /** Every number is another, so that none can be in another's place. */
@@ -19,6 +19,7 @@ test("each figure has its place in the message", () => {
       },
     ],
     cgroup: {
+      version: 1,
       cpu: {
         total: number(),
         perCpu: [number(), number()],
@@ -29,7 +30,14 @@ test("each figure has its place in the message", () => {
         throttledTime: number(),
         host: number(),
       },
-      memory: { cache: number(), ram: counter(), ramAndSwap: counter(), kernel: counter(), lines: { rss: number() } },
+      memory: {
+        ...emptyStats().memory,
+        cache: number(),
+        ram: counter(),
+        ramAndSwap: counter(),
+        kernel: counter(),
+        lines: { rss: number() },
+      },
       io: {
         bytes: device(),
         requests: device(),

@@ -3,9 +3,12 @@ import type { Tasks } from "../../core/tasks/tasks.js";
 import { type TasksServer, TasksService } from "../../proto/containerd/services/tasks/v1/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
 import type { FrontV1, NamespacedCall } from "./front.js";
+import { checkpoint } from "./tasks/checkpoint.js";
 import { closeIo, kill, pause, resizePty, resume } from "./tasks/control.js";
 import { create, deleteProcess, deleteTask, exec, start } from "./tasks/lifecycle.js";
+import { metrics } from "./tasks/metrics.js";
 import { get, list, listPids, wait } from "./tasks/state.js";
+import { update } from "./tasks/update.js";
 
 /** What the calls about tasks work on. */
 export interface TaskCalls {
@@ -29,7 +32,7 @@ export function tasksService(front: FrontV1, calls: TaskCalls): GrpcService {
       await tasks.restored({ namespace: call.namespace, id: call.request.containerId }, call.signal);
       return await handle(calls, call);
     });
-  const implementation = {
+  const implementation: TasksServer = {
     create: about(create),
     start: about(start),
     delete: about(deleteTask),
@@ -44,6 +47,9 @@ export function tasksService(front: FrontV1, calls: TaskCalls): GrpcService {
     resume: about(resume),
     listPids: about(listPids),
     wait: about(wait),
-  } satisfies Partial<TasksServer>;
+    metrics: inNamespace(metrics),
+    update: about(update),
+    checkpoint: about(checkpoint),
+  };
   return { definition: TasksService, implementation };
 }

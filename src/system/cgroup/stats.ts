@@ -3,6 +3,8 @@
  * and grow from the making of the cgroup.
  */
 export interface CgroupStats {
+  /** Whose files they are of. */
+  version: 1 | 2;
   cpu: CpuStats;
   memory: MemoryStats;
   io: IoStats;
@@ -44,9 +46,15 @@ export interface MemoryStats {
   ram: ResourceCounter;
   /** Memory and swap together, on v2 as well. */
   ramAndSwap: ResourceCounter;
+  /** Swap alone; zeros on v1, which does not count it. */
+  swap: ResourceCounter;
   kernel: ResourceCounter;
+  /** Buffers of TCP; zeros on v2, which does not count them. */
+  kernelTcp: ResourceCounter;
   /** Every line of memory.stat. */
   lines: { [line: string]: bigint };
+  /** Every line of memory.events; on v1 of memory.oom_control. */
+  events: { [line: string]: bigint };
 }
 
 /** A counter of one block device, by its number. */
@@ -88,6 +96,7 @@ export function emptyCounter(): ResourceCounter {
 /** The numbers of a cgroup without any controller: all zeros. A new object every time. */
 export function emptyStats(): CgroupStats {
   return {
+    version: 1,
     cpu: {
       total: 0n,
       perCpu: [],
@@ -98,7 +107,16 @@ export function emptyStats(): CgroupStats {
       throttledTime: 0n,
       host: 0n,
     },
-    memory: { cache: 0n, ram: emptyCounter(), ramAndSwap: emptyCounter(), kernel: emptyCounter(), lines: {} },
+    memory: {
+      cache: 0n,
+      ram: emptyCounter(),
+      ramAndSwap: emptyCounter(),
+      swap: emptyCounter(),
+      kernel: emptyCounter(),
+      kernelTcp: emptyCounter(),
+      lines: {},
+      events: {},
+    },
     io: { bytes: [], requests: [], queued: [], serviceTime: [], waitTime: [], merged: [], time: [], sectors: [] },
     hugePages: {},
     pids: { current: 0n, limit: 0n },

@@ -34,7 +34,10 @@ describe("recorded", () => {
       cache: 65032192n,
       ram: { usage: 65536000n, peak: 67108864n, limitHits: 16n, limit: 67108864n },
       ramAndSwap: { usage: 65536000n, peak: 69206016n, limitHits: 0n, limit: 9223372036854771712n },
+      swap: { usage: 0n, peak: 0n, limitHits: 0n, limit: 0n },
       kernel: { usage: 57344n, peak: 208896n, limitHits: 0n, limit: 9223372036854771712n },
+      kernelTcp: { usage: 0n, peak: 0n, limitHits: 0n, limit: 9223372036854771712n },
+      events: { oom_kill_disable: 0n, under_oom: 0n, oom_kill: 0n },
     });
     expect(Object.keys(lines)).toHaveLength(42);
     expect(lines).toMatchObject({ cache: memory.cache, hierarchical_memory_limit: 67108864n });

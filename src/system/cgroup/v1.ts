@@ -136,6 +136,8 @@ export class CgroupV1 implements Cgroup {
     memory.ram = resourceCounter(directory, "memory");
     memory.ramAndSwap = resourceCounter(directory, "memory.memsw");
     memory.kernel = resourceCounter(directory, "memory.kmem");
+    memory.kernelTcp = resourceCounter(directory, "memory.kmem.tcp");
+    memory.events = Object.fromEntries(parseFlatKeyed(readControlFile(directory, "memory.oom_control") ?? ""));
   }
 
   #io({ io }: CgroupStats): void {

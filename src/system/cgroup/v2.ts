@@ -68,7 +68,7 @@ export class CgroupV2 implements Cgroup {
   }
 
   stats(): CgroupStats {
-    const stats = emptyStats();
+    const stats: CgroupStats = { ...emptyStats(), version: 2 };
     stats.cpu.host = hostCpuTime();
     this.addCpuUsage(stats.cpu);
     this.addThrottling(stats.cpu);
@@ -106,11 +106,13 @@ export class CgroupV2 implements Cgroup {
     const lines = this.#flatKeyed("memory.stat");
     stats.lines = Object.fromEntries(lines);
     stats.cache = lines.get("file") ?? 0n;
+    const events = this.#flatKeyed("memory.events");
+    stats.events = Object.fromEntries(events);
     const ram = {
       usage: parseCount(current),
       peak: readCount(this.#path, "memory.peak"),
       // How often "max" was hit, not how often the OOM killer came: what v1 counts in failcnt.
-      limitHits: this.#flatKeyed("memory.events").get("max") ?? 0n,
+      limitHits: events.get("max") ?? 0n,
       limit: readCount(this.#path, "memory.max"),
     };
     stats.ram = ram;
@@ -121,12 +123,14 @@ export class CgroupV2 implements Cgroup {
     if (swap === undefined) return;
     const limit = readCount(this.#path, "memory.swap.max");
     const peak = readCount(this.#path, "memory.swap.peak");
+    const limitHits = this.#flatKeyed("memory.swap.events").get("max") ?? 0n;
+    stats.swap = { usage: parseCount(swap), peak, limitHits, limit };
     // v1 counts memory and swap together, and so do the APIs (runc reports them for v2 in this way too).
     stats.ramAndSwap = {
-      usage: ram.usage + parseCount(swap),
+      usage: ram.usage + stats.swap.usage,
       // The two peaks need not have been at one time: this is the most it can have been. Kernels before 6.5 don't tell.
       peak: peak === 0n ? ram.peak : ram.peak + peak,
-      limitHits: this.#flatKeyed("memory.swap.events").get("max") ?? 0n,
+      limitHits,
       limit: limit === UNLIMITED || ram.limit === UNLIMITED ? UNLIMITED : ram.limit + limit,
     };
   }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { type GracePeriod, withGrace } from "../../failure/timeout.js";
 import type { TaskName } from "../history.js";
 import {
@@ -46,6 +47,7 @@ export async function checkpointContainer(
         await deleteCheckpoint(path, checkpoint.name);
         signal.throwIfAborted();
       }
+      tasks.reports.tellCheckpoint(task, join(path, checkpoint.name));
       tasks.log.info(
         { id: task.id, checkpoint: checkpoint.name, duration: Math.round(performance.now() - began) },
         "containerd: container checkpointed",

@@ -34,8 +34,9 @@ async function runUpdate(
   operation: Operation,
 ): Promise<void> {
   const task = tasks.get(request);
-  task.requireRunning();
   const { kind } = request;
+  if (kind === "update") task.requireLife();
+  else task.requireRunning();
   operation.doing = "waiting for its turn";
   await task.turns.exclusive(
     () =>

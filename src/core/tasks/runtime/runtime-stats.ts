@@ -1,5 +1,10 @@
 import { hostCpuTime } from "../../../system/cgroup/host-cpu.js";
-import type { CgroupStats, DeviceCounter, ResourceCounter } from "../../../system/cgroup/stats.js";
+import {
+  type CgroupStats,
+  type DeviceCounter,
+  emptyStats,
+  type ResourceCounter,
+} from "../../../system/cgroup/stats.js";
 import { Failure } from "../../failure/failure.js";
 import { parseJson } from "../../files/json.js";
 import type { OciRuntime } from "./oci-runtime.js";
@@ -48,7 +53,9 @@ export async function runtimeStats(runtime: OciRuntime, id: string, signal: Abor
 
 function cgroupStats({ data = {} }: RuntimeEvent): CgroupStats {
   const { cpu, memory, pids, blkio, hugetlb } = data;
+  const empty = emptyStats();
   return {
+    ...empty,
     cpu: {
       total: count(cpu?.usage?.total),
       perCpu: (cpu?.usage?.percpu ?? []).map(count),
@@ -60,6 +67,7 @@ function cgroupStats({ data = {} }: RuntimeEvent): CgroupStats {
       host: hostCpuTime(),
     },
     memory: {
+      ...empty.memory,
       cache: count(memory?.cache),
       ram: counter(memory?.usage),
       ramAndSwap: counter(memory?.swap),

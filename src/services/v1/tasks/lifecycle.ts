@@ -22,6 +22,7 @@ import type {
 } from "../../../proto/containerd/services/tasks/v1/tasks.js";
 import type { NamespacedCall } from "../front.js";
 import type { TaskCalls } from "../tasks.js";
+import { placeOf } from "./checkpoint.js";
 import { nameOf } from "./names.js";
 import { runtimeOptions } from "./runtime-options.js";
 import { explainingStdio, stdioOf } from "./stdio.js";
@@ -33,15 +34,14 @@ export async function create(
   const { request, namespace, signal } = call;
   const { containerId } = request;
   const record = await containers.get(namespace, containerId);
-  const { checkpoint: _, ...asked } = runtimeOptions(record, request.options, namespace, tasks.rootArgs(namespace));
+  const { checkpoint: saved, ...asked } = runtimeOptions(record, request.options, namespace, tasks.rootArgs(namespace));
   const stdio = await stdioOf(call);
   await tasks.runDirectory.make(namespace);
   const wanted = {
     ...nameOf(call),
     bundle: specOf(record),
     rootfs: request.rootfs,
-    checkpoint: "",
-    checkpointDir: "",
+    ...checkpointOf(request, saved),
     stdio,
     labels: [],
     ...asked,
@@ -53,6 +53,16 @@ export async function create(
     ),
   );
   return { containerId, pid: task.init?.systemPid ?? 0 };
+}
+
+/** The checkpoint to restore; an image of one is not known here yet. */
+function checkpointOf({ checkpoint }: CreateTaskRequest, path: string): { checkpoint: string; checkpointDir: string } {
+  if (checkpoint !== undefined) {
+    throw new Failure("unimplemented", "refused", { why: `restoring the image ${JSON.stringify(checkpoint.digest)}` });
+  }
+  if (path === "") return { checkpoint: "", checkpointDir: "" };
+  const { name, directory } = placeOf("criu_image_path", path);
+  return { checkpoint: name, checkpointDir: directory };
 }
 
 function specOf({ id, spec }: ContainerRecord): Buffer {
