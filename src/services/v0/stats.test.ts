@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { StatsResponse } from "../../proto/containerd.js";
-import { emptyStats, emptyStats, type ResourceCounter } from "../../system/cgroup/stats.js";
+import { emptyStats, type ResourceCounter } from "../../system/cgroup/stats.js";
 import { statsMessage } from "./stats.js";
 
 /** Every number is another, so that none can be in another's place. */

@@ -16,6 +16,7 @@ export async function checkpoint(
   { tasks }: TaskCalls,
   call: NamespacedCall<CheckpointTaskRequest>,
 ): Promise<CheckpointTaskResponse> {
+  tasks.get(nameOf(call)).requireRunning();
   const options = optionsOf(call.request.options);
   // A checkpoint without a place of its own becomes an image in containerd.
   if (options.imagePath === "") {

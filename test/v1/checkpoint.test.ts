@@ -1,0 +1,102 @@
+/** Tasks of containerd 1.x's API that are saved in a directory, and go on from there, with real CRIU. */
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { status } from "@grpc/grpc-js";
+import { expect, test } from "vitest";
+import { CheckpointOptions, Options } from "../../src/proto/containerd/types/runc/options/oci.js";
+import { useContainerd1 } from "../harness/containerd1.js";
+import { createTask, startTask, type TestTask } from "../harness/task.js";
+import { eventually } from "../harness/wait.js";
+
+const fixture = useContainerd1();
+
+/** Counts for ever; where it is shows whether it was saved. */
+const COUNTER = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"];
+
+const checkpointOptions = (fields: Partial<CheckpointOptions>) => ({
+  typeUrl: "containerd.runc.v1.CheckpointOptions",
+  value: Buffer.from(CheckpointOptions.encode(CheckpointOptions.fromPartial(fields)).finish()),
+});
+const restoreOptions = (criuImagePath: string) => ({
+  typeUrl: "containerd.runc.v1.Options",
+  value: Buffer.from(Options.encode(Options.fromPartial({ criuImagePath })).finish()),
+});
+const checkpoint = ({ id: containerId }: TestTask, fields: Partial<CheckpointOptions>) =>
+  fixture.api.tasks.checkpoint({ containerId, options: checkpointOptions(fields) });
+
+test("a task that was saved ends, or goes on; another one begins where it was", async () => {
+  const { daemon, api } = fixture;
+  using events = await api.subscribe(`namespace==${api.namespace}`);
+  const imagePath = join(daemon.dir, "saved");
+  await using task = await startTask(daemon, api, { name: "saved", args: COUNTER, stdio: true });
+  await task.printed("\n20\n");
+  await checkpoint(task, { imagePath: `${imagePath}-running` });
+  await events.waitFor("/tasks/checkpointed", { containerId: task.id, checkpoint: `${imagePath}-running` });
+  expect((await api.tasks.get({ containerId: task.id })).process?.status).toBe(2);
+  await checkpoint(task, { imagePath, exit: true });
+  await task.wait();
+  await task.delete();
+  const told = await task.output();
+  const last = Number(told.stdout.trim().split("\n").at(-1));
+  expect(last).toBeGreaterThanOrEqual(20);
+
+  await using restored = await createTask(daemon, api, {
+    name: "restored",
+    args: COUNTER,
+    stdio: true,
+    request: { options: restoreOptions(imagePath) },
+  });
+  expect(await restored.start()).toBe(restored.pid);
+  await restored.printed("\n");
+  await restored.kill();
+  expect(await restored.exit()).toBe(137);
+  const { stdout } = await restored.output();
+  const first = Number(stdout.split("\n")[0]);
+  expect(first).toBeGreaterThanOrEqual(20);
+  expect(first).toBeLessThanOrEqual(last + 2);
+  const { event } = await events.waitFor("/tasks/create", { containerId: restored.id });
+  expect(event.checkpoint).toBe(imagePath);
+});
+
+test("what can't be saved, or restored", async () => {
+  const { daemon, api } = fixture;
+  await using task = await startTask(daemon, api, { name: "unsaved", args: ["sleep", "100000"] });
+  await expect(checkpoint(task, {})).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
+  await expect(checkpoint(task, { imagePath: "saved" })).rejects.toMatchObject({
+    code: status.INVALID_ARGUMENT,
+    details: expect.stringContaining('invalid image_path "saved": not an absolute path'),
+  });
+  const taken = join(daemon.dir, "taken");
+  mkdirSync(taken);
+  await expect(checkpoint(task, { imagePath: taken })).rejects.toMatchObject({ code: status.ALREADY_EXISTS });
+  await expect(checkpoint(task, { imagePath: "/tmp/anybodys" })).rejects.toMatchObject({
+    code: status.FAILED_PRECONDITION,
+    details: expect.stringContaining("/tmp"),
+  });
+  await expect(
+    api.tasks.checkpoint({ containerId: task.id, options: { typeUrl: "foo.Bar", value: Buffer.from("abc") } }),
+  ).rejects.toMatchObject({
+    code: status.INVALID_ARGUMENT,
+    details: expect.stringContaining('options of type "foo.Bar", which is not known here'),
+  });
+  await expect(api.tasks.checkpoint({ containerId: daemon.id("none") })).rejects.toMatchObject({
+    code: status.NOT_FOUND,
+  });
+  await expect(
+    createTask(daemon, api, {
+      name: "unrestored",
+      args: COUNTER,
+      request: { options: restoreOptions(join(daemon.dir, "nothing")) },
+    }),
+  ).rejects.toMatchObject({ code: status.NOT_FOUND });
+  const descriptor = { mediaType: "x", digest: "sha256:abc", size: 1n, annotations: {} };
+  await expect(
+    createTask(daemon, api, { name: "unrestored", args: COUNTER, request: { checkpoint: descriptor } }),
+  ).rejects.toMatchObject({ code: status.UNIMPLEMENTED, details: expect.stringContaining("sha256:abc") });
+  await task.kill();
+  await task.wait();
+  await expect(checkpoint(task, { imagePath: join(daemon.dir, "late") })).rejects.toMatchObject({
+    code: status.FAILED_PRECONDITION,
+  });
+  await eventually(() => !existsSync(join(daemon.dir, "late")));
+});
