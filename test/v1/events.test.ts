@@ -70,6 +70,28 @@ describe("Publish and Forward", () => {
     expect((await events.waitFor(topic)).event.containerId).toBe("x");
   });
 
+  test.skipIf(isDebians)("an event that is too large, as those who do not read would have them kept", async () => {
+    const { api } = fixture;
+    const large = { ...thing, value: Buffer.alloc(64 * 1024) };
+    const refused = {
+      code: status.INVALID_ARGUMENT,
+      details: expect.stringMatching(/^event of \d+ bytes: larger than 65536/),
+    };
+    await expect(api.events.publish({ topic: "/large", event: large })).rejects.toMatchObject(refused);
+    await expect(api.events.publish({ topic: "/a".repeat(64 * 1024), event: thing })).rejects.toMatchObject(refused);
+  });
+
+  test.skipIf(isDebians)("an event that is too large, as those who do not read would have them kept", async () => {
+    const { api } = fixture;
+    const large = { ...thing, value: Buffer.alloc(64 * 1024) };
+    const refused = {
+      code: status.INVALID_ARGUMENT,
+      details: expect.stringMatching(/^event of \d+ bytes: larger than 65536/),
+    };
+    await expect(api.events.publish({ topic: "/large", event: large })).rejects.toMatchObject(refused);
+    await expect(api.events.publish({ topic: "/a".repeat(64 * 1024), event: thing })).rejects.toMatchObject(refused);
+  });
+
   test("without a namespace, or with one that can't be", async () => {
     const { api } = fixture;
     await expect(api.in("").events.publish({ topic: "/a", event: thing })).rejects.toMatchObject({

@@ -19,12 +19,18 @@ import { fieldOf } from "./events/fields.js";
 import { filterOf } from "./filters/filter.js";
 import type { FrontV1 } from "./front.js";
 
+/** In bytes: of what a client publishes. Some thousand of them may wait for one that does not read. */
+const LARGEST = 64 * 1024;
+
+/** In characters: how much of a topic an error quotes, and of filters the log. */
+const MAX_SHOWN = 160;
+
 /** What happens, in all namespaces: filters choose. */
 export function eventsService(front: FrontV1, bus: EventBus): GrpcService {
   const implementation: EventsServer = {
     publish: front.namespaced(({ namespace, request: { topic, event } }) => {
       checkTopic(topic);
-      bus.publish({ namespace, topic, object: "", payload: payloadOf(event) });
+      bus.publish({ namespace, topic, object: "", payload: payloadOf(topic, event) });
       return {};
     }),
     forward: front.general(({ request }) => {
@@ -43,7 +49,7 @@ async function* subscribe(
 ): AsyncGenerator<Envelope> {
   const { filters } = call.request;
   const passes = await filterOf(filters);
-  const about = { filters: filters.join("; ") };
+  const about = { filters: filters.join("; ").slice(0, MAX_SHOWN) };
   // What has no namespace is of containerd 0.2's API.
   const wants = (event: Event): event is Event => event.namespace !== "" && passes(fieldOf(envelopeOf(event)));
   const onOverflow = () => {
@@ -59,11 +65,13 @@ function forwarded({ envelope }: ForwardRequest): Event {
   checkIdentifier(namespace, "event envelope has invalid namespace: ");
   checkTopic(topic);
   if (timestamp === undefined) throw refused("timestamp must be set on forwarded event");
-  return { namespace, topic, object: "", payload: payloadOf(event), time: timestampValue(timestamp) };
+  return { namespace, topic, object: "", payload: payloadOf(topic, event), time: timestampValue(timestamp) };
 }
 
-function payloadOf(event: Any | undefined): ForeignPayload {
+function payloadOf(topic: string, event: Any | undefined): ForeignPayload {
   if (event === undefined) throw refused("event must be set");
+  const size = topic.length + event.typeUrl.length + event.value.length;
+  if (size > LARGEST) throw refused(`event of ${size} bytes: larger than ${LARGEST}`);
   return new ForeignPayload(event.typeUrl, event.value);
 }
 
@@ -80,9 +88,6 @@ function checkTopic(topic: string): void {
       `envelope topic ${shown}: failed validation on component ${JSON.stringify(component.slice(0, MAX_SHOWN))}: `,
     );
 }
-
-/** In characters: how much of a topic an error quotes. */
-const MAX_SHOWN = 160;
 
 function refused(why: string): Failure {
   return new Failure("invalid-argument", "refused", { why });
