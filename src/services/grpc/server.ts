@@ -8,10 +8,17 @@ export interface GrpcService {
   implementation: UntypedServiceImplementation;
 }
 
+/** In bytes: as containerd 1.x has it. */
+const MAX_MESSAGE = 16 * 1024 * 1024;
+
 /** A gRPC server with these services and that of health, bound to nothing yet. */
 export function createServer(services: readonly GrpcService[]): Server {
   // channelz keeps books on every call for an introspection service that is not served here.
-  const server = new Server({ interceptors: [plainStatusMessages], "grpc.enable_channelz": 0 });
+  const server = new Server({
+    interceptors: [plainStatusMessages],
+    "grpc.enable_channelz": 0,
+    "grpc.max_receive_message_length": MAX_MESSAGE,
+  });
   for (const { definition, implementation } of [...services, health]) server.addService(definition, implementation);
   return server;
 }
