@@ -53,8 +53,8 @@ test("has resources", async () => {
   await leases.deleteResource({ id: "full", resource: resources[1] });
   expect((await leases.listResources({ id: "full" })).resources).toEqual([resources[0], resources[2]]);
   await leases.delete({ id: "full" });
-  for (const call of [leases.listResources({ id: "full" }), leases.addResource({ id: "full", resource: resources[0] })])
-    expect(await refusal(call)).toBe('NOT_FOUND: lease "full": not found');
+  const gone = [leases.listResources({ id: "full" }), leases.addResource({ id: "full", resource: resources[0] })];
+  for (const words of await Promise.all(gone.map(refusal))) expect(words).toBe('NOT_FOUND: lease "full": not found');
   // One of the same name later has none of its resources.
   await leases.create({ id: "full" });
   expect((await leases.listResources({ id: "full" })).resources).toEqual([]);

@@ -172,9 +172,9 @@ describe("deadlines and cancellation", () => {
 });
 
 describe("sizes", () => {
-  test("a request of more than 4 MiB is refused, and the connection goes on", async () => {
+  test("a request of more than 16 MiB is refused, and the connection goes on", async () => {
     const session = open();
-    const { headers } = await call(session, "State", framed(Buffer.alloc(5 << 20)));
+    const { headers } = await call(session, "State", framed(Buffer.alloc(17 << 20)));
     expect(headers["grpc-status"]).toBe("8");
     expect((await call(session, "State", state(""))).headers["grpc-status"]).toBe("0");
     session.close();
