@@ -87,8 +87,8 @@ function watchForeign(child: Child): void {
 const KILL_TIMEOUT = 1_000;
 
 /**
- * Kills every child that is left but the spared, and the orphans that become our children when it ends: only when a failed start is undone, and none of
- * them was announced, or at the end of a container.
+ * Kills every child that is left but the spared, and the orphans that become our children when it ends: only when a failed start is
+ * undone, and none of them was announced, or at the end of a container.
  */
 export function killChildren(): void {
   const deadline = waiting.now() + KILL_TIMEOUT;

@@ -111,6 +111,10 @@ test("a mount that fails is an error that names it, and undoes those before", as
     ],
     [mount("bind", missing, "bind"), /^UNKNOWN: failed to mount rootfs component bind ".*missing": .*does not exist/],
     [mount("tmpfs", "t", "size=nonsense"), /^UNKNOWN: failed to mount rootfs component tmpfs "t": /],
+    [
+      mount("overlay", "o", `lowerdir=${"relative:".repeat(1000)}end`),
+      /^UNKNOWN: failed to mount rootfs component overlay "o": /,
+    ],
     [mount("", "nothing"), /^UNKNOWN: failed to mount rootfs component file system "nothing": /],
     [{ ...first, target: "etc" }, /^INVALID_ARGUMENT: .*"etc": a target below/],
     [mount("tmpfs", "a\0b"), /^INVALID_ARGUMENT: .*NUL/],

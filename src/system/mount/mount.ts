@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, isAbsolute } from "node:path";
 import { runCommand } from "../linux/child.js";
 import { findProgram } from "../linux/spawn.js";
 
@@ -47,15 +47,19 @@ export async function mount({ type, source, options }: Mount, target: string, si
 function compactOptions(options: readonly string[]): { directory: string; compact: readonly string[] } {
   const name = "lowerdir=";
   const lower = options.find((option) => option.startsWith(name));
-  if (lower === undefined || options.join().length < LONGEST_OPTIONS) return { directory: "/", compact: options };
-  const paths = lower.slice(name.length).split(":");
+  const paths = lower?.slice(name.length).split(":") ?? [];
+  const fits = options.join().length < LONGEST_OPTIONS;
+  if (fits || paths.length === 0 || !paths.every(isAbsolute)) return { directory: "/", compact: options };
   let directory = dirname(paths[0]!);
   while (directory !== "/" && !paths.every((path) => path.startsWith(`${directory}/`))) directory = dirname(directory);
   const relative = paths.map((path) => path.slice(directory.length).replace(/^\/+/, ""));
   return { directory, compact: options.map((option) => (option === lower ? name + relative.join(":") : option)) };
 }
 
-/** Whether the kernel knows it, once it was asked for and had the chance to load it; of one that it does not know mount(8) blames the source. */
+/**
+ * Whether the kernel knows it, once it was asked for and had the chance to load it; of one that it does not know mount(8) blames the
+ * source.
+ */
 function isKnown(type: string): boolean {
   const [base] = type.split(".");
   return readFileSync("/proc/filesystems", "utf8")
