@@ -1,8 +1,9 @@
 import type { Event } from "../../core/events/event.js";
-import type { EventBus } from "../../core/events/event-bus.js";
 import { ForeignPayload } from "../../core/events/foreign-payload.js";
 import { Failure } from "../../core/failure/failure.js";
 import { checkIdentifier } from "../../core/metadata/identifier.js";
+import type { Tasks } from "../../core/tasks/tasks.js";
+import { unseenExits } from "../../core/tasks/unseen-exits.js";
 import {
   type EventsServer,
   EventsService,
@@ -26,7 +27,8 @@ const LARGEST = 64 * 1024;
 const MAX_SHOWN = 160;
 
 /** What happens, in all namespaces: filters choose. */
-export function eventsService(front: FrontV1, bus: EventBus): GrpcService {
+export function eventsService(front: FrontV1, tasks: Tasks): GrpcService {
+  const { bus } = tasks;
   const implementation: EventsServer = {
     publish: front.namespaced(({ namespace, request: { topic, event } }) => {
       checkTopic(topic);
@@ -37,14 +39,14 @@ export function eventsService(front: FrontV1, bus: EventBus): GrpcService {
       bus.send(forwarded(request));
       return {};
     }),
-    subscribe: front.generalStream((call) => subscribe(front, bus, call)),
+    subscribe: front.generalStream((call) => subscribe(front, tasks, call)),
   };
   return { definition: EventsService, implementation };
 }
 
 async function* subscribe(
   { log }: FrontV1,
-  bus: EventBus,
+  tasks: Tasks,
   call: StreamingCall<SubscribeRequest>,
 ): AsyncGenerator<Envelope> {
   const { filters } = call.request;
@@ -57,7 +59,8 @@ async function* subscribe(
     const why = "too slow: events wait unread; subscribe anew and look at what there is";
     call.fail(new Failure("resource-exhausted", "refused", { why }));
   };
-  for await (const event of bus.follow({ about, wants, onOverflow }, call.signal)) yield envelopeOf(event);
+  const options = { about, wants, onOverflow, replay: unseenExits(tasks) };
+  for await (const event of tasks.bus.follow(options, call.signal)) yield envelopeOf(event);
 }
 
 function forwarded({ envelope }: ForwardRequest): Event {

@@ -38,7 +38,7 @@ export function servicesV1(options: V1Options): GrpcService[] {
     containersService(front, containers),
     tasksService(front, { tasks, containers }),
     leasesService(front, leases),
-    eventsService(front, tasks.bus),
+    eventsService(front, tasks),
   ];
   return [...services, introspectionService(front, identity, services)];
 }

@@ -1,5 +1,10 @@
-/** dockerd's --live-restore: dockerd, its containerd, or both are killed, and the containers go on as if nothing had been. */
-import { mkdirSync, writeFileSync } from "node:fs";
+/**
+ * dockerd's --live-restore: dockerd, its containerd, or both are killed, and the containers go on as if nothing had been.
+ *
+ * A line that dockerd has read, and not yet written to its log, ends with it, whoever is below. So the containers are silent in the moment
+ * in which dockerd is killed, and print before and after it.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Random } from "../../faults/random.js";
@@ -33,6 +38,15 @@ const plans: { kill: Step[]; start: Step[] }[] = [
 const end = (step: Step) => (step === "dockerd" ? host.endDockerd() : host.containerd.kill());
 const begin = (step: Step) => (step === "dockerd" ? host.startDockerd() : host.containerd.start());
 
+/** Counts until it is told to end. While it is held, it says how far it is. */
+const count = (name: string, code: number) => `
+i=0
+until test -e /control/${name}; do
+  if test -e /control/hold; then echo $i >/control/${name}.held; else i=$((i + 1)); echo $i; : >/control/${name}.held; fi
+  sleep 0.02
+done
+exit ${code}`;
+
 /** The containers' own processes. */
 const running = () =>
   processes().filter(({ cgroups, state }) => state !== "Z" && cgroups.some((path) => path.includes(host.cgroup)));
@@ -40,19 +54,37 @@ const running = () =>
 describe.skipIf(!hasDocker)("--live-restore", () => {
   test("ten containers print numbered lines: none is lost, all run on, each ends with its own code", async () => {
     const control = join(host.dir, "control");
+    const hold = join(control, "hold");
     mkdirSync(control);
     await Promise.all(
       names.map((name, index) => {
-        const script = `i=0; until test -e /control/${name}; do i=$((i + 1)); echo $i; sleep 0.02; done; exit ${10 + index}`;
-        return host.docker("run", "-d", `--name=${name}`, `-v=${control}:/control:ro`, image, "sh", "-c", script);
+        const run = ["run", "--detach", `--name=${name}`, `--volume=${control}:/control`, image];
+        return host.docker(...run, "sh", "-c", count(name, 10 + index));
       }),
     );
+    const logs = (await host.docker("inspect", "--format={{.LogPath}}", ...names)).split("\n");
+    /** The last line in dockerd's log of a container. */
+    const logged = (index: number): string =>
+      JSON.parse(readFileSync(logs[index]!, "utf8").trimEnd().split("\n").at(-1)!).log;
+    const quiet = async () => {
+      writeFileSync(hold, "");
+      for (const [index, name] of names.entries()) {
+        const held = join(control, `${name}.held`);
+        await eventually(
+          () => existsSync(held) && readFileSync(held, "utf8") !== "" && readFileSync(held, "utf8") === logged(index),
+        );
+      }
+    };
     const random = new Random(times(50, 7));
     const rounds = times(50, plans.length);
     for (let round = 0; round < rounds; round++) {
       const plan = plans[round % plans.length]!;
       await sleep(random.integer(0, 300));
-      for (const step of plan.kill) await end(step);
+      for (const step of plan.kill) {
+        if (step === "dockerd") await quiet();
+        await end(step);
+        rmSync(hold, { force: true });
+      }
       await sleep(random.integer(0, 300));
       // Together: each of them waits for the other one as it has to.
       await Promise.all(plan.start.map(begin));
@@ -62,7 +94,9 @@ describe.skipIf(!hasDocker)("--live-restore", () => {
       });
     }
     // They end while nobody looks.
+    await quiet();
     await host.endDockerd();
+    rmSync(hold);
     await host.containerd.kill();
     for (const name of names.slice(0, CONTAINERS / 2)) writeFileSync(join(control, name), "");
     await eventually(() => running().filter(({ command }) => command.startsWith("sh -c")).length === CONTAINERS / 2);
