@@ -15,6 +15,9 @@ import { kill, openDescriptors } from "../../harness/processes.js";
 import { wrapRuntime } from "../../harness/runtime-wrapper.js";
 import { eventually, sleep } from "../../harness/wait.js";
 
+/** In MB: a message that is too large may wait in a client. */
+const LARGE = 64;
+
 let daemon: TestDaemon;
 let socketPath: string;
 beforeAll(async () => {
@@ -26,7 +29,10 @@ afterAll(async () => {
 });
 
 function open(): ClientHttp2Session {
-  const session = connectHttp2("http://localhost", { createConnection: () => connect(socketPath) });
+  const session = connectHttp2("http://localhost", {
+    createConnection: () => connect(socketPath),
+    maxSessionMemory: LARGE,
+  });
   session.on("error", () => {});
   return session;
 }
