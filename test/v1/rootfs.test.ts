@@ -1,6 +1,6 @@
 /**
- * The root file system of a task as a list of mounts: made before the runtime is called, gone with the task. Debian's containerd mounts in a
- * namespace of its own, where no test sees it.
+ * The root file system of a task as a list of mounts: made before the runtime is called, gone with the task. Debian's containerd mounts in
+ * a namespace of its own, where no test sees it.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

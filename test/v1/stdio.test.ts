@@ -1,7 +1,7 @@
 /**
- * Where the stdio of tasks and execs goes: FIFOs, files, logging programs, nowhere; and names that lead nowhere. Ours does more than Debian's
- * containerd, which takes `fifo://` and a terminal's `file://` for paths, tells the logging program of an exec the exec's id in place of the
- * container's, lets anybody lead a file elsewhere, and answers UNKNOWN to all that leads nowhere.
+ * Where the stdio of tasks and execs goes: FIFOs, files, logging programs, nowhere; and names that lead nowhere. Ours does more than
+ * Debian's containerd, which takes `fifo://` and a terminal's `file://` for paths, tells the logging program of an exec the exec's id in
+ * place of the container's, lets anybody lead a file elsewhere, and answers UNKNOWN to all that leads nowhere.
  */
 import {
   chmodSync,
