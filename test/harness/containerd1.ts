@@ -3,7 +3,7 @@ import type { DaemonOptions, TestDaemon } from "./daemon.js";
 import { startContainerd1 } from "./start-containerd1.js";
 import type { ApiV1 } from "./v1.js";
 
-export { isDebians, startContainerd1 } from "./start-containerd1.js";
+export { isDebians, startContainerd1, WRONG_STATE } from "./start-containerd1.js";
 
 export interface Containerd1Fixture {
   readonly daemon: TestDaemon;

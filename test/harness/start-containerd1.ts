@@ -10,6 +10,9 @@ import { unpackedProgram } from "./paths.js";
 /** Whether the tests of this run are of Debian's containerd. */
 export const isDebians = process.env.CONTAINERD_TS_TEST_CONTAINERD === "debian";
 
+/** The code of a call that a process's state does not allow: containerd 1.6 has none for it, ours says what it is. */
+export const WRONG_STATE = isDebians ? "UNKNOWN" : "FAILED_PRECONDITION";
+
 /** Plug-ins that nothing here needs, and that look at the machine or take time at the start. */
 const UNNEEDED = [
   "io.containerd.grpc.v1.cri",
@@ -28,10 +31,13 @@ class DebianContainerd extends TestDaemon {
     const program = unpackedProgram("containerd");
     if (program === undefined) throw new Error("Debian's containerd is not unpacked: run scripts/setup --tests");
     const config = join(this.dir, "containerd.toml");
-    mkdirSync(this.dir, { recursive: true });
+    // Its next one finds the shims by it.
+    const run = join(this.dir, "private-run");
+    mkdirSync(run, { recursive: true });
     writeFileSync(config, `version = 2\ndisabled_plugins = ${JSON.stringify(UNNEEDED)}\n`);
-    const ownRun = 'mount -t tmpfs run /run && exec "$@"';
-    const { wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ownRun, "sh"] } = this.options;
+    const ownRun = 'mount --bind "$1" /run && shift && exec "$@"';
+    const { wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ownRun, "sh", run] } =
+      this.options;
     return [
       // Its shim has to be on its PATH.
       ...[...wrapper, "env", `PATH=${dirname(program)}:${daemonEnvironment().PATH}`],

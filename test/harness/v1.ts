@@ -251,12 +251,13 @@ export class EventsV1 extends MessageStream<Envelope> {
 
   /** @internal Resolves when it tells what `publish` publishes. */
   async probed(publish: (topic: string) => Promise<unknown>): Promise<void> {
-    await eventually(
+    const seen = eventually(
       async () => {
         await publish(PROBE);
         return this.messages.some(({ topic }) => topic === PROBE);
       },
       { what: "a subscription" },
     );
+    await Promise.race([seen, this.ended]);
   }
 }

@@ -39,12 +39,13 @@ const sentences = {
   "container-not-found": ({ id }: { id: string }) => `no container ${JSON.stringify(id)}`,
   "process-not-found": ({ id, pid }: { id: string; pid: string }) =>
     `no process ${JSON.stringify(pid)} in container ${JSON.stringify(id)}`,
-  "task-runs": ({ id }: { id: string }) => `container ${JSON.stringify(id)} runs`,
+  "task-runs": ({ id, status }: { id: string; status: string }) => `container ${JSON.stringify(id)} is ${status}`,
   "task-not-running": ({ id, status }: { id: string; status: string }) =>
     `container ${JSON.stringify(id)} does not run: it is ${status}`,
   "process-runs": ({ id, pid }: { id: string; pid: string }) =>
     `process ${JSON.stringify(pid)} in container ${JSON.stringify(id)} runs`,
-  "already-started": ({ pid }: { pid: string }) => `process ${JSON.stringify(pid)} was started already`,
+  "already-started": ({ pid, status }: { pid: string; status: string }) =>
+    `process ${JSON.stringify(pid)} was started already: it is ${status}`,
   /** Another daemon works in the directory where the tasks of namespaces are. */
   "run-directory-taken": ({ directory, why }: { directory: string; why: string }) =>
     `no tasks in namespaces: ${directory} ${why}; --run-dir names another directory`,

@@ -1,4 +1,5 @@
 import type { Containers } from "../../core/containers/containers.js";
+import { isFailure } from "../../core/failure/failure.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import { type TasksServer, TasksService } from "../../proto/containerd/services/tasks/v1/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
@@ -20,7 +21,7 @@ type Handler<Request, Response> = (calls: TaskCalls, call: NamespacedCall<Reques
 
 /** The tasks of containers: what runs. */
 export function tasksService(front: FrontV1, calls: TaskCalls): GrpcService {
-  const { tasks } = calls;
+  const { tasks, containers } = calls;
   const inNamespace = <Request, Response>(handle: Handler<Request, Response>) =>
     front.namespaced(async (call: NamespacedCall<Request>) => {
       await tasks.runDirectory.open();
@@ -28,9 +29,16 @@ export function tasksService(front: FrontV1, calls: TaskCalls): GrpcService {
     });
   const about = <Request extends { containerId: string }, Response>(handle: Handler<Request, Response>) =>
     inNamespace(async (_, call: NamespacedCall<Request>) => {
+      const name = { namespace: call.namespace, id: call.request.containerId };
       // Only what is about one of which it is not known yet whether it runs waits for that.
-      await tasks.restored({ namespace: call.namespace, id: call.request.containerId }, call.signal);
-      return await handle(calls, call);
+      await tasks.restored(name, call.signal);
+      try {
+        return await handle(calls, call);
+      } catch (error) {
+        // Where there is not even a container, that is what is missing.
+        if (isFailure(error, "container-not-found")) await containers.get(name.namespace, name.id);
+        throw error;
+      }
     });
   const implementation: TasksServer = {
     create: about(create),

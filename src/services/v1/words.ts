@@ -34,9 +34,9 @@ const WORDS: { readonly [W in What]?: (facts: Facts<W>) => string } = {
   "process-not-created": () => "process not created",
   "process-ended": () => "process already finished",
   "name-taken": ({ what, path }) => `${what === "container" ? "task" : what} ${basename(path)}`,
-  "task-runs": () => "cannot delete a running process",
+  "task-runs": ({ status }) => `cannot delete a ${status} process`,
   "process-runs": () => "cannot delete a running process",
-  "already-started": ({ pid }) => `cannot start ${pid}: it was started before`,
+  "already-started": ({ status }) => `cannot start a ${status} process`,
   "runtime-not-found": ({ runtime, why }) => `${CREATE_FAILED}: exec: ${goQuote(runtime)}: ${NO_RUNTIME[why]}`,
   "runtime-error": ({ call, text }) =>
     call === "create" ? `${CREATE_FAILED}: ${text}` : `OCI runtime ${call} failed: ${text}`,

@@ -23,7 +23,11 @@ export function deleteStopped(tasks: Tasks, name: TaskName): Promise<DeletedProc
   return tasks.operations.run({ kind: "delete", id: name.id }, async (operation) => {
     const task = tasks.get(name);
     const init = task.init!;
-    if (init.status === "running" || init.isStarting) throw new Failure("failed-precondition", "task-runs", name);
+    if (init.status === "running" || init.isStarting)
+      throw new Failure("failed-precondition", "task-runs", {
+        id: name.id,
+        status: task.status === "paused" ? "paused" : "running",
+      });
     if (init.status === "added") {
       operation.doing = "ending a task that was never started";
       init.kill();

@@ -13,13 +13,15 @@ const LAST_SIGNAL = 64;
  * @param pid name of the process
  * @param signal its number; 0 probes
  * @param all to every process of the container, if that one is its init
- * @throws Failure: not-found, invalid-argument
+ * @throws Failure: not-found, invalid-argument, failed-precondition while the process is not created
  */
 export function signalProcess(tasks: Tasks, name: TaskName, pid: string, signal: number, all = false): void {
   tasks.operations.run({ kind: "signal", id: name.id, pid }, (operation) => {
     operation.doing = `signal ${signal}`;
     const task = tasks.get(name);
     const proc = task.process(pid);
+    // All that was in it has ended with its init.
+    if (all && pid === INIT && proc.status === "stopped") return;
     // An exec that does not run yet.
     if (proc.systemPid === 0) throw new Failure("failed-precondition", "process-not-created", { id: name.id, pid });
     const { cgroup } = task;

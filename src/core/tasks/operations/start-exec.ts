@@ -60,7 +60,10 @@ export function startAdded(tasks: Tasks, name: TaskName, execId: string): Promis
     const task = tasks.get(name);
     const exec = task.process(execId);
     if (exec.status !== "added" || exec.isStarting) {
-      throw new Failure("failed-precondition", "already-started", { pid: execId });
+      throw new Failure("failed-precondition", "already-started", {
+        pid: execId,
+        status: exec.isStarting ? "running" : exec.status,
+      });
     }
     task.requireLife();
     exec.markStarting();

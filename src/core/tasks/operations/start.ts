@@ -44,7 +44,10 @@ export function startCreated(tasks: Tasks, name: TaskName): Promise<Process> {
     const task = tasks.get(name);
     const init = task.init!;
     if (init.status !== "added" || init.isStarting) {
-      throw new Failure("failed-precondition", "already-started", { pid: task.id });
+      throw new Failure("failed-precondition", "already-started", {
+        pid: task.id,
+        status: init.isStarting ? "running" : init.status,
+      });
     }
     init.markStarting();
     await finishStart(tasks, task, init, operation);

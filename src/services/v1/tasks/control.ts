@@ -1,3 +1,4 @@
+import { Failure } from "../../../core/failure/failure.js";
 import { signalProcess } from "../../../core/tasks/operations/signal.js";
 import { type UpdateRequest, update } from "../../../core/tasks/operations/update.js";
 import { updateProcess } from "../../../core/tasks/operations/update-process.js";
@@ -40,6 +41,12 @@ async function change(
   call: NamespacedCall<{ containerId: string }>,
   kind: UpdateRequest["kind"],
 ): Promise<object> {
-  await update(tasks, { ...nameOf(call), kind }, call.signal);
+  const name = nameOf(call);
+  const { status } = tasks.get(name);
+  // A runtime would wait until it is, or says so in words of its own.
+  if (status !== (kind === "pause" ? "running" : "paused")) {
+    throw new Failure("failed-precondition", "refused", { why: `cannot ${kind} a ${status} container` });
+  }
+  await update(tasks, { ...name, kind }, call.signal);
   return {};
 }
