@@ -38,7 +38,12 @@ export function startCtr(daemon: TestDaemon, ...args: string[]): RunningCtr {
 
 function startCtrIn(cwd: string, daemon: TestDaemon, args: string[]): RunningCtr {
   // The daemon takes its time on a busy machine.
-  const [program, ...words] = ctrCommand(daemon, "--conn-timeout", "60s", ...args);
+  return startProgram(daemon, ctrCommand(daemon, "--conn-timeout", "60s", ...args), cwd);
+}
+
+/** Starts a client of the daemon's; its stdin stays open until `child.stdin` is ended. */
+export function startProgram(daemon: TestDaemon, command: readonly string[], cwd = process.cwd()): RunningCtr {
+  const [program, ...words] = command;
   const child = spawn(program!, words, { cwd, env: ctrEnvironment(daemon), stdio: "pipe" });
   child.stdin!.on("error", () => {});
   const [stdout, stderr]: Buffer[][] = [[], []];
@@ -54,7 +59,7 @@ function startCtrIn(cwd: string, daemon: TestDaemon, args: string[]): RunningCtr
     result,
     output: () => Buffer.concat(stdout!).toString(),
     async printed(text) {
-      await eventually(() => Buffer.concat(stdout!).includes(text), { what: `"${text}" from ctr ${args.join(" ")}` });
+      await eventually(() => Buffer.concat(stdout!).includes(text), { what: `"${text}" from ${command.join(" ")}` });
     },
   };
 }

@@ -15,6 +15,8 @@ export interface ScreenOptions {
   rows?: number;
   /** The command line of the shell: bash or zsh. */
   shell?: string[];
+  /** The command line of `ctr`: else the built one. */
+  ctr?: string[];
 }
 
 /** A shell in a terminal; `ctr` in it is the built one on the daemon's address. */
@@ -23,7 +25,12 @@ export class Screen implements Disposable {
 
   constructor(
     daemon: TestDaemon,
-    { columns = 100, rows = 30, shell = ["bash", "--norc", "--noprofile"] }: ScreenOptions = {},
+    {
+      columns = 100,
+      rows = 30,
+      shell = ["bash", "--norc", "--noprofile"],
+      ctr = ctrCommand(daemon),
+    }: ScreenOptions = {},
   ) {
     // One for each: the server of the last screen may not have quite ended yet.
     this.#socket = join(daemon.dir, `tmux-${++screens}`);
@@ -32,7 +39,7 @@ export class Screen implements Disposable {
       ...["env", "-i", ...Object.entries(ctrEnvironment(daemon)).map(([name, value]) => `${name}=${value}`)],
       ...shell,
     );
-    const command = ctrCommand(daemon).join(" ");
+    const command = ctr.join(" ");
     this.line(
       `ctr() { ${command} "$@"; }; PS1='${PROMPT} '; cd ${daemon.dir}; ` +
         `settings() { stty -a | sed '1s/rows.*columns [0-9]*;//'; }; settings >stty.before; clear`,
