@@ -1,18 +1,20 @@
 /**
- * `npm run test:faults -- [--kills N] [--seed S] [--shims | --faults] [--verbose]`: kills the daemon N times in all phases of its work
- * (with --shims: shims instead; with --faults: N kills and real errors of the machine, the runtimes, the shims) and checks the invariants
- * after each. The last line is "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
+ * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|both] [--shims | --faults] [--verbose]`: kills the daemon N times in all
+ * phases of its work for clients of an API, or N times for those of each (with --shims: shims instead; with --faults: N kills and real
+ * errors of the machine, the runtimes, the shims; these two with 0.2's API alone) and checks the invariants after each. The last line is "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
  */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { removeSharedRootfs } from "../harness/rootfs.js";
 import { runKills } from "./kills.js";
-import { describeWork } from "./work.js";
+import { runTaskKills } from "./task-kills.js";
+import { describeWork, type Work } from "./work.js";
 
 const { values } = parseArgs({
   options: {
     kills: { type: "string", default: "500" },
     seed: { type: "string" },
+    api: { type: "string", default: "both" },
     shims: { type: "boolean", default: false },
     faults: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
@@ -20,40 +22,68 @@ const { values } = parseArgs({
 });
 const kills = Number(values.kills);
 const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
-if (!Number.isInteger(kills) || kills < 1 || !Number.isInteger(seed) || (values.shims && values.faults)) {
-  console.error("usage: npm run test:faults -- [--kills N] [--seed S] [--shims | --faults] [--verbose]");
+const { shims, faults: withFaults } = values;
+const api = shims || withFaults ? "0.2" : values.api;
+const isUsable =
+  Number.isInteger(kills) && kills >= 1 && Number.isInteger(seed) && ["0.2", "1.x", "both"].includes(api);
+if (!isUsable || (shims && withFaults)) {
+  const flags = "[--kills N] [--seed S] [--api 0.2|1.x|both] [--shims | --faults] [--verbose]";
+  console.error(`usage: npm run test:faults -- ${flags}`);
   process.exit(2);
 }
-const unit = values.faults ? "kills and faults" : "kills";
-console.log(`seed ${seed}: ${kills} ${unit} of ${values.shims ? "shims" : "the daemon"}`);
+const unit = withFaults ? "kills and faults" : "kills";
 
 // Ctrl-C ends the run as its end does: everything that was started is removed.
 const interrupt = new AbortController();
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => interrupt.abort());
 
-const begin = performance.now();
 let lines = 0;
-const report = await runKills({
-  kills,
-  seed,
-  victim: values.shims ? "shims" : "daemon",
-  faults: values.faults,
-  signal: interrupt.signal,
-  progress(line) {
-    if (values.verbose || !/^\d+ kills/.test(line) || ++lines % 50 === 0) console.log(line);
-  },
-}).finally(removeSharedRootfs);
+function progress(line: string): void {
+  if (values.verbose || !/^\d+ kills/.test(line) || ++lines % 50 === 0) console.log(line);
+}
 
-const recoveries = [...report.recoveries].sort((a, b) => a - b);
-const share = (part: number) => Math.round(recoveries[Math.floor((recoveries.length - 1) * part)] ?? 0);
-for (const violation of report.violations) console.log(violation);
-const { work, phases, faults } = report;
-if (!values.shims) console.log(`killed while: ${describeWork(phases)}`);
-if (values.faults) console.log(`faults: ${describeWork(faults)}`);
-console.log(
-  `seed ${seed}, ${Math.round((performance.now() - begin) / 1000)} s: ${describeWork(work)}; ` +
-    `whole again after ${share(0.5)} ms (median), ${share(0.99)} ms (99 of 100), ${share(1)} ms (longest)`,
-);
-const done = report.kills + Object.values(faults).reduce((sum, count) => sum + count, 0);
-console.log(`${done} ${unit}, ${report.violations.length} violations`);
-process.exit(report.violations.length === 0 ? 0 : 1);
+/** What a run has found, whatever the API. */
+interface Outcome {
+  /** Kills, and faults. */
+  done: number;
+  violations: string[];
+  work: Work;
+  recoveries: number[];
+}
+
+async function killUnder02(): Promise<Outcome> {
+  const victim = shims ? "shims" : "daemon";
+  const report = await runKills({ kills, seed, victim, faults: withFaults, signal: interrupt.signal, progress });
+  if (!shims) console.log(`killed while: ${describeWork(report.phases)}`);
+  if (withFaults) console.log(`faults: ${describeWork(report.faults)}`);
+  return { ...report, done: report.kills + Object.values(report.faults).reduce((sum, count) => sum + count, 0) };
+}
+
+async function killUnder1(): Promise<Outcome> {
+  const report = await runTaskKills({ kills, seed, signal: interrupt.signal, progress });
+  console.log(`killed while: ${describeWork(report.phases)}`);
+  return { ...report, done: report.kills };
+}
+
+let [done, violations] = [0, 0];
+for (const [name, run] of [
+  ["0.2", killUnder02],
+  ["1.x", killUnder1],
+] as const) {
+  if (interrupt.signal.aborted || (api !== "both" && api !== name)) continue;
+  console.log(`seed ${seed}: ${kills} ${unit} of ${shims ? "shims" : "the daemon"}, under clients of ${name}`);
+  const begin = performance.now();
+  const outcome = await run();
+  const recoveries = [...outcome.recoveries].sort((a, b) => a - b);
+  const share = (part: number) => Math.round(recoveries[Math.floor((recoveries.length - 1) * part)] ?? 0);
+  for (const violation of outcome.violations) console.log(violation);
+  console.log(
+    `seed ${seed}, ${Math.round((performance.now() - begin) / 1000)} s: ${describeWork(outcome.work)}; ` +
+      `whole again after ${share(0.5)} ms (median), ${share(0.99)} ms (99 of 100), ${share(1)} ms (longest)`,
+  );
+  done += outcome.done;
+  violations += outcome.violations.length;
+}
+removeSharedRootfs();
+console.log(`${done} ${unit}, ${violations} violations`);
+process.exit(violations === 0 ? 0 : 1);
