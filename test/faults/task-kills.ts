@@ -45,6 +45,10 @@ const PHASE_DEPTH = 40;
 const SECOND_KILL = 0.15;
 const LONGEST_RESTORE = 300;
 
+/** The exit statuses of what could not be started, and of what was killed. */
+const NOT_STARTED = 255;
+const KILLED = 137;
+
 /** Codes of calls that got no answer. */
 const NO_ANSWER = new Set([status.UNAVAILABLE, status.CANCELLED]);
 
@@ -251,8 +255,8 @@ class Life {
         spec.mounts.push({ destination: "/var", type: "bind", source: this.#said, options: ["rbind", "rw"] });
       },
     });
-    const call = <T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: Done) =>
-      client.call(kind, containerId, request, done);
+    const call = <T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: Done, tried?: boolean) =>
+      client.call(kind, containerId, request, done, tried);
     await call("create container", (api) => api.containers.create({ container }), /^ALREADY_EXISTS/);
     const created = await call("create", (api) => api.tasks.create({ containerId }), /^ALREADY_EXISTS/);
     const { answer: got } = await call("get", (api) => api.tasks.get({ containerId }));
@@ -261,12 +265,14 @@ class Life {
       this.violation(`${containerId}: created with ${pid}, but Get says ${got?.process?.pid}, ${got?.process?.status}`);
     }
     const started = random.chance(0.9);
+    let restarted = false;
     if (started) {
-      const { answer } = await call(
+      const { answer, repeated } = await call(
         "start",
         (api) => api.tasks.start({ containerId }),
         /^FAILED_PRECONDITION: cannot start a/,
       );
+      restarted = repeated;
       if (answer !== undefined && answer.pid !== pid)
         this.violation(`${containerId}: started as ${answer.pid}, not ${pid}`);
       if (program.status === undefined) {
@@ -275,9 +281,14 @@ class Life {
     }
     const killed = !started || program.status === undefined;
     if (killed)
-      await call("kill", (api) => api.tasks.kill({ containerId, signal: 9 }), /^NOT_FOUND: process already finished/);
+      await call(
+        "kill",
+        (api) => api.tasks.kill({ containerId, signal: 9 }),
+        /^NOT_FOUND: process already finished/,
+        restarted,
+      );
     const exit = await this.#exit("");
-    this.#expect("init", exit, killed ? 137 : program.status, started, program);
+    this.#expect("init", exit, killed ? KILLED : program.status, started, program, restarted);
     const deleted = await call("delete", (api) => api.tasks.delete({ containerId }), /^NOT_FOUND/);
     if (deleted.answer !== undefined && deleted.answer.exitStatus !== exit.exitStatus) {
       this.violation(`${containerId}: Wait says ${exit.exitStatus}, Delete ${deleted.answer.exitStatus}`);
@@ -292,7 +303,6 @@ class Life {
     const program = this.#program(execId);
     const spec = json("Process", specification({ args: ["sh", "-c", program.command] }).process);
     await call("exec", (api) => api.tasks.exec({ containerId, execId, spec }), /^ALREADY_EXISTS/);
-    // One whose start an earlier daemon did not live to follow may have been ended by the next.
     const { repeated } = await call(
       "start exec",
       (api) => api.tasks.start({ containerId, execId }),
@@ -307,7 +317,7 @@ class Life {
         repeated,
       );
     const exit = await this.#exit(execId);
-    if (!repeated || exit.exitStatus !== 137) this.#expect(execId, exit, killed ? 137 : program.status, true, program);
+    this.#expect(execId, exit, killed ? KILLED : program.status, true, program, repeated);
     await call(
       "delete",
       (api) => api.tasks.deleteProcess({ containerId, execId }),
@@ -342,13 +352,27 @@ class Life {
     return { command: `${say}; exec sleep 100000`, status: undefined };
   }
 
-  /** A program ends as it says, or as it was killed; it has run once, or not yet when it was killed. */
-  #expect(name: string, exit: WaitResponse, wanted: number | undefined, started: boolean, program: Program): void {
+  /**
+   * A program ends as it says, or as it was killed; it has run once, or not yet when it was killed. One whose start an earlier daemon did not
+   * live to answer may have failed to start, or have been ended since nobody followed it.
+   */
+  #expect(
+    name: string,
+    exit: WaitResponse,
+    wanted: number | undefined,
+    started: boolean,
+    program: Program,
+    repeated: boolean,
+  ): void {
     const file = join(this.#said, name);
     const ran = existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
-    const least = started && program.status !== undefined ? 1 : 0;
-    if (ran > (started ? 1 : 0) || ran < least) this.violation(`${this.#id} ${name}: its program ran ${ran} times`);
-    if (exit.exitStatus !== wanted)
+    const notStarted = repeated && exit.exitStatus === NOT_STARTED;
+    const ended = repeated && exit.exitStatus === KILLED;
+    const least = started && program.status !== undefined && !notStarted && !ended ? 1 : 0;
+    const most = started && !notStarted ? 1 : 0;
+    if (ran > most || ran < least) this.violation(`${this.#id} ${name}: its program ran ${ran} times`);
+    if (exit.exitStatus !== wanted && !notStarted && !ended) {
       this.violation(`${this.#id} ${name}: exit status ${exit.exitStatus}, not ${wanted}`);
+    }
   }
 }

@@ -423,7 +423,8 @@ test("what is not there: a container, a task, an exec", async () => {
   const calls = ["start", "delete", "deleteProcess", "get", "kill", "exec", "resizePty", "closeIo"] as const;
   const more = ["pause", "resume", "listPids", "checkpoint", "update", "wait"] as const;
   const call = (name: (typeof calls)[number] | (typeof more)[number], execId = "") => {
-    const request = { containerId, execId, ...(name === "exec" ? { execId: "e", spec: EXEC } : {}) };
+    const more = { exec: { execId: "e", spec: EXEC }, update: { resources: json("LinuxResources", {}) } };
+    const request = { containerId, execId, ...more[name as keyof typeof more] };
     return refusal((api.tasks[name] as (request: object) => Promise<unknown>)(request));
   };
   for (const name of [...calls, ...more]) {

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { CREATED_FILE } from "../../../contract/shim/process-directory.js";
 import { errorText } from "../../../system/linux/libc.js";
 import { startTimeOf } from "../../../system/linux/proc-stat.js";
@@ -61,7 +62,11 @@ export async function restoreContainer(
   }
   const { init, underWay, undone, lost } = processes;
   if (init === undefined) {
-    void tasks.operations.run({ kind: "restore", id, pid: INIT }, (ending) => endUnfinishedStart(tasks, task, ending));
+    const ended = tasks.operations.run({ kind: "restore", id, pid: INIT }, (ending) =>
+      endUnfinishedStart(tasks, task, ending),
+    );
+    // A client that got no answer creates it again: it waits until the id is free, unless a runtime does not let go of it for long.
+    if (!task.deleteOnExit) await Promise.race([ended, delay(tasks.startTimeout, undefined, { ref: false })]);
     return;
   }
   if (tasks.reports.history(task).hasDelete(task, init.run)) {

@@ -33,5 +33,10 @@ export async function endUnfinishedStart(
       tasks.reports.tellLostExit(task, name, (await endShims(task, name)) || wasThere);
     }
   });
-  tasks.reports.whenStored(task, () => release(tasks, task));
+  await new Promise<void>((resolve) => {
+    tasks.reports.whenStored(task, () => {
+      release(tasks, task);
+      resolve();
+    });
+  });
 }

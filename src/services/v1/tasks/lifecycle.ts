@@ -86,6 +86,9 @@ export async function exec({ tasks }: TaskCalls, call: NamespacedCall<ExecProces
   const { request, signal } = call;
   const { execId: name, terminal } = request;
   checkIdentifier(name);
+  if (tasks.get(nameOf(call)).isPaused) {
+    throw new Failure("failed-precondition", "refused", { why: "cannot exec in a paused state" });
+  }
   const process = { ...processOf(request), terminal };
   await addKept(tasks, nameOf(call), { name, process, stdio: await stdioOf(call) }, signal);
   return {};
