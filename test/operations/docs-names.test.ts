@@ -19,8 +19,11 @@ function optionsOf(command: Command): string[] {
 }
 
 const known = new Set([...optionsOf(daemonCommand()), ...optionsOf(ctrProgram())]);
-/** Options of OCI runtimes, of which docs/shim.md tells, and a stand-in for any option. */
-const OTHERS = new Set(["--force", "--pid-file", "--log", "--flag", "--no-memory-reducer"]);
+/** Options of OCI runtimes, of which docs/shim.md tells, a stand-in for any option, and some of Docker's. */
+const OTHERS = new Set([
+  ...["--force", "--pid-file", "--log", "--flag", "--no-memory-reducer"],
+  ...["--live-restore", "--endpoint-mode"],
+]);
 
 /** The text of a script of package.json, with the files beside it: where its own options must be. */
 function scriptText(name: string): string {
