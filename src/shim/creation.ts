@@ -147,23 +147,21 @@ export function abandon(assignment: Assignment, child: Child): void {
 }
 
 /**
- * What has become of a created process: it runs; it waits to be started by a later daemon, or has ended while it waited; or its start was
- * given up, and nothing of it is left.
+ * Tells the daemon and starts the process when it says so.
+ *
+ * @returns whether the process runs, or was kept: then it has ended already, or a later daemon starts it. If not, nothing of it is left
  */
-export type Started = "runs" | "waits" | "undone";
-
-/** Tells the daemon and starts the process when it says so. */
-export function start(assignment: Assignment, child: Child): Started {
+export function start(assignment: Assignment, child: Child): boolean {
   const { id, state, channel } = assignment;
-  if (channel === undefined) return "waits";
+  if (channel === undefined) return true;
   if (channel.cancelled) {
     undo(assignment, child);
-    return "undone";
+    return false;
   }
   send(channel, `created ${child.pid}`);
   if (state.exec || state.checkpoint !== undefined) {
     closeStartChannel(channel);
-    return "runs";
+    return true;
   }
 
   const waitingName = nameOf(child);
@@ -175,13 +173,13 @@ export function start(assignment: Assignment, child: Child): Started {
   runUntil(() => channel.startRequested || isLeft() || isAbandoned(state, channel));
   if (!channel.startRequested && isLeft()) {
     child.atDeath = undefined;
-    return "waits";
+    return true;
   }
   if (!channel.startRequested || channel.cancelled) {
     undo(assignment, child);
-    return "undone";
+    return false;
   }
-  const isWaitedFor = () => !channel.gone && !channel.cancelled && child.status === undefined;
+  const isWaitedFor = () => (channel.kept || !channel.gone) && !channel.cancelled && child.status === undefined;
   const { execFifo } = channel;
   const isOpen = execFifo !== undefined && openExecFifo(execFifo, isWaitedFor);
   const { status, output } =
@@ -191,15 +189,15 @@ export function start(assignment: Assignment, child: Child): Started {
   const hasRun = child.status !== undefined && lastName !== waitingName;
   const hasFailed = status !== 0 && !hasRun;
   // The next daemon starts what the last one was about to start, and may have done so already.
-  if (hasFailed && channel.kept && channel.gone && child.status === undefined) return "waits";
+  if (hasFailed && channel.kept && channel.gone && child.status === undefined) return true;
   if (channel.cancelled || hasFailed) {
     undo(assignment, child);
     send(channel, `failed ${status}\0${output}`);
-    return "undone";
+    return false;
   }
   send(channel, "started");
   closeStartChannel(channel);
-  return "runs";
+  return true;
 }
 
 /** The name that the program in the process has, which changes when the runtime's place is taken by the container's program. */

@@ -25,11 +25,16 @@ export function openExecFifo(fifo: ExecFifo, isWaitedFor: () => boolean): boolea
   if (fd < 0) return false;
   let opened = false;
   if (isReader) {
+    let hungUp = false;
     const read = () => {
       opened = opened || files.readText(fd, 1) !== "";
     };
-    watch(fd, waiting.EPOLLIN, read);
-    runUntil(() => opened || !isWaitedFor());
+    watch(fd, waiting.EPOLLIN, (mask) => {
+      read();
+      // The process has written what another has read: a later daemon has started it, too.
+      hungUp = mask === waiting.EPOLLHUP;
+    });
+    runUntil(() => opened || hungUp || !isWaitedFor());
     // One that has ended already may have written before.
     read();
   } else {

@@ -86,12 +86,10 @@ function serve(
   collectAt(1000);
   const assignment = prepare(id, bundle, runtime, channelDescriptor, runtimeCopy);
   const child = create(assignment);
-  const endsNamespace = assignment.channel !== undefined && !assignment.state.exec && endsItsNamespace(child.pid);
-  const started = start(assignment, child);
-  if (started !== "undone") {
-    // A daemon without our channel runs the runtime's `start` itself, perhaps still does when the process has ended: kill there in any
-    // case, as its own shim would, so that the container is not deleted under its hands.
-    const endsAlone = endsNamespace && started === "runs";
+  // A daemon without a channel runs `start` itself, perhaps still does when the process has ended: kill there in any
+  // case, as its own shim would, so that the container is not deleted under its hands. Ours expects that.
+  const endsAlone = assignment.channel !== undefined && !assignment.state.exec && endsItsNamespace(child.pid);
+  if (start(assignment, child)) {
     const ended = () => child.status !== undefined;
     // Giving text back and faulting it in again is wasted on a process that ends at once, as most execs do.
     if (!runUntil(ended, waiting.now() + RELEASE_DELAY)) memory.releaseText();

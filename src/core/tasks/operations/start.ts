@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../../failure/failure.js";
 import { concealEnvironment, logText } from "../../failure/log-text.js";
 import { withTimeout } from "../../failure/timeout.js";
@@ -107,15 +108,37 @@ async function letRun(
   }
 }
 
-/** Starts what an earlier daemon has created, and may have been about to start: its shim may have done so by now, or be just doing it. */
+/** In ms: how often the runtime is asked whether somebody else has started a container. */
+const INTERVAL = 500;
+
+/**
+ * Starts what an earlier daemon has created, and may have been about to start: its shim may have done so by now, or be just doing it. Of two
+ * calls of a runtime that start the same container one may wait for its end.
+ */
 async function startForEarlier(task: Task, init: Process, signal: AbortSignal): Promise<void> {
-  try {
-    await startWithRuntime(task.runtime, task.id, init.directory, signal);
-  } catch (error) {
-    const state = await task.runtime.state(task.id, { signal });
+  const over = new AbortController();
+  const limited = AbortSignal.any([signal, over.signal]);
+  const hasRun = async () => {
+    const state = await task.runtime.state(task.id, { signal: limited });
     // The shim writes the status down before it has the runtime forget the container.
-    const hasRun = state?.status === undefined ? init.exitStatus() !== undefined : state.status !== "created";
-    if (!hasRun) throw error;
+    return state?.status === undefined ? init.exitStatus() !== undefined : state.status !== "created";
+  };
+  const byAnother = async () => {
+    do await delay(INTERVAL, undefined, { signal: limited });
+    while (!(await hasRun()));
+  };
+  try {
+    const byUs = startWithRuntime(task.runtime, task.id, init.directory, limited).catch(async (error) => {
+      if (over.signal.aborted || !(await hasRun())) throw error;
+    });
+    const another = byAnother().catch((error) => {
+      throw signal.aborted ? signal.reason : error;
+    });
+    // One of the two is called off.
+    for (const either of [byUs, another]) either.catch(() => {});
+    await Promise.race([byUs, another]);
+  } finally {
+    over.abort();
   }
 }
 
