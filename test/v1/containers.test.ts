@@ -224,8 +224,10 @@ describe("bad input", () => {
   test("what is not there", async () => {
     const nowhere = 'container "nope" in namespace "test": not found';
     expect(await refusal(fixture.api.containers.get({ id: "nope" }))).toBe(`NOT_FOUND: ${nowhere}`);
-    expect(await refusal(fixture.api.containers.delete({ id: "nope" }))).toBe(`NOT_FOUND: cannot delete ${nowhere}`);
-    expect(await refusal(update("nope", {}))).toBe(`NOT_FOUND: cannot update ${nowhere}`);
+    // containerd's words depend on whether there was a container before.
+    const unchanged = /^NOT_FOUND: .*container "?nope"?.*: not found$/;
+    expect(await refusal(fixture.api.containers.delete({ id: "nope" }))).toMatch(unchanged);
+    expect(await refusal(update("nope", {}))).toMatch(unchanged);
     // As long a name as no key of the store can be.
     if (!isDebians)
       expect(await refusal(fixture.api.containers.get({ id: "x".repeat(5000) }))).toMatch(/^NOT_FOUND: container "x/);

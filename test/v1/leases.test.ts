@@ -96,11 +96,12 @@ test.skipIf(isDebians)("is gone when its time is over", async () => {
 test("bad input", async () => {
   const { leases } = fixture.api;
   expect(await refusal(leases.list({ filters: ["=="] }))).toMatch(/^INVALID_ARGUMENT: filters: parse error/);
-  expect(await refusal(leases.delete({ id: "" }))).toBe('NOT_FOUND: lease "": not found');
   expect(await refusal(fixture.daemon.v1("").leases.create({ id: "x" }))).toMatch(
     /^FAILED_PRECONDITION: namespace is required/,
   );
+  // containerd answers the empty id as any other only while there is no lease, and takes any id.
   if (!isDebians) {
+    expect(await refusal(leases.delete({ id: "" }))).toBe('NOT_FOUND: lease "": not found');
     for (const id of ["x".repeat(256), "a\nb", "\u{10ffff}"])
       expect(await refusal(leases.create({ id }))).toMatch(/^INVALID_ARGUMENT: lease ".*: not of up to 255 bytes/s);
     expect(await refusal(leases.delete({ id: "x".repeat(9000) }))).toMatch(/^NOT_FOUND: /);
