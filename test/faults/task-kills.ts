@@ -28,7 +28,7 @@ export interface TaskKillOptions {
 export interface TaskKillReport {
   kills: number;
   violations: string[];
-  /** How often each call was answered. */
+  /** How often each call was carried out. */
   work: Work;
   /** How often the daemon was killed while a call of this kind had no answer yet. */
   phases: Work;
@@ -107,8 +107,8 @@ export async function runTaskKills(options: TaskKillOptions): Promise<TaskKillRe
   const { containers } = await api.containers.list();
   for (const { id } of [...tasks, ...containers]) violation(`${id} is still there`);
   await daemon.expectNothingLeft().catch((error: Error) => violation(error.message));
-  const missing = tooLittle(report.work, Object.fromEntries(PHASES.map((phase) => [phase, report.kills / 4])));
-  if (missing !== undefined && !options.signal?.aborted) violation(missing);
+  const missing = tooLittle(report.work, Object.fromEntries(PHASES.map((phase) => [phase, report.kills / 10])));
+  if (missing !== undefined && report.violations.length === 0 && !options.signal?.aborted) violation(missing);
   if (report.violations.length > 0)
     options.progress?.(`the daemon's log:\n${daemon.log.split("\n").slice(-200).join("\n")}`);
   return report;
@@ -166,6 +166,7 @@ class RepeatingClient {
         if (!(repeated || tried) || !done?.test(`${status[code]}: ${details}`)) {
           this.violation(`${what}: ${kind}${repeated ? ", repeated" : ""}: ${status[code]}: ${details}`);
         }
+        this.work[kind] = (this.work[kind] ?? 0) + 1;
         return { answer: undefined, repeated };
       } finally {
         end();

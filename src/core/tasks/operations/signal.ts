@@ -22,7 +22,9 @@ export function signalProcess(tasks: Tasks, name: TaskName, pid: string, signal:
     const proc = task.process(pid);
     // All that was in it has ended with its init.
     if (all && pid === INIT && proc.status === "stopped") return;
-    // An exec that does not run yet.
+    // An exec whose start has failed, …
+    if (proc.systemPid === 0 && proc.status === "stopped") throw new Failure("not-found", "process-ended", { pid });
+    // … and one that does not run yet.
     if (proc.systemPid === 0) throw new Failure("failed-precondition", "process-not-created", { id: name.id, pid });
     const { cgroup } = task;
     if (!all || pid !== INIT || cgroup === undefined) proc.signal(signal);

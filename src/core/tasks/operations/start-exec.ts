@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { withTimeout } from "../../failure/timeout.js";
@@ -6,6 +7,7 @@ import { closeProcess } from "../exit/stopped.js";
 import type { TaskName } from "../history.js";
 import { watchExit } from "../monitor.js";
 import type { Process } from "../process.js";
+import { WATCH_INTERVAL } from "../shims/left-shims.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
@@ -51,6 +53,11 @@ export async function startExec(
   );
 }
 
+/** Resolves when an exec is not being started, perhaps by a shim of an earlier daemon; it takes as long as a start may. */
+export async function startOver(exec: Process): Promise<void> {
+  while (exec.isStarting) await delay(WATCH_INTERVAL);
+}
+
 /**
  * Runs an exec that was added. Nobody calls that off: when it has failed the exec is there, as one that has stopped.
  * @throws Failure: not-found, failed-precondition when it was started before, or its task has stopped
@@ -59,11 +66,10 @@ export function startAdded(tasks: Tasks, name: TaskName, execId: string): Promis
   return tasks.operations.run({ kind: "exec", id: name.id, pid: execId }, async (operation) => {
     const task = tasks.get(name);
     const exec = task.process(execId);
-    if (exec.status !== "added" || exec.isStarting) {
-      throw new Failure("failed-precondition", "already-started", {
-        pid: execId,
-        status: exec.isStarting ? "running" : exec.status,
-      });
+    // A client that got no answer from an earlier daemon asks again: it is told what has become of that start, once it is over.
+    await startOver(exec);
+    if (exec.status !== "added") {
+      throw new Failure("failed-precondition", "already-started", { pid: execId, status: exec.status });
     }
     task.requireLife();
     exec.markStarting();

@@ -1,5 +1,6 @@
 import { Failure } from "../../../core/failure/failure.js";
 import { signalProcess } from "../../../core/tasks/operations/signal.js";
+import { startOver } from "../../../core/tasks/operations/start-exec.js";
 import { type UpdateRequest, update } from "../../../core/tasks/operations/update.js";
 import { updateProcess } from "../../../core/tasks/operations/update-process.js";
 import { INIT } from "../../../core/tasks/process.js";
@@ -14,8 +15,10 @@ import type { NamespacedCall } from "../front.js";
 import type { TaskCalls } from "../tasks.js";
 import { nameOf } from "./names.js";
 
-export function kill({ tasks }: TaskCalls, call: NamespacedCall<KillRequest>): object {
+export async function kill({ tasks }: TaskCalls, call: NamespacedCall<KillRequest>): Promise<object> {
   const { execId, signal, all } = call.request;
+  // One that is just being started gets it when it runs.
+  if (execId !== "") await startOver(tasks.get(nameOf(call)).process(execId));
   signalProcess(tasks, nameOf(call), execId || INIT, signal, all);
   return {};
 }
