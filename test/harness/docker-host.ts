@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { basename, dirname, join } from "node:path";
+import { afterAll, afterEach, beforeAll } from "vitest";
 import type { DaemonOptions, TestDaemon } from "./daemon.js";
 import { removeLeftovers } from "./leftovers.js";
 import { Machine, type Outcome } from "./machine.js";
@@ -163,4 +164,27 @@ export async function startDockerHost(options: DockerHostOptions = {}): Promise<
     throw error;
   }
   return host;
+}
+
+export interface DockerHostFixture {
+  readonly host: DockerHost;
+}
+
+/** Starts a machine with Docker before the first test of a file, ends it after the last; between them its containers go. */
+export function useDockerHost(options: DockerHostOptions = {}): DockerHostFixture {
+  let host: DockerHost;
+  beforeAll(async () => {
+    if (hasDocker) host = await startDockerHost(options);
+  });
+  afterEach(async () => {
+    if (hasDocker) await host.removeContainers();
+  });
+  afterAll(async () => {
+    await host?.[Symbol.asyncDispose]();
+  });
+  return {
+    get host() {
+      return host;
+    },
+  };
 }

@@ -6,20 +6,14 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { Random } from "../../faults/random.js";
-import { type DockerHost, hasDocker, image, startDockerHost } from "../../harness/docker-host.js";
+import { hasDocker, image, useDockerHost } from "../../harness/docker-host.js";
 import { times } from "../../harness/extent.js";
 import { processes } from "../../harness/processes.js";
 import { eventually, sleep } from "../../harness/wait.js";
 
-let host: DockerHost;
-beforeAll(async () => {
-  if (hasDocker) host = await startDockerHost({ flags: ["--live-restore"] });
-});
-afterAll(async () => {
-  await host?.[Symbol.asyncDispose]();
-});
+const fixture = useDockerHost({ flags: ["--live-restore"] });
 
 const CONTAINERS = 10;
 const names = Array.from({ length: CONTAINERS }, (_, index) => `counts-${index}`);
@@ -35,8 +29,8 @@ const plans: { kill: Step[]; start: Step[] }[] = [
   { kill: ["dockerd", "containerd"], start: ["dockerd", "containerd"] },
 ];
 
-const end = (step: Step) => (step === "dockerd" ? host.endDockerd() : host.containerd.kill());
-const begin = (step: Step) => (step === "dockerd" ? host.startDockerd() : host.containerd.start());
+const end = (step: Step) => (step === "dockerd" ? fixture.host.endDockerd() : fixture.host.containerd.kill());
+const begin = (step: Step) => (step === "dockerd" ? fixture.host.startDockerd() : fixture.host.containerd.start());
 
 /** Counts until it is told to end. While it is held, it says how far it is. */
 const count = (name: string, code: number) => `
@@ -49,20 +43,22 @@ exit ${code}`;
 
 /** The containers' own processes. */
 const running = () =>
-  processes().filter(({ cgroups, state }) => state !== "Z" && cgroups.some((path) => path.includes(host.cgroup)));
+  processes().filter(
+    ({ cgroups, state }) => state !== "Z" && cgroups.some((path) => path.includes(fixture.host.cgroup)),
+  );
 
 describe.skipIf(!hasDocker)("--live-restore", () => {
   test("ten containers print numbered lines: none is lost, all run on, each ends with its own code", async () => {
-    const control = join(host.dir, "control");
+    const control = join(fixture.host.dir, "control");
     const hold = join(control, "hold");
     mkdirSync(control);
     await Promise.all(
       names.map((name, index) => {
         const run = ["run", "--detach", `--name=${name}`, `--volume=${control}:/control`, image];
-        return host.docker(...run, "sh", "-c", count(name, 10 + index));
+        return fixture.host.docker(...run, "sh", "-c", count(name, 10 + index));
       }),
     );
-    const logs = (await host.docker("inspect", "--format={{.LogPath}}", ...names)).split("\n");
+    const logs = (await fixture.host.docker("inspect", "--format={{.LogPath}}", ...names)).split("\n");
     /** The last line in dockerd's log of a container. */
     const logged = (index: number): string =>
       JSON.parse(readFileSync(logs[index]!, "utf8").trimEnd().split("\n").at(-1)!).log;
@@ -89,26 +85,26 @@ describe.skipIf(!hasDocker)("--live-restore", () => {
       // Together: each of them waits for the other one as it has to.
       await Promise.all(plan.start.map(begin));
       await eventually(async () => {
-        expect((await host.docker("ps", "--format={{.Names}}")).split("\n").sort()).toEqual(names);
+        expect((await fixture.host.docker("ps", "--format={{.Names}}")).split("\n").sort()).toEqual(names);
         return true;
       });
     }
     // They end while nobody looks.
     await quiet();
-    await host.endDockerd();
+    await fixture.host.endDockerd();
     rmSync(hold);
-    await host.containerd.kill();
+    await fixture.host.containerd.kill();
     for (const name of names.slice(0, CONTAINERS / 2)) writeFileSync(join(control, name), "");
     await eventually(() => running().filter(({ command }) => command.startsWith("sh -c")).length === CONTAINERS / 2);
     await Promise.all([begin("containerd"), begin("dockerd")]);
     for (const name of names) writeFileSync(join(control, name), "");
-    expect((await host.docker("wait", ...names)).split("\n")).toEqual(names.map((_, index) => `${10 + index}`));
+    expect((await fixture.host.docker("wait", ...names)).split("\n")).toEqual(names.map((_, index) => `${10 + index}`));
     for (const name of names) {
-      const lines = (await host.docker("logs", name)).split("\n").map(Number);
+      const lines = (await fixture.host.docker("logs", name)).split("\n").map(Number);
       expect(lines.length).toBeGreaterThan(rounds);
       expect(lines).toEqual(lines.map((_, index) => index + 1));
     }
-    await host.removeContainers();
+    await fixture.host.removeContainers();
     expect(running()).toEqual([]);
   });
 });

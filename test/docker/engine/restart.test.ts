@@ -1,50 +1,44 @@
 /** containerd is killed below a dockerd that goes on: what happened meanwhile is told, what was asked is done. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type DockerHost, hasDocker, image, startDockerHost } from "../../harness/docker-host.js";
+import { describe, expect, test } from "vitest";
+import { hasDocker, image, useDockerHost } from "../../harness/docker-host.js";
 import { processes } from "../../harness/processes.js";
 import { eventually } from "../../harness/wait.js";
 
-let host: DockerHost;
-beforeAll(async () => {
-  if (hasDocker) host = await startDockerHost();
-});
-afterEach(() => host?.removeContainers());
-afterAll(async () => {
-  await host?.[Symbol.asyncDispose]();
-});
+const fixture = useDockerHost();
 
 describe.skipIf(!hasDocker)("containerd is killed", () => {
   test("containers that end meanwhile are known as ended, and those that have to start again do", async () => {
-    const run = ["run", "--detach", `--volume=${host.dir}:/host`, image, "sh", "-c"];
+    const run = ["run", "--detach", `--volume=${fixture.host.dir}:/host`, image, "sh", "-c"];
     const wait = (name: string, code: number) => `until test -e /host/${name}; do sleep 0.02; done; exit ${code}`;
     const [first, ...flags] = run;
-    await host.docker(first!, "--name=ends", ...flags, wait("end", 5));
-    await host.docker(first!, "--name=fails", "--restart=on-failure:1", ...flags, wait("end", 6));
-    const inContainers = () => processes().filter(({ cgroups }) => cgroups.some((path) => path.includes(host.cgroup)));
-    await host.containerd.kill();
-    writeFileSync(join(host.dir, "end"), "");
+    await fixture.host.docker(first!, "--name=ends", ...flags, wait("end", 5));
+    await fixture.host.docker(first!, "--name=fails", "--restart=on-failure:1", ...flags, wait("end", 6));
+    const inContainers = () =>
+      processes().filter(({ cgroups }) => cgroups.some((path) => path.includes(fixture.host.cgroup)));
+    await fixture.host.containerd.kill();
+    writeFileSync(join(fixture.host.dir, "end"), "");
     await eventually(() => inContainers().every(({ state }) => state === "Z"));
-    await host.containerd.start();
-    expect(await host.docker("wait", "ends", "fails")).toBe("5\n6");
-    expect(await host.inspect("fails", "{{.RestartCount}}")).toBe("1");
+    await fixture.host.containerd.start();
+    expect(await fixture.host.docker("wait", "ends", "fails")).toBe("5\n6");
+    expect(await fixture.host.inspect("fails", "{{.RestartCount}}")).toBe("1");
   });
 
   test("a client that is attached, an exec, and a wait go on", async () => {
-    using attached = host.spawn("docker", "run", "--interactive", "--name=lives", image, "cat");
+    using attached = fixture.host.spawn("docker", "run", "--interactive", "--name=lives", image, "cat");
     attached.child.stdin!.write("one\n");
     await attached.printed("one\n");
-    using exec = host.spawn("docker", "exec", "--interactive", "lives", "sh", "-c", "cat; exit 7");
+    using exec = fixture.host.spawn("docker", "exec", "--interactive", "lives", "sh", "-c", "cat; exit 7");
     exec.child.stdin!.write("first\n");
     await exec.printed("first\n");
-    await host.containerd.restart({ kill: true });
+    await fixture.host.containerd.restart({ kill: true });
     attached.child.stdin!.write("two\n");
     exec.child.stdin!.write("second\n");
     await attached.printed("one\ntwo\n");
     await exec.printed("first\nsecond\n");
     // The end of the input is told to containerd; dockerd does not ask twice.
-    await eventually(async () => (await host.attempt(["exec", "lives", "true"])).code === 0, { interval: 200 });
+    await eventually(async () => (await fixture.host.attempt(["exec", "lives", "true"])).code === 0, { interval: 200 });
     exec.child.stdin!.end();
     expect((await exec.outcome).code).toBe(7);
     attached.child.stdin!.end();

@@ -1,17 +1,11 @@
 /** `docker run` of Debian's Docker 20.10, as its users know it. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type DockerHost, hasDocker, image, startDockerHost } from "../../harness/docker-host.js";
+import { describe, expect, test } from "vitest";
+import { hasDocker, image, useDockerHost } from "../../harness/docker-host.js";
 
-let host: DockerHost;
-beforeAll(async () => {
-  if (hasDocker) host = await startDockerHost();
-});
-afterAll(async () => {
-  await host?.[Symbol.asyncDispose]();
-});
+const fixture = useDockerHost();
 
 /** Runs a shell script in a container that goes at its end; its stdout. */
-const sh = (flags: string[], script: string) => host.docker("run", "--rm", ...flags, image, "sh", "-c", script);
+const sh = (flags: string[], script: string) => fixture.host.docker("run", "--rm", ...flags, image, "sh", "-c", script);
 
 describe.skipIf(!hasDocker)("docker run", () => {
   test.each([
@@ -21,25 +15,28 @@ describe.skipIf(!hasDocker)("docker run", () => {
     [127, ["no-such-command"]],
     [126, ["/etc"]],
   ])("ends with %i for %j", async (code, args) => {
-    const outcome = await host.attempt(["run", "--rm", image, ...args]);
+    const outcome = await fixture.host.attempt(["run", "--rm", image, ...args]);
     expect(outcome).toMatchObject({ code });
-    expect(await host.docker("ps", "--all", "--quiet")).toBe("");
+    expect(await fixture.host.docker("ps", "--all", "--quiet")).toBe("");
   });
 
   test("ends with 125 for what dockerd or containerd refuses", async () => {
-    expect(await host.attempt(["run", "--rm", "--memory=1k", image, "true"])).toMatchObject({ code: 125 });
+    expect(await fixture.host.attempt(["run", "--rm", "--memory=1k", image, "true"])).toMatchObject({ code: 125 });
   });
 
   test("its input, output and errors: all of a megabyte", async () => {
     const input = "0123456789abcdef".repeat(65_536);
-    const outcome = await host.attempt(["run", "--rm", "--interactive", image, "sh", "-c", "cat; echo bad >&2"], input);
+    const outcome = await fixture.host.attempt(
+      ["run", "--rm", "--interactive", image, "sh", "-c", "cat; echo bad >&2"],
+      input,
+    );
     expect(outcome.code).toBe(0);
     expect(outcome.stdout === input).toBe(true);
     expect(outcome.stderr).toBe("bad\n");
   });
 
   test("a terminal", async () => {
-    using client = host.spawn("script", "-qec", `docker run --rm -it ${image} sh`, "/dev/null");
+    using client = fixture.host.spawn("script", "-qec", `docker run --rm -it ${image} sh`, "/dev/null");
     client.child.stdin!.write("stty size; tty\r");
     await client.printed("/dev/pts/0");
     client.child.stdin!.write("exit 7\r");
@@ -65,13 +62,24 @@ describe.skipIf(!hasDocker)("docker run", () => {
   });
 
   test("volumes: named, of the host, anonymous, of another container", async () => {
-    await sh(["--volume=kept:/kept", `--volume=${host.dir}:/host:ro`], "echo one >/kept/file; test -e /host/data");
+    await sh(
+      ["--volume=kept:/kept", `--volume=${fixture.host.dir}:/host:ro`],
+      "echo one >/kept/file; test -e /host/data",
+    );
     expect(await sh(["--volume=kept:/again"], "cat /again/file")).toBe("one");
-    await host.docker("run", "--name=holder", "--volume=/anonymous", image, "sh", "-c", "echo two >/anonymous/file");
+    await fixture.host.docker(
+      "run",
+      "--name=holder",
+      "--volume=/anonymous",
+      image,
+      "sh",
+      "-c",
+      "echo two >/anonymous/file",
+    );
     expect(await sh(["--volumes-from=holder"], "cat /anonymous/file")).toBe("two");
-    await host.docker("rm", "--volumes", "holder");
-    await host.docker("volume", "rm", "kept");
-    expect(await host.docker("volume", "ls", "--quiet")).toBe("");
+    await fixture.host.docker("rm", "--volumes", "holder");
+    await fixture.host.docker("volume", "rm", "kept");
+    expect(await fixture.host.docker("volume", "ls", "--quiet")).toBe("");
   });
 
   test("capabilities, --security-opt", async () => {
@@ -95,12 +103,12 @@ describe.skipIf(!hasDocker)("docker run", () => {
   });
 
   test("--pid=host, --pid of another, --network of another, --uts=host", async () => {
-    await host.docker("run", "--detach", "--name=first", image, "sleep", "1000");
-    const pid = await host.inspect("first", "{{.State.Pid}}");
+    await fixture.host.docker("run", "--detach", "--name=first", image, "sleep", "1000");
+    const pid = await fixture.host.inspect("first", "{{.State.Pid}}");
     expect(await sh(["--pid=host"], `tr '\\0' ' ' </proc/${pid}/cmdline`)).toBe("sleep 1000");
     expect(await sh(["--pid=container:first"], "tr '\\0' ' ' </proc/1/cmdline")).toBe("sleep 1000");
-    const address = await host.docker("exec", "first", "ip", "-4", "addr", "show", "eth0");
+    const address = await fixture.host.docker("exec", "first", "ip", "-4", "addr", "show", "eth0");
     expect(await sh(["--network=container:first"], "ip -4 addr show eth0")).toBe(address);
-    await host.docker("rm", "--force", "first");
+    await fixture.host.docker("rm", "--force", "first");
   });
 });
