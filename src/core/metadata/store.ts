@@ -1,4 +1,5 @@
 import { chmodSync, closeSync, lstatSync, renameSync, rmSync, statfsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
@@ -126,7 +127,8 @@ export class Store {
 
   /** A new file gets its name when it is one: what has the name and is none is damaged, even if it is empty. */
   async #openFile(): Promise<RootDatabase> {
-    const { open } = await import("lmdb");
+    // Loaded at first use. An import() that has failed once, as was seen once, fails for as long as the process lives.
+    const { open } = createRequire(import.meta.url)("lmdb") as typeof import("lmdb");
     const path = join(this.#directory, FILE);
     const openAt = (path: string) => {
       // Of a process that is gone, as the lock of the directory says.
