@@ -1,4 +1,4 @@
-/** containerd is killed below a dockerd that goes on: what happened meanwhile is told. */
+/** containerd is killed below a dockerd that goes on: what happened meanwhile is told, what was asked is done. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -23,5 +23,26 @@ describe.skipIf(!hasDocker)("containerd is killed", () => {
     await fixture.host.containerd.start();
     expect(await fixture.host.docker("wait", "ends", "fails")).toBe("5\n6");
     expect(await fixture.host.inspect("fails", "{{.RestartCount}}")).toBe("1");
+  });
+
+  test("a client that is attached, an exec, and a wait go on", async () => {
+    using attached = fixture.host.spawn("docker", "run", "--interactive", "--name=lives", image, "cat");
+    attached.child.stdin!.write("one\n");
+    await attached.printed("one\n");
+    using exec = fixture.host.spawn("docker", "exec", "--interactive", "lives", "sh", "-c", "cat; exit 7");
+    exec.child.stdin!.write("first\n");
+    await exec.printed("first\n");
+    await fixture.host.containerd.restart({ kill: true });
+    attached.child.stdin!.write("two\n");
+    exec.child.stdin!.write("second\n");
+    await attached.printed("one\ntwo\n");
+    await exec.printed("first\nsecond\n");
+    // The end of the input is told to containerd, and dockerd does not ask twice: it has to be connected again. (An exec that it begins
+    // before then fails in dockerd, whose client waits for ever.)
+    await eventually(async () => (await fixture.host.attempt(["top", "lives"])).code === 0, { interval: 200 });
+    exec.child.stdin!.end();
+    expect((await exec.outcome).code).toBe(7);
+    attached.child.stdin!.end();
+    expect((await attached.outcome).code).toBe(0);
   });
 });
