@@ -87,7 +87,8 @@ describe.skipIf(!hasDocker)("a swarm of two nodes", () => {
     );
     await has("web", 2, ["manager", "worker"]);
     for (const host of [manager, worker]) {
-      const run = `docker run --rm --network=between ${image} sh -c 'for i in $(nslookup tasks.web 127.0.0.11 | grep -o "10\\.0\\.[0-9.]*$"); do nc $i 80; done'`;
+      const each = `for i in $(nslookup tasks.web 127.0.0.11 | grep -o "10\\.0\\.[0-9.]*$"); do nc $i 80; done`;
+      const run = `docker run --rm --network=between ${image} sh -c '${each}'`;
       await eventually(
         async () => {
           expect((await host.shell(run)).split("\n").sort()).toEqual(["manager", "worker"]);
