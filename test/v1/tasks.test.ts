@@ -462,7 +462,10 @@ test("of two who create the same task at once one is told that it exists", async
   const answers = await Promise.allSettled([api.tasks.create({ containerId }), api.tasks.create({ containerId })]);
   const failed = answers.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
   expect(failed).toHaveLength(1);
-  expect(await refusal(Promise.reject(failed[0]!.reason))).toMatch(/^ALREADY_EXISTS: task .* already exists/);
+  expect(await refusal(Promise.reject(failed[0]!.reason))).toMatch(
+    // containerd 1.6 has both make the bundle, and tells of what the second one finds.
+    isDebians ? /exist/ : /^ALREADY_EXISTS: task .* already exists/,
+  );
   await removeContainer(api, containerId);
 });
 
