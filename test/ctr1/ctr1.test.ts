@@ -296,16 +296,18 @@ describe.skipIf(withoutCtr1)("Debian's ctr", () => {
     const [, , , ...words] = ctr1Command(daemon, "run", "--rm", "-t", ...PATH, "--rootfs", sharedRootfs(), id, "sh");
     screen.line(`ctr ${words.join(" ")}; echo "status $?"`);
     await eventually(() => processesOf(id).length > 0);
-    screen.line("stty size; tty");
-    await screen.shows(/25 90\s+\/dev\/pts\/0/);
+    /** Asks again: ctr tells the size once the process has been started, and after each change. */
+    const answers = (command: string, answer: RegExp) =>
+      eventually(
+        () => {
+          screen.line(command);
+          return answer.test(screen.text);
+        },
+        { interval: 200 },
+      );
+    await answers("stty size; tty", /25 90\s+\/dev\/pts\/0/);
     screen.resize(70, 20);
-    await eventually(
-      async () => {
-        screen.line("stty size");
-        return screen.text.includes("20 70");
-      },
-      { interval: 200 },
-    );
+    await answers("stty size", /20 70/);
     screen.line("exit 7");
     await screen.shows("status 7");
     expect(await ctr("containers", "ls", "-q")).not.toContain(id);
