@@ -8,6 +8,8 @@ describe("flags", () => {
       logLevel: "info",
       logFormat: "text",
       stateDir: "/run/containerd",
+      runDir: "/run/containerd-ts",
+      root: "/var/lib/containerd-ts",
       metricsInterval: 300_000,
       listen: ["unix:///run/containerd/containerd.sock"],
       insecureTcp: false,

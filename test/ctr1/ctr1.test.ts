@@ -10,8 +10,9 @@ import { makeRootfs, sharedRootfs } from "../harness/rootfs.js";
 import { eventually } from "../harness/wait.js";
 import { ctr1, ctr1Command, rows, runCtr1, startCtr1, withoutCtr1 } from "./ctr1.js";
 
+const fixture = useContainerd1();
+
 describe.skipIf(withoutCtr1)("Debian's ctr", () => {
-  const fixture = useContainerd1();
   const ctr = (...args: string[]) => ctr1(fixture.daemon, ...args);
   const run = (id: string, command: string[], { flags = [] as string[], input = "" } = {}) =>
     runCtr1(fixture.daemon, ["run", ...flags, ...PATH, "--rootfs", sharedRootfs(), id, ...command], input);

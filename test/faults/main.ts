@@ -1,7 +1,8 @@
 /**
  * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|both] [--shims | --faults] [--verbose]`: kills the daemon N times in all
  * phases of its work for clients of an API, or N times for those of each (with --shims: shims instead; with --faults: N kills and real
- * errors of the machine, the runtimes, the shims; these two with 0.2's API alone) and checks the invariants after each. The last line is "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
+ * errors of the machine, the runtimes, the shims; these two with 0.2's API alone) and checks the invariants after each. The last line is
+ * "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
  */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";

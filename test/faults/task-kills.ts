@@ -1,6 +1,6 @@
 /**
- * The kill suite over tasks of containerd 1.x's API: clients that repeat each call for which they got no answer, and a daemon that is killed
- * among the calls. Each answer has to be true, each program has to run once, and nothing may be left.
+ * The kill suite over tasks of containerd 1.x's API: clients that repeat each call for which they got no answer, and a daemon that is
+ * killed among the calls. Each answer has to be true, each program has to run once, and nothing may be left.
  */
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -354,8 +354,8 @@ class Life {
   }
 
   /**
-   * A program ends as it says, or as it was killed; it has run once, or not yet when it was killed. One whose start an earlier daemon did not
-   * live to answer may have failed to start, or have been ended since nobody followed it.
+   * A program ends as it says, or as it was killed; it has run once, or not yet when it was killed. One whose start an earlier daemon did
+   * not live to answer may have failed to start, or have been ended since nobody followed it.
    */
   #expect(
     name: string,

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import type { DaemonOptions, TestDaemon } from "./daemon.js";
 import { startContainerd1 } from "./start-containerd1.js";
+import { forgetCreated, removeCreated } from "./task.js";
 import type { ApiV1 } from "./v1.js";
 
 export { isDebians, startContainerd1, WRONG_STATE } from "./start-containerd1.js";
@@ -16,6 +17,10 @@ export function useContainerd1(options: DaemonOptions = {}, namespace = "test"):
   let daemon: TestDaemon;
   beforeAll(async () => {
     daemon = await startContainerd1(options);
+  });
+  beforeEach(forgetCreated);
+  afterEach(async ({ task }) => {
+    if (task.result?.state === "fail") await removeCreated();
   });
   afterAll(async () => {
     await daemon?.[Symbol.asyncDispose]();

@@ -83,10 +83,24 @@ export function containerRecord(daemon: TestDaemon, options: ContainerOptions): 
   });
 }
 
+/** The containers that were created since a test has begun. */
+const created: { api: ApiV1; id: string }[] = [];
+
+/** A test begins: what was created before is not its own. */
+export function forgetCreated(): void {
+  created.length = 0;
+}
+
+/** A test has failed: what it has created is in nobody's way when it is tried again. */
+export async function removeCreated(): Promise<void> {
+  await Promise.all(created.splice(0).map(({ api, id }) => removeContainer(api, id)));
+}
+
 /** Creates a container without a task; answers its id. */
 export async function createContainer(daemon: TestDaemon, api: ApiV1, options: ContainerOptions): Promise<string> {
   const container = containerRecord(daemon, options);
   await api.containers.create({ container });
+  created.push({ api, id: container.id });
   return container.id;
 }
 

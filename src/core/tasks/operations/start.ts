@@ -112,8 +112,8 @@ async function letRun(
 const INTERVAL = 500;
 
 /**
- * Starts what an earlier daemon has created, and may have been about to start: its shim may have done so by now, or be just doing it. Of two
- * calls of a runtime that start the same container one may wait for its end.
+ * Starts what an earlier daemon has created, and may have been about to start: its shim may have done so by now, or be just doing it. Of
+ * two calls of a runtime that start the same container one may wait for its end.
  */
 async function startForEarlier(task: Task, init: Process, signal: AbortSignal): Promise<void> {
   const over = new AbortController();
