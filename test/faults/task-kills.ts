@@ -354,8 +354,8 @@ class Life {
   }
 
   /**
-   * A program ends as it says, or as it was killed; it has run once, or not yet when it was killed. One whose start an earlier daemon did
-   * not live to answer may have failed to start, or have been ended since nobody followed it.
+   * A program ends as it says, or as it was killed; it has run once, or not yet when it was killed. That of an exec whose start an earlier
+   * daemon did not live to answer may have failed to start, or have been ended since nobody followed it.
    */
   #expect(
     name: string,
@@ -367,8 +367,9 @@ class Life {
   ): void {
     const file = join(this.#said, name);
     const ran = existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
-    const notStarted = repeated && exit.exitStatus === NOT_STARTED;
-    const ended = repeated && exit.exitStatus === KILLED;
+    const mayHaveFailed = repeated && name !== "init";
+    const notStarted = mayHaveFailed && exit.exitStatus === NOT_STARTED;
+    const ended = mayHaveFailed && exit.exitStatus === KILLED;
     const least = started && program.status !== undefined && !notStarted && !ended ? 1 : 0;
     const most = started && !notStarted ? 1 : 0;
     if (ran > most || ran < least) this.violation(`${this.#id} ${name}: its program ran ${ran} times`);
