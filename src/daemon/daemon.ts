@@ -60,6 +60,8 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   const tls = tlsFiles(flags);
   const log = createLog(flags.logFormat, flags.debug ? "debug" : flags.logLevel, output);
   raiseOpenFilesLimit();
+  // While there are descriptors.
+  const { memory, cpus } = machine();
   process.umask(UMASK);
   await takeStateDirectory(flags.stateDir);
   // As the kernel shows it: shims work elsewhere than this process, and are looked for by it.
@@ -158,8 +160,8 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
       stateDir,
       runtime: tasks.runtime,
       runtimeArgs: flags.runtimeArgs,
-      memory: machine().memory,
-      cpus: machine().cpus,
+      memory,
+      cpus,
     },
     "containerd: supervisor running",
   );

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { withReserve } from "./reserved-descriptors.js";
 
 /** What the host has. */
 export interface Machine {
@@ -17,5 +18,6 @@ export function machine(): Machine {
 
 /** In KiB. */
 function memoryTotal(): number {
-  return Number(/^MemTotal:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1] ?? 0);
+  const text = withReserve(() => readFileSync("/proc/meminfo", "utf8"));
+  return Number(/^MemTotal:\s+(\d+) kB/m.exec(text)?.[1] ?? 0);
 }

@@ -47,13 +47,14 @@ export function isLeftForLocal(fd: number): boolean {
 
 /**
  * For what must not take a file that can't be opened for one that is not there: true until the next wait.
- * @throws a system error when the reserve is not whole, or there are not as many besides
+ * @param count how many have to be free
+ * @throws a system error when the reserve is not whole, or there are not so many besides
  */
-export function requireDescriptors(): void {
+export function requireDescriptors(count = RESERVED): void {
   refill();
   const free: number[] = [];
   try {
-    while (free.length < 2 * RESERVED - reserved.length) free.push(openSync("/dev/null", "r"));
+    while (free.length < RESERVED + count - reserved.length) free.push(openSync("/dev/null", "r"));
   } finally {
     for (const fd of free) closeSync(fd);
   }

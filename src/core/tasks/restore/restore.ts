@@ -14,6 +14,12 @@ import { keepTrying } from "./keep-trying.js";
 import { restoreContainer } from "./restore-container.js";
 
 /**
+ * How many descriptors have to be free before a container is taken over: it needs half of them, and clients who can do something about it
+ * have to be able to connect.
+ */
+const ROOM = 12;
+
+/**
  * Takes over all tasks of containerd 0.2's API, and leaves everything else in the state directory alone. Resolves when those are known for
  * which no other program has to be asked; the others go on in {@link Tasks.restoring}, independently of each other.
  */
@@ -74,7 +80,7 @@ async function restoreIn(tasks: Tasks, parent: string, namespace: string): Promi
 
 /** As {@link readContainerDirectory}; throws a system error rather than to take what can't be read for what is not there. */
 function look(directory: string, device: number): ContainerDirectory | undefined {
-  requireDescriptors();
+  requireDescriptors(ROOM);
   return readContainerDirectory(directory, device);
 }
 
