@@ -1,5 +1,5 @@
 /** Docker Swarm on two machines that a cable connects: Debian's dockerd on each, and our daemon below it. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type DockerHost, hasDocker, image, startDockerHost } from "../harness/docker-host.js";
 import { eventually } from "../harness/wait.js";
 
@@ -46,6 +46,17 @@ const has = (service: string, count: number, nodes: string[]) =>
 const containers = async (host: DockerHost) => (await host.docker("ps", "--quiet", "--no-trunc")).split("\n").sort();
 
 describe.skipIf(!hasDocker)("a swarm of two nodes", () => {
+  // What a test that has failed has left is in nobody's way when it is tried again.
+  beforeEach(async () => {
+    await manager.attempt(["node", "update", "--availability=active", "worker"]);
+    const services = (await manager.docker("service", "ls", "--quiet")).split("\n").filter(Boolean);
+    if (services.length > 0) await manager.docker("service", "rm", ...services);
+    await eventually(async () => {
+      await manager.attempt(["network", "rm", "between"]);
+      return !(await manager.docker("network", "ls", "--format={{.Name}}")).split("\n").includes("between");
+    });
+  });
+
   test("ten replicas on both, scale, a task that is killed is replaced, an update rolls, a node is drained", async () => {
     const create = ["service", "create", "--detach", "--name=work", "--replicas=10", "--restart-delay=0s"];
     const flags = ["--stop-grace-period=1s", "--update-delay=0s", "--update-parallelism=3", "--env=VERSION=1"];
@@ -55,8 +66,15 @@ describe.skipIf(!hasDocker)("a swarm of two nodes", () => {
     await has("work", 4, ["manager", "worker"]);
     await manager.docker("service", "scale", "--detach", "work=10");
     await has("work", 10, ["manager", "worker"]);
-    const victim = (await containers(worker))[0]!;
-    await worker.docker("kill", victim);
+    // One that is just being stopped can't be killed.
+    const victim = await eventually(
+      async () => {
+        const [id] = await containers(worker);
+        await worker.docker("kill", id!);
+        return id!;
+      },
+      { interval: 200 },
+    );
     await eventually(async () => !(await containers(worker)).includes(victim));
     await has("work", 10, ["manager", "worker"]);
     await manager.docker("service", "update", "--detach", "--env-add=VERSION=2", "work");
