@@ -94,9 +94,8 @@ export class Process {
   readonly givenUp: Promise<void>;
   /** Has its exit told now, although its shim has not ended. */
   giveUp: () => void = () => {};
-  /** Resolves when it is stopped, or was deleted without ever having run. */
-  readonly over: Promise<void>;
-  #isOver: () => void = () => {};
+  #isOver = false;
+  readonly #whenOver = new Set<() => void>();
   /** Where its directory is while it is being removed. */
   #partial: string | undefined;
   #closed = false;
@@ -108,9 +107,6 @@ export class Process {
     this.state = state;
     this.givenUp = new Promise((resolve) => {
       this.giveUp = resolve;
-    });
-    this.over = new Promise((resolve) => {
-      this.#isOver = resolve;
     });
     this.#closed = isOver;
     this.exitFd = isOver ? -1 : openFifo(join(directory, EXIT_FIFO), "read");
@@ -288,7 +284,23 @@ export class Process {
   stop(exit: Exit): void {
     this.status = "stopped";
     this.exit = exit;
-    this.#isOver();
+    this.#tellOver();
+  }
+
+  /**
+   * Calls back once it is stopped, or was deleted without ever having run.
+   * @returns what takes that back: a promise would keep whoever has left for as long as the process runs
+   */
+  whenOver(then: () => void): () => void {
+    if (this.#isOver) then();
+    else this.#whenOver.add(then);
+    return () => this.#whenOver.delete(then);
+  }
+
+  #tellOver(): void {
+    this.#isOver = true;
+    for (const then of this.#whenOver) then();
+    this.#whenOver.clear();
   }
 
   /** Its start has failed, so nothing of it was ever told: it is as if it had ended. Daemons to come see the same. */
@@ -450,7 +462,7 @@ export class Process {
 
   /** Closes the descriptors; whoever watches exitFd stops before. */
   close(): void {
-    this.#isOver();
+    this.#tellOver();
     if (this.#closed) return;
     this.#closed = true;
     this.shim?.release();

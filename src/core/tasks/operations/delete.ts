@@ -31,7 +31,7 @@ export function deleteStopped(tasks: Tasks, name: TaskName): Promise<DeletedProc
     if (init.status === "added") {
       operation.doing = "ending a task that was never started";
       init.kill();
-      await init.over;
+      await new Promise<void>((resolve) => init.whenOver(resolve));
     }
     if (init.stoppedEarlier) {
       operation.doing = "asking the runtime whether it has forgotten it";

@@ -15,7 +15,11 @@ export async function waitForExit(
   proc: Process,
   signal: AbortSignal,
 ): Promise<Exit> {
-  await abortable(proc.over, signal, stopping);
+  let leave = () => {};
+  const over = new Promise<void>((resolve) => {
+    leave = proc.whenOver(resolve);
+  });
+  await abortable(over, signal, stopping).finally(leave);
   if (proc.exit === undefined) throw new Failure("not-found", "process-not-found", { id: task.id, pid: proc.id });
   return proc.exit;
 }
