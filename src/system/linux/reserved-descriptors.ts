@@ -54,7 +54,12 @@ export function requireDescriptors(count = RESERVED): void {
   refill();
   const free: number[] = [];
   try {
-    while (free.length < RESERVED + count - reserved.length) free.push(openSync("/dev/null", "r"));
+    const take = (wanted: number) => {
+      while (free.length < RESERVED + wanted - reserved.length) free.push(openSync("/dev/null", "r"));
+    };
+    take(RESERVED);
+    // Far from the limit there are enough: each that is tried costs a daemon's start two system calls for every container.
+    if (isLeftForLocal(free.at(-1)!)) take(count);
   } finally {
     for (const fd of free) closeSync(fd);
   }
