@@ -1,7 +1,7 @@
 import { now } from "../../system/linux/clock.js";
 import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
-import { Failure } from "../failure/failure.js";
+import { Failure, refusal } from "../failure/failure.js";
 import { checkIdentifier, isIdentifier } from "../metadata/identifier.js";
 import { checkLabels, presentLabels } from "../metadata/labels.js";
 import type { Namespaces } from "../metadata/namespaces.js";
@@ -106,7 +106,7 @@ export class Containers {
  */
 function check(record: Omit<ContainerRecord, "createdAt" | "updatedAt">, doing: string): void {
   const refuse = (why: string): never => {
-    throw new Failure("invalid-argument", "refused", { why: `${doing}: ${why}` });
+    throw refusal(`${doing}: ${why}`);
   };
   checkIdentifier(record.id, `${doing}: container.ID: `);
   if ("" in record.extensions) refuse("container.Extension keys must not be zero-length");

@@ -124,6 +124,11 @@ export function isFailure<W extends What>(error: unknown, what: W): error is Fai
   return error instanceof Failure && error.what === what;
 }
 
+/** For a request that can't be granted as it is, in the words of whoever refuses it. */
+export function refusal(why: string): Failure {
+  return new Failure("invalid-argument", "refused", { why });
+}
+
 /** For an id that no running container has. */
 export function taskNotFound(id: string): Failure {
   return new Failure("not-found", "container-not-found", { id });

@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isTrustedOwner, makeTrustedDirectory } from "../../system/linux/closed-directory.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
-import { Failure } from "../failure/failure.js";
+import { Failure, refusal } from "../failure/failure.js";
 import { onForeignFiles } from "./foreign-files.js";
 
 /** A FIFO or device is not waited for, and no link is followed. */
@@ -42,6 +42,6 @@ async function make(path: string): Promise<void> {
   }
   await using file = await open(path, FLAGS, 0o600);
   const info = await file.stat();
-  if (!info.isFile()) throw new Failure("invalid-argument", "refused", { why: `log file ${path}: not a regular file` });
+  if (!info.isFile()) throw refusal(`log file ${path}: not a regular file`);
   if (!isTrustedOwner(info.uid)) throw refuse(`belongs to user ${info.uid}`);
 }

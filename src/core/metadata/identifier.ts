@@ -1,4 +1,4 @@
-import { Failure } from "../failure/failure.js";
+import { refusal } from "../failure/failure.js";
 
 const MAX_LENGTH = 76;
 const FORM = /^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$/;
@@ -10,7 +10,7 @@ const FORM = /^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$/;
  */
 export function checkIdentifier(name: string, whose = ""): void {
   const fault = faultOf(name);
-  if (fault !== undefined) throw new Failure("invalid-argument", "refused", { why: `${whose}identifier ${fault}` });
+  if (fault !== undefined) throw refusal(`${whose}identifier ${fault}`);
 }
 
 /** Whether {@link checkIdentifier} takes it. */

@@ -1,4 +1,4 @@
-import { Failure } from "../failure/failure.js";
+import { refusal } from "../failure/failure.js";
 
 export type Labels = Record<string, string>;
 
@@ -15,7 +15,7 @@ export function checkLabels(labels: Labels, whose: string): void {
   for (const [key, value] of Object.entries(labels)) {
     if (Buffer.byteLength(key) + Buffer.byteLength(value) <= MAX_SIZE) continue;
     const why = `${whose}label key and value greater than maximum size (${MAX_SIZE} bytes), key: ${key.slice(0, SHOWN)}`;
-    throw new Failure("invalid-argument", "refused", { why });
+    throw refusal(why);
   }
 }
 

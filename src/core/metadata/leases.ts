@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { parseRfc3339 } from "../../contract/go/rfc3339.js";
 import { now } from "../../system/linux/clock.js";
-import { Failure } from "../failure/failure.js";
+import { Failure, refusal } from "../failure/failure.js";
 import { type Labels, presentLabels } from "./labels.js";
 import type { Namespaces } from "./namespaces.js";
 import type { Store, Table } from "./store.js";
@@ -58,7 +58,7 @@ export class Leases {
   async create(namespace: string, id: string, labels: Labels): Promise<LeaseRecord> {
     const name = id === "" ? madeUp() : id;
     if (Buffer.byteLength(name) > MAX_ID || UNPRINTABLE.test(name))
-      throw refused(`lease ${JSON.stringify(name.slice(0, MAX_ID))}: not of up to ${MAX_ID} bytes of printable text`);
+      throw refusal(`lease ${JSON.stringify(name.slice(0, MAX_ID))}: not of up to ${MAX_ID} bytes of printable text`);
     return await this.#store.write(() => {
       this.#namespaces.use(namespace);
       for (const lease of this.#records.list([namespace])) if (!isValid(lease)) this.#remove(namespace, lease.id);
@@ -137,16 +137,12 @@ function checkResource({ id, type }: Resource): void {
   if (kind !== "content" && kind !== "ingests" && kind !== "snapshots")
     throw new Failure("unimplemented", "refused", { why: `resource type ${type} not supported yet` });
   if (kind === "snapshots") {
-    if (!name || more.length > 0) throw refused(`invalid snapshot resource type ${type}`);
-  } else if (name !== undefined) throw refused(`invalid resource type ${type}`);
+    if (!name || more.length > 0) throw refusal(`invalid snapshot resource type ${type}`);
+  } else if (name !== undefined) throw refusal(`invalid resource type ${type}`);
   if (kind === "content" && !DIGEST.test(id))
-    throw refused(`invalid content resource id ${JSON.stringify(id)}: invalid checksum digest format`);
+    throw refusal(`invalid content resource id ${JSON.stringify(id)}: invalid checksum digest format`);
   if (id === "" || Buffer.byteLength(`${type}${id}`) > MAX_RESOURCE || UNPRINTABLE.test(`${type}${id}`))
-    throw refused(
+    throw refusal(
       `invalid resource id ${JSON.stringify(id.slice(0, MAX_RESOURCE))}: it has to be printable, and not too long`,
     );
-}
-
-function refused(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
 }

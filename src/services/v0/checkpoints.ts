@@ -1,4 +1,4 @@
-import { Failure, isFailure } from "../../core/failure/failure.js";
+import { Failure, isFailure, refusal } from "../../core/failure/failure.js";
 import { checkpointContainer, checkpointsOf, removeCheckpoint } from "../../core/tasks/operations/checkpoint.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type {
@@ -11,7 +11,6 @@ import type {
 } from "../../proto/containerd.js";
 import type { Call } from "../grpc/call.js";
 import { nameOf } from "./lifecycle.js";
-import { refusal } from "./words.js";
 
 export async function createCheckpoint(
   tasks: Tasks,

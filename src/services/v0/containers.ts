@@ -1,3 +1,4 @@
+import { refusal } from "../../core/failure/failure.js";
 import { snapshot, state, type TaskSnapshot } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
 import { type UpdateRequest, update } from "../../core/tasks/operations/update.js";
@@ -23,7 +24,6 @@ import { createAndStart, nameOf } from "./lifecycle.js";
 import { ociResources } from "./resources.js";
 import { statsMessage } from "./stats.js";
 import { stdioOf } from "./stdio.js";
-import { refusal } from "./words.js";
 
 export async function createContainer(
   tasks: Tasks,

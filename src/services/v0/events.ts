@@ -1,13 +1,12 @@
 import { formatRfc3339, secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { Event } from "../../core/events/event.js";
 import { Subscription } from "../../core/events/subscription.js";
-import { Failure } from "../../core/failure/failure.js";
+import { Failure, refusal } from "../../core/failure/failure.js";
 import { EVENT_TYPES, type Event02 } from "../../core/tasks/state-directory/event-line.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { Event as EventMessage, EventsRequest } from "../../proto/containerd.js";
 import type { StreamingCall } from "../grpc/call.js";
 import { timestampValue } from "../grpc/timestamp.js";
-import { refusal } from "./words.js";
 
 /** Says how new the newest event is that was there before the subscription. The original has no such header. */
 const LAST_EVENT_HEADER = "containerd-last-event";

@@ -39,8 +39,3 @@ export function wordsOf(error: unknown): string {
   const of = words[error.what as What] as ((facts: unknown) => string) | undefined;
   return of?.(error.facts) ?? error.message;
 }
-
-/** A request is refused for what only this API asks for, or asks for in this way. */
-export function refusal(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
-}

@@ -1,7 +1,7 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { ContainerRecord } from "../../core/containers/container-record.js";
 import type { Containers } from "../../core/containers/containers.js";
-import { Failure } from "../../core/failure/failure.js";
+import { refusal } from "../../core/failure/failure.js";
 import {
   type Container,
   type ContainersServer,
@@ -40,7 +40,7 @@ export function containersService(front: FrontV1, containers: Containers): GrpcS
     })),
     update: front.namespaced(async ({ namespace, request: { container, updateMask } }) => {
       const wanted = wantedOf(container);
-      if (wanted.id === "") throw refused("Container.ID required");
+      if (wanted.id === "") throw refusal("Container.ID required");
       const record = await containers.update(namespace, wanted.id, (before) => {
         if (!updateMask?.length) checkImmutable(before, wanted);
         return { ...before, ...masked<Wanted>(before, wanted, updateMask, MUTABLE, wanted.id) };
@@ -59,12 +59,8 @@ type Wanted = Omit<ContainerRecord, "createdAt" | "updatedAt">;
 
 /** Who changes all that may change has to mean the very container: what can't change has to be the same. */
 function checkImmutable(before: Wanted, wanted: Wanted): void {
-  if (wanted.snapshotter !== before.snapshotter) throw refused("container.Snapshotter field is immutable");
-  if (wanted.runtime.name !== before.runtime.name) throw refused("container.Runtime.Name field is immutable");
-}
-
-function refused(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
+  if (wanted.snapshotter !== before.snapshotter) throw refusal("container.Snapshotter field is immutable");
+  if (wanted.runtime.name !== before.runtime.name) throw refusal("container.Runtime.Name field is immutable");
 }
 
 function fieldOf({ id, runtime, image, labels }: ContainerRecord): Field {

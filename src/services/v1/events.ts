@@ -1,6 +1,6 @@
 import type { Event } from "../../core/events/event.js";
 import { ForeignPayload } from "../../core/events/foreign-payload.js";
-import { Failure } from "../../core/failure/failure.js";
+import { Failure, refusal } from "../../core/failure/failure.js";
 import { checkIdentifier } from "../../core/metadata/identifier.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import { unseenExits } from "../../core/tasks/unseen-exits.js";
@@ -67,21 +67,21 @@ function forwarded({ envelope }: ForwardRequest): Event {
   const { namespace = "", topic = "", timestamp, event } = envelope ?? {};
   checkIdentifier(namespace, "event envelope has invalid namespace: ");
   checkTopic(topic);
-  if (timestamp === undefined) throw refused("timestamp must be set on forwarded event");
+  if (timestamp === undefined) throw refusal("timestamp must be set on forwarded event");
   return { namespace, topic, object: "", payload: payloadOf(topic, event), time: timestampValue(timestamp) };
 }
 
 function payloadOf(topic: string, event: Any | undefined): ForeignPayload {
-  if (event === undefined) throw refused("event must be set");
+  if (event === undefined) throw refusal("event must be set");
   const size = topic.length + event.typeUrl.length + event.value.length;
-  if (size > LARGEST) throw refused(`event of ${size} bytes: larger than ${LARGEST}`);
+  if (size > LARGEST) throw refusal(`event of ${size} bytes: larger than ${LARGEST}`);
   return new ForeignPayload(event.typeUrl, event.value);
 }
 
 /** @throws Failure (invalid-argument) that quotes it */
 function checkTopic(topic: string): void {
   const shown = JSON.stringify(topic.length > MAX_SHOWN ? `${topic.slice(0, MAX_SHOWN)}…` : topic);
-  const refuse = (why: string) => refused(`envelope topic ${shown}: ${why}`);
+  const refuse = (why: string) => refusal(`envelope topic ${shown}: ${why}`);
   if (topic === "") throw refuse("must not be empty");
   if (!topic.startsWith("/")) throw refuse("must start with '/'");
   if (topic === "/") throw refuse("must have at least one component");
@@ -90,8 +90,4 @@ function checkTopic(topic: string): void {
       component,
       `envelope topic ${shown}: failed validation on component ${JSON.stringify(component.slice(0, MAX_SHOWN))}: `,
     );
-}
-
-function refused(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
 }

@@ -1,4 +1,4 @@
-import { Failure } from "../../core/failure/failure.js";
+import { type Failure, refusal } from "../../core/failure/failure.js";
 
 /** What a path of a field mask may name in a record: a field, by the name that paths have for it, and whether it is a map. */
 export type MaskFields<Record> = ReadonlyMap<string, { field: keyof Record; isMap?: boolean }>;
@@ -37,5 +37,5 @@ export function masked<Record extends object>(
 
 function unknownPath(path: string, subject: string): Failure {
   const why = `cannot update ${JSON.stringify(path)} field${subject === "" ? "" : ` on ${JSON.stringify(subject)}`}`;
-  return new Failure("invalid-argument", "refused", { why });
+  return refusal(why);
 }

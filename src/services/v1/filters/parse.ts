@@ -1,5 +1,5 @@
 import { goQuote } from "../../../contract/go/quote.js";
-import { Failure } from "../../../core/failure/failure.js";
+import { refusal } from "../../../core/failure/failure.js";
 import { scanQuoted, unquote } from "./quoted.js";
 
 /** One condition of a filter: a field of an object, and what it has to be. */
@@ -28,8 +28,7 @@ const NO_VALUE = /[.,=!~]/y;
  * @throws Failure (invalid-argument) that shows where the text is wrong
  */
 export function parseFilter(text: string): Selector[] {
-  if (text.length > MAX_LENGTH)
-    throw new Failure("invalid-argument", "refused", { why: `filters: longer than ${MAX_LENGTH} characters` });
+  if (text.length > MAX_LENGTH) throw refusal(`filters: longer than ${MAX_LENGTH} characters`);
   return text === "" ? [] : new Parser(text).selectors();
 }
 
@@ -113,6 +112,6 @@ class Parser {
     const input = this.#input;
     const before = input.slice(0, position);
     const shown = position < input.length ? `${before} >|${input[position]}|< ${input.slice(position + 1)}` : before;
-    throw new Failure("invalid-argument", "refused", { why: `filters: parse error: [${shown}]: ${why}` });
+    throw refusal(`filters: parse error: [${shown}]: ${why}`);
   }
 }

@@ -1,6 +1,6 @@
 import type { RE2JS } from "re2js";
 import { goQuote } from "../../../contract/go/quote.js";
-import { Failure } from "../../../core/failure/failure.js";
+import { type Failure, refusal } from "../../../core/failure/failure.js";
 
 /** In characters. */
 const MAX_LENGTH = 1024;
@@ -31,5 +31,5 @@ export async function regularExpression(source: string): Promise<(text: string) 
 
 function refused(source: string, why: string): Failure {
   const shown = goQuote(source.length > MAX_LENGTH ? `${source.slice(0, MAX_LENGTH)}…` : source);
-  return new Failure("invalid-argument", "refused", { why: `filters: regular expression ${shown}: ${why}` });
+  return refusal(`filters: regular expression ${shown}: ${why}`);
 }

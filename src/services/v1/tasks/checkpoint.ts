@@ -1,5 +1,5 @@
 import { basename, dirname, isAbsolute, normalize } from "node:path";
-import { Failure } from "../../../core/failure/failure.js";
+import { Failure, refusal } from "../../../core/failure/failure.js";
 import { checkpointContainer } from "../../../core/tasks/operations/checkpoint.js";
 import type {
   CheckpointTaskRequest,
@@ -46,11 +46,10 @@ const TYPE = "containerd.runc.v1.CheckpointOptions";
 function optionsOf(options: Any | undefined): CheckpointOptions {
   const { typeUrl, value } = options ?? { typeUrl: "", value: Buffer.alloc(0) };
   if (typeUrl === "") return CheckpointOptions.fromPartial({});
-  const refuse = (why: string) => new Failure("invalid-argument", "refused", { why });
-  if (typeUrl !== TYPE) throw refuse(`options of type ${JSON.stringify(typeUrl)}, which is not known here`);
+  if (typeUrl !== TYPE) throw refusal(`options of type ${JSON.stringify(typeUrl)}, which is not known here`);
   try {
     return CheckpointOptions.decode(value);
   } catch (error) {
-    throw refuse(`options of type ${JSON.stringify(typeUrl)} can't be read: ${(error as Error).message}`);
+    throw refusal(`options of type ${JSON.stringify(typeUrl)} can't be read: ${(error as Error).message}`);
   }
 }

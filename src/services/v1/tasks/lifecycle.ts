@@ -1,7 +1,6 @@
 import { secondsAndNanos } from "../../../contract/go/rfc3339.js";
 import type { ContainerRecord } from "../../../core/containers/container-record.js";
-import { Failure } from "../../../core/failure/failure.js";
-import { parseJson } from "../../../core/files/json.js";
+import { Failure, refusal } from "../../../core/failure/failure.js";
 import { checkIdentifier } from "../../../core/metadata/identifier.js";
 import { addKept } from "../../../core/tasks/operations/add-exec.js";
 import { create as createTask } from "../../../core/tasks/operations/create.js";
@@ -9,7 +8,6 @@ import { type DeletedProcess, deleteStopped, deleteStoppedExec } from "../../../
 import { keepCreated } from "../../../core/tasks/operations/keep.js";
 import { startCreated } from "../../../core/tasks/operations/start.js";
 import { startAdded } from "../../../core/tasks/operations/start-exec.js";
-import type { OciProcess } from "../../../core/tasks/runtime/spec.js";
 import type {
   CreateTaskRequest,
   CreateTaskResponse,
@@ -23,6 +21,7 @@ import type {
 import type { NamespacedCall } from "../front.js";
 import type { TaskCalls } from "../tasks.js";
 import { placeOf } from "./checkpoint.js";
+import { jsonObject } from "./json-object.js";
 import { nameOf } from "./names.js";
 import { runtimeOptions } from "./runtime-options.js";
 import { explainingStdio, stdioOf } from "./stdio.js";
@@ -67,7 +66,7 @@ function checkpointOf({ checkpoint }: CreateTaskRequest, path: string): { checkp
 
 function specOf({ id, spec }: ContainerRecord): Buffer {
   if (spec === undefined) {
-    throw new Failure("invalid-argument", "refused", { why: `container ${JSON.stringify(id)} has no spec` });
+    throw refusal(`container ${JSON.stringify(id)} has no spec`);
   }
   return spec.value;
 }
@@ -89,21 +88,9 @@ export async function exec({ tasks }: TaskCalls, call: NamespacedCall<ExecProces
   if (tasks.get(nameOf(call)).isPaused) {
     throw new Failure("failed-precondition", "refused", { why: "cannot exec in a paused state" });
   }
-  const process = { ...processOf(request), terminal };
+  const process = { ...jsonObject("process of the exec", request.spec?.value ?? Buffer.alloc(0)), terminal };
   await addKept(tasks, nameOf(call), { name, process, stdio: await stdioOf(call) }, signal);
   return {};
-}
-
-function processOf({ spec }: ExecProcessRequest): OciProcess {
-  const refuse = (why: string) => new Failure("invalid-argument", "refused", { why: `process of the exec: ${why}` });
-  let process: unknown;
-  try {
-    process = parseJson(spec?.value.toString("utf8") ?? "");
-  } catch (error) {
-    throw refuse((error as Error).message);
-  }
-  if (typeof process !== "object" || process === null || Array.isArray(process)) throw refuse("not a JSON object");
-  return process;
 }
 
 export async function deleteTask(

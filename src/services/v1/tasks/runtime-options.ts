@@ -1,6 +1,6 @@
 import { isAbsolute, join } from "node:path";
 import type { Any, ContainerRecord } from "../../../core/containers/container-record.js";
-import { Failure } from "../../../core/failure/failure.js";
+import { Failure, refusal } from "../../../core/failure/failure.js";
 import type { IoOwner } from "../../../core/tasks/task.js";
 import { CreateOptions, RuncOptions } from "../../../proto/containerd/linux/runc.js";
 import { Options } from "../../../proto/containerd/types/runc/options/oci.js";
@@ -41,9 +41,9 @@ export function runtimeOptions(
   const options = optionsOf(runtime.options, ofCall);
   const { binaryName, root, criuPath, systemdCgroup, noPivotRoot, noNewKeyring, ioUid, ioGid } = options;
   if (binaryName.includes("/") && !isAbsolute(binaryName))
-    throw refused(`runtime ${JSON.stringify(binaryName)} is neither a name nor an absolute path`);
+    throw refusal(`runtime ${JSON.stringify(binaryName)} is neither a name nor an absolute path`);
   if (root !== "" && !isAbsolute(root))
-    throw refused(`root ${JSON.stringify(root)} of the runtime is no absolute path`);
+    throw refusal(`root ${JSON.stringify(root)} of the runtime is no absolute path`);
   return {
     runtime: binaryName,
     runtimeArgs: [
@@ -100,13 +100,9 @@ function read(options: Any | undefined): Partial<Options> {
       }
     }
   } catch (error) {
-    throw refused(`options of type ${JSON.stringify(typeUrl)} can't be read: ${(error as Error).message}`);
+    throw refusal(`options of type ${JSON.stringify(typeUrl)} can't be read: ${(error as Error).message}`);
   }
-  throw refused(`options of type ${JSON.stringify(typeUrl)}, which is not known here`);
-}
-
-function refused(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
+  throw refusal(`options of type ${JSON.stringify(typeUrl)}, which is not known here`);
 }
 
 function noRuntime(why: string): Failure {

@@ -1,11 +1,11 @@
-import { Failure } from "../../../core/failure/failure.js";
-import { parseJson } from "../../../core/files/json.js";
+import { refusal } from "../../../core/failure/failure.js";
 import { update as updateTask } from "../../../core/tasks/operations/update.js";
 import type { OciResources } from "../../../core/tasks/runtime/resources.js";
 import type { UpdateTaskRequest } from "../../../proto/containerd/services/tasks/v1/tasks.js";
 import type { Any } from "../../../proto/google/protobuf/any.js";
 import type { NamespacedCall } from "../front.js";
 import type { TaskCalls } from "../tasks.js";
+import { isObject, jsonObject } from "./json-object.js";
 import { nameOf } from "./names.js";
 
 /** Changes limits; what is zero or empty stays as it is. */
@@ -32,16 +32,10 @@ const DEVICES = [
 
 /** @throws Failure (invalid-argument) */
 function resourcesOf(resources: Any | undefined): OciResources {
-  if (resources === undefined) throw refused("no resources are given");
+  if (resources === undefined) throw refusal("no resources are given");
   const { typeUrl, value } = resources;
-  if (!TYPE.test(typeUrl)) throw refused(`resources of type ${JSON.stringify(typeUrl)}, which is not known here`);
-  let parsed: unknown;
-  try {
-    parsed = parseJson(value.toString("utf8"));
-  } catch (error) {
-    throw refused(`resources: ${(error as Error).message}`);
-  }
-  const given = objectOf("resources", parsed);
+  if (!TYPE.test(typeUrl)) throw refusal(`resources of type ${JSON.stringify(typeUrl)}, which is not known here`);
+  const given = jsonObject("resources", value);
   for (const part of Object.keys(NUMBERS)) {
     if (given[part] === undefined || given[part] === null) delete given[part];
     else given[part] = partOf(part, objectOf(part, given[part]));
@@ -54,7 +48,7 @@ function partOf(part: string, fields: Record<string, unknown>): Record<string, u
     for (const name of names) {
       const value = fields[name];
       if (value === undefined || value === null || value === 0 || value === "") delete fields[name];
-      else if (!isFit(value)) throw refused(`resources: ${part}.${name} is not ${what}`);
+      else if (!isFit(value)) throw refusal(`resources: ${part}.${name} is not ${what}`);
     }
   };
   check(NUMBERS[part], (value) => Number.isSafeInteger(value) || typeof value === "bigint", "a whole number");
@@ -69,8 +63,7 @@ function isDevices(value: unknown): boolean {
     Array.isArray(value) &&
     value.every(
       (device) =>
-        typeof device === "object" &&
-        device !== null &&
+        isObject(device) &&
         isNumber(device.major) &&
         isNumber(device.minor) &&
         [device.rate, device.weight, device.leafWeight].every((limit) => limit === undefined || isNumber(limit)),
@@ -78,11 +71,7 @@ function isDevices(value: unknown): boolean {
   );
 }
 
-function objectOf(what: string, value: unknown): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw refused(`resources: ${what === "resources" ? "" : `${what} is `}not a JSON object`);
-}
-
-function refused(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
+function objectOf(part: string, value: unknown): Record<string, unknown> {
+  if (isObject(value)) return value;
+  throw refusal(`resources: ${part} is not a JSON object`);
 }
