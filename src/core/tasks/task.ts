@@ -4,7 +4,6 @@ import { join } from "node:path";
 import type { Cgroup } from "../../system/cgroup/cgroup.js";
 import { bootTime } from "../../system/linux/clock.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
-import { withReserve } from "../../system/linux/reserved-descriptors.js";
 import type { Mount } from "../../system/mount/mount.js";
 import { Failure, taskNotFound } from "../failure/failure.js";
 import { concealEnvironment } from "../failure/log-text.js";
@@ -336,7 +335,7 @@ export class Task implements TaskName {
     } catch (error) {
       concealEnvironment(error, proc.state.env);
       await abandonExec(proc, error);
-      withReserve(() => killOrphans(this, began));
+      await killOrphans(this, began);
       throw error;
     }
   }

@@ -2,7 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type ExitStatus, SIGNALLED } from "../../../contract/shim/exit-status.js";
 import { ancestorsOf, killDescendants, killIf } from "../../../system/linux/descendants.js";
-import { readProcStat } from "../../../system/linux/proc-stat.js";
+import { type ProcStat, readProcStat } from "../../../system/linux/proc-stat.js";
+import { withReserve } from "../../../system/linux/reserved-descriptors.js";
 import { Failure } from "../../failure/failure.js";
 import type { Process } from "../process.js";
 import { readPidFile } from "../state-directory/pid-file.js";
@@ -11,8 +12,10 @@ import { hasBegun, type Shim } from "./shim.js";
 
 /** In ms: the grace period of our own shim for its clean-up, after its start was called off. */
 const CLEAN_UP_GRACE = 10_000;
-/** In ms: how often an exec that was called off is looked at while its runtime call ends. */
+/** In ms: how often an exec that was called off is looked at while its runtime call ends, and orphans while they die. */
 const INTERVAL = 20;
+/** In ms: orphans of a frozen container die only when it is thawed, which may be later. */
+const ORPHANS_TIMEOUT = 1_000;
 /** In ms: the grace period of a shim that has closed the start channel: it is exiting, or has not seen the cancellation and never will. */
 const HANG_UP_GRACE = 200;
 
@@ -90,20 +93,35 @@ export async function abandonExec(exec: Process, error: unknown): Promise<void> 
 }
 
 /**
- * Kills the orphans of an exec whose shim has died: processes in the container's cgroup that are not known, and whose parent is init or an
- * ancestor of this daemon.
+ * Kills the orphans of an exec whose shim has died, and waits for their end: unknown processes in the container's cgroup, of whom neither a
+ * shim nor another process of the container is the parent.
  * @param since as {@link ticksSinceBoot}: older processes are not the exec's
  */
-export function killOrphans(task: Task, since: number): void {
+export async function killOrphans(task: Task, since: number): Promise<void> {
+  const deadline = performance.now() + ORPHANS_TIMEOUT;
+  while (withReserve(() => killOrphansOnce(task, since)) && performance.now() < deadline) await delay(INTERVAL);
+}
+
+/** @returns whether there was one */
+function killOrphansOnce(task: Task, since: number): boolean {
   const reapers = new Set([1, ...ancestorsOf(process.pid)]);
   const known = new Set(task.running.map(({ systemPid }) => systemPid));
-  for (const pid of task.ownCgroup.own()?.pids() ?? []) {
+  const pids = new Set(task.ownCgroup.own()?.pids() ?? []);
+  const isNew = (stat: ProcStat | undefined): stat is ProcStat => Number(stat?.startTime) >= since;
+  const isOrphan = (stat: ProcStat | undefined): boolean => isNew(stat) && reapers.has(stat.parent);
+  let isThere = false;
+  for (const pid of pids) {
     if (known.has(pid)) continue;
     killIf(pid, () => {
       const stat = readProcStat(pid);
-      return stat !== undefined && reapers.has(stat.parent) && Number(stat.startTime) >= since;
+      if (!isNew(stat)) return false;
+      // The call of the runtime dies with its shim, but not at once: until then it is the parent.
+      const isItsOrphan = isOrphan(stat) || (!pids.has(stat.parent) && isOrphan(readProcStat(stat.parent)));
+      if (isItsOrphan) isThere = true;
+      return isItsOrphan;
     });
   }
+  return isThere;
 }
 
 /** Kills an exec whose pid has not been reported; the pid file may have it. */
