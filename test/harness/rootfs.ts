@@ -8,7 +8,8 @@ import { findProgram } from "./paths.js";
 
 const directories = ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "var"];
 
-function busybox(): string {
+/** The machine's busybox. */
+export function busybox(): string {
   const path = findProgram("busybox");
   if (!path) throw new Error("busybox is not installed: run scripts/setup --tests");
   return path;
@@ -16,7 +17,8 @@ function busybox(): string {
 
 let names: string[] | undefined;
 
-function applets(): string[] {
+/** The names under which it does something. */
+export function applets(): string[] {
   names ??= execFileSync(busybox(), ["--list"], { encoding: "utf8" })
     .split("\n")
     .filter((name) => name && name !== "busybox");
