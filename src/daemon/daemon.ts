@@ -2,7 +2,10 @@ import { realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import { Containers } from "../core/containers/containers.js";
+import { Content } from "../core/content/content.js";
 import { logText } from "../core/failure/log-text.js";
+import { Images } from "../core/images/image-records.js";
+import { Collection } from "../core/metadata/collection.js";
 import { Identity } from "../core/metadata/identity.js";
 import { Leases } from "../core/metadata/leases.js";
 import { Namespaces } from "../core/metadata/namespaces.js";
@@ -79,14 +82,21 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     ownShim,
     log,
   });
-  const store = new Store(join(resolve(flags.root), "metadata"));
+  const root = resolve(flags.root);
+  const store = new Store(join(root, "metadata"));
   const namespaces = new Namespaces(store, tasks.bus);
   namespaces.contain({ name: "tasks", isIn: (namespace) => tasks.list(namespace).length > 0 });
+  const { bus } = tasks;
+  const collection = new Collection(store, log);
+  const leases = new Leases(store, namespaces);
   const metadata = {
     namespaces,
     identity: new Identity(store),
-    containers: new Containers(store, namespaces, tasks.bus),
-    leases: new Leases(store, namespaces),
+    containers: new Containers(store, namespaces, bus),
+    leases,
+    collection,
+    content: new Content(join(root, "content"), { store, namespaces, leases, collection, bus, log }),
+    images: new Images({ store, namespaces, collection, bus }),
   };
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),

@@ -16,7 +16,7 @@ export type FailureKind =
 type NoFacts = Record<string, never>;
 
 interface RecordName {
-  record: "container" | "namespace" | "lease";
+  record: "container" | "image" | "namespace" | "lease";
   name: string;
   namespace?: string;
   /** What was wanted of it, beyond looking at it. */
@@ -56,7 +56,7 @@ const sentences = {
   "name-taken": ({ what, path }: { what: "container" | "process" | "checkpoint"; path: string }) =>
     `the name of the ${what} is taken: ${path} exists`,
   "invalid-signal": ({ signal }: { signal: number }) => `no signal has the number ${signal}`,
-  /** Of the metadata: a container, a namespace, a lease. */
+  /** Of the metadata: a container, an image, a namespace, a lease. */
   "no-record": ({ record, name, namespace }: RecordName) =>
     `no ${record} ${JSON.stringify(name)}${namespace === undefined ? "" : ` in namespace ${JSON.stringify(namespace)}`}`,
   "record-exists": ({ record, name }: RecordName) => `there is a ${record} ${JSON.stringify(name)}`,

@@ -1,5 +1,8 @@
 import type { Logger } from "pino";
 import type { Containers } from "../../core/containers/containers.js";
+import type { Content } from "../../core/content/content.js";
+import type { Images } from "../../core/images/image-records.js";
+import type { Collection } from "../../core/metadata/collection.js";
 import type { Identity } from "../../core/metadata/identity.js";
 import type { Leases } from "../../core/metadata/leases.js";
 import type { Namespaces } from "../../core/metadata/namespaces.js";
@@ -20,6 +23,9 @@ export interface V1Options {
   namespaces: Namespaces;
   containers: Containers;
   leases: Leases;
+  collection: Collection;
+  content: Content;
+  images: Images;
   /** Resolves once the tasks of an earlier daemon are known. */
   ready: Promise<void>;
   log: Logger;

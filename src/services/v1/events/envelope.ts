@@ -1,7 +1,9 @@
 import { secondsAndNanos } from "../../../contract/go/rfc3339.js";
 import type { ContainerEvent } from "../../../core/containers/container-event.js";
+import type { ContentEvent } from "../../../core/content/content-event.js";
 import type { Event } from "../../../core/events/event.js";
 import { ForeignPayload } from "../../../core/events/foreign-payload.js";
+import type { ImageEvent } from "../../../core/images/image-event.js";
 import type { NamespaceEvent } from "../../../core/metadata/namespace-event.js";
 import { INIT } from "../../../core/tasks/process.js";
 import type { TaskEvent } from "../../../core/tasks/task-event.js";
@@ -9,7 +11,7 @@ import type { Envelope } from "../../../proto/containerd/types/event.js";
 import type { Any } from "../../../proto/google/protobuf/any.js";
 import { anyOf } from "./messages.js";
 
-type OwnEvent = TaskEvent | ContainerEvent | NamespaceEvent;
+type OwnEvent = TaskEvent | ContainerEvent | NamespaceEvent | ContentEvent | ImageEvent;
 
 const envelopes = new WeakMap<Event, Envelope>();
 
@@ -65,6 +67,16 @@ function ownPayload(event: OwnEvent): Any {
       return anyOf("ContainerUpdate", { id: object, ...payload });
     case "/containers/delete":
       return anyOf("ContainerDelete", { id: object });
+    case "/content/create":
+      return anyOf("ContentCreate", { digest: object, size: BigInt(payload.size) });
+    case "/content/delete":
+      return anyOf("ContentDelete", { digest: object });
+    case "/images/create":
+      return anyOf("ImageCreate", { name: object, labels: payload.labels });
+    case "/images/update":
+      return anyOf("ImageUpdate", { name: object, labels: payload.labels });
+    case "/images/delete":
+      return anyOf("ImageDelete", { name: object });
     case "/namespaces/create":
       return anyOf("NamespaceCreate", { name: object, labels: payload.labels });
     case "/namespaces/update":

@@ -1,4 +1,6 @@
 import * as containerEvents from "../../../proto/containerd/events/container.js";
+import * as contentEvents from "../../../proto/containerd/events/content.js";
+import * as imageEvents from "../../../proto/containerd/events/image.js";
 import * as namespaceEvents from "../../../proto/containerd/events/namespace.js";
 import * as taskEvents from "../../../proto/containerd/events/task.js";
 import type { Any } from "../../../proto/google/protobuf/any.js";
@@ -8,6 +10,11 @@ interface Messages {
   ContainerCreate: containerEvents.ContainerCreate;
   ContainerUpdate: containerEvents.ContainerUpdate;
   ContainerDelete: containerEvents.ContainerDelete;
+  ContentCreate: contentEvents.ContentCreate;
+  ContentDelete: contentEvents.ContentDelete;
+  ImageCreate: imageEvents.ImageCreate;
+  ImageUpdate: imageEvents.ImageUpdate;
+  ImageDelete: imageEvents.ImageDelete;
   NamespaceCreate: namespaceEvents.NamespaceCreate;
   NamespaceUpdate: namespaceEvents.NamespaceUpdate;
   NamespaceDelete: namespaceEvents.NamespaceDelete;
@@ -32,6 +39,11 @@ const CODECS: { readonly [Name in keyof Messages]: Codec<Messages[Name]> } = {
   ContainerCreate: containerEvents.ContainerCreate,
   ContainerUpdate: containerEvents.ContainerUpdate,
   ContainerDelete: containerEvents.ContainerDelete,
+  ContentCreate: contentEvents.ContentCreate,
+  ContentDelete: contentEvents.ContentDelete,
+  ImageCreate: imageEvents.ImageCreate,
+  ImageUpdate: imageEvents.ImageUpdate,
+  ImageDelete: imageEvents.ImageDelete,
   NamespaceCreate: namespaceEvents.NamespaceCreate,
   NamespaceUpdate: namespaceEvents.NamespaceUpdate,
   NamespaceDelete: namespaceEvents.NamespaceDelete,
@@ -48,19 +60,25 @@ const CODECS: { readonly [Name in keyof Messages]: Codec<Messages[Name]> } = {
 };
 
 const PACKAGE = "containerd.events.";
+/** Where containerd has the messages about images. */
+const PACKAGE_OF_IMAGES = "containerd.services.images.v1.";
 
 /** A message as an envelope carries it. */
 export function anyOf<Name extends keyof Messages>(name: Name, message: Messages[Name]): Any {
-  return { typeUrl: `${PACKAGE}${name}`, value: Buffer.from(CODECS[name].encode(message).finish()) };
+  return { typeUrl: `${packageOf(name)}${name}`, value: Buffer.from(CODECS[name].encode(message).finish()) };
 }
 
 /** The message in an envelope; undefined for one of a type that is not known here, and for one that is damaged. */
 export function messageOf({ typeUrl, value }: Any): object | undefined {
-  const name = typeUrl.startsWith(PACKAGE) ? typeUrl.slice(PACKAGE.length) : "";
-  if (!Object.hasOwn(CODECS, name)) return undefined;
+  const name = typeUrl.slice(typeUrl.lastIndexOf(".") + 1);
+  if (!Object.hasOwn(CODECS, name) || typeUrl !== `${packageOf(name)}${name}`) return undefined;
   try {
     return CODECS[name as keyof Messages].decode(value);
   } catch {
     return undefined;
   }
+}
+
+function packageOf(name: string): string {
+  return name.startsWith("Image") ? PACKAGE_OF_IMAGES : PACKAGE;
 }
