@@ -65,6 +65,11 @@ const sentences = {
   "metadata-unusable": ({ directory, why }: { directory: string; why: string }) => `metadata in ${directory}: ${why}`,
   "metadata-unwritten": ({ directory, why }: { directory: string; why: string }) =>
     `metadata in ${directory} can't be written: ${why}`,
+  /** An archive that is no layer; `entry` is the name of the one that is wrong. */
+  "bad-layer": ({ layer, entry, why }: { layer: string; entry?: string | undefined; why: string }) =>
+    `layer ${layer}: ${entry === undefined ? "" : `entry ${JSON.stringify(entry)}: `}${why}`,
+  "layer-unfinished": ({ layer, why }: { layer: string; why: string }) => `layer ${layer}: ${why}`,
+  "bad-diff": ({ path, why }: { path: string; why: string }) => `${path}: ${why}`,
   "limit-not-set": ({ why }: { why: string }) => why,
 
   /** A call of the kernel. */
