@@ -6,14 +6,17 @@ import type { Collection } from "../../core/metadata/collection.js";
 import type { Identity } from "../../core/metadata/identity.js";
 import type { Leases } from "../../core/metadata/leases.js";
 import type { Namespaces } from "../../core/metadata/namespaces.js";
+import type { Snapshots } from "../../core/snapshots/snapshots.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
 import { containersService } from "./containers.js";
+import { diffService } from "./diff.js";
 import { eventsService } from "./events.js";
 import { FrontV1 } from "./front.js";
 import { introspectionService } from "./introspection.js";
 import { leasesService } from "./leases.js";
 import { namespacesService } from "./namespaces.js";
+import { snapshotsService } from "./snapshots.js";
 import { tasksService } from "./tasks.js";
 import { versionService } from "./version.js";
 
@@ -26,6 +29,7 @@ export interface V1Options {
   collection: Collection;
   content: Content;
   images: Images;
+  snapshots: Snapshots;
   /** Resolves once the tasks of an earlier daemon are known. */
   ready: Promise<void>;
   log: Logger;
@@ -36,7 +40,7 @@ export interface V1Options {
 
 /** The services of containerd 1.x's API. */
 export function servicesV1(options: V1Options): GrpcService[] {
-  const { tasks, identity, namespaces, containers, leases } = options;
+  const { tasks, identity, namespaces, containers, leases, snapshots } = options;
   const front = new FrontV1(options.log, options.ready);
   const services = [
     versionService(front, options.version, options.revision),
@@ -44,6 +48,8 @@ export function servicesV1(options: V1Options): GrpcService[] {
     containersService(front, containers),
     tasksService(front, { tasks, containers }),
     leasesService(front, leases),
+    snapshotsService(front, snapshots),
+    diffService(front, snapshots),
     eventsService(front, tasks),
   ];
   return [...services, introspectionService(front, identity, services)];

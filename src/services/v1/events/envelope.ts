@@ -5,13 +5,15 @@ import type { Event } from "../../../core/events/event.js";
 import { ForeignPayload } from "../../../core/events/foreign-payload.js";
 import type { ImageEvent } from "../../../core/images/image-event.js";
 import type { NamespaceEvent } from "../../../core/metadata/namespace-event.js";
+import type { SnapshotEvent } from "../../../core/snapshots/snapshot-event.js";
+import { SNAPSHOTTER as snapshotter } from "../../../core/snapshots/snapshots.js";
 import { INIT } from "../../../core/tasks/process.js";
 import type { TaskEvent } from "../../../core/tasks/task-event.js";
 import type { Envelope } from "../../../proto/containerd/types/event.js";
 import type { Any } from "../../../proto/google/protobuf/any.js";
 import { anyOf } from "./messages.js";
 
-type OwnEvent = TaskEvent | ContainerEvent | NamespaceEvent | ContentEvent | ImageEvent;
+type OwnEvent = TaskEvent | ContainerEvent | NamespaceEvent | ContentEvent | SnapshotEvent | ImageEvent;
 
 const envelopes = new WeakMap<Event, Envelope>();
 
@@ -83,6 +85,12 @@ function ownPayload(event: OwnEvent): Any {
       return anyOf("NamespaceUpdate", { name: object, labels: payload.labels });
     case "/namespaces/delete":
       return anyOf("NamespaceDelete", { name: object });
+    case "/snapshot/prepare":
+      return anyOf("SnapshotPrepare", { key: object, parent: payload.parent, snapshotter });
+    case "/snapshot/commit":
+      return anyOf("SnapshotCommit", { key: object, name: payload.name, snapshotter });
+    case "/snapshot/remove":
+      return anyOf("SnapshotRemove", { key: object, snapshotter });
   }
 }
 

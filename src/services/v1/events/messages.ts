@@ -2,6 +2,7 @@ import * as containerEvents from "../../../proto/containerd/events/container.js"
 import * as contentEvents from "../../../proto/containerd/events/content.js";
 import * as imageEvents from "../../../proto/containerd/events/image.js";
 import * as namespaceEvents from "../../../proto/containerd/events/namespace.js";
+import * as snapshotEvents from "../../../proto/containerd/events/snapshot.js";
 import * as taskEvents from "../../../proto/containerd/events/task.js";
 import type { Any } from "../../../proto/google/protobuf/any.js";
 
@@ -18,6 +19,9 @@ interface Messages {
   NamespaceCreate: namespaceEvents.NamespaceCreate;
   NamespaceUpdate: namespaceEvents.NamespaceUpdate;
   NamespaceDelete: namespaceEvents.NamespaceDelete;
+  SnapshotPrepare: snapshotEvents.SnapshotPrepare;
+  SnapshotCommit: snapshotEvents.SnapshotCommit;
+  SnapshotRemove: snapshotEvents.SnapshotRemove;
   TaskCreate: taskEvents.TaskCreate;
   TaskStart: taskEvents.TaskStart;
   TaskExecAdded: taskEvents.TaskExecAdded;
@@ -47,6 +51,9 @@ const CODECS: { readonly [Name in keyof Messages]: Codec<Messages[Name]> } = {
   NamespaceCreate: namespaceEvents.NamespaceCreate,
   NamespaceUpdate: namespaceEvents.NamespaceUpdate,
   NamespaceDelete: namespaceEvents.NamespaceDelete,
+  SnapshotPrepare: snapshotEvents.SnapshotPrepare,
+  SnapshotCommit: snapshotEvents.SnapshotCommit,
+  SnapshotRemove: snapshotEvents.SnapshotRemove,
   TaskCreate: taskEvents.TaskCreate,
   TaskStart: taskEvents.TaskStart,
   TaskExecAdded: taskEvents.TaskExecAdded,

@@ -1,0 +1,29 @@
+import type { Labels } from "../metadata/labels.js";
+
+/** An active one is being written to, a view only looked at; a committed one never changes, and others may be put on it. */
+export type SnapshotKind = "active" | "view" | "committed";
+
+/** What is known of a snapshot. */
+export interface SnapshotRecord {
+  /** By which it is found in its namespace: the key of an active one or a view, the name of a committed one. */
+  name: string;
+  /** Name of the committed one that it is put on; "": none. */
+  parent: string;
+  kind: SnapshotKind;
+  labels: Labels;
+  /** Nanoseconds since the epoch. */
+  createdAt: bigint;
+  updatedAt: bigint;
+  /** Of its directory; no other snapshot of any namespace has it, or ever had it. */
+  id: number;
+  /** Key of its layer file. */
+  layer?: string | undefined;
+  /** What a committed one takes of the disk. */
+  usage?: SnapshotUsage | undefined;
+}
+
+export interface SnapshotUsage {
+  /** In bytes. */
+  size: number;
+  inodes: number;
+}
