@@ -39,6 +39,7 @@ export function nodeRelease(major: number): string | undefined {
 const unpackedPackages = {
   criu: ["criu"],
   crun: ["crun"],
+  "docker-registry": ["docker-registry"],
   "docker.io": ["containerd", "ctr", "docker", "dockerd"],
 } as const;
 type UnpackedProgram = (typeof unpackedPackages)[keyof typeof unpackedPackages][number];

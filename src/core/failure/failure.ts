@@ -9,7 +9,9 @@ export type FailureKind =
   | "internal"
   | "invalid-argument"
   | "not-found"
+  | "permission-denied"
   | "resource-exhausted"
+  | "unauthenticated"
   | "unavailable"
   | "unimplemented";
 
@@ -81,6 +83,22 @@ const sentences = {
   "invalid-config": ({ path, where, why }: { path: string; where: string; why: string }) => `${path}${where}: ${why}`,
   "untrusted-checkpoints": ({ directory, why }: { directory: string; why: string }) =>
     `checkpoint directory ${directory}: ${why}`,
+
+  /** `url` without what may be secret in one; `why` is the machine's word for it, or the registry's own. */
+  "registry-failed": ({ url, why }: { url: string; why: string }) => `${url}: ${why}`,
+  /** None of the hosts that a name may be had from has it to give. */
+  "hosts-failed": ({ hosts }: { hosts: readonly { host: string; why: string }[] }) =>
+    hosts.map(({ host, why }) => `${host}: ${why}`).join("; "),
+  "wrong-digest": ({ url, expected, found }: { url: string; expected: string; found: string }) =>
+    `${url}: what came is ${found}, not ${expected}`,
+  "wrong-size": ({ url, expected, found }: { url: string; expected: number; found: string }) =>
+    `${url}: ${found} bytes instead of ${expected}`,
+  /** `key` is empty where it is about the whole file. */
+  "invalid-file": ({ path, key, why }: { path: string; key: string; why: string }) =>
+    `${path}: ${key === "" ? "" : `${key}: `}${why}`,
+  /** A program that is asked for credentials. */
+  "helper-failed": ({ program, host, why }: { program: string; host: string; why: string }) =>
+    `${program} has no credentials of ${host} to give: ${why}`,
 
   "mount-failed": ({ mount, why }: { mount: string; why: string }) =>
     `failed to mount rootfs component ${mount}: ${why}`,

@@ -10,7 +10,9 @@ const codes: Record<FailureKind, status> = {
   internal: status.INTERNAL,
   "invalid-argument": status.INVALID_ARGUMENT,
   "not-found": status.NOT_FOUND,
+  "permission-denied": status.PERMISSION_DENIED,
   "resource-exhausted": status.RESOURCE_EXHAUSTED,
+  unauthenticated: status.UNAUTHENTICATED,
   unavailable: status.UNAVAILABLE,
   unimplemented: status.UNIMPLEMENTED,
 };

@@ -13,7 +13,9 @@ const SUFFIXES: Record<FailureKind, string> = {
   internal: "unknown",
   "invalid-argument": "invalid argument",
   "not-found": "not found",
+  "permission-denied": "permission denied",
   "resource-exhausted": "resource exhausted",
+  unauthenticated: "unauthenticated",
   unavailable: "unavailable",
   unimplemented: "not implemented",
 };

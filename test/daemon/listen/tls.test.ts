@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../../src/client/index.js";
+import { Authority, type Identity, read } from "../../harness/certificates.js";
 import { daemonEnvironment, startDaemon, TestDaemon } from "../../harness/daemon.js";
 import { daemonProgram } from "../../harness/paths.js";
 import { directoryPrefix } from "../../harness/run-name.js";
 import { eventually } from "../../harness/wait.js";
-import { Authority, type Identity, read } from "./certificates.js";
 
 let dir: string;
 let ours: Authority;
