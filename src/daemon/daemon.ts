@@ -10,7 +10,6 @@ import { Identity } from "../core/metadata/identity.js";
 import { Leases } from "../core/metadata/leases.js";
 import { Namespaces } from "../core/metadata/namespaces.js";
 import { Store } from "../core/metadata/store.js";
-import { LayerFiles } from "../core/snapshots/layer-files.js";
 import { Snapshots } from "../core/snapshots/snapshots.js";
 import { restore } from "../core/tasks/restore/restore.js";
 import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
@@ -98,7 +97,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     leases,
     collection,
     content: new Content(join(root, "content"), { store, namespaces, leases, collection, bus, log }),
-    snapshots: new Snapshots({ store, namespaces, leases, collection, bus, root, layers: new LayerFiles() }),
+    snapshots: new Snapshots({ store, namespaces, leases, collection, bus, log, root }),
     images: new Images({ store, namespaces, collection, bus }),
   };
   const server = createServer([

@@ -17,12 +17,18 @@ import type { CallOptions } from "../../src/client/api/call-options.js";
 import type { UnaryMethod } from "../../src/client/api/connection.js";
 import * as containerEvents from "../../src/proto/containerd/events/container.js";
 import * as namespaceEvents from "../../src/proto/containerd/events/namespace.js";
+import * as snapshotEvents from "../../src/proto/containerd/events/snapshot.js";
 import * as taskEvents from "../../src/proto/containerd/events/task.js";
 import { ContainersClient } from "../../src/proto/containerd/services/containers/v1/containers.js";
+import { DiffClient } from "../../src/proto/containerd/services/diff/v1/diff.js";
 import { EventsClient } from "../../src/proto/containerd/services/events/v1/events.js";
 import { IntrospectionClient } from "../../src/proto/containerd/services/introspection/v1/introspection.js";
 import { LeasesClient } from "../../src/proto/containerd/services/leases/v1/leases.js";
 import { NamespacesClient } from "../../src/proto/containerd/services/namespaces/v1/namespaces.js";
+import {
+  type Info as SnapshotInfo,
+  SnapshotsClient,
+} from "../../src/proto/containerd/services/snapshots/v1/snapshots.js";
 import { TasksClient } from "../../src/proto/containerd/services/tasks/v1/tasks.js";
 import { VersionClient } from "../../src/proto/containerd/services/version/v1/version.js";
 import type { Envelope } from "../../src/proto/containerd/types/event.js";
@@ -58,6 +64,9 @@ export class ApiV1 {
   readonly tasks: Promising<TasksClient>;
   readonly namespaces: Promising<NamespacesClient>;
   readonly leases: Promising<LeasesClient>;
+  /** See {@link listSnapshots}. */
+  readonly snapshots: Promising<SnapshotsClient>;
+  readonly diff: Promising<DiffClient>;
   readonly introspection: Promising<IntrospectionClient>;
   readonly version: Promising<VersionClient>;
   readonly health: Promising<HealthClient>;
@@ -88,6 +97,8 @@ export class ApiV1 {
     this.tasks = this.#promising(TasksClient);
     this.namespaces = this.#promising(NamespacesClient);
     this.leases = this.#promising(LeasesClient);
+    this.snapshots = this.#promising(SnapshotsClient);
+    this.diff = this.#promising(DiffClient);
     this.introspection = this.#promising(IntrospectionClient);
     this.version = this.#promising(VersionClient);
     this.health = this.#promising(HealthClient);
@@ -128,6 +139,14 @@ export class ApiV1 {
   listContainers(...filters: string[]) {
     const stream = this.#client(ContainersClient).listStream({ filters }, this.#metadata());
     return new MessageStream(stream, ({ container }) => container?.id);
+  }
+
+  /** Snapshots.List, to its end. */
+  async listSnapshots(snapshotter: string, ...filters: string[]): Promise<SnapshotInfo[]> {
+    const stream = this.#client(SnapshotsClient).list({ snapshotter, filters }, this.#metadata());
+    const found: SnapshotInfo[] = [];
+    for await (const { info } of stream) found.push(...info);
+    return found;
   }
 
   #metadata(lease?: string): Metadata {
@@ -191,10 +210,9 @@ function emptyRequest({ requestDeserialize }: MethodDefinition<object, unknown>)
 
 /** The messages of events, by the name that an Any gives them. */
 const EVENTS = new Map<string, { decode(input: Uint8Array): object }>(
-  Object.entries({ ...containerEvents, ...namespaceEvents, ...taskEvents }).map(([name, message]) => [
-    `containerd.events.${name}`,
-    message,
-  ]),
+  Object.entries({ ...containerEvents, ...namespaceEvents, ...snapshotEvents, ...taskEvents }).map(
+    ([name, message]) => [`containerd.events.${name}`, message],
+  ),
 );
 
 /** An event as a test looks at it: the envelope, with the message that is in it. */

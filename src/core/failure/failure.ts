@@ -72,6 +72,16 @@ const sentences = {
     `layer ${layer}: ${entry === undefined ? "" : `entry ${JSON.stringify(entry)}: `}${why}`,
   "layer-unfinished": ({ layer, why }: { layer: string; why: string }) => `layer ${layer}: ${why}`,
   "bad-diff": ({ path, why }: { path: string; why: string }) => `${path}: ${why}`,
+  "no-snapshot": ({ name }: { name: string }) => `no snapshot ${JSON.stringify(name)}`,
+  "no-parent-snapshot": ({ name }: { name: string }) => `no snapshot ${JSON.stringify(name)} to put another on`,
+  "snapshot-exists": ({ name }: { name: string }) => `there is a snapshot ${JSON.stringify(name)}`,
+  "snapshot-has-children": ({ name }: { name: string }) => `snapshot ${JSON.stringify(name)} has others on it`,
+  "snapshot-not-active": ({ name }: { name: string }) => `snapshot ${JSON.stringify(name)} is not active`,
+  "snapshot-not-mountable": ({ name }: { name: string }) =>
+    `snapshot ${JSON.stringify(name)} is neither active nor a view`,
+  "no-layer-file": ({ key }: { key: string }) => `no layer file ${key}`,
+  "layer-not-mounted": ({ path, why }: { path: string; why: string }) => `layer file ${path} can't be mounted: ${why}`,
+  "no-snapshots": ({ directory, why }: { directory: string; why: string }) => `no snapshots in ${directory}: ${why}`,
   "limit-not-set": ({ why }: { why: string }) => why,
 
   /** A call of the kernel. */

@@ -31,6 +31,8 @@ export interface Table<Value> {
   /** Those whose keys begin with `prefix`, in the order of their keys. */
   list(prefix: Key): Value[];
   keys(prefix: Key): Key[];
+  /** The next records in the order of their keys, of the whole table: a long one is gone through in parts. */
+  page(after: Key | undefined, limit: number): { key: Key; value: Value }[];
   has(prefix: Key): boolean;
   put(key: Key, value: Value): void;
   remove(key: Key): void;
@@ -185,6 +187,11 @@ class TableOfStore<Value> implements Table<Value> {
 
   keys(prefix: Key): Key[] {
     return [...this.records.getKeys(range(prefix))];
+  }
+
+  page(after: Key | undefined, limit: number): { key: Key; value: Value }[] {
+    const start = after === undefined ? {} : { start: [...after], exclusiveStart: true };
+    return [...this.records.getRange({ ...start, limit })].map(({ key, value }) => ({ key, value: value as Value }));
   }
 
   has(prefix: Key): boolean {

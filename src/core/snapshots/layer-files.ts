@@ -1,45 +1,186 @@
+import { constants } from "node:fs";
+import { lstat, mkdir, open, readdir, rename, rm, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
+import type { LayerFile } from "../layers/layer-file.js";
+import type { Store } from "../metadata/store.js";
+import { Slices } from "../scheduling/slices.js";
+import { Turns } from "../scheduling/turns.js";
+import type { SnapshotRecords } from "./snapshot-records.js";
 
-/** A layer as one file: an EROFS image. */
-export interface LayerFile {
-  /** By which it is found: the layer's diff id or, where it depends on the layers below, the chain id. */
-  key: string;
-  diffId: string;
-  /** Of the file, in bytes. */
-  size: number;
-  path: string;
-}
+const SUFFIX = ".erofs";
+const KEY = /^(?:chain-)?[a-z0-9]+:[a-f0-9]{32,}$/;
+/** So many records are looked at before others get their turn. */
+const PAGE = 200;
 
 /** The layer files below `--root`, each stored once, whichever namespaces and snapshots use it. */
 export class LayerFiles {
-  /** A path for a file that is being made; what is left there goes with the next daemon. Nobody else gets it. */
-  temporary(): Promise<string> {
-    throw notYet();
+  readonly #store: Store;
+  readonly #records: SnapshotRecords;
+  readonly #directory: string;
+  /** Of records whose files are gone: a disk that lost its power has lost them. */
+  readonly #lost = new Set<string>();
+  readonly #turns = new Map<string, Turns>();
+  #opening: Promise<void> | undefined;
+  #count = 0;
+
+  /** @param directory is made when it is needed */
+  constructor(directory: string, store: Store, records: SnapshotRecords) {
+    this.#directory = directory;
+    this.#store = store;
+    this.#records = records;
   }
 
-  /** Those that can be used now. */
-  get(key: string): Promise<LayerFile | undefined> {
-    throw notYet();
+  /** A path for a file that is being made; what is left there goes with the next daemon. Nobody else gets it. */
+  async temporary(): Promise<string> {
+    await this.open();
+    return join(this.#temporary, `${this.#count++}`);
+  }
+
+  /** Undefined for one that can't be used (any more). */
+  async get(key: string): Promise<LayerFile | undefined> {
+    if (!KEY.test(key)) return undefined;
+    await this.open();
+    const record = await this.#store.read(() => this.#records.layer(key));
+    if (record === undefined || this.#lost.has(key)) return undefined;
+    return { key, diffId: record.diffId, size: record.size, path: this.path(key) };
   }
 
   /**
    * Keeps a file that is whole: on the disk, under its name, once this resolves. One that is there with that key stays, and the other goes.
    * @param path of {@link temporary}
+   * @throws Failure
    */
-  add(key: string, path: string, layer: Pick<LayerFile, "diffId" | "size">): Promise<LayerFile> {
-    throw notYet();
+  async add(key: string, path: string, layer: Pick<LayerFile, "diffId" | "size">): Promise<LayerFile> {
+    if (!KEY.test(key)) throw new Error(`no key of a layer file: ${key}`);
+    await this.open();
+    return await this.#inTurn(key, () => this.#addNow(key, path, layer));
   }
 
-  list(): Promise<LayerFile[]> {
-    throw notYet();
+  async #addNow(key: string, path: string, layer: Pick<LayerFile, "diffId" | "size">): Promise<LayerFile> {
+    const known = await this.get(key);
+    if (known !== undefined) {
+      await rm(path, { force: true });
+      return known;
+    }
+    try {
+      await sync(path);
+      await rename(path, this.path(key));
+      await sync(this.#directory);
+    } catch (error) {
+      throw fileFailure(error);
+    }
+    await this.#store.write(() => this.#records.addLayer(key, layer));
+    this.#lost.delete(key);
+    return { key, ...layer, path: this.path(key) };
   }
 
-  /** Removes one that no snapshot uses. @throws Failure (failed-precondition) when one does */
-  remove(key: string): Promise<void> {
-    throw notYet();
+  /** By their keys. */
+  async list(): Promise<LayerFile[]> {
+    await this.open();
+    const layers: LayerFile[] = [];
+    for await (const { key, record } of this.#all())
+      layers.push({ key, diffId: record.diffId, size: record.size, path: this.path(key) });
+    return layers;
+  }
+
+  /** Removes one unless a snapshot uses it; resolves to how many bytes that has freed. */
+  async remove(key: string): Promise<number> {
+    await this.open();
+    const isGone = KEY.test(key) && (await this.#store.write(() => this.#records.removeLayer(key)));
+    return isGone ? await this.forget(key) : 0;
+  }
+
+  /** The file of a record that is gone; resolves to how many bytes that has freed. */
+  forget(key: string): Promise<number> {
+    return this.#inTurn(key, () => this.#forgetNow(key));
+  }
+
+  async #forgetNow(key: string): Promise<number> {
+    const path = this.path(key);
+    try {
+      // Another conversion may have made it again meanwhile.
+      if ((await this.#store.read(() => this.#records.layer(key))) !== undefined) return 0;
+      const { blocks } = await lstat(path);
+      await unlink(path);
+      return blocks * 512;
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return 0;
+      throw error;
+    }
+  }
+
+  /** Where a layer file is, or would be. */
+  path(key: string): string {
+    return join(this.#directory, `${key.replace(":", "-")}${SUFFIX}`);
+  }
+
+  isPath(path: string): boolean {
+    return dirname(path) === this.#directory && path.endsWith(SUFFIX);
+  }
+
+  /** What concerns the same file goes one after the other. */
+  #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const turns = this.#turns.get(key) ?? new Turns();
+    this.#turns.set(key, turns);
+    const done = turns.exclusive(work);
+    const leave = async () => {
+      await turns.idle();
+      if (this.#turns.get(key) === turns) this.#turns.delete(key);
+    };
+    done.then(leave, leave);
+    return done;
+  }
+
+  get #temporary(): string {
+    return join(this.#directory, "tmp");
+  }
+
+  /** At the first use: what the last daemon has left half made goes, what a disk has lost is found out. */
+  open(): Promise<void> {
+    this.#opening ??= this.#openNow().catch((error) => {
+      this.#opening = undefined;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #openNow(): Promise<void> {
+    // It locks the directories to this daemon.
+    await this.#store.read(() => {});
+    try {
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await rm(this.#temporary, { recursive: true, force: true });
+      await mkdir(this.#temporary, { mode: 0o700 });
+      const files = new Set((await readdir(this.#directory)).filter((name) => name.endsWith(SUFFIX)));
+      for await (const { key } of this.#all())
+        if (!files.delete(`${key.replace(":", "-")}${SUFFIX}`)) this.#lost.add(key);
+      // Of no record: the last daemon was killed before there was one, or when it was just gone.
+      for (const name of files) await unlink(join(this.#directory, name));
+    } catch (error) {
+      throw fileFailure(error);
+    }
+  }
+
+  async *#all() {
+    const slices = new Slices();
+    for (let after: string | undefined; ; ) {
+      const page = await this.#store.read(() => this.#records.layersPage(after, PAGE));
+      yield* page;
+      after = page.at(-1)?.key;
+      if (after === undefined) return;
+      await slices.next();
+    }
   }
 }
 
-function notYet(): Failure {
-  return new Failure("unimplemented", "refused", { why: "layer files are not there yet" });
+async function sync(path: string): Promise<void> {
+  await using file = await open(path, constants.O_RDONLY);
+  await file.sync();
+}
+
+function fileFailure(error: unknown): Failure {
+  const isFull = hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT");
+  return new Failure(isFull ? "resource-exhausted" : "internal", "system", { why: errorText(error) }, { cause: error });
 }

@@ -18,6 +18,8 @@ export interface SnapshotRecord {
   id: number;
   /** Key of its layer file. */
   layer?: string | undefined;
+  /** Whether a committed one has files in a directory; on its layer file if it has one. */
+  hasDirectory?: boolean;
   /** What a committed one takes of the disk. */
   usage?: SnapshotUsage | undefined;
 }

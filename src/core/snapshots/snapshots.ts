@@ -1,81 +1,148 @@
-import type { Mount } from "../../system/mount/mount.js";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { type DiskUsage, diskUsage } from "../../system/linux/disk-usage.js";
+import { errorText } from "../../system/linux/libc.js";
+import type { ErofsWay } from "../../system/mount/erofs.js";
+import { unmountNow } from "../../system/mount/kernel-mount.js";
+import { type Mount, mount } from "../../system/mount/mount.js";
+import { bindMount, directoriesOf, overlayMount } from "../../system/mount/overlay.js";
+import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure } from "../failure/failure.js";
+import type { LayerFile } from "../layers/layer-file.js";
 import type { Collection } from "../metadata/collection.js";
 import type { Labels } from "../metadata/labels.js";
 import type { Leases } from "../metadata/leases.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store } from "../metadata/store.js";
-import type { LayerFile, LayerFiles } from "./layer-files.js";
-import type { SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
+import { LayerFiles } from "./layer-files.js";
+import { LayerMounts } from "./layer-mounts.js";
+import { type RootOwner, SnapshotDirectories } from "./snapshot-directories.js";
+import type { SnapshotEvent } from "./snapshot-event.js";
+import type { SnapshotKind, SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
+import { SnapshotRecords } from "./snapshot-records.js";
 
 /** The name that clients know these snapshots by. */
 export const SNAPSHOTTER = "overlayfs";
 
-export interface SnapshotsOptions {
+export interface SnapshotsParts {
   store: Store;
   namespaces: Namespaces;
   leases: Leases;
   collection: Collection;
   bus: EventBus;
+  log: Logger;
   /** `--root`; what is below it is made when it is needed. */
   root: string;
-  layers: LayerFiles;
+  /** How layer files are mounted; as the kernel can unless it is given. */
+  erofsWay?: ErofsWay;
 }
+
+const ROOT: RootOwner = { uid: 0, gid: 0 };
+
+/** In ms: how long overlayfs may take to mount a look at a snapshot. */
+const MOUNT_TIMEOUT = 10_000;
 
 /**
  * Snapshots: file trees that are put on each other, stacked by overlayfs. A committed one is a directory, a layer file, or both (a
  * directory on a layer file).
  */
 export class Snapshots {
-  constructor(options: SnapshotsOptions) {
-    void options;
+  readonly layers: LayerFiles;
+  readonly #parts: SnapshotsParts;
+  readonly #records: SnapshotRecords;
+  readonly #directories: SnapshotDirectories;
+  readonly #mounts: LayerMounts;
+  readonly #removals = new Set<Promise<void>>();
+  #opening: Promise<void> | undefined;
+
+  constructor(parts: SnapshotsParts) {
+    const { store, root, namespaces } = parts;
+    this.#parts = parts;
+    this.#records = new SnapshotRecords(store);
+    this.layers = new LayerFiles(join(root, "layers"), store, this.#records);
+    this.#directories = new SnapshotDirectories(join(root, "snapshots"));
+    this.#mounts = new LayerMounts(this.#records, this.#directories, this.layers, parts.erofsWay);
+    namespaces.contain({ name: "snapshots", isIn: (namespace) => this.#records.has(namespace) });
   }
 
   /** @throws Failure: not-found, already-exists, invalid-argument, failed-precondition where there can be none */
-  prepare(namespace: string, key: string, parent: string, labels: Labels, lease?: string): Promise<Mount[]> {
-    throw notYet();
+  async prepare(namespace: string, key: string, parent: string, labels: Labels, lease?: string): Promise<Mount[]> {
+    const mounts = await this.#create(namespace, { name: key, parent, kind: "active", labels }, lease);
+    this.#tell({ topic: "/snapshot/prepare", namespace, object: key, payload: { parent } });
+    return mounts;
   }
 
   /** As {@link prepare}, to be looked at only. */
   view(namespace: string, key: string, parent: string, labels: Labels, lease?: string): Promise<Mount[]> {
-    throw notYet();
+    return this.#create(namespace, { name: key, parent, kind: "view", labels }, lease);
   }
 
-  /** Of an active one, or a view: what clients mount themselves. */
-  mounts(namespace: string, key: string): Promise<Mount[]> {
-    throw notYet();
+  /** Of an active one, or a view: what clients mount themselves. @throws Failure: not-found, failed-precondition */
+  async mounts(namespace: string, key: string): Promise<Mount[]> {
+    await this.#open();
+    return await this.#read(() => this.#mountsOf(namespace, this.#records.require(namespace, key)));
   }
 
-  commit(namespace: string, name: string, key: string, labels: Labels, lease?: string): Promise<void> {
-    throw notYet();
+  /** @throws Failure: not-found, already-exists, invalid-argument, failed-precondition */
+  async commit(namespace: string, name: string, key: string, labels: Labels, lease?: string): Promise<void> {
+    await this.#open();
+    const before = await this.#read(() => this.#records.requireActive(namespace, key, name));
+    const what = await this.#contentOf(before);
+    const record = await this.#write(() => {
+      const active = this.#records.requireActive(namespace, key, name);
+      if (active.id !== before.id || active.layer !== before.layer)
+        throw new Failure("not-found", "no-snapshot", { name: key });
+      const record = this.#records.commit(namespace, name, key, labels, what);
+      this.#made(namespace, name, lease);
+      return record;
+    });
+    await this.#read(() => {
+      this.#mounts.release(record.id);
+      this.#mounts.trim(this.#records.ownerOf(record.id)?.parent);
+    });
+    this.#tell({ topic: "/snapshot/commit", namespace, object: key, payload: { name } });
   }
 
-  /** @throws Failure: not-found, failed-precondition for one that others are put on */
-  remove(namespace: string, key: string): Promise<void> {
-    throw notYet();
+  /** Resolves once its space is free. @throws Failure: not-found, failed-precondition for one that others are put on */
+  async remove(namespace: string, key: string): Promise<void> {
+    await this.#open();
+    await (await this.#write(() => this.#removeRecord(namespace, key)))();
+    this.#tell({ topic: "/snapshot/remove", namespace, object: key, payload: {} });
   }
 
+  /** @throws Failure (not-found) */
   stat(namespace: string, key: string): Promise<SnapshotRecord> {
-    throw notYet();
+    return this.#read(() => this.#records.require(namespace, key));
   }
 
-  /** @param change makes the new labels of those before */
-  update(namespace: string, key: string, change: (before: Labels) => Labels): Promise<SnapshotRecord> {
-    throw notYet();
+  /** @param change makes the new labels of those before. @throws Failure: not-found, invalid-argument; what `change` does */
+  async update(namespace: string, key: string, change: (before: Labels) => Labels): Promise<SnapshotRecord> {
+    return await this.#write(() => {
+      const record = this.#records.update(namespace, key, change);
+      this.#made(namespace, key);
+      return record;
+    });
   }
 
+  /** Those of a namespace, by their names. */
   list(namespace: string): Promise<SnapshotRecord[]> {
-    throw notYet();
+    return this.#read(() => this.#records.list(namespace));
   }
 
-  usage(namespace: string, key: string): Promise<SnapshotUsage> {
-    throw notYet();
+  /** What it takes of the disk, without those that it is put on. @throws Failure: not-found, internal */
+  async usage(namespace: string, key: string): Promise<SnapshotUsage> {
+    await this.#open();
+    const record = await this.#read(() => this.#records.require(namespace, key));
+    if (record.usage !== undefined) return record.usage;
+    if (record.kind === "view") return { size: 0, inodes: 0 };
+    return (await this.#contentOf(record)).usage;
   }
 
   /** Resolves once what was removed has given back its space. */
-  cleanup(): Promise<void> {
-    throw notYet();
+  async cleanup(): Promise<void> {
+    await this.#open();
+    await Promise.all(this.#removals);
   }
 
   /**
@@ -83,7 +150,7 @@ export class Snapshots {
    * @param name its chain id
    * @throws Failure: already-exists; not-found for a parent or a layer file that is not there (any more)
    */
-  commitLayer(
+  async commitLayer(
     namespace: string,
     name: string,
     parent: string,
@@ -91,25 +158,229 @@ export class Snapshots {
     labels: Labels,
     lease?: string,
   ): Promise<void> {
-    throw notYet();
+    await this.#open();
+    await this.#write(() => {
+      this.#parts.namespaces.use(namespace);
+      const usage = { size: layer.size, inodes: 1 };
+      this.#records.create(
+        namespace,
+        { name, parent, kind: "committed", labels },
+        { layer: layer.key, hasDirectory: false, usage },
+      );
+      this.#made(namespace, name, lease);
+    });
+    this.#tell({ topic: "/snapshot/commit", namespace, object: name, payload: { name } });
   }
 
-  /** Puts a layer file below the upper directory of an active snapshot that nothing was written to; a commit keeps it there. */
-  setLayer(namespace: string, key: string, layer: LayerFile): Promise<void> {
-    throw notYet();
+  /**
+   * Puts a layer file below the upper directory of an active snapshot that nothing was written to; a commit keeps it there.
+   * @throws Failure: not-found, failed-precondition
+   */
+  async setLayer(namespace: string, key: string, layer: LayerFile): Promise<void> {
+    await this.#open();
+    const before = await this.#read(() => this.#records.require(namespace, key));
+    const refuse = (why: string) =>
+      new Failure("failed-precondition", "refused", {
+        why: `snapshot ${key}: a layer is applied to an empty active one: ${why}`,
+      });
+    if (before.kind !== "active") throw refuse(`this one is ${before.kind}`);
+    if (before.layer === layer.key) return;
+    if (!(await this.#directories.isEmpty(before.id))) throw refuse("something was written to this one");
+    await this.#write(() => {
+      const record = this.#records.require(namespace, key);
+      if (record.id !== before.id || record.kind !== "active")
+        throw new Failure("not-found", "no-snapshot", { name: key });
+      if (record.layer !== undefined && record.layer !== layer.key) throw refuse("this one has another layer");
+      if (record.layer === undefined) this.#records.setLayer(namespace, record, layer.key);
+    });
   }
 
-  /** Whose mounts these are, by the paths in them. */
-  ofMounts(mounts: readonly Mount[]): Promise<{ namespace: string; key: string } | undefined> {
-    throw notYet();
+  /** Whose mounts these are, by the paths in them; undefined when they are nobody's. */
+  async ofMounts(mounts: readonly Mount[]): Promise<{ namespace: string; key: string } | undefined> {
+    await this.#open();
+    const [first, ...more] = mounts;
+    if (first === undefined || more.length > 0) return undefined;
+    const id = this.#directories.idOf(directoriesOf(first)[0] ?? "");
+    if (id === undefined) return undefined;
+    const owner = await this.#read(() => this.#records.ownerOf(id));
+    return owner === undefined ? undefined : { namespace: owner.namespace, key: owner.name };
   }
 
-  /** Has `work` look into a committed snapshot, and all that it is put on, as one directory. */
-  withMounted<T>(namespace: string, name: string, work: (directory: string) => Promise<T>): Promise<T> {
-    throw notYet();
+  /** Has `work` look into a committed snapshot, and all that it is put on, as one directory. @throws Failure; what `work` does */
+  async withMounted<T>(namespace: string, name: string, work: (directory: string) => Promise<T>): Promise<T> {
+    await this.#open();
+    const { top, lower } = await this.#read(() => {
+      const chain = this.#records.chain(namespace, name);
+      const lower = this.#mounts.use(chain);
+      this.#mounts.pin(chain[0]!.id);
+      return { top: chain[0]!.id, lower };
+    });
+    try {
+      return lower.length === 1 ? await work(lower[0]!) : await this.#withOverlay(lower, work);
+    } finally {
+      await this.#read(() => {
+        this.#mounts.unpin(top);
+        this.#mounts.trim(top);
+      });
+    }
   }
-}
 
-function notYet(): Failure {
-  return new Failure("unimplemented", "refused", { why: "snapshots are not there yet" });
+  async #withOverlay<T>(lower: readonly string[], work: (directory: string) => Promise<T>): Promise<T> {
+    const directory = this.#directories.makeLook();
+    try {
+      await mount(overlayMount(lower), directory, AbortSignal.timeout(MOUNT_TIMEOUT));
+      try {
+        return await work(directory);
+      } finally {
+        unmountNow(directory);
+      }
+    } finally {
+      await this.#directories.removeEmpty(directory);
+    }
+  }
+
+  async #create(
+    namespace: string,
+    wanted: { name: string; parent: string; kind: Exclude<SnapshotKind, "committed">; labels: Labels },
+    lease: string | undefined,
+  ): Promise<Mount[]> {
+    await this.#open();
+    const { parent, kind } = wanted;
+    // Before anything is made: what the parent's root belongs to has to be known, and what can't be mounted is an error.
+    const below = await this.#read(() => this.#parentOf(namespace, parent));
+    try {
+      const record = await this.#write(() => {
+        this.#parts.namespaces.use(namespace);
+        const record = this.#records.create(namespace, wanted);
+        if (kind === "active") this.#directories.makeActive(record.id, below.owner);
+        else if (parent === "") this.#directories.makeEmpty(record.id);
+        this.#made(namespace, record.name, lease);
+        return record;
+      });
+      return await this.#read(() => this.#mountsOf(namespace, record));
+    } catch (error) {
+      await this.#read(() => this.#mounts.trim(below.id));
+      throw error;
+    }
+  }
+
+  /** Has a parent mounted. */
+  #parentOf(namespace: string, parent: string): { id?: number; owner: RootOwner } {
+    const record = this.#records.get(namespace, parent);
+    // One that can't be a parent is refused where all else is.
+    if (record?.kind !== "committed") return { owner: ROOT };
+    const [top] = this.#mounts.use(this.#records.chain(namespace, parent));
+    return { id: record.id, owner: this.#directories.ownerOf(top!) };
+  }
+
+  /** Within {@link Store.read}. */
+  #mountsOf(namespace: string, record: SnapshotRecord): Mount[] {
+    const { id, kind, name, parent } = record;
+    if (kind === "committed") throw new Failure("failed-precondition", "snapshot-not-mountable", { name });
+    const lower = parent === "" ? [] : this.#mounts.use(this.#records.chain(namespace, parent));
+    if (record.layer !== undefined) lower.unshift(this.#mounts.useOwn(record));
+    const upper = this.#directories.files(id);
+    if (kind === "view") {
+      if (lower.length === 0) return [bindMount(upper, "ro")];
+      return [lower.length === 1 ? bindMount(lower[0]!, "ro") : overlayMount(lower)];
+    }
+    // A disk that lost its power may have lost them.
+    this.#directories.makeActive(id, ROOT);
+    return [
+      lower.length === 0 ? bindMount(upper, "rw") : overlayMount(lower, { upper, work: this.#directories.work(id) }),
+    ];
+  }
+
+  /** What an active one would be as a committed one. */
+  async #contentOf({ id, layer }: SnapshotRecord) {
+    const file = layer === undefined ? undefined : await this.layers.get(layer);
+    let own: DiskUsage;
+    let hasDirectory: boolean;
+    try {
+      hasDirectory = layer === undefined || !(await this.#directories.isEmpty(id));
+      own = hasDirectory ? await diskUsage(this.#directories.files(id)) : { size: 0, inodes: 0 };
+    } catch (error) {
+      throw new Failure("internal", "system", { why: errorText(error) }, { cause: error });
+    }
+    const usage = { size: own.size + (file?.size ?? 0), inodes: own.inodes + (file === undefined ? 0 : 1) };
+    return { usage, hasDirectory, layer };
+  }
+
+  /** Within {@link Store.write}. @returns what frees the space once that is on the disk; it never throws */
+  #removeRecord(namespace: string, key: string): () => Promise<void> {
+    const { record, parent, layer } = this.#records.remove(namespace, key);
+    return async () => {
+      await this.#read(() => {
+        this.#mounts.release(record.id);
+        this.#mounts.trim(parent);
+      });
+      await this.#removal(record.id, layer);
+    };
+  }
+
+  #removal(id: number, layer?: string): Promise<void> {
+    const removal = this.#removeFiles(id, layer).finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+    return removal;
+  }
+
+  async #removeFiles(id: number, layer: string | undefined): Promise<void> {
+    try {
+      await this.#directories.remove(id);
+      if (layer !== undefined) await this.layers.forget(layer);
+    } catch (error) {
+      // The next daemon tries again.
+      this.#parts.log.warn({ snapshot: id, error: errorText(error) }, "containerd: remove the files of a snapshot");
+    }
+  }
+
+  /** Within {@link Store.write}: one is made or changed. */
+  #made(namespace: string, key: string, lease?: string): void {
+    void lease;
+    this.#parts.collection.made({ kind: `snapshots/${SNAPSHOTTER}`, namespace, key });
+  }
+
+  #tell(event: NewEvent<SnapshotEvent>): void {
+    this.#parts.bus.publish(event);
+  }
+
+  #read<T>(work: () => T): Promise<T> {
+    return this.#parts.store.read(work);
+  }
+
+  #write<T>(work: () => T): Promise<T> {
+    return this.#parts.store.write(work);
+  }
+
+  async #open(): Promise<void> {
+    await this.#opened();
+    await this.#mounts.prepare();
+  }
+
+  #opened(): Promise<void> {
+    this.#opening ??= this.#openNow().catch((error) => {
+      // Whatever it was may be mended by the next call.
+      this.#opening = undefined;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  /** At the first use: what the last daemon has left half made, or mounted without need, goes. */
+  async #openNow(): Promise<void> {
+    const { store } = this.#parts;
+    // It locks the directories to this daemon.
+    await store.read(() => {});
+    await this.#directories.open();
+    await this.layers.open();
+    await this.#mounts.open(store);
+    await this.#directories.removeLooks();
+    const ids = await this.#directories.ids();
+    // Before what is of no snapshot is removed: no new one may get its place.
+    if (ids.length > 0) await store.write(() => this.#records.reserve(ids.reduce((most, id) => Math.max(most, id))));
+    for (const id of ids) {
+      const isKnown = await store.read(() => this.#records.ownerOf(id) !== undefined);
+      if (!isKnown) void this.#removal(id);
+    }
+  }
 }

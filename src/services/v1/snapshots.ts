@@ -57,6 +57,7 @@ export function snapshotsService(front: FrontV1, snapshots: Snapshots): GrpcServ
     })),
     update: ours(async ({ namespace, request: { info, updateMask } }) => {
       const { name = "", labels = {} } = info ?? {};
+      if (name === "") throw refusal("snapshot name required");
       const record = await snapshots.update(
         namespace,
         name,

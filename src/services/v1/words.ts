@@ -56,6 +56,12 @@ const WORDS: { readonly [W in What]?: (facts: Facts<W>) => string } = {
     `${change === undefined ? "" : `cannot ${change} `}${record} ${goQuote(name)}` +
     (namespace === undefined ? "" : ` in namespace ${goQuote(namespace)}`),
   "record-exists": ({ record, name }) => `${record} ${goQuote(name)}`,
+  "no-snapshot": ({ name }) => `snapshot ${name} does not exist`,
+  "no-parent-snapshot": ({ name }) => `parent snapshot ${name} does not exist`,
+  "snapshot-exists": ({ name }) => `snapshot ${goQuote(name)}`,
+  "snapshot-has-children": () => "cannot remove snapshot with child",
+  "snapshot-not-active": ({ name }) => `failed to commit snapshot: snapshot ${goQuote(name)} is not active`,
+  "snapshot-not-mountable": ({ name }) => `failed to get active mount: requested snapshot ${name} not active or view`,
   "namespace-not-empty": ({ name, left }) =>
     `namespace ${goQuote(name)} must be empty, but it still has ${left.join(", ")}`,
 };

@@ -1,0 +1,165 @@
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, statfsSync } from "node:fs";
+import { readdir, rmdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
+import { errorText, hasCode } from "../../system/linux/libc.js";
+import { OpenedDirectory } from "../../system/linux/opened-directory.js";
+import { removeTree } from "../../system/linux/remove-tree.js";
+import { Failure } from "../failure/failure.js";
+
+/** Of a root directory that nothing says anything of. */
+const ROOT_MODE = 0o755;
+const WORK_MODE = 0o711;
+/** What statfs(2) says of an overlayfs. */
+const OVERLAYFS = 0x794c7630;
+/** In overlayfs' options these mean something. */
+const SPECIAL = /[:,\\"]/;
+
+/** How the directories begin where a look at a snapshot is mounted. */
+const LOOK = "look-";
+
+/** Owner of the root directory of a file tree. */
+export interface RootOwner {
+  uid: number;
+  gid: number;
+}
+
+/** The directories of snapshots: a number each, below one that is closed to all others. */
+export class SnapshotDirectories {
+  #looks = 0;
+
+  constructor(readonly path: string) {}
+
+  /** @throws Failure (failed-precondition) where there can be no snapshots */
+  async open(): Promise<void> {
+    const refuse = (why: string) => new Failure("failed-precondition", "no-snapshots", { directory: this.path, why });
+    if (SPECIAL.test(this.path))
+      throw refuse('overlayfs does not take paths with `:`, `,`, `"` or `\\`: use another --root');
+    try {
+      await makeTrustedDirectory(this.path, 0o700);
+      chmodSync(this.path, 0o700);
+    } catch (error) {
+      throw refuse(errorText(error));
+    }
+    if (statfsSync(this.path).type === OVERLAYFS)
+      throw refuse(
+        "on an overlayfs, which can't be written to through another one: use a --root on another file system",
+      );
+  }
+
+  /** The directory of a snapshot. */
+  of(id: number): string {
+    return join(this.path, `${id}`);
+  }
+
+  /** Where its files are: the upper directory of an active one, and what a committed one has; or where its layer file is mounted. */
+  files(id: number): string {
+    return join(this.path, `${id}`, "fs");
+  }
+
+  /** Where its layer file is mounted when there are files, too. */
+  layer(id: number): string {
+    return join(this.path, `${id}`, "layer");
+  }
+
+  work(id: number): string {
+    return join(this.path, `${id}`, "work");
+  }
+
+  /** Whose a path is. */
+  idOf(path: string): number | undefined {
+    if (!path.startsWith(`${this.path}/`)) return undefined;
+    const [name = ""] = path.slice(this.path.length + 1).split("/");
+    return isId(name) ? Number(name) : undefined;
+  }
+
+  /** Those that an active snapshot needs, as far as they are missing. @throws a system error */
+  makeActive(id: number, owner: RootOwner): void {
+    if (existsSync(this.work(id))) return;
+    this.#makeFiles(id, owner);
+    makeDirectory(this.work(id), WORK_MODE);
+  }
+
+  /** As {@link makeActive}, for a view of nothing. */
+  makeEmpty(id: number): void {
+    this.#makeFiles(id, { uid: 0, gid: 0 });
+  }
+
+  #makeFiles(id: number, { uid, gid }: RootOwner): void {
+    makeDirectory(this.of(id), 0o700);
+    const files = this.files(id);
+    if (!makeDirectory(files, ROOT_MODE)) return;
+    // Whatever the umask.
+    chmodSync(files, ROOT_MODE);
+    if (uid !== 0 || gid !== 0) chownSync(files, uid, gid);
+  }
+
+  /** An empty one for a look at a snapshot. */
+  makeLook(): string {
+    const path = join(this.path, `${LOOK}${this.#looks++}`);
+    mkdirSync(path, { mode: 0o700 });
+    return path;
+  }
+
+  isLook(path: string): boolean {
+    return dirname(path) === this.path && basename(path).startsWith(LOOK);
+  }
+
+  /** Those that the last daemon has left; nothing is mounted there any more. @throws a system error */
+  async removeLooks(): Promise<void> {
+    for (const name of await readdir(this.path))
+      if (name.startsWith(LOOK)) await this.removeEmpty(join(this.path, name));
+  }
+
+  /** A place to mount something at. */
+  makeMountPoint(path: string): void {
+    makeDirectory(dirname(path), 0o700);
+    makeDirectory(path, 0o700);
+  }
+
+  ownerOf(directory: string): RootOwner {
+    const { uid, gid } = lstatSync(directory);
+    return { uid, gid };
+  }
+
+  /** Whether nothing was ever put into it, nor was it changed itself. */
+  async isEmpty(id: number): Promise<boolean> {
+    await using directory = await OpenedDirectory.open(this.files(id));
+    for await (const _ of directory.pages()) return false;
+    return (lstatSync(this.files(id)).mode & 0o7777) === ROOT_MODE;
+  }
+
+  /** All there are. */
+  async ids(): Promise<number[]> {
+    return (await readdir(this.path)).filter(isId).map(Number);
+  }
+
+  /** @throws a system error */
+  async remove(id: number): Promise<void> {
+    await removeTree(this.of(id));
+  }
+
+  /** One that has something in it stays. @throws a system error: EBUSY when something is mounted there */
+  async removeEmpty(path: string): Promise<void> {
+    try {
+      await rmdir(path);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT") && !hasCode(error, "ENOTEMPTY")) throw error;
+    }
+  }
+}
+
+function isId(name: string): boolean {
+  return /^[1-9]\d*$/.test(name);
+}
+
+/** Whether it was not there. */
+function makeDirectory(path: string, mode: number): boolean {
+  try {
+    mkdirSync(path, { mode });
+    return true;
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error;
+    return false;
+  }
+}
