@@ -5,6 +5,7 @@ import { Containers } from "../core/containers/containers.js";
 import { Content } from "../core/content/content.js";
 import { logText } from "../core/failure/log-text.js";
 import { Images } from "../core/images/image-records.js";
+import { ImageTransfers } from "../core/images/transfers.js";
 import { Collection } from "../core/metadata/collection.js";
 import { Identity } from "../core/metadata/identity.js";
 import { Leases } from "../core/metadata/leases.js";
@@ -100,9 +101,13 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     snapshots: new Snapshots({ store, namespaces, leases, collection, bus, log, root }),
     images: new Images({ store, namespaces, collection, bus }),
   };
+  const transfers = new ImageTransfers({
+    ...{ ...metadata, layers: metadata.snapshots.layers, version: VERSION },
+    ...{ workers: flags.blobWorkers, discardBlobs: flags.discardBlobs },
+  });
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
-    ...servicesV1({ tasks, ...metadata, ready, log, version: VERSION, revision: COMMIT }),
+    ...servicesV1({ tasks, ...metadata, transfers, ready, log, version: VERSION, revision: COMMIT }),
   ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;

@@ -43,6 +43,8 @@ export interface Flags {
   startTimeout: number;
   retainCount: number;
   startWorkers: number;
+  blobWorkers: number;
+  discardBlobs: boolean;
   graphiteAddress: string;
   metricsAddress: string;
   containerMetrics: boolean;
@@ -144,6 +146,12 @@ export function daemonCommand(): Command {
     )
     .option("--retain-count <number>", "how many past events are kept", count, 500)
     .option("--start-workers <number>", "how many containers are started at a time", atLeastOne, 10)
+    .option("--blob-workers <number>", "how many blobs a pull or a push moves at a time", atLeastOne, 3)
+    .option(
+      "--discard-blobs",
+      "keep layers of images unpacked only: they take less room, and can't be pushed or exported",
+      false,
+    )
     .option("--graphite-address <address>", "host:port of the Graphite server that metrics are sent to", "")
     .option("--metrics-address <address>", "serve Prometheus metrics over HTTP, as --pprof-address", "")
     .option("--container-metrics", "what each container uses, too, in --metrics-address", false)

@@ -1,9 +1,9 @@
-import type { handleServerStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
+import type { handleBidiStreamingCall, handleServerStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { Failure } from "../../core/failure/failure.js";
 import { checkIdentifier } from "../../core/metadata/identifier.js";
 import type { Call, StreamingCall } from "../grpc/call.js";
-import { type Front, serverStream, unary } from "../grpc/handlers.js";
+import { bidirectional, type Front, serverStream, unary } from "../grpc/handlers.js";
 import { codeOf, wordsOf } from "./words.js";
 
 /** A call about the things of one namespace. */
@@ -58,6 +58,17 @@ export class FrontV1 implements Front {
     handle: (call: StreamingCall<Request> & NamespacedCall<Request>) => AsyncIterable<Response>,
   ): handleServerStreamingCall<Request, Response> {
     return this.generalStream((call) => handle({ ...call, namespace: namespaceOf(call) }));
+  }
+
+  /** As {@link namespacedStream}, for a call whose request is a stream, too. */
+  namespacedExchange<Request, Response>(
+    handle: (call: NamespacedCall<AsyncIterable<Request>>) => AsyncIterable<Response>,
+  ): handleBidiStreamingCall<Request, Response> {
+    return bidirectional(this, async (call: StreamingCall<AsyncIterable<Request>>) => {
+      await this.#ready;
+      call.signal.throwIfAborted();
+      return handle({ ...call, namespace: namespaceOf(call) });
+    });
   }
 }
 

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Containers } from "../../core/containers/containers.js";
 import type { Content } from "../../core/content/content.js";
 import type { Images } from "../../core/images/image-records.js";
+import type { ImageTransfers } from "../../core/images/transfers.js";
 import type { Collection } from "../../core/metadata/collection.js";
 import type { Identity } from "../../core/metadata/identity.js";
 import type { Leases } from "../../core/metadata/leases.js";
@@ -17,7 +18,9 @@ import { introspectionService } from "./introspection.js";
 import { leasesService } from "./leases.js";
 import { namespacesService } from "./namespaces.js";
 import { snapshotsService } from "./snapshots.js";
+import { Streams, streamingService } from "./streaming.js";
 import { tasksService } from "./tasks.js";
+import { transferService } from "./transfer.js";
 import { versionService } from "./version.js";
 
 export interface V1Options {
@@ -30,6 +33,7 @@ export interface V1Options {
   content: Content;
   images: Images;
   snapshots: Snapshots;
+  transfers: ImageTransfers;
   /** Resolves once the tasks of an earlier daemon are known. */
   ready: Promise<void>;
   log: Logger;
@@ -42,6 +46,7 @@ export interface V1Options {
 export function servicesV1(options: V1Options): GrpcService[] {
   const { tasks, identity, namespaces, containers, leases, snapshots } = options;
   const front = new FrontV1(options.log, options.ready);
+  const streams = new Streams();
   const services = [
     versionService(front, options.version, options.revision),
     namespacesService(front, namespaces),
@@ -50,6 +55,8 @@ export function servicesV1(options: V1Options): GrpcService[] {
     leasesService(front, leases),
     snapshotsService(front, snapshots),
     diffService(front, snapshots),
+    transferService(front, options.transfers, streams),
+    streamingService(front, streams),
     eventsService(front, tasks),
   ];
   return [...services, introspectionService(front, identity, services)];

@@ -1,0 +1,269 @@
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { abortable } from "../failure/abortable.js";
+import { Failure } from "../failure/failure.js";
+import { convertLayer } from "../layers/convert.js";
+import type { GrowingFile } from "../layers/growing-file.js";
+import { dependentKey, independentKey, type LayerFile } from "../layers/layer-file.js";
+import type { Leases } from "../metadata/leases.js";
+import { Workers } from "../scheduling/workers.js";
+import type { LayerFiles } from "../snapshots/layer-files.js";
+import { SNAPSHOTTER, type Snapshots } from "../snapshots/snapshots.js";
+import { type Descriptor, chainIds as idsOfChain } from "./manifest.js";
+import { together } from "./together.js";
+
+/** A file that has a layer's blob, or gets it. */
+export interface LayerBlob {
+  path: string;
+  /** How far the file is; undefined: it is whole. */
+  grown?: GrowingFile | undefined;
+}
+
+/** A layer that is to be unpacked. */
+export interface WantedLayer {
+  descriptor: Descriptor;
+  diffId: string;
+  /** Called when the blob is needed: not for a layer that is there already. It may be called again after it has failed. */
+  blob(signal: AbortSignal): Promise<LayerBlob>;
+  /** Resolves once the blob is known to be what the descriptor says. */
+  whole(signal: AbortSignal): Promise<void>;
+  /** @param read how many bytes of the blob were read */
+  onProgress?: (read: number) => void;
+}
+
+export interface UnpackerParts {
+  snapshots: Snapshots;
+  layers: LayerFiles;
+  leases: Leases;
+}
+
+/** How often a layer file that has gone again, since nothing used it yet, is made anew. */
+const TRIES = 3;
+
+/** Makes snapshots of the layers of images: each layer is converted once, however many want it at the same time. */
+export class Unpacker {
+  readonly #parts: UnpackerParts;
+  /** By diff id: one that many wait for is tried anew by these on layers of their own. */
+  readonly #conversions = new Map<string, Conversion>();
+  readonly #workers = new Workers(availableParallelism());
+
+  constructor(parts: UnpackerParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether a layer needs no blob any more to become this snapshot. */
+  async isUnpacked(namespace: string, diffId: string, chainId: string): Promise<boolean> {
+    return (await this.#isThere(namespace, chainId)) || (await this.#file(diffId, chainId)) !== undefined;
+  }
+
+  /**
+   * Resolves once there is a committed snapshot for each layer on those below it, named by its chain id, all of them the lease's.
+   * @param layers the lowest first
+   * @returns the name of the last
+   * @throws Failure that says which layer is wrong; the signal's reason
+   */
+  async unpack(
+    namespace: string,
+    layers: readonly WantedLayer[],
+    lease: string,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const chain = idsOfChain(layers.map(({ diffId }) => diffId));
+    await together(signal, (ended, add) => {
+      let below: Promise<unknown> = Promise.resolve();
+      for (const [index, layer] of layers.entries()) {
+        const place = { namespace, lease, name: chain[index]!, parent: chain[index - 1] ?? "", below };
+        below = this.#unpack(layer, place, ended);
+        add(below);
+      }
+    });
+    return chain.at(-1);
+  }
+
+  async #unpack(layer: WantedLayer, place: Place, signal: AbortSignal): Promise<void> {
+    const { namespace, lease, name, parent } = place;
+    if (await this.#keep(namespace, lease, name)) return;
+    for (let tried = 1; ; tried++) {
+      const file = await this.#convert(layer, place, signal);
+      await abortable(place.below, signal);
+      try {
+        await this.#parts.snapshots.commitLayer(namespace, name, parent, file, {}, lease);
+        return;
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        if (error.kind === "already-exists" && (await this.#keep(namespace, lease, name))) return;
+        if ((error.kind !== "not-found" && error.kind !== "already-exists") || tried === TRIES) throw error;
+      }
+    }
+  }
+
+  /** Makes a snapshot that is there the lease's. */
+  async #keep(namespace: string, lease: string, name: string): Promise<boolean> {
+    if (!(await this.#isThere(namespace, name))) return false;
+    await this.#parts.leases.addResource(namespace, lease, { type: `snapshots/${SNAPSHOTTER}`, id: name });
+    // It may have gone before the lease had it.
+    return await this.#isThere(namespace, name);
+  }
+
+  async #isThere(namespace: string, name: string): Promise<boolean> {
+    try {
+      return (await this.#parts.snapshots.stat(namespace, name)).kind === "committed";
+    } catch (error) {
+      if (error instanceof Failure && error.kind === "not-found") return false;
+      throw error;
+    }
+  }
+
+  async #file(diffId: string, chainId: string): Promise<LayerFile | undefined> {
+    const { layers } = this.#parts;
+    return (await layers.get(independentKey(diffId))) ?? (await layers.get(dependentKey(chainId)));
+  }
+
+  async #convert(layer: WantedLayer, place: Place, signal: AbortSignal): Promise<LayerFile> {
+    for (;;) {
+      signal.throwIfAborted();
+      const file = await this.#file(layer.diffId, place.name);
+      if (file !== undefined) return file;
+      const active = this.#conversions.get(layer.diffId);
+      if (active !== undefined) {
+        // What it has failed with, or made for layers that are not ours, is for who has begun it.
+        await active.join(signal).catch(() => {});
+        continue;
+      }
+      const conversion = new Conversion((ended) => this.#make(layer, place, ended));
+      this.#conversions.set(layer.diffId, conversion);
+      conversion.done
+        .finally(() => {
+          this.#conversions.delete(layer.diffId);
+        })
+        .catch(() => {});
+      return await conversion.join(signal);
+    }
+  }
+
+  async #make(layer: WantedLayer, place: Place, signal: AbortSignal): Promise<LayerFile> {
+    const { layers } = this.#parts;
+    const output = await layers.temporary();
+    try {
+      const made = await this.#workers.run(signal, () => this.#convertInto(output, layer, place, signal));
+      await layer.whole(signal);
+      const { diffId, size, dependsOnBelow } = made;
+      return await layers.add(dependsOnBelow ? dependentKey(place.name) : independentKey(diffId), output, {
+        diffId,
+        size,
+      });
+    } catch (error) {
+      await rm(output, { force: true });
+      throw error;
+    }
+  }
+
+  async #convertInto(output: string, layer: WantedLayer, place: Place, signal: AbortSignal) {
+    const { descriptor, diffId, onProgress } = layer;
+    let release = () => {};
+    const below = async () => {
+      // What it waits for may need a worker itself.
+      await this.#workers.beside(() => abortable(place.below, signal));
+      if (place.parent === "") return undefined;
+      return await this.#mounted(place, (released) => {
+        release = released;
+      });
+    };
+    const convert = async ({ path, grown }: LayerBlob) => {
+      // Its name may change while it is read.
+      const file = await open(path);
+      try {
+        return await convertLayer({
+          layer: descriptor.digest,
+          blob: pathOf(file),
+          ...(grown && { grown }),
+          mediaType: descriptor.mediaType,
+          output,
+          diffId,
+          below,
+          signal,
+          ...(onProgress && { onProgress: ({ read }) => onProgress(read) }),
+        });
+      } finally {
+        await file.close();
+      }
+    };
+    try {
+      const blob = await layer.blob(signal);
+      if (blob.grown === undefined) return await convert(blob);
+      try {
+        return await convert(blob);
+      } catch (error) {
+        signal.throwIfAborted();
+        // It may have read what was thrown away afterwards, or have come too late for the file's name.
+        await layer.whole(signal);
+        if (!isPassing(error, blob.grown)) throw error;
+        return await convert(await layer.blob(signal));
+      }
+    } finally {
+      release();
+    }
+  }
+
+  /** Where all below a layer is mounted, until it is released. */
+  #mounted({ namespace, parent }: Place, onRelease: (release: () => void) => void): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#parts.snapshots
+        .withMounted(namespace, parent, async (directory) => {
+          await new Promise<void>((release) => {
+            onRelease(release);
+            resolve(directory);
+          });
+        })
+        .catch(reject);
+    });
+  }
+}
+
+/** Where a layer's snapshot goes. */
+interface Place {
+  namespace: string;
+  lease: string;
+  /** The chain id. */
+  name: string;
+  parent: string;
+  /** Resolves once the snapshot is there that it is put on. */
+  below: Promise<unknown>;
+}
+
+/** Work that ends when nobody waits for it any more. */
+class Conversion {
+  readonly done: Promise<LayerFile>;
+  readonly #ended = new AbortController();
+  #waiting = 0;
+
+  constructor(work: (signal: AbortSignal) => Promise<LayerFile>) {
+    this.done = work(this.#ended.signal);
+  }
+
+  async join(signal: AbortSignal): Promise<LayerFile> {
+    this.#waiting++;
+    try {
+      return await abortable(this.done, signal);
+    } finally {
+      this.#waiting--;
+      if (this.#waiting === 0) this.#ended.abort(new Failure("cancelled", "call-cancelled", {}));
+    }
+  }
+}
+
+/** A name of an open file that holds as long as it is open. */
+function pathOf({ fd }: FileHandle): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+/** Whether a conversion that has failed may succeed with the whole blob. */
+function isPassing(error: unknown, grown: GrowingFile): boolean {
+  if ((error as NodeJS.ErrnoException).code === "ENOENT") return true;
+  try {
+    grown.throwIfFailed();
+    return false;
+  } catch {
+    return true;
+  }
+}
