@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import { filesBelow } from "./files.js";
+import { keepAllMapKeys } from "./map-keys.js";
 import type { Product } from "./product.js";
 import { runTool } from "./run-tool.js";
 
@@ -14,6 +15,7 @@ export const wireTypes: Product = {
     await runTool("buf", ["generate", "--include-imports", ...v0.flatMap((path) => ["--path", path])], "proto");
     const v1 = ["--template", "buf.gen.v1.yaml", "--path", "containerd", "--path", "io"];
     await runTool("buf", ["generate", "--include-imports", ...v1], "proto");
+    keepAllMapKeys("src/proto");
     return filesBelow("proto");
   },
 };

@@ -3,7 +3,7 @@ import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure, refusal } from "../failure/failure.js";
 import { checkIdentifier, isIdentifier } from "../metadata/identifier.js";
-import { checkLabels, presentLabels } from "../metadata/labels.js";
+import { checkKeys, checkLabels, presentLabels } from "../metadata/labels.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store, Table } from "../metadata/store.js";
 import type { ContainerEvent } from "./container-event.js";
@@ -110,6 +110,7 @@ function check(record: Omit<ContainerRecord, "createdAt" | "updatedAt">, doing: 
   };
   checkIdentifier(record.id, `${doing}: container.ID: `);
   if ("" in record.extensions) refuse("container.Extension keys must not be zero-length");
+  checkKeys(record.extensions, `${doing}: container.Extensions: `);
   checkLabels(record.labels, `${doing}: containers.Labels: `);
   if (record.runtime.name === "") refuse("container.Runtime.Name must be set");
   if (record.spec === undefined) refuse("container.Spec must be set");

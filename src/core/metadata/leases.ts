@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { parseRfc3339 } from "../../contract/go/rfc3339.js";
 import { now } from "../../system/linux/clock.js";
 import { Failure, refusal } from "../failure/failure.js";
-import { type Labels, presentLabels } from "./labels.js";
+import { checkKeys, type Labels, presentLabels } from "./labels.js";
 import type { Namespaces } from "./namespaces.js";
 import type { Store, Table } from "./store.js";
 
@@ -59,6 +59,7 @@ export class Leases {
     const name = id === "" ? madeUp() : id;
     if (Buffer.byteLength(name) > MAX_ID || UNPRINTABLE.test(name))
       throw refusal(`lease ${JSON.stringify(name.slice(0, MAX_ID))}: not of up to ${MAX_ID} bytes of printable text`);
+    checkKeys(labels, "lease.Labels: ");
     return await this.#store.write(() => {
       this.#namespaces.use(namespace);
       for (const lease of this.#records.list([namespace])) if (!isValid(lease)) this.#remove(namespace, lease.id);

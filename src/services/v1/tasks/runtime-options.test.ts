@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { Any } from "../../../core/containers/container-record.js";
 import { CreateOptions, RuncOptions } from "../../../proto/containerd/linux/runc.js";
 import { Options } from "../../../proto/containerd/types/runc/options/oci.js";
+import { Options as AnyRuntimesOptions } from "../../../proto/containerd/types/runtimeoptions/v1/api.js";
 import { runtimeOptions } from "./runtime-options.js";
 
 const any = (typeUrl: string, value: Uint8Array): Any => ({ typeUrl, value: Buffer.from(value) });
@@ -11,6 +12,9 @@ const runcOptions = (fields: Partial<RuncOptions>) =>
   any("containerd.linux.runc.RuncOptions", RuncOptions.encode(RuncOptions.fromPartial(fields)).finish());
 const createOptions = (fields: Partial<CreateOptions>) =>
   any("containerd.linux.runc.CreateOptions", CreateOptions.encode(CreateOptions.fromPartial(fields)).finish());
+const ofAnyRuntime = (fields: Partial<AnyRuntimesOptions>, type = "runtimeoptions.v1.Options") =>
+  any(type, AnyRuntimesOptions.encode(AnyRuntimesOptions.fromPartial(fields)).finish());
+const toml = (text: string) => ofAnyRuntime({ configBody: Buffer.from(text) });
 
 const V2 = "io.containerd.runc.v2";
 const of = (ofRecord?: Any, ofCall?: Any, name = V2) =>
@@ -75,6 +79,32 @@ test("options of clients of containerd 1.0 to 1.3: the record has the runtime's,
   });
 });
 
+test("options of any runtime, where they say what runc's say", () => {
+  const all = `BinaryName = "crun"
+Root = "/run/docker/runtime-runc"
+SystemdCgroup = true
+NoPivotRoot = true
+NoNewKeyring = true
+CriuPath = "/opt/criu"
+CriuImagePath = "/saved"
+IoUid = 7
+IoGid = 8`;
+  const expected = {
+    runtime: "crun",
+    runtimeArgs: ["--root", "/run/docker/runtime-runc/moby", "--systemd-cgroup", "--criu", "/opt/criu"],
+    noPivotRoot: true,
+    noNewKeyring: true,
+    ioOwner: { uid: 7, gid: 8 },
+    checkpoint: "/saved",
+  };
+  expect(of(toml(all))).toEqual(expected);
+  expect(of(undefined, toml(all))).toEqual(expected);
+  const typed = { typeUrl: "containerd.runc.v1.Options", configPath: "/instead", configBody: Buffer.from(all) };
+  for (const type of ["runtimeoptions.v1.Options", "cri.runtimeoptions.v1.Options"])
+    expect(of(ofAnyRuntime(typed, type))).toEqual(expected);
+  expect(of(ofAnyRuntime({}))).toEqual(NOTHING);
+});
+
 test.each([
   ["io.containerd.kata.v2", 'runtime "io.containerd.kata.v2": shim "containerd-shim-kata-v2" is not installed'],
   ["io.containerd.runsc.v1", 'runtime "io.containerd.runsc.v1": shim "containerd-shim-runsc-v1" is not installed'],
@@ -92,6 +122,18 @@ test.each<[string, Any, string]>([
   ["of an unknown type", any("foo.Bar", Buffer.from("abc")), 'options of type "foo.Bar", which is not known here'],
   ["that are damaged", any("containerd.runc.v1.Options", Buffer.from([0xff, 0xff])), "can't be read"],
   ["with a relative runtime", options({ binaryName: "../runc" }), 'runtime "../runc" is neither a name nor'],
+  ["of another runtime", ofAnyRuntime({ typeUrl: "io.containerd.runsc.v1.options" }), 'type_url "io.containerd.runsc'],
+  ["in a file", ofAnyRuntime({ configPath: "/etc/runc.toml" }), 'config_path "/etc/runc.toml"'],
+  ["that are no TOML", toml("{nope"), "can't be read"],
+  ["that runc does not have", toml("[runsc]\nx = 1"), '"runsc" is no option of runc\'s'],
+  ["named like an object's own", toml("__proto__ = 1"), "__proto__"],
+  [
+    "of another kind",
+    toml('SystemdCgroup = "yes"'),
+    'SystemdCgroup = "yes" of the runtime\'s options has to be a boolean',
+  ],
+  ["with a user that can't be", toml("IoUid = -1"), "IoUid = -1 of the runtime's options has to be a user or group id"],
+  ["of any runtime that are damaged", any("runtimeoptions.v1.Options", Buffer.from([0xff, 0xff])), "can't be read"],
   ["with a relative root", options({ root: "r" }), 'root "r" of the runtime is no absolute path'],
 ])("options %s are refused", (_, bad, words) => {
   for (const tried of [() => of(bad), () => of(undefined, bad)])

@@ -4,6 +4,8 @@ import { Failure, refusal } from "../../../core/failure/failure.js";
 import type { IoOwner } from "../../../core/tasks/task.js";
 import { CreateOptions, RuncOptions } from "../../../proto/containerd/linux/runc.js";
 import { Options } from "../../../proto/containerd/types/runc/options/oci.js";
+import { Options as AnyRuntimesOptions } from "../../../proto/containerd/types/runtimeoptions/v1/api.js";
+import { optionsOfToml } from "./runtime-options-toml.js";
 
 /** What is asked of the runtime of a task. */
 export interface RuntimeOptions {
@@ -79,11 +81,14 @@ function optionsOf(ofRecord: Any | undefined, ofCall: Any | undefined): Options 
 const OPTIONS = "containerd.runc.v1.Options";
 const RUNC_OPTIONS = "containerd.linux.runc.RuncOptions";
 const CREATE_OPTIONS = "containerd.linux.runc.CreateOptions";
+/** Options of any runtime, as clients of Kubernetes have them; the second is the name before containerd 1.7. */
+const ANY_RUNTIMES = ["runtimeoptions.v1.Options", "cri.runtimeoptions.v1.Options"];
 
 function read(options: Any | undefined): Partial<Options> {
   if (options === undefined) return {};
   const { typeUrl, value } = options;
   try {
+    if (ANY_RUNTIMES.includes(typeUrl)) return ofAnyRuntime(AnyRuntimesOptions.decode(value));
     switch (typeUrl) {
       // Some clients send an empty one.
       case "":
@@ -100,9 +105,25 @@ function read(options: Any | undefined): Partial<Options> {
       }
     }
   } catch (error) {
+    if (error instanceof Failure) throw error;
     throw refusal(`options of type ${JSON.stringify(typeUrl)} can't be read: ${(error as Error).message}`);
   }
   throw refusal(`options of type ${JSON.stringify(typeUrl)}, which is not known here`);
+}
+
+/** What they say in words that runc's have: a text of configuration, of the type of runc's options or of none. */
+function ofAnyRuntime({ typeUrl, configPath, configBody }: AnyRuntimesOptions): Partial<Options> {
+  if (typeUrl !== "" && typeUrl !== OPTIONS)
+    throw refusal(
+      `type_url ${JSON.stringify(typeUrl)} of the runtime's options: only ${JSON.stringify(OPTIONS)} is known here`,
+    );
+  // As in containerd, the text is there instead of the file.
+  if (configBody.length > 0) return optionsOfToml(configBody.toString());
+  if (configPath !== "") {
+    const why = `runc has no file of configuration, name its options in config_body or by ${OPTIONS}`;
+    throw refusal(`config_path ${JSON.stringify(configPath)} of the runtime's options: ${why}`);
+  }
+  return {};
 }
 
 function noRuntime(why: string): Failure {
