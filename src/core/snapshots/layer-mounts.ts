@@ -4,28 +4,36 @@ import { unmountNow } from "../../system/mount/kernel-mount.js";
 import { mountsBelow } from "../../system/mount/mountinfo.js";
 import { Failure } from "../failure/failure.js";
 import type { Store } from "../metadata/store.js";
+import { Slices } from "../scheduling/slices.js";
 import type { LayerFiles } from "./layer-files.js";
 import type { SnapshotDirectories } from "./snapshot-directories.js";
 import type { SnapshotRecord } from "./snapshot-record.js";
 import type { SnapshotRecords } from "./snapshot-records.js";
 
 /**
- * The mounts of layer files: one is there while an active snapshot or a view, or a look of our own, uses it. All of it happens in one go,
- * within {@link Store.read}: what is needed can't change meanwhile.
+ * The mounts of layer files: one is there while an active snapshot or a view, or somebody in this process, uses it. Whether one is needed
+ * is asked and acted on in one go, so that it can't change meanwhile; many of them make room for others in between.
  */
 export class LayerMounts {
+  readonly #store: Store;
   readonly #records: SnapshotRecords;
   readonly #directories: SnapshotDirectories;
   readonly #layers: LayerFiles;
   readonly #way: ErofsWay | undefined;
-  /** Committed snapshots that an active one, a view or a look is put on, directly or not. */
+  /** Committed snapshots that are used: an active one or a view is put on them, directly or not, or they are {@link hold held}. */
   readonly #inUse = new Set<number>();
-  /** How often one is looked at by ourselves. */
-  readonly #pins = new Map<number, number>();
+  readonly #holds = new Map<number, number>();
   /** Why nothing can be mounted. */
   #fault: string | undefined = "not looked at yet";
 
-  constructor(records: SnapshotRecords, directories: SnapshotDirectories, layers: LayerFiles, way?: ErofsWay) {
+  constructor(
+    store: Store,
+    records: SnapshotRecords,
+    directories: SnapshotDirectories,
+    layers: LayerFiles,
+    way?: ErofsWay,
+  ) {
+    this.#store = store;
     this.#records = records;
     this.#directories = directories;
     this.#layers = layers;
@@ -33,8 +41,8 @@ export class LayerMounts {
   }
 
   /** Finds what is in use, and unmounts what the last daemon has mounted and nothing uses. */
-  async open(store: Store): Promise<void> {
-    await this.#records.inUse(store, (id) => this.#inUse.add(id));
+  async open(): Promise<void> {
+    await this.#records.inUse(this.#store, (id) => this.#inUse.add(id));
     for (const mount of await mountsBelow(this.#directories.path)) {
       const { target } = mount;
       const id = this.#directories.idOf(target);
@@ -55,44 +63,54 @@ export class LayerMounts {
   }
 
   /**
-   * Has all layer files of a chain mounted.
+   * Has all layer files of a chain mounted. The topmost one has to be held, or to have an active one or a view on it.
    * @param chain the topmost first
    * @returns the directories of the chain, the topmost first
-   * @throws Failure (failed-precondition, not-found)
+   * @throws Failure (failed-precondition)
    */
-  use(chain: readonly SnapshotRecord[]): string[] {
-    return chain.flatMap((record) => {
-      this.#inUse.add(record.id);
-      if (record.layer === undefined) return [this.#directories.files(record.id)];
-      const target = this.#target(record);
-      this.#mount(record.layer, target);
-      return record.hasDirectory ? [this.#directories.files(record.id), target] : [target];
-    });
+  async use(chain: readonly SnapshotRecord[]): Promise<string[]> {
+    for (const { id } of chain) this.#inUse.add(id);
+    const directories: string[] = [];
+    const slices = new Slices();
+    for (const record of chain) {
+      if (record.layer === undefined || record.hasDirectory) directories.push(this.#directories.files(record.id));
+      if (record.layer !== undefined) directories.push(this.useOwn(record));
+      await slices.next();
+    }
+    return directories;
   }
 
-  /** Has the layer file of an active one mounted. @returns where. @throws as {@link use} */
+  /** Has the layer file of one snapshot mounted. @returns where. @throws as {@link use} */
   useOwn(record: SnapshotRecord): string {
     const target = this.#target(record);
     this.#mount(record.layer!, target);
     return target;
   }
 
-  pin(id: number): void {
-    this.#pins.set(id, (this.#pins.get(id) ?? 0) + 1);
+  /** Keeps what a committed one has mounted, until {@link letGo}. */
+  hold(id: number): void {
+    this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
   }
 
-  unpin(id: number): void {
-    const left = this.#pins.get(id)! - 1;
-    if (left === 0) this.#pins.delete(id);
-    else this.#pins.set(id, left);
+  async letGo(id: number): Promise<void> {
+    const left = this.#holds.get(id)! - 1;
+    if (left === 0) this.#holds.delete(id);
+    else this.#holds.set(id, left);
+    await this.trim(id);
   }
 
-  /** Unmounts what a snapshot, and those that it is put on, have mounted that nothing uses (any more). */
-  trim(id: number | undefined): void {
-    for (let next = id; next !== undefined; next = this.#records.ownerOf(next)?.parent) {
-      if (this.#isNeeded(next)) return;
-      this.release(next);
-    }
+  /** Unmounts what a snapshot, and those that it is put on, have mounted and nothing uses (any more). */
+  async trim(id: number | undefined): Promise<void> {
+    const slices = new Slices();
+    for (let next = id; next !== undefined; await slices.next())
+      next = await this.#store.read(() => this.#trimOne(next!));
+  }
+
+  /** Answers which one is to be looked at next. */
+  #trimOne(id: number): number | undefined {
+    if (this.#isNeeded(id)) return undefined;
+    this.release(id);
+    return this.#records.ownerOf(id)?.parent;
   }
 
   /** Unmounts what one has mounted that is gone, or has become another. */
@@ -104,7 +122,7 @@ export class LayerMounts {
 
   #isNeeded(id: number): boolean {
     return (
-      this.#pins.has(id) ||
+      this.#holds.has(id) ||
       this.#records.hasLiveChild(id) ||
       this.#records.committedChildren(id).some((child) => this.#inUse.has(child))
     );

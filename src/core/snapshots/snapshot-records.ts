@@ -4,7 +4,7 @@ import type { LayerFile } from "../layers/layer-file.js";
 import { checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
 import type { Key, Store, Table } from "../metadata/store.js";
 import { Slices } from "../scheduling/slices.js";
-import type { SnapshotKind, SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
+import type { SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
 
 /** In bytes: what a key of the store has room for. */
 const MAX_NAME = 1024;
@@ -127,7 +127,7 @@ export class SnapshotRecords {
   /** A new one. @throws Failure: invalid-argument, already-exists, not-found */
   create(
     namespace: string,
-    wanted: { name: string; parent: string; kind: SnapshotKind; labels: Labels },
+    wanted: Pick<SnapshotRecord, "name" | "parent" | "kind" | "labels">,
     rest: Partial<SnapshotRecord> = {},
   ): SnapshotRecord {
     const { name, parent } = wanted;

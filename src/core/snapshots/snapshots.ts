@@ -19,7 +19,7 @@ import { LayerFiles } from "./layer-files.js";
 import { LayerMounts } from "./layer-mounts.js";
 import { type RootOwner, SnapshotDirectories } from "./snapshot-directories.js";
 import type { SnapshotEvent } from "./snapshot-event.js";
-import type { SnapshotKind, SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
+import type { SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
 import { SnapshotRecords } from "./snapshot-records.js";
 
 /** The name that clients know these snapshots by. */
@@ -37,6 +37,8 @@ export interface SnapshotsParts {
   /** How layer files are mounted; as the kernel can unless it is given. */
   erofsWay?: ErofsWay;
 }
+
+type Wanted = Pick<SnapshotRecord, "name" | "parent" | "kind" | "labels">;
 
 const ROOT: RootOwner = { uid: 0, gid: 0 };
 
@@ -62,7 +64,7 @@ export class Snapshots {
     this.#records = new SnapshotRecords(store);
     this.layers = new LayerFiles(join(root, "layers"), store, this.#records);
     this.#directories = new SnapshotDirectories(join(root, "snapshots"));
-    this.#mounts = new LayerMounts(this.#records, this.#directories, this.layers, parts.erofsWay);
+    this.#mounts = new LayerMounts(store, this.#records, this.#directories, this.layers, parts.erofsWay);
     namespaces.contain({ name: "snapshots", isIn: (namespace) => this.#records.has(namespace) });
   }
 
@@ -81,7 +83,10 @@ export class Snapshots {
   /** Of an active one, or a view: what clients mount themselves. @throws Failure: not-found, failed-precondition */
   async mounts(namespace: string, key: string): Promise<Mount[]> {
     await this.#open();
-    return await this.#read(() => this.#mountsOf(namespace, this.#records.require(namespace, key)));
+    const record = await this.stat(namespace, key);
+    const mounts = (lower: string[]) => this.#read(() => this.#mountsOn(lower, this.#still(namespace, record)));
+    if (record.parent === "") return await mounts([]);
+    return await this.#holding(namespace, record.parent, async (chain) => mounts(await this.#mounts.use(chain)));
   }
 
   /** @throws Failure: not-found, already-exists, invalid-argument, failed-precondition */
@@ -90,17 +95,13 @@ export class Snapshots {
     const before = await this.#read(() => this.#records.requireActive(namespace, key, name));
     const what = await this.#contentOf(before);
     const record = await this.#write(() => {
-      const active = this.#records.requireActive(namespace, key, name);
-      if (active.id !== before.id || active.layer !== before.layer)
-        throw new Failure("not-found", "no-snapshot", { name: key });
+      if (this.#still(namespace, before).layer !== before.layer)
+        throw new Failure("unavailable", "refused", { why: `snapshot ${key} has got a layer meanwhile` });
       const record = this.#records.commit(namespace, name, key, labels, what);
       this.#made(namespace, name, lease);
       return record;
     });
-    await this.#read(() => {
-      this.#mounts.release(record.id);
-      this.#mounts.trim(this.#records.ownerOf(record.id)?.parent);
-    });
+    await this.#mounts.trim(record.id);
     this.#tell({ topic: "/snapshot/commit", namespace, object: key, payload: { name } });
   }
 
@@ -187,9 +188,7 @@ export class Snapshots {
     if (before.layer === layer.key) return;
     if (!(await this.#directories.isEmpty(before.id))) throw refuse("something was written to this one");
     await this.#write(() => {
-      const record = this.#records.require(namespace, key);
-      if (record.id !== before.id || record.kind !== "active")
-        throw new Failure("not-found", "no-snapshot", { name: key });
+      const record = this.#still(namespace, before);
       if (record.layer !== undefined && record.layer !== layer.key) throw refuse("this one has another layer");
       if (record.layer === undefined) this.#records.setLayer(namespace, record, layer.key);
     });
@@ -209,19 +208,23 @@ export class Snapshots {
   /** Has `work` look into a committed snapshot, and all that it is put on, as one directory. @throws Failure; what `work` does */
   async withMounted<T>(namespace: string, name: string, work: (directory: string) => Promise<T>): Promise<T> {
     await this.#open();
-    const { top, lower } = await this.#read(() => {
+    return await this.#holding(namespace, name, async (chain) => {
+      const lower = await this.#mounts.use(chain);
+      return lower.length === 1 ? await work(lower[0]!) : await this.#withOverlay(lower, work);
+    });
+  }
+
+  /** Keeps mounted what is mounted of a committed one, and those that it is put on, which `work` gets, the topmost first. */
+  async #holding<T>(namespace: string, name: string, work: (chain: SnapshotRecord[]) => Promise<T>): Promise<T> {
+    const chain = await this.#read(() => {
       const chain = this.#records.chain(namespace, name);
-      const lower = this.#mounts.use(chain);
-      this.#mounts.pin(chain[0]!.id);
-      return { top: chain[0]!.id, lower };
+      this.#mounts.hold(chain[0]!.id);
+      return chain;
     });
     try {
-      return lower.length === 1 ? await work(lower[0]!) : await this.#withOverlay(lower, work);
+      return await work(chain);
     } finally {
-      await this.#read(() => {
-        this.#mounts.unpin(top);
-        this.#mounts.trim(top);
-      });
+      await this.#mounts.letGo(chain[0]!.id);
     }
   }
 
@@ -239,56 +242,51 @@ export class Snapshots {
     }
   }
 
-  async #create(
-    namespace: string,
-    wanted: { name: string; parent: string; kind: Exclude<SnapshotKind, "committed">; labels: Labels },
-    lease: string | undefined,
-  ): Promise<Mount[]> {
+  async #create(namespace: string, wanted: Wanted, lease: string | undefined): Promise<Mount[]> {
     await this.#open();
-    const { parent, kind } = wanted;
-    // Before anything is made: what the parent's root belongs to has to be known, and what can't be mounted is an error.
-    const below = await this.#read(() => this.#parentOf(namespace, parent));
-    try {
-      const record = await this.#write(() => {
-        this.#parts.namespaces.use(namespace);
-        const record = this.#records.create(namespace, wanted);
-        if (kind === "active") this.#directories.makeActive(record.id, below.owner);
-        else if (parent === "") this.#directories.makeEmpty(record.id);
-        this.#made(namespace, record.name, lease);
-        return record;
-      });
-      return await this.#read(() => this.#mountsOf(namespace, record));
-    } catch (error) {
-      await this.#read(() => this.#mounts.trim(below.id));
-      throw error;
-    }
-  }
-
-  /** Has a parent mounted. */
-  #parentOf(namespace: string, parent: string): { id?: number; owner: RootOwner } {
-    const record = this.#records.get(namespace, parent);
+    const { parent } = wanted;
+    const isParent = await this.#read(() => this.#records.get(namespace, parent)?.kind === "committed");
     // One that can't be a parent is refused where all else is.
-    if (record?.kind !== "committed") return { owner: ROOT };
-    const [top] = this.#mounts.use(this.#records.chain(namespace, parent));
-    return { id: record.id, owner: this.#directories.ownerOf(top!) };
+    if (!isParent) return await this.#createOn([], namespace, wanted, lease);
+    // Before anything is made: what the parent's root belongs to has to be known, and what can't be mounted is an error.
+    return await this.#holding(namespace, parent, async (chain) =>
+      this.#createOn(await this.#mounts.use(chain), namespace, wanted, lease),
+    );
   }
 
-  /** Within {@link Store.read}. */
-  #mountsOf(namespace: string, record: SnapshotRecord): Mount[] {
-    const { id, kind, name, parent } = record;
+  /** @param lower the directories of its parent, which is held */
+  async #createOn(lower: string[], namespace: string, wanted: Wanted, lease: string | undefined): Promise<Mount[]> {
+    const owner = lower.length === 0 ? ROOT : this.#directories.ownerOf(lower[0]!);
+    return await this.#write(() => {
+      this.#parts.namespaces.use(namespace);
+      const record = this.#records.create(namespace, wanted);
+      if (record.kind === "active") this.#directories.makeActive(record.id, owner);
+      else if (record.parent === "") this.#directories.makeEmpty(record.id);
+      this.#made(namespace, record.name, lease);
+      return this.#mountsOn(lower, record);
+    });
+  }
+
+  /** What has become of one that was looked at before. @throws Failure (not-found) for what is not the same one any more */
+  #still(namespace: string, { name, id }: SnapshotRecord): SnapshotRecord {
+    const record = this.#records.require(namespace, name);
+    if (record.id !== id) throw new Failure("not-found", "no-snapshot", { name });
+    return record;
+  }
+
+  /** Within {@link Store.read} or {@link Store.write}. @param lower as of {@link #createOn} */
+  #mountsOn(lower: string[], record: SnapshotRecord): Mount[] {
+    const { id, kind, name, layer } = record;
     if (kind === "committed") throw new Failure("failed-precondition", "snapshot-not-mountable", { name });
-    const lower = parent === "" ? [] : this.#mounts.use(this.#records.chain(namespace, parent));
-    if (record.layer !== undefined) lower.unshift(this.#mounts.useOwn(record));
+    const all = layer === undefined ? lower : [this.#mounts.useOwn(record), ...lower];
     const upper = this.#directories.files(id);
     if (kind === "view") {
-      if (lower.length === 0) return [bindMount(upper, "ro")];
-      return [lower.length === 1 ? bindMount(lower[0]!, "ro") : overlayMount(lower)];
+      if (all.length === 0) return [bindMount(upper, "ro")];
+      return [all.length === 1 ? bindMount(all[0]!, "ro") : overlayMount(all)];
     }
     // A disk that lost its power may have lost them.
     this.#directories.makeActive(id, ROOT);
-    return [
-      lower.length === 0 ? bindMount(upper, "rw") : overlayMount(lower, { upper, work: this.#directories.work(id) }),
-    ];
+    return [all.length === 0 ? bindMount(upper, "rw") : overlayMount(all, { upper, work: this.#directories.work(id) })];
   }
 
   /** What an active one would be as a committed one. */
@@ -310,10 +308,8 @@ export class Snapshots {
   #removeRecord(namespace: string, key: string): () => Promise<void> {
     const { record, parent, layer } = this.#records.remove(namespace, key);
     return async () => {
-      await this.#read(() => {
-        this.#mounts.release(record.id);
-        this.#mounts.trim(parent);
-      });
+      this.#mounts.release(record.id);
+      await this.#mounts.trim(parent);
       await this.#removal(record.id, layer);
     };
   }
@@ -373,7 +369,7 @@ export class Snapshots {
     await store.read(() => {});
     await this.#directories.open();
     await this.layers.open();
-    await this.#mounts.open(store);
+    await this.#mounts.open();
     await this.#directories.removeLooks();
     const ids = await this.#directories.ids();
     // Before what is of no snapshot is removed: no new one may get its place.
