@@ -90,11 +90,11 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   namespaces.contain({ name: "tasks", isIn: (namespace) => tasks.list(namespace).length > 0 });
   const { bus } = tasks;
   const collection = new Collection(store, log);
-  const leases = new Leases(store, namespaces);
+  const leases = new Leases(store, namespaces, collection);
   const metadata = {
     namespaces,
     identity: new Identity(store),
-    containers: new Containers(store, namespaces, bus),
+    containers: new Containers(store, namespaces, collection, bus),
     leases,
     collection,
     content: new Content(join(root, "content"), { store, namespaces, leases, collection, bus, log }),

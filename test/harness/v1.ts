@@ -16,12 +16,16 @@ import {
 import type { CallOptions } from "../../src/client/api/call-options.js";
 import type { UnaryMethod } from "../../src/client/api/connection.js";
 import * as containerEvents from "../../src/proto/containerd/events/container.js";
+import * as contentEvents from "../../src/proto/containerd/events/content.js";
+import * as imageEvents from "../../src/proto/containerd/events/image.js";
 import * as namespaceEvents from "../../src/proto/containerd/events/namespace.js";
 import * as snapshotEvents from "../../src/proto/containerd/events/snapshot.js";
 import * as taskEvents from "../../src/proto/containerd/events/task.js";
 import { ContainersClient } from "../../src/proto/containerd/services/containers/v1/containers.js";
+import { ContentClient, type ReadContentRequest } from "../../src/proto/containerd/services/content/v1/content.js";
 import { DiffClient } from "../../src/proto/containerd/services/diff/v1/diff.js";
 import { EventsClient } from "../../src/proto/containerd/services/events/v1/events.js";
+import { ImagesClient } from "../../src/proto/containerd/services/images/v1/images.js";
 import { IntrospectionClient } from "../../src/proto/containerd/services/introspection/v1/introspection.js";
 import { LeasesClient } from "../../src/proto/containerd/services/leases/v1/leases.js";
 import { NamespacesClient } from "../../src/proto/containerd/services/namespaces/v1/namespaces.js";
@@ -34,6 +38,7 @@ import { VersionClient } from "../../src/proto/containerd/services/version/v1/ve
 import type { Envelope } from "../../src/proto/containerd/types/event.js";
 import type { Any } from "../../src/proto/google/protobuf/any.js";
 import { HealthClient } from "../../src/proto/health.js";
+import { ContentWriter } from "./content-writer.js";
 import { MessageStream } from "./message-stream.js";
 import { eventually, PATIENCE } from "./wait.js";
 
@@ -67,6 +72,8 @@ export class ApiV1 {
   /** See {@link listSnapshots}. */
   readonly snapshots: Promising<SnapshotsClient>;
   readonly diff: Promising<DiffClient>;
+  readonly content: Promising<ContentClient>;
+  readonly images: Promising<ImagesClient>;
   readonly introspection: Promising<IntrospectionClient>;
   readonly version: Promising<VersionClient>;
   readonly health: Promising<HealthClient>;
@@ -99,6 +106,8 @@ export class ApiV1 {
     this.leases = this.#promising(LeasesClient);
     this.snapshots = this.#promising(SnapshotsClient);
     this.diff = this.#promising(DiffClient);
+    this.content = this.#promising(ContentClient);
+    this.images = this.#promising(ImagesClient);
     this.introspection = this.#promising(IntrospectionClient);
     this.version = this.#promising(VersionClient);
     this.health = this.#promising(HealthClient);
@@ -147,6 +156,23 @@ export class ApiV1 {
     const found: SnapshotInfo[] = [];
     for await (const { info } of stream) found.push(...info);
     return found;
+  }
+
+  /** Content.List. */
+  listContent(...filters: string[]) {
+    const stream = this.#client(ContentClient).list({ filters }, this.#metadata());
+    return new MessageStream(stream, ({ info }) => info.map(({ digest }) => digest));
+  }
+
+  /** Content.Read. */
+  readContent(digest: string, part: Partial<ReadContentRequest> = {}) {
+    const stream = this.#client(ContentClient).read({ digest, offset: 0n, size: 0n, ...part }, this.#metadata());
+    return new MessageStream(stream, ({ data }) => data.length);
+  }
+
+  /** Content.Write. */
+  writeContent({ lease }: { lease?: string } = {}): ContentWriter {
+    return new ContentWriter(this.#client(ContentClient).write(this.#metadata(lease)));
   }
 
   #metadata(lease?: string): Metadata {
@@ -209,11 +235,20 @@ function emptyRequest({ requestDeserialize }: MethodDefinition<object, unknown>)
 }
 
 /** The messages of events, by the name that an Any gives them. */
-const EVENTS = new Map<string, { decode(input: Uint8Array): object }>(
-  Object.entries({ ...containerEvents, ...namespaceEvents, ...snapshotEvents, ...taskEvents }).map(
-    ([name, message]) => [`containerd.events.${name}`, message],
-  ),
-);
+const EVENTS = new Map<string, { decode(input: Uint8Array): object }>([
+  ...messagesOf("containerd.events", {
+    ...containerEvents,
+    ...contentEvents,
+    ...namespaceEvents,
+    ...snapshotEvents,
+    ...taskEvents,
+  }),
+  ...messagesOf("containerd.services.images.v1", imageEvents),
+]);
+
+function messagesOf<Message>(packageName: string, messages: Record<string, Message>): [string, Message][] {
+  return Object.entries(messages).map(([name, message]) => [`${packageName}.${name}`, message]);
+}
 
 /** An event as a test looks at it: the envelope, with the message that is in it. */
 export interface EventV1 extends Omit<Envelope, "event"> {

@@ -1,8 +1,10 @@
 import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { EventBus } from "../events/event-bus.js";
+import { Collection } from "../metadata/collection.js";
 import { Namespaces } from "../metadata/namespaces.js";
 import { Store } from "../metadata/store.js";
 import type { ContainerRecord } from "./container-record.js";
@@ -25,7 +27,8 @@ function open(): { namespaces: Namespaces; containers: Containers } {
   const bus = new EventBus();
   stores.push(store);
   const namespaces = new Namespaces(store, bus);
-  return { namespaces, containers: new Containers(store, namespaces, bus) };
+  const collection = new Collection(store, pino({ level: "silent" }));
+  return { namespaces, containers: new Containers(store, namespaces, collection, bus) };
 }
 
 function wanted(id: string, fields: Partial<ContainerRecord> = {}): ContainerRecord {

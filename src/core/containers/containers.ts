@@ -2,6 +2,7 @@ import { now } from "../../system/linux/clock.js";
 import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure, refusal } from "../failure/failure.js";
+import { type Collection, type Node, referencesOf } from "../metadata/collection.js";
 import { checkIdentifier, isIdentifier } from "../metadata/identifier.js";
 import { checkKeys, checkLabels, presentLabels } from "../metadata/labels.js";
 import type { Namespaces } from "../metadata/namespaces.js";
@@ -13,15 +14,28 @@ import type { ContainerRecord } from "./container-record.js";
 export class Containers {
   readonly #store: Store;
   readonly #namespaces: Namespaces;
+  readonly #collection: Collection;
   readonly #records: Table<ContainerRecord>;
   readonly #bus: EventBus;
 
-  constructor(store: Store, namespaces: Namespaces, bus: EventBus) {
+  constructor(store: Store, namespaces: Namespaces, collection: Collection, bus: EventBus) {
     this.#bus = bus;
+    this.#collection = collection;
     this.#store = store;
     this.#namespaces = namespaces;
     this.#records = store.table("containers");
     namespaces.contain({ name: "containers", isIn: (namespace) => this.#records.has([namespace]) });
+    collection.register({
+      kind: "containers",
+      page: (after, limit) =>
+        this.#records
+          .page(after && [after.namespace, after.key], limit)
+          .map(({ key: [namespace], value }) => ({ namespace: namespace!, key: value.id, isRoot: true })),
+      references: (namespace, id) => {
+        const record = this.#record(namespace, id);
+        return record === undefined ? [] : needs(namespace, record);
+      },
+    });
   }
 
   /** @throws Failure (not-found) */
@@ -81,6 +95,7 @@ export class Containers {
       if (!this.#record(namespace, id)) throw notFound(namespace, id, "delete");
       this.#records.remove([namespace, id]);
     });
+    this.#collection.soon();
     this.#tell({ topic: "/containers/delete", namespace, object: id, payload: {} });
   }
 
@@ -96,8 +111,17 @@ export class Containers {
   #put(namespace: string, record: ContainerRecord): ContainerRecord {
     const kept = { ...record, labels: presentLabels(record.labels) };
     this.#records.put([namespace, record.id], kept);
+    this.#collection.refers(needs(namespace, kept));
     return kept;
   }
+}
+
+/** What has to stay for as long as there is such a container. */
+function needs(namespace: string, { image, snapshotter, snapshotKey, labels }: ContainerRecord): Node[] {
+  const nodes = referencesOf(namespace, labels);
+  if (image !== "") nodes.push({ kind: "images", namespace, key: image });
+  if (snapshotKey !== "") nodes.push({ kind: `snapshots/${snapshotter}`, namespace, key: snapshotKey });
+  return nodes;
 }
 
 /**

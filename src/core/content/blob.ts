@@ -1,17 +1,61 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { refusal } from "../failure/failure.js";
 import type { ContentInfo } from "./content.js";
 
+/** In bytes: how much is read at a time. */
+export const CHUNK = 1 << 20;
+
 /** A blob that is open for reading: it stays readable until it is closed, also when it is deleted meanwhile. */
-export interface Blob {
+export class Blob {
   readonly info: ContentInfo;
   /** Of the file: it is there for as long as the content is. */
   readonly path: string;
+  readonly #file: FileHandle;
+
+  private constructor(info: ContentInfo, path: string, file: FileHandle) {
+    this.info = info;
+    this.path = path;
+    this.#file = file;
+  }
+
+  static async open(info: ContentInfo, path: string): Promise<Blob> {
+    return new Blob(info, path, await open(path, "r"));
+  }
+
   /**
-   * @param offset in bytes; default: 0
+   * @param offset in bytes
    * @param size in bytes; default: up to the end
-   * @returns chunks of up to 1 MiB, each its own memory
+   * @returns chunks of up to 1 MiB, each in memory of its own
    */
-  read(offset?: number, size?: number): AsyncIterable<Buffer>;
+  async *read(offset = 0, size = this.info.size - offset): AsyncGenerator<Buffer, void, undefined> {
+    for await (const chunk of fileChunks(this.#file, offset, offset + size)) yield chunk;
+  }
+
   /** All of it. @param max in bytes. @throws Failure (invalid-argument) when it is larger */
-  bytes(max: number): Promise<Buffer>;
-  close(): Promise<void>;
+  async bytes(max: number): Promise<Buffer> {
+    const { digest, size } = this.info;
+    if (size > max) throw refusal(`content ${digest} has ${size} bytes: more than ${max}`);
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.read()) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+/** A part of a file, each chunk in memory of its own. @param end in bytes; the file may be shorter */
+export async function* fileChunks(
+  file: FileHandle,
+  start: number,
+  end: number,
+): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
+  for (let position = start; position < end; ) {
+    const size = Math.min(CHUNK, end - position);
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(size), 0, size, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
 }

@@ -10,6 +10,7 @@ export type FailureKind =
   | "invalid-argument"
   | "not-found"
   | "permission-denied"
+  | "out-of-range"
   | "resource-exhausted"
   | "unauthenticated"
   | "unavailable"
@@ -82,6 +83,14 @@ const sentences = {
   "no-layer-file": ({ key }: { key: string }) => `no layer file ${key}`,
   "layer-not-mounted": ({ path, why }: { path: string; why: string }) => `layer file ${path} can't be mounted: ${why}`,
   "no-snapshots": ({ directory, why }: { directory: string; why: string }) => `no snapshots in ${directory}: ${why}`,
+  "no-content": ({ digest }: { digest: string }) => `no content ${digest}`,
+  "content-exists": ({ digest }: { digest: string }) => `there is content ${digest}`,
+  /** A blob that is being written, by its reference. */
+  "no-ingest": ({ ref }: { ref: string }) => `no ingest ${JSON.stringify(ref)}`,
+  /** `held`: in ms. */
+  "ingest-locked": ({ ref, held }: { ref: string; held: number }) =>
+    `ingest ${JSON.stringify(ref)} is being written, since ${held} ms`,
+  "file-unwritten": ({ path, why }: { path: string; why: string }) => `${path} can't be written: ${why}`,
   "limit-not-set": ({ why }: { why: string }) => why,
 
   /** A call of the kernel. */

@@ -1,6 +1,7 @@
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { readRegularFile, UnfitFile } from "../../system/linux/regular-file.js";
 import { Failure } from "../failure/failure.js";
+import { NamedTurns } from "../scheduling/named-turns.js";
 import { Workers } from "../scheduling/workers.js";
 
 /** In ms: how long somebody else's file system may take to answer. */
@@ -10,8 +11,8 @@ const TIMEOUT = 10_000;
 const poolSize = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 const workers = new Workers(Math.max(poolSize - 4, 2));
 
-/** The end of what is under way at a path, and of all that waits for it. */
-const ends = new Map<string, Promise<void>>();
+/** One at a time for each path. */
+const turns = new NamedTurns();
 
 /**
  * Works on files that clients name, or that others than the daemon have made. Their file system may hang (NFS whose server is gone, FUSE
@@ -47,18 +48,11 @@ export async function onForeignFiles<T>(
 
 /** Runs the operation once all earlier ones on this path have ended, unless it is called off by then. */
 function inTurn<T>(path: string, signal: AbortSignal, operation: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const work = (ends.get(path) ?? Promise.resolve()).then(() => {
+  return turns.run(path, () => {
     signal.throwIfAborted();
     return workers.run(signal, () => operation(signal));
   });
-  const end: Promise<void> = work.then(ignore, ignore).then(() => {
-    if (ends.get(path) === end) ends.delete(path);
-  });
-  ends.set(path, end);
-  return work;
 }
-
-function ignore(): void {}
 
 /**
  * The text of a file as {@link onForeignFiles}; anything but a regular file is refused.

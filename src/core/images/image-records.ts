@@ -1,9 +1,11 @@
 import { now } from "../../system/linux/clock.js";
+import { faultOfDigest } from "../content/digest.js";
 import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure, refusal } from "../failure/failure.js";
-import { type Collection, type Node, referencesOf } from "../metadata/collection.js";
-import { checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
+import { type Collection, isExpired, type Kind, type Node, referencesOf } from "../metadata/collection.js";
+import { isPrintable } from "../metadata/identifier.js";
+import { checkKeys, checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store, Table } from "../metadata/store.js";
 import type { ImageEvent } from "./image-event.js";
@@ -45,6 +47,7 @@ export class Images {
   constructor(parts: ImageParts) {
     this.#parts = parts;
     this.#records = parts.store.table("images");
+    parts.collection.register(this.#kind());
     parts.namespaces.contain({ name: "images", isIn: (namespace) => this.#records.has([namespace]) });
   }
 
@@ -107,13 +110,38 @@ export class Images {
     this.#parts.collection.soon();
   }
 
+  #kind(): Kind {
+    const find = (namespace: string, name: string) => (isName(name) ? this.#records.get([namespace, name]) : undefined);
+    return {
+      kind: "images",
+      page: (after, limit) =>
+        this.#records.page(after && [after.namespace, after.key], limit).map(({ key: [namespace], value }) => ({
+          namespace: namespace!,
+          key: value.name,
+          isRoot: !isExpired(value.labels),
+        })),
+      references: (namespace, name) => {
+        const record = find(namespace, name);
+        return record === undefined ? [] : needs(namespace, record);
+      },
+      remove: (namespace, name) => {
+        const record = find(namespace, name);
+        if (record === undefined || !isExpired(record.labels)) return undefined;
+        this.#records.remove([namespace, name]);
+        return async () => {
+          this.#tell({ topic: "/images/delete", namespace, object: name, payload: {} });
+          return 0;
+        };
+      },
+    };
+  }
+
   #tell(event: NewEvent<ImageEvent>): void {
     this.#parts.bus.publish(event);
   }
 
   #require(namespace: string, name: string): ImageRecord {
-    const isKey = name !== "" && Buffer.byteLength(name) <= MAX_NAME;
-    const record = isKey ? this.#records.get([namespace, name]) : undefined;
+    const record = isName(name) ? this.#records.get([namespace, name]) : undefined;
     if (record === undefined) throw new Failure("not-found", "no-record", { record: "image", name });
     return record;
   }
@@ -121,9 +149,14 @@ export class Images {
   #put(namespace: string, record: ImageRecord): ImageRecord {
     const kept = { ...record, labels: presentLabels(record.labels) };
     this.#records.put([namespace, record.name], kept);
+    this.#parts.collection.made({ kind: "images", namespace, key: record.name });
     this.#parts.collection.refers(needs(namespace, kept));
     return kept;
   }
+}
+
+function isName(name: string): boolean {
+  return name !== "" && Buffer.byteLength(name) <= MAX_NAME && isPrintable(name);
 }
 
 function needs(namespace: string, { target, labels }: ImageRecord): Node[] {
@@ -131,9 +164,17 @@ function needs(namespace: string, { target, labels }: ImageRecord): Node[] {
 }
 
 /** @throws Failure (invalid-argument) for what can't be an image */
-function check({ name, labels }: Omit<ImageRecord, "createdAt" | "updatedAt">): void {
+function check({ name, labels, target }: Omit<ImageRecord, "createdAt" | "updatedAt">): void {
   if (name === "") throw refusal("image name must not be empty");
-  if (Buffer.byteLength(name) > MAX_NAME)
-    throw refusal(`image name ${JSON.stringify(name.slice(0, MAX_NAME))}…: more than ${MAX_NAME} bytes`);
+  if (!isName(name))
+    throw refusal(
+      `image name ${JSON.stringify(name.slice(0, MAX_NAME))}: it has to be printable, and of up to ${MAX_NAME} bytes`,
+    );
   checkLabels(labels, "image.Labels: ");
+  checkKeys(target.annotations, "Target.Annotations: ");
+  const fault = faultOfDigest(target.digest);
+  if (fault !== undefined)
+    throw refusal(`Target.Digest ${JSON.stringify(target.digest.slice(0, MAX_NAME))} invalid: ${fault}`);
+  if (target.size <= 0) throw refusal("Target.Size must be greater than zero");
+  if (target.mediaType === "") throw refusal("Target.MediaType must be set");
 }

@@ -1,5 +1,10 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
-import { Failure } from "../failure/failure.js";
+import { parseRfc3339 } from "../../contract/go/rfc3339.js";
+import { now } from "../../system/linux/clock.js";
+import { errorText } from "../../system/linux/libc.js";
+import { Slices } from "../scheduling/slices.js";
+import { Workers } from "../scheduling/workers.js";
 import type { Labels } from "./labels.js";
 import type { Store } from "./store.js";
 
@@ -10,6 +15,8 @@ export interface Node {
   namespace: string;
   /** A digest, a name, an id, a snapshot's key. */
   key: string;
+  /** Needed without what its labels name. */
+  isFlat?: boolean;
 }
 
 /** A node as a collection finds it. */
@@ -23,16 +30,17 @@ export interface Found {
 /** How a collection deals with the nodes of one kind. All of it is called within {@link Store.read} or {@link Store.write}, and is quick. */
 export interface Kind {
   readonly kind: string;
-  /** The next nodes in the order of namespaces and keys, no more than `limit`; none is the end. `when.isPressed`: the disk is nearly full. */
-  page(after: Found | undefined, limit: number, when: { isPressed: boolean }): Found[];
-  /** What a node needs; nothing for one that is not there. @param isFlat a lease that is flat has it: it does not want what only labels name */
+  /** The next nodes in the order of namespaces and keys, no more than `limit`; none is the end. */
+  page(after: Found | undefined, limit: number, when: CollectionRun): Found[];
+  /** What a node needs; nothing for one that is not there. @param isFlat without what its labels name */
   references(namespace: string, key: string, isFlat: boolean): Node[];
   /**
-   * Takes a node away that nothing needs; before those that it needs itself. Without this the kind's nodes are only roots.
-   * @returns what to do once that is on the disk, as removing files; resolves to how many bytes that freed
+   * Takes away a node that nothing needs, unless it has become a root; what it needs itself is still there. Without this the nodes are roots
+   * and nothing else.
+   * @returns undefined: nothing was removed; else what to do once that is on the disk, as removing files, which tells how many bytes that freed
    */
   remove?(namespace: string, key: string): (() => Promise<number>) | undefined;
-  /** Something begins to need a node: what was kept because it is new is kept for that from now on. */
+  /** Within {@link Store.write}: something begins to need a node. One that was kept because it is new is kept for that from now on. */
   isNeeded?(namespace: string, key: string): void;
 }
 
@@ -45,8 +53,47 @@ export interface Collected {
 }
 
 export interface CollectionRun {
-  /** What is only kept because it is new goes as well: for a disk that is nearly full. */
-  isPressed?: boolean;
+  /** What is only kept because it is new goes as well. */
+  isPressed: boolean;
+}
+
+/** In ms: how soon after something was let go of. What goes with it usually follows at once. */
+const SOON = 1_000;
+/** How many nodes are looked at between two looks at the clock. */
+const PAGE = 64;
+/** In ms: a change of the store that removes takes no longer, so that others get their turn. */
+const SLICE = 4;
+/** How many files are removed at a time. */
+const REMOVERS = 4;
+
+/** What a collection that goes on has seen to be needed. */
+class Marks {
+  /** By {@link nameOf}; a node that is needed without what it refers to is not followed. */
+  readonly #needed = new Map<string, { isFlat: boolean }>();
+  /** Needed, and not followed yet. */
+  readonly #open: Node[] = [];
+
+  has(node: Node): boolean {
+    return this.#needed.has(nameOf(node));
+  }
+
+  add(node: Node): void {
+    const isFlat = node.isFlat === true;
+    const name = nameOf(node);
+    const before = this.#needed.get(name);
+    if (before !== undefined && (isFlat || !before.isFlat)) return;
+    this.#needed.set(name, { isFlat });
+    this.#open.push(node);
+  }
+
+  /** The next one whose references are to be followed. */
+  next(): Node | undefined {
+    return this.#open.pop();
+  }
+
+  get isDone(): boolean {
+    return this.#open.length === 0;
+  }
 }
 
 /**
@@ -54,28 +101,197 @@ export interface CollectionRun {
  * a node or a reference meanwhile says so, within its change, and what that reaches stays.
  */
 export class Collection {
-  constructor(
-    readonly store: Store,
-    readonly log: Logger,
-  ) {}
+  readonly #store: Store;
+  readonly #log: Logger;
+  readonly #kinds = new Map<string, Kind>();
+  /** Of the collection that goes on. */
+  #marks: Marks | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+  /** One that has not begun: who asks for one as this gets it. */
+  readonly #waiting = new Map<boolean, Promise<Collected>>();
+  #timer: NodeJS.Timeout | undefined;
 
-  register(_kind: Kind): void {}
+  constructor(store: Store, log: Logger) {
+    this.#store = store;
+    this.#log = log;
+  }
 
-  /** Within {@link Store.write}: a node has come into being, or has got another content. */
-  made(_node: Node): void {}
+  register(kind: Kind): void {
+    this.#kinds.set(kind.kind, kind);
+  }
 
-  /** Within {@link Store.write}: something that is kept needs these from now on. */
-  refers(_nodes: readonly Node[]): void {}
+  /** Within {@link Store.write}: a node has come into being. */
+  made(node: Node): void {
+    this.#marks?.add(node);
+  }
+
+  /** Within {@link Store.write}: something needs these from now on. */
+  refers(nodes: readonly Node[]): void {
+    for (const node of nodes) {
+      this.#kinds.get(node.kind)?.isNeeded?.(node.namespace, node.key);
+      this.#marks?.add(node);
+    }
+  }
 
   /** Something was let go of: there is a collection within a moment. */
-  soon(): void {}
+  soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.run().catch((error: unknown) =>
+        this.#log.error({ error: errorText(error) }, "containerd: collect what nothing needs"),
+      );
+    }, SOON).unref();
+  }
 
-  /** Collects, from now: what is let go of by now is gone when it resolves. */
-  run(_run: CollectionRun = {}): Promise<Collected> {
-    throw new Failure("unimplemented", "refused", { why: "collection" });
+  /** Collects, from now on: what nothing needs by now is gone when it resolves. @throws Failure when the store can't be used */
+  run(run: CollectionRun = { isPressed: false }): Promise<Collected> {
+    const waiting = this.#waiting.get(run.isPressed);
+    if (waiting !== undefined) return waiting;
+    const collected = this.#running.then(() => {
+      this.#waiting.delete(run.isPressed);
+      return this.#collect(run);
+    });
+    this.#waiting.set(run.isPressed, collected);
+    this.#running = collected.catch(() => {});
+    return collected;
+  }
+
+  async #collect(run: CollectionRun): Promise<Collected> {
+    const start = performance.now();
+    const marks = new Marks();
+    try {
+      // What was changed before is on the disk by then, and seen; what is changed later says what it needs.
+      await this.#store.write(() => {
+        this.#marks = marks;
+      });
+      await this.#markRoots(marks, run);
+      await this.#follow(marks);
+      const collected = await this.#sweep(marks, run);
+      if (Object.keys(collected.removed).length > 0) {
+        const duration = Math.round(performance.now() - start);
+        this.#log.info({ ...collected, duration }, "containerd: removed what nothing needs");
+      }
+      return collected;
+    } finally {
+      this.#marks = undefined;
+    }
+  }
+
+  async #markRoots(marks: Marks, run: CollectionRun): Promise<void> {
+    for await (const { node, isRoot } of this.#nodes(this.#kinds.values(), run)) if (isRoot) marks.add(node);
+  }
+
+  async *#nodes(kinds: Iterable<Kind>, run: CollectionRun): AsyncGenerator<{ node: Node; isRoot: boolean }> {
+    const slices = new Slices();
+    for (const { kind, page } of kinds) {
+      for (let after: Found | undefined; ; ) {
+        const found = await this.#store.read(() => page(after, PAGE, run));
+        for (const { namespace, key, isRoot } of found) yield { node: { kind, namespace, key }, isRoot };
+        after = found.at(-1);
+        if (after === undefined) break;
+        await slices.next();
+      }
+    }
+  }
+
+  /** Until all is marked that what is marked needs. */
+  async #follow(marks: Marks): Promise<void> {
+    const slices = new Slices();
+    while (!marks.isDone) {
+      await this.#store.read(() => {
+        for (let n = 0; n < PAGE; n++) {
+          const node = marks.next();
+          if (node === undefined) return;
+          for (const needed of this.#referencesOf(node)) marks.add(needed);
+        }
+      });
+      await slices.next();
+    }
+  }
+
+  #referencesOf({ kind, namespace, key, isFlat = false }: Node): Node[] {
+    return this.#kinds.get(kind)?.references(namespace, key, isFlat) ?? [];
+  }
+
+  async #sweep(marks: Marks, run: CollectionRun): Promise<Collected> {
+    const queue = await this.#unneeded(marks, run);
+    const removed: Record<string, number> = {};
+    let freed = 0;
+    const removers = new Workers(REMOVERS);
+    const { signal } = new AbortController();
+    const removals: Promise<void>[] = [];
+    while (queue.length > 0) {
+      // What has become needed meanwhile stays, with what it needs.
+      await this.#follow(marks);
+      const steps = await this.#store.write(() => this.#removeSome(queue, marks));
+      for (const { kind, after } of steps) {
+        removed[kind] = (removed[kind] ?? 0) + 1;
+        removals.push(
+          removers.run(signal, async () => {
+            freed += await after();
+          }),
+        );
+      }
+      await nextTurn();
+    }
+    await Promise.all(removals);
+    return { removed, freed };
+  }
+
+  /**
+   * Within {@link Store.write}: removes the last ones of the queue, as many as there is time for; none while something that is needed has
+   * not been followed.
+   */
+  #removeSome(queue: Node[], marks: Marks): { kind: string; after: () => Promise<number> }[] {
+    const steps: { kind: string; after: () => Promise<number> }[] = [];
+    const end = performance.now() + SLICE;
+    while (marks.isDone && queue.length > 0 && performance.now() < end) {
+      const node = queue.pop()!;
+      const { kind, namespace, key } = node;
+      const after = marks.has(node) ? undefined : this.#kinds.get(kind)!.remove!(namespace, key);
+      if (after !== undefined) steps.push({ kind, after });
+    }
+    return steps;
+  }
+
+  /** What is not marked; in such an order that, from the end, none comes before one that needs it. */
+  async #unneeded(marks: Marks, run: CollectionRun): Promise<Node[]> {
+    const kinds = [...this.#kinds.values()].filter(({ remove }) => remove !== undefined);
+    /** How many of those that go need it. */
+    const needs = new Map<string, { node: Node; count: number }>();
+    for await (const { node, isRoot } of this.#nodes(kinds, run))
+      if (!isRoot && !marks.has(node)) needs.set(nameOf(node), { node, count: 0 });
+    const slices = new Slices();
+    const counted = async (nodes: Iterable<Node>, change: (entry: { node: Node; count: number }) => void) => {
+      for (const node of nodes) {
+        const needed = await this.#store.read(() => this.#referencesOf(node));
+        for (const one of needed) {
+          const entry = needs.get(nameOf(one));
+          if (entry !== undefined) change(entry);
+        }
+        await slices.next();
+      }
+    };
+    await counted(
+      [...needs.values()].map(({ node }) => node),
+      (entry) => entry.count++,
+    );
+    const order = [...needs.values()].filter(({ count }) => count === 0).map(({ node }) => node);
+    await counted(order, (entry) => {
+      if (--entry.count === 0) order.push(entry.node);
+    });
+    // Those of circles, and what only they need.
+    const circles = [...needs.values()].filter(({ count }) => count > 0).map(({ node }) => node);
+    return [...order, ...circles].reverse();
   }
 }
 
+function nameOf({ kind, namespace, key }: Node): string {
+  return `${kind}\0${namespace}\0${key}`;
+}
+
+const ROOT = "containerd.io/gc.root";
+const EXPIRE = "containerd.io/gc.expire";
 const CONTENT = "containerd.io/gc.ref.content";
 const SNAPSHOT = "containerd.io/gc.ref.snapshot.";
 
@@ -85,10 +301,26 @@ export function referencesOf(namespace: string, labels: Labels): Node[] {
   for (const [label, key] of Object.entries(labels)) {
     if (label === CONTENT || label.startsWith(`${CONTENT}.`)) nodes.push({ kind: "content", namespace, key });
     else if (label.startsWith(SNAPSHOT)) {
-      // What comes after a slash is no part of the snapshotter's name.
+      // What comes after a slash tells several references apart.
       const [snapshotter] = label.slice(SNAPSHOT.length).split("/");
       nodes.push({ kind: `snapshots/${snapshotter}`, namespace, key });
     }
   }
   return nodes;
+}
+
+/** Whether its labels say that it is needed by itself. */
+export function isRootLabelled(labels: Labels): boolean {
+  return Object.hasOwn(labels, ROOT);
+}
+
+/** Whether its labels have a time, as RFC 3339, that is over; what can't be read as one is no end. */
+export function isExpired(labels: Labels): boolean {
+  const end = labels[EXPIRE];
+  if (end === undefined) return false;
+  try {
+    return parseRfc3339(end) <= now();
+  } catch {
+    return false;
+  }
 }

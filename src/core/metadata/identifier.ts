@@ -18,6 +18,14 @@ export function isIdentifier(name: string): boolean {
   return faultOf(name) === undefined;
 }
 
+/** Control characters, and code points that are no characters. */
+const UNPRINTABLE = /[\p{Cc}\p{Cn}\p{Cs}]/u;
+
+/** Whether a name of any form has nothing in it that can't be shown, or be a part of a key of the store. */
+export function isPrintable(name: string): boolean {
+  return !UNPRINTABLE.test(name);
+}
+
 function faultOf(name: string): string | undefined {
   if (name === "") return "must not be empty";
   // A long one would make a long text.

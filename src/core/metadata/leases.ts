@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { parseRfc3339 } from "../../contract/go/rfc3339.js";
 import { now } from "../../system/linux/clock.js";
 import { Failure, refusal } from "../failure/failure.js";
+import { type Collection, isExpired, type Node, referencesOf } from "./collection.js";
+import { isPrintable } from "./identifier.js";
 import { checkKeys, type Labels, presentLabels } from "./labels.js";
 import type { Namespaces } from "./namespaces.js";
 import type { Store, Table } from "./store.js";
@@ -19,36 +20,51 @@ export interface Resource {
   type: string;
 }
 
-/** The time after which a lease is none any more, as RFC 3339; what can't be read as that is no end. */
-const EXPIRE = "containerd.io/gc.expire";
+/** On a lease that keeps its resources alone, and nothing that their labels name. */
+const FLAT = "containerd.io/gc.flat";
 
 /** In bytes: what a key of the store has room for. */
 const MAX_ID = 255;
 const MAX_RESOURCE = 1024;
-/** Control characters, and code points that are no characters. */
-const UNPRINTABLE = /[\p{Cc}\p{Cn}\p{Cs}]/u;
 const DIGEST = /^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]{32,}$/;
 
 /** Leases: who has one keeps what it has made from being collected, until something refers to that. */
 export class Leases {
   readonly #store: Store;
   readonly #namespaces: Namespaces;
+  readonly #collection: Collection;
   readonly #records: Table<LeaseRecord>;
   readonly #resources: Table<Resource>;
 
-  constructor(store: Store, namespaces: Namespaces) {
+  constructor(store: Store, namespaces: Namespaces, collection: Collection) {
     this.#store = store;
+    this.#collection = collection;
     this.#namespaces = namespaces;
     this.#records = store.table("leases");
     this.#resources = store.table("lease-resources");
     namespaces.onDelete((namespace) => {
       for (const { id } of this.#records.list([namespace])) this.#remove(namespace, id);
     });
+    collection.register({
+      kind: "leases",
+      page: (after, limit) =>
+        this.#records.page(after && [after.namespace, after.key], limit).map(({ key: [namespace], value }) => ({
+          namespace: namespace!,
+          key: value.id,
+          isRoot: !isExpired(value.labels),
+        })),
+      references: (namespace, id) => this.#needs(namespace, id),
+      remove: (namespace, id) => {
+        const lease = this.#records.get([namespace, id]);
+        if (lease !== undefined && isExpired(lease.labels)) this.#remove(namespace, id);
+        return undefined;
+      },
+    });
   }
 
   /** Those of a namespace that have not ended. */
   list(namespace: string): Promise<LeaseRecord[]> {
-    return this.#store.read(() => this.#records.list([namespace]).filter(isValid));
+    return this.#store.read(() => this.#records.list([namespace]).filter(({ labels }) => !isExpired(labels)));
   }
 
   /**
@@ -57,12 +73,13 @@ export class Leases {
    */
   async create(namespace: string, id: string, labels: Labels): Promise<LeaseRecord> {
     const name = id === "" ? madeUp() : id;
-    if (Buffer.byteLength(name) > MAX_ID || UNPRINTABLE.test(name))
+    if (Buffer.byteLength(name) > MAX_ID || !isPrintable(name))
       throw refusal(`lease ${JSON.stringify(name.slice(0, MAX_ID))}: not of up to ${MAX_ID} bytes of printable text`);
     checkKeys(labels, "lease.Labels: ");
     return await this.#store.write(() => {
       this.#namespaces.use(namespace);
-      for (const lease of this.#records.list([namespace])) if (!isValid(lease)) this.#remove(namespace, lease.id);
+      for (const lease of this.#records.list([namespace]))
+        if (isExpired(lease.labels)) this.#remove(namespace, lease.id);
       if (this.#records.get([namespace, name]))
         throw new Failure("already-exists", "record-exists", { record: "lease", name });
       const lease = { id: name, labels: presentLabels(labels), createdAt: now() };
@@ -84,7 +101,7 @@ export class Leases {
     await this.#store.write(() => {
       this.#require(namespace, id);
       checkResource(resource);
-      this.#resources.put([namespace, id, resource.type, resource.id], resource);
+      this.hold(namespace, id, resource);
     });
   }
 
@@ -105,27 +122,43 @@ export class Leases {
     });
   }
 
+  /** Within {@link Store.write}: a call that names a lease has made, or found, what the lease protects from then on. @throws Failure (not-found) */
+  hold(namespace: string, id: string, resource: Resource): void {
+    this.#require(namespace, id);
+    this.#resources.put([namespace, id, resource.type, resource.id], resource);
+    this.#collection.refers([nodeOf(namespace, resource)]);
+  }
+
+  /** Within {@link Store.write}: it is no more, or not by this name. */
+  letGo(namespace: string, id: string, resource: Resource): void {
+    this.#resources.remove([namespace, id, resource.type, resource.id]);
+  }
+
   #require(namespace: string, id: string): void {
     const isKey = id !== "" && Buffer.byteLength(id) <= MAX_ID;
     const lease = isKey ? this.#records.get([namespace, id]) : undefined;
-    if (lease === undefined || !isValid(lease))
+    if (lease === undefined || isExpired(lease.labels))
       throw new Failure("not-found", "no-record", { record: "lease", name: id });
   }
 
   #remove(namespace: string, id: string): void {
     this.#records.remove([namespace, id]);
-    for (const key of this.#resources.keys([namespace, id])) this.#resources.remove(key);
+    const resources = this.#resources.keys([namespace, id]);
+    for (const key of resources) this.#resources.remove(key);
+    if (resources.length > 0) this.#collection.soon();
+  }
+
+  #needs(namespace: string, id: string): Node[] {
+    const { labels = {} } = this.#records.get([namespace, id]) ?? {};
+    const isFlat = Object.hasOwn(labels, FLAT);
+    const held = this.#resources.list([namespace, id]).map((resource) => ({ ...nodeOf(namespace, resource), isFlat }));
+    return [...held, ...referencesOf(namespace, labels)];
   }
 }
 
-function isValid({ labels }: LeaseRecord): boolean {
-  const end = labels[EXPIRE];
-  if (end === undefined) return true;
-  try {
-    return parseRfc3339(end) > now();
-  } catch {
-    return true;
-  }
+/** What a lease has is named as the nodes of a collection are. */
+function nodeOf(namespace: string, { type, id }: Resource): Node {
+  return { kind: type, namespace, key: id };
 }
 
 /** In the form of containerd's own. */
@@ -142,7 +175,7 @@ function checkResource({ id, type }: Resource): void {
   } else if (name !== undefined) throw refusal(`invalid resource type ${type}`);
   if (kind === "content" && !DIGEST.test(id))
     throw refusal(`invalid content resource id ${JSON.stringify(id)}: invalid checksum digest format`);
-  if (id === "" || Buffer.byteLength(`${type}${id}`) > MAX_RESOURCE || UNPRINTABLE.test(`${type}${id}`))
+  if (id === "" || Buffer.byteLength(`${type}${id}`) > MAX_RESOURCE || !isPrintable(`${type}${id}`))
     throw refusal(
       `invalid resource id ${JSON.stringify(id.slice(0, MAX_RESOURCE))}: it has to be printable, and not too long`,
     );

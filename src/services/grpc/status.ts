@@ -11,6 +11,7 @@ const codes: Record<FailureKind, status> = {
   "invalid-argument": status.INVALID_ARGUMENT,
   "not-found": status.NOT_FOUND,
   "permission-denied": status.PERMISSION_DENIED,
+  "out-of-range": status.OUT_OF_RANGE,
   "resource-exhausted": status.RESOURCE_EXHAUSTED,
   unauthenticated: status.UNAUTHENTICATED,
   unavailable: status.UNAVAILABLE,

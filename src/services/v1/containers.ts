@@ -43,7 +43,7 @@ export function containersService(front: FrontV1, containers: Containers): GrpcS
       if (wanted.id === "") throw refusal("Container.ID required");
       const record = await containers.update(namespace, wanted.id, (before) => {
         if (!updateMask?.length) checkImmutable(before, wanted);
-        return { ...before, ...masked<Wanted>(before, wanted, updateMask, MUTABLE, wanted.id) };
+        return { ...before, ...masked<Wanted>(before, wanted, updateMask, MUTABLE, JSON.stringify(wanted.id)) };
       });
       return { container: messageOf(record) };
     }),

@@ -6,6 +6,7 @@ export type MaskFields<Record> = ReadonlyMap<string, { field: keyof Record; isMa
 /**
  * A record with the fields of another one that the mask names: `image`, `labels`, `labels.KEY`. An entry of a map that the other does not
  * have is removed. An empty mask takes all fields that may change.
+ * @param subject what an error calls the record, if anything
  * @throws Failure (invalid-argument) for a path that names none
  */
 export function masked<Record extends object>(
@@ -36,6 +37,6 @@ export function masked<Record extends object>(
 }
 
 function unknownPath(path: string, subject: string): Failure {
-  const why = `cannot update ${JSON.stringify(path)} field${subject === "" ? "" : ` on ${JSON.stringify(subject)}`}`;
+  const why = `cannot update ${JSON.stringify(path)} field${subject === "" ? "" : ` on ${subject}`}`;
   return refusal(why);
 }

@@ -1,4 +1,5 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
+import type { Collection } from "../../core/metadata/collection.js";
 import type { LeaseRecord, Leases, Resource } from "../../core/metadata/leases.js";
 import { type Lease, type LeasesServer, LeasesService } from "../../proto/containerd/services/leases/v1/leases.js";
 import type { GrpcService } from "../grpc/server.js";
@@ -6,14 +7,14 @@ import { entry, type Field, filtered, present } from "./filters/filter.js";
 import type { FrontV1 } from "./front.js";
 
 /** What is kept until its maker has no more use for it. */
-export function leasesService(front: FrontV1, leases: Leases): GrpcService {
+export function leasesService(front: FrontV1, leases: Leases, collection: Collection): GrpcService {
   const implementation: LeasesServer = {
     create: front.namespaced(async ({ namespace, request }) => ({
       lease: messageOf(await leases.create(namespace, request.id, request.labels)),
     })),
-    // Nothing is left to be waited for (`sync`): what a lease alone has kept goes later.
     delete: front.namespaced(async ({ namespace, request }) => {
       await leases.delete(namespace, request.id);
+      if (request.sync) await collection.run();
       return {};
     }),
     list: front.namespaced(async ({ namespace, request }) => ({

@@ -11,9 +11,11 @@ import type { Snapshots } from "../../core/snapshots/snapshots.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import type { GrpcService } from "../grpc/server.js";
 import { containersService } from "./containers.js";
+import { contentService } from "./content.js";
 import { diffService } from "./diff.js";
 import { eventsService } from "./events.js";
 import { FrontV1 } from "./front.js";
+import { imagesService } from "./images.js";
 import { introspectionService } from "./introspection.js";
 import { leasesService } from "./leases.js";
 import { namespacesService } from "./namespaces.js";
@@ -44,7 +46,7 @@ export interface V1Options {
 
 /** The services of containerd 1.x's API. */
 export function servicesV1(options: V1Options): GrpcService[] {
-  const { tasks, identity, namespaces, containers, leases, snapshots } = options;
+  const { tasks, identity, namespaces, containers, leases, collection, content, images, snapshots } = options;
   const front = new FrontV1(options.log, options.ready);
   const streams = new Streams();
   const services = [
@@ -52,11 +54,13 @@ export function servicesV1(options: V1Options): GrpcService[] {
     namespacesService(front, namespaces),
     containersService(front, containers),
     tasksService(front, { tasks, containers }),
-    leasesService(front, leases),
     snapshotsService(front, snapshots),
     diffService(front, snapshots),
     transferService(front, options.transfers, streams),
     streamingService(front, streams),
+    leasesService(front, leases, collection),
+    contentService(front, content),
+    imagesService(front, images, collection),
     eventsService(front, tasks),
   ];
   return [...services, introspectionService(front, identity, services)];

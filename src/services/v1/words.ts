@@ -14,6 +14,7 @@ const SUFFIXES: Record<FailureKind, string> = {
   "invalid-argument": "invalid argument",
   "not-found": "not found",
   "permission-denied": "permission denied",
+  "out-of-range": "out of range",
   "resource-exhausted": "resource exhausted",
   unauthenticated: "unauthenticated",
   unavailable: "unavailable",
@@ -62,6 +63,10 @@ const WORDS: { readonly [W in What]?: (facts: Facts<W>) => string } = {
   "snapshot-has-children": () => "cannot remove snapshot with child",
   "snapshot-not-active": ({ name }) => `failed to commit snapshot: snapshot ${goQuote(name)} is not active`,
   "snapshot-not-mountable": ({ name }) => `failed to get active mount: requested snapshot ${name} not active or view`,
+  "no-content": ({ digest }) => `content digest ${digest}`,
+  "content-exists": ({ digest }) => `content ${digest}`,
+  "no-ingest": ({ ref }) => `reference ${ref}`,
+  "ingest-locked": ({ ref, held }) => `ref ${ref} locked for ${held}ms`,
   "namespace-not-empty": ({ name, left }) =>
     `namespace ${goQuote(name)} must be empty, but it still has ${left.join(", ")}`,
 };

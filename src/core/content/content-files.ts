@@ -1,0 +1,160 @@
+import { randomBytes } from "node:crypto";
+import { chmod, link, mkdir, open, readdir, rm, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
+import { errorText, hasCode } from "../../system/linux/libc.js";
+import { Failure } from "../failure/failure.js";
+import { NamedTurns } from "../scheduling/named-turns.js";
+import { Slices } from "../scheduling/slices.js";
+import { digestParts, faultOfDigest } from "./digest.js";
+
+/** What the records say that there is. */
+export interface Known {
+  hasBlob(digest: string): boolean;
+  hasIngest(id: string): boolean;
+}
+
+/**
+ * The files of content: `blobs/ALGORITHM/HEX`, each whole, and `ingests/ID/data`, one for each blob that is being written. A file is there
+ * before its record is, and a record goes before its file: so what has no record is of nobody, and is removed at the next start's first use.
+ */
+export class ContentFiles {
+  readonly #directory: string;
+  /** Makes and removes the file of one digest one after the other. */
+  readonly #turns = new NamedTurns();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  blobPath(digest: string): string {
+    const { algorithm, encoded } = digestParts(digest);
+    return join(this.#directory, "blobs", algorithm, encoded);
+  }
+
+  ingestPath(id: string): string {
+    return join(this.#directory, "ingests", id, "data");
+  }
+
+  /** A name for an ingest's directory. */
+  newId(): string {
+    return randomBytes(12).toString("hex");
+  }
+
+  /** Makes the directories. @throws Error that says which one is not as it should be */
+  async prepare(): Promise<void> {
+    await makeTrustedDirectory(this.#directory, 0o700);
+    await chmod(this.#directory, 0o700);
+    for (const name of ["blobs", "ingests"]) await mkdir(join(this.#directory, name), { recursive: true, mode: 0o700 });
+  }
+
+  /** Removes what no record knows of. @param known asked within a look at the store, of some files at a time */
+  async removeUnknown(look: <T>(work: (known: Known) => T) => Promise<T>): Promise<void> {
+    const blobs = join(this.#directory, "blobs");
+    for (const algorithm of await readdir(blobs)) {
+      const digests = (await readdir(join(blobs, algorithm))).map((encoded) => `${algorithm}:${encoded}`);
+      const isUnknown = (digest: string) =>
+        look((known) => faultOfDigest(digest) !== undefined || !known.hasBlob(digest));
+      for (const digest of await filterInSlices(digests, isUnknown))
+        await rm(join(blobs, algorithm, digestParts(digest).encoded), { recursive: true, force: true });
+    }
+    const ingests = await readdir(join(this.#directory, "ingests"));
+    for (const id of await filterInSlices(ingests, (id) => look((known) => !known.hasIngest(id))))
+      await this.removeIngest(id);
+  }
+
+  /** One after the other for each digest. */
+  exclusive<T>(digest: string, work: () => Promise<T>): Promise<T> {
+    return this.#turns.run(digest, work);
+  }
+
+  /**
+   * Gives the file of an ingest the name of its digest, which is on the disk when this resolves; the ingest keeps it until it is removed.
+   * To be called within {@link exclusive}.
+   * @param isKnown whether the file that has that name is one that the records know of: what else has it is replaced
+   */
+  async addBlob(id: string, digest: string, isKnown: boolean): Promise<void> {
+    const path = this.blobPath(digest);
+    const directory = dirname(path);
+    if (isKnown && (await sizeOf(path)) === (await sizeOf(this.ingestPath(id)))) return;
+    if ((await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined)
+      await syncDirectory(dirname(directory));
+    await rm(path, { recursive: true, force: true });
+    await link(this.ingestPath(id), path);
+    await syncDirectory(directory);
+  }
+
+  /** In bytes; undefined when there is none. */
+  blobSize(digest: string): Promise<number | undefined> {
+    return sizeOf(this.blobPath(digest));
+  }
+
+  /** To be called within {@link exclusive}, once no record knows of it. @returns in bytes, what that freed */
+  async removeBlob(digest: string): Promise<number> {
+    const path = this.blobPath(digest);
+    const size = await sizeOf(path);
+    if (size === undefined) return 0;
+    await unlink(path);
+    return size;
+  }
+
+  async makeIngest(id: string): Promise<void> {
+    await mkdir(dirname(this.ingestPath(id)), { recursive: true, mode: 0o700 });
+  }
+
+  /** @returns in bytes, what that freed at most */
+  async removeIngest(id: string): Promise<number> {
+    const path = this.ingestPath(id);
+    const size = await sizeOf(path);
+    await rm(dirname(path), { recursive: true, force: true });
+    return size ?? 0;
+  }
+
+  /** How much of an ingest is there, and since when; undefined when nothing is. */
+  async ingestState(id: string): Promise<{ size: number; modifiedAt: bigint } | undefined> {
+    try {
+      const { size, mtimeNs } = await stat(this.ingestPath(id), { bigint: true });
+      return { size: Number(size), modifiedAt: mtimeNs };
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** A failed change of a file, as a caller gets to know it. */
+export function fileFailure(path: string, error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  const isFull = hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT");
+  const why = isFull ? "no space left on device" : errorText(error);
+  return new Failure(isFull ? "resource-exhausted" : "internal", "file-unwritten", { path, why }, { cause: error });
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+/** What is in it under a name is so after a loss of power, too. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+async function filterInSlices(names: readonly string[], passes: (name: string) => Promise<boolean>): Promise<string[]> {
+  const slices = new Slices();
+  const passed: string[] = [];
+  for (const name of names) {
+    if (await passes(name)) passed.push(name);
+    await slices.next();
+  }
+  return passed;
+}
