@@ -192,7 +192,7 @@ export class Content {
       );
       if (begun === undefined) throw new Failure("already-exists", "content-exists", { digest: expected });
       const ingest = this.#ingestOf(namespace, ref, begun.record, { expected, lease, release });
-      await ingest.open();
+      await ingest.open(total);
       if (begun.isAnew) await ingest.truncate();
       writer.ingest = ingest;
       return ingest;
@@ -291,7 +291,7 @@ export class Content {
     const record: IngestRecord = {
       id: before?.id ?? this.#files.newId(),
       expected: isShared ? expected : "",
-      total: isShared ? size : total || (before?.total ?? 0),
+      total: isShared ? size : (before?.total ?? total),
       startedAt: before?.startedAt ?? now(),
       usedAt: now(),
       isFree: lease === undefined && (before?.isFree ?? true),

@@ -87,16 +87,18 @@ export class Ingest implements Readonly<IngestStatus> {
     return this.#shared?.digest ?? "";
   }
 
-  /** Opens the file, and takes the digest of what is there already. */
-  async open(): Promise<void> {
+  /**
+   * Opens the file, and takes the digest of what is there already.
+   * @param limit in bytes: more than that is no part of what is to be written, which begins anew; 0: unknown
+   */
+  async open(limit: number): Promise<void> {
     if (this.#shared !== undefined) {
       this.offset = this.#shared.size;
       return;
     }
     await this.#openFile();
     await this.#takeIn(this.#digester);
-    // More than there is to be: nothing to go on with.
-    if (this.total > 0 && this.offset > this.total) await this.truncate();
+    if (limit > 0 && this.offset > limit) await this.truncate();
   }
 
   /**

@@ -1,3 +1,4 @@
+import { goQuote } from "../../contract/go/quote.js";
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { Content, ContentInfo, IngestStatus } from "../../core/content/content.js";
 import type { Ingest } from "../../core/content/ingest.js";
@@ -47,9 +48,15 @@ export function contentService(front: FrontV1, content: Content): GrpcService {
       return {};
     }),
     read: front.namespacedStream((call) => read(content, call)),
-    status: front.namespaced(async ({ namespace, request: { ref } }) => ({
-      status: statusOf(await content.status(namespace, ref)),
-    })),
+    status: front.namespaced(async ({ namespace, request: { ref } }) => {
+      try {
+        return { status: statusOf(await content.status(namespace, ref)) };
+      } catch (error) {
+        if (!isFailure(error, "no-ingest")) throw error;
+        const why = `could not get status for ref ${goQuote(ref)}: reference ${ref}`;
+        throw new Failure("not-found", "refused", { why });
+      }
+    }),
     listStatuses: front.namespaced(async ({ namespace, request }) => ({
       statuses: (await filtered(await content.statuses(namespace), request.filters, fieldOfStatus)).map(statusOf),
     })),
