@@ -138,6 +138,7 @@ const sentences = {
   "shim-ended": (_: NoFacts) => "the shim has ended before its process was started",
   "start-unexplained": (_: NoFacts) => "the shim has ended before there was a process, and no log says why",
   "start-timeout": ({ timeout }: { timeout: number }) => `not started within ${timeout} ms`,
+  "answer-timeout": ({ timeout }: { timeout: number }) => `no answer within ${timeout} ms`,
   "update-timeout": ({ timeout }: { timeout: number }) => `not changed within ${timeout} ms`,
 };
 

@@ -8,7 +8,7 @@ import { Failure } from "./failure.js";
 export async function withTimeout<T>(
   signals: AbortSignal[],
   timeout: number,
-  late: "start-timeout" | "update-timeout",
+  late: "start-timeout" | "update-timeout" | "answer-timeout",
   operation: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();

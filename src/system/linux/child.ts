@@ -100,7 +100,14 @@ const buffer = Buffer.alloc(PIPE_CAPACITY);
 export async function runCommand(
   path: string,
   argv: readonly string[],
-  options: { env: readonly string[]; cwd?: string; stdin?: string; signal?: AbortSignal | undefined },
+  options: {
+    env: readonly string[];
+    cwd?: string;
+    stdin?: string;
+    /** What it says on stderr is thrown away: its stdout is an answer. */
+    withoutStderr?: boolean;
+    signal?: AbortSignal | undefined;
+  },
 ): Promise<CommandResult> {
   options.signal?.throwIfAborted();
   const output = new BothEnds(OUTPUT_LIMIT, OUTPUT_END);
@@ -118,7 +125,7 @@ export async function runCommand(
       child = await Child.spawn(path, argv, {
         env: options.env,
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-        fds: [stdin, writer, writer],
+        fds: [stdin, writer, options.withoutStderr ? devNull : writer],
       });
     } finally {
       closeSync(writer);
