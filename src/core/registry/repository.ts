@@ -127,12 +127,12 @@ export class Repository {
 
   /**
    * Brings a blob to the registry, unless it has it.
-   * @param options.from the path of another repository of this registry that may have it
+   * @param options.from paths of other repositories of this registry that may have it
    */
   async upload(
     descriptor: Descriptor,
     source: BlobSource,
-    { from, ...transfer }: Transfer & { from?: string },
+    { from = [], ...transfer }: Transfer & { from?: readonly string[] },
   ): Promise<void> {
     const { path } = this.reference;
     await this.#atHosts("push", transfer, async (session, retries) => {

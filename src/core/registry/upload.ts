@@ -17,14 +17,16 @@ export interface UploadTarget {
 }
 
 interface UploadOptions {
-  /** Another repository there that may have it. */
-  readonly from: string | undefined;
+  /** Other repositories there that may have it. */
+  readonly from: readonly string[];
   readonly signal: AbortSignal;
   readonly retries: Retries;
 }
 
 /** How many times longer than for the next byte is waited for a registry that has all of them, and looks at them. */
 const PATIENCE = 10;
+/** How many other repositories are tried. */
+const MAX_MOUNTS = 3;
 
 /**
  * Brings a blob to a registry. After a broken connection it goes on where the registry says that it is, or begins anew.
@@ -72,8 +74,8 @@ class Upload {
     this.#signal = signal;
   }
 
-  /** @returns undefined when the registry has taken the blob from the other repository */
-  async begin(from: string | undefined): Promise<URL | undefined> {
+  /** @returns undefined when the registry has taken the blob from another repository */
+  async begin(from: readonly string[]): Promise<URL | undefined> {
     const { session, path, scopes } = this.#target;
     const post = async (query: Record<string, string>, more: readonly string[]) =>
       await session.request({
@@ -85,18 +87,19 @@ class Upload {
         expected: [201, 202],
         signal: this.#signal,
       });
-    let answer: Answer | undefined;
-    if (from !== undefined) {
+    for (const other of from.slice(0, MAX_MOUNTS)) {
       try {
-        answer = await post({ mount: this.#descriptor.digest, from }, [`repository:${from}:pull`]);
+        const answer = await post({ mount: this.#descriptor.digest, from: other }, [`repository:${other}:pull`]);
+        answer.body.destroy();
+        if (answer.status === 201) return undefined;
       } catch (error) {
         // We may not read the other one: then it is brought there.
         if (!(error instanceof Fault) || error.passes) throw error;
       }
     }
-    answer ??= await post({}, []);
+    const answer = await post({}, []);
     answer.body.destroy();
-    return answer.status === 201 && from !== undefined ? undefined : session.placeOf(answer);
+    return session.placeOf(answer);
   }
 
   /** Sends what is missing, and has the registry look whether it is all. */

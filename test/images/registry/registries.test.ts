@@ -110,7 +110,7 @@ describe.skipIf(!hasRegistry).each(Object.keys(kinds) as (keyof typeof kinds)[])
     const { registry } = fixture;
     const image = makeImage(3_000_000);
     const client = makeClient(optionsOf(kind, registry));
-    const push = async (path: string, from?: string) => {
+    const push = async (path: string, ...from: string[]) => {
       const repository = await client.repository(parseReference(`${registry.host}/${path}`), { credentials });
       let read = 0;
       for (const blob of [image.config, image.layer]) {
@@ -122,7 +122,7 @@ describe.skipIf(!hasRegistry).each(Object.keys(kinds) as (keyof typeof kinds)[])
             yield part;
           }
         };
-        await repository.upload(blob, source, { signal, ...(from === undefined ? {} : { from }) });
+        await repository.upload(blob, source, { signal, from });
         expect(await repository.exists(blob, { signal })).toBe(true);
       }
       expect(await repository.exists(image.manifest, { signal })).toBe(false);
