@@ -3,6 +3,7 @@ import type { Product } from "./product.js";
 import { commit } from "./version.js";
 
 const OUTFILE = "dist/bin/containerd.js";
+const WORKER_OUTFILE = "dist/bin/layer-worker.js";
 
 const banner = [
   "#!/bin/sh",
@@ -18,4 +19,11 @@ export const daemon: Product = {
   outputs: [OUTFILE],
   variant: commit,
   build: () => bundle("src/daemon/main.ts", OUTFILE, { external: EXTERNAL, banner: { js: banner } }, 0o755),
+};
+
+/** The program of the daemon's worker threads, which it finds beside its own. Tests that run the sources use it, too. */
+export const layerWorker: Product = {
+  name: "layer worker",
+  outputs: [WORKER_OUTFILE],
+  build: () => bundle("src/core/layers/worker/main.ts", WORKER_OUTFILE, { external: EXTERNAL }),
 };

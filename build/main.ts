@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { client, clientTypes } from "./client.js";
 import { ctr } from "./ctr.js";
-import { daemon } from "./daemon.js";
+import { daemon, layerWorker } from "./daemon.js";
 import { manPages } from "./man-pages.js";
 import { packages } from "./packages.js";
 import type { Product } from "./product.js";
@@ -20,7 +20,9 @@ const flag = (name: string) => args.includes(name);
 const wanted = (product: Product) => (flag("--if-stale") ? isStale(product) : true);
 
 /** Each stage is built from the one before. */
-const stages = flag("--proto-only") ? [] : [[daemon, ctr, client, clientTypes, shim, manPages], packages];
+const stages = flag("--proto-only")
+  ? [[layerWorker]]
+  : [[daemon, layerWorker, ctr, client, clientTypes, shim, manPages], packages];
 if ([wireTypes, ...stages.flat()].some(wanted)) {
   if (flag("--locked")) await build();
   else process.exitCode = buildAlone();

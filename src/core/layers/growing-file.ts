@@ -15,13 +15,22 @@ export class GrowingFile {
     return this.#size;
   }
 
-  get whole(): boolean {
+  /** More may come. */
+  get grows(): boolean {
+    return this.#state === "grows";
+  }
+
+  get isWhole(): boolean {
     return this.#state === "whole";
   }
 
-  /** @throws what it has failed with */
-  throwIfFailed(): void {
-    if (this.#state === "failed") throw this.#error;
+  get hasFailed(): boolean {
+    return this.#state === "failed";
+  }
+
+  /** What it has failed with. */
+  get error(): unknown {
+    return this.#error;
   }
 
   /** @param size of the file by now, in bytes */

@@ -1,0 +1,82 @@
+/** The program of a worker thread: it does what it is told, one thing at a time. */
+import { parentPort } from "node:worker_threads";
+import { Failure } from "../../failure/failure.js";
+import { ArchiveError } from "../tar/archive-error.js";
+import { Blob } from "./blob.js";
+import { convert } from "./conversion.js";
+import type { Answer, Order, Task } from "./messages.js";
+
+const port = parentPort!;
+const answer = (message: Answer, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
+
+/** Progress is told each time that so many bytes have come out of a blob. */
+const PROGRESS = 1 << 20;
+
+class CalledOff extends Error {}
+
+let blob: Blob | undefined;
+let onBelow: ((below: string | undefined) => void) | undefined;
+
+port.on("message", (order: Order) => {
+  if ("task" in order) void work(order.task, order.stop);
+  else if ("size" in order) blob?.grow(order.size, order.whole);
+  else if ("below" in order) onBelow?.(order.below);
+});
+
+async function work(task: Task, stop: Int32Array): Promise<void> {
+  try {
+    if (task.is === "convert") answer({ result: await converted(task, stop) });
+    else throw new Error("not there yet");
+  } catch (error) {
+    answer(failureOf(task, error));
+  }
+}
+
+async function converted(task: Task & { is: "convert" }, stop: Int32Array) {
+  const checkpoint = () => {
+    if (Atomics.load(stop, 0) !== 0) throw new CalledOff();
+  };
+  const source = new Blob(task.blob, (size) => {
+    checkpoint();
+    answer({ wants: size });
+  });
+  blob = source;
+  let told = 0;
+  try {
+    return await convert(task, {
+      blob: source,
+      checkpoint,
+      below: () => {
+        answer({ wants: "below" });
+        return new Promise((resolve) => {
+          onBelow = resolve;
+        });
+      },
+      progress: (unpacked) => {
+        if (unpacked < told) return;
+        told = unpacked + PROGRESS;
+        answer({ read: source.read, unpacked });
+      },
+    });
+  } finally {
+    blob = undefined;
+    source.close();
+  }
+}
+
+function failureOf(task: Task, error: unknown): Answer {
+  const of = (failure: Failure): Answer => ({
+    failure: { kind: failure.kind, what: failure.what, facts: failure.facts },
+  });
+  if (error instanceof Failure) return of(error);
+  const { code, message, stack } = error as NodeJS.ErrnoException;
+  if (code === "ENOSPC" || code === "EDQUOT") return of(new Failure("resource-exhausted", "disk-full", {}));
+  const layer = task.is === "convert" ? task.layer : task.upper;
+  if (error instanceof ArchiveError)
+    return of(new Failure("invalid-argument", "bad-layer", { layer, entry: error.entry, why: message }));
+  if (error instanceof CalledOff) return { calledOff: true };
+  // An error of the system's is told as it is; any other is a mistake of ours.
+  return of(
+    new Failure("internal", "layer-unfinished", { layer, why: code === undefined ? (stack ?? message) : message }),
+  );
+}
