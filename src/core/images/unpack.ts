@@ -259,11 +259,5 @@ function pathOf({ fd }: FileHandle): string {
 
 /** Whether a conversion that has failed may succeed with the whole blob. */
 function isPassing(error: unknown, grown: GrowingFile): boolean {
-  if ((error as NodeJS.ErrnoException).code === "ENOENT") return true;
-  try {
-    grown.throwIfFailed();
-    return false;
-  } catch {
-    return true;
-  }
+  return (error as NodeJS.ErrnoException).code === "ENOENT" || grown.hasFailed;
 }

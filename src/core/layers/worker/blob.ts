@@ -15,7 +15,7 @@ export class Blob {
 
   /** @param onWait is told when more than so many bytes are wanted */
   constructor(path: string, onWait: (size: number) => void) {
-    this.#fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    this.#fd = openSync(path, constants.O_RDONLY);
     this.#size = 0;
     this.#isWhole = false;
     this.#onWait = onWait;
