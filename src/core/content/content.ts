@@ -5,7 +5,14 @@ import { errorText } from "../../system/linux/libc.js";
 import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure, refusal } from "../failure/failure.js";
-import { type Collection, isRootLabelled, type Kind, type Node, referencesOf } from "../metadata/collection.js";
+import {
+  type Collection,
+  isRecent,
+  isRootLabelled,
+  type Kind,
+  type Node,
+  referencesOf,
+} from "../metadata/collection.js";
 import { isPrintable } from "../metadata/identifier.js";
 import { checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
 import type { Leases } from "../metadata/leases.js";
@@ -85,9 +92,6 @@ interface Writer {
   readonly since: number;
   ingest: Ingest | undefined;
 }
-
-/** In ns, a day: how long what nobody has a lease for, and nothing needs, is kept for who may be about to use it. */
-const GRACE = 24n * 3600n * 1_000_000_000n;
 
 /** In bytes: what a key of the store has room for. */
 const MAX_REF = 1024;
@@ -496,10 +500,6 @@ export class Content {
 
 function infoOf({ isNew: _, ...info }: ContentRecord): ContentInfo {
   return info;
-}
-
-function isRecent(time: bigint): boolean {
-  return time > now() - GRACE;
 }
 
 function writerName(namespace: string, ref: string): string {

@@ -3,9 +3,11 @@ import type { Leases } from "../metadata/leases.js";
 import type { Registry } from "../registry/registry.js";
 import type { LayerFiles } from "../snapshots/layer-files.js";
 import type { Snapshots } from "../snapshots/snapshots.js";
+import type { ApplyRequest } from "./apply.js";
+import type { DiffRequest } from "./diff.js";
 import type { Downloads } from "./downloads.js";
 import type { ExportRequest } from "./export.js";
-import type { ImageRecord, Images } from "./image-records.js";
+import type { Descriptor, ImageRecord, Images } from "./image-records.js";
 import type { Destination } from "./image-store.js";
 import type { ImportRequest } from "./import.js";
 import type { ProgressListener } from "./progress.js";
@@ -71,6 +73,16 @@ export class ImageTransfers {
   async *export(request: ExportRequest): AsyncGenerator<Buffer> {
     const { exportImages } = await import("./export.js");
     yield* exportImages(this.#parts.content, this.#parts.images, request);
+  }
+
+  async apply(request: ApplyRequest): Promise<Descriptor> {
+    const { applyLayer } = await import("./apply.js");
+    return await applyLayer({ ...this.#parts, ...(await this.#share()) }, request);
+  }
+
+  async diff(request: DiffRequest): Promise<Descriptor> {
+    const { diffSnapshots } = await import("./diff.js");
+    return await diffSnapshots(this.#parts, request);
   }
 
   async tag({ namespace, name, destination, listener }: TagRequest): Promise<ImageRecord[]> {

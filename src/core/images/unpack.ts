@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { abortable } from "../failure/abortable.js";
@@ -19,16 +20,20 @@ export interface LayerBlob {
   grown?: GrowingFile | undefined;
 }
 
-/** A layer that is to be unpacked. */
-export interface WantedLayer {
+/** A layer's blob that is to be made a layer file of. */
+export interface WantedBlob {
   descriptor: Descriptor;
-  diffId: string;
   /** Called when the blob is needed: not for a layer that is there already. It may be called again after it has failed. */
   blob(signal: AbortSignal): Promise<LayerBlob>;
   /** Resolves once the blob is known to be what the descriptor says. */
   whole(signal: AbortSignal): Promise<void>;
   /** @param read how many bytes of the blob were read */
   onProgress?: (read: number) => void;
+}
+
+/** A layer that is to be unpacked. */
+export interface WantedLayer extends WantedBlob {
+  diffId: string;
 }
 
 export interface UnpackerParts {
@@ -43,7 +48,7 @@ const TRIES = 3;
 /** Makes snapshots of the layers of images: each layer is converted once, however many want it at the same time. */
 export class Unpacker {
   readonly #parts: UnpackerParts;
-  /** By diff id: one that many wait for is tried anew by these on layers of their own. */
+  /** By diff id, or digest of a blob whose diff id nobody has said: one that many wait for is tried anew by these on layers of their own. */
   readonly #conversions = new Map<string, Conversion>();
   readonly #workers = new Workers(availableParallelism());
 
@@ -72,12 +77,30 @@ export class Unpacker {
     await together(signal, (ended, add) => {
       let below: Promise<unknown> = Promise.resolve();
       for (const [index, layer] of layers.entries()) {
-        const place = { namespace, lease, name: chain[index]!, parent: chain[index - 1] ?? "", below };
+        const name = chain[index]!;
+        const place = { namespace, lease, name, parent: chain[index - 1] ?? "", below, chainId: () => name };
         below = this.#unpack(layer, place, ended);
         add(below);
       }
     });
     return chain.at(-1);
+  }
+
+  /**
+   * The layer file of a blob whose diff id nobody has said, to be put on a snapshot.
+   * @param parent the snapshot's name; "": none
+   * @param below the diff ids of the layers that this is put on, the lowest first; undefined where it is not layers alone
+   * @throws as {@link unpack}
+   */
+  async convert(
+    blob: WantedBlob,
+    { namespace, parent, below }: { namespace: string; parent: string; below: readonly string[] | undefined },
+    signal: AbortSignal,
+  ): Promise<LayerFile> {
+    // What depends on what is none of layers alone is never of use again: its key is nobody else's.
+    const unique = `sha256:${randomBytes(32).toString("hex")}`;
+    const chainId = (diffId: string) => (below === undefined ? unique : idsOfChain([...below, diffId]).at(-1)!);
+    return await this.#convert(blob, { namespace, parent, below: Promise.resolve(), chainId }, signal);
   }
 
   async #unpack(layer: WantedLayer, place: Place, signal: AbortSignal): Promise<void> {
@@ -119,36 +142,39 @@ export class Unpacker {
     return (await layers.get(independentKey(diffId))) ?? (await layers.get(dependentKey(chainId)));
   }
 
-  async #convert(layer: WantedLayer, place: Place, signal: AbortSignal): Promise<LayerFile> {
+  async #convert(layer: WantedBlob & { diffId?: string }, place: Ground, signal: AbortSignal): Promise<LayerFile> {
     for (;;) {
       signal.throwIfAborted();
-      const file = await this.#file(layer.diffId, place.name);
+      const { diffId, descriptor } = layer;
+      const file = diffId === undefined ? undefined : await this.#file(diffId, place.chainId(diffId));
       if (file !== undefined) return file;
-      const active = this.#conversions.get(layer.diffId);
+      const name = diffId ?? `blob ${descriptor.digest}`;
+      const active = this.#conversions.get(name);
       if (active !== undefined) {
         // What it has failed with, or made for layers that are not ours, is for who has begun it.
-        await active.join(signal).catch(() => {});
+        const made = await active.join(signal).catch(() => {});
+        if (diffId === undefined && made?.key === independentKey(made?.diffId ?? "")) return made;
         continue;
       }
       const conversion = new Conversion((ended) => this.#make(layer, place, ended));
-      this.#conversions.set(layer.diffId, conversion);
+      this.#conversions.set(name, conversion);
       conversion.done
         .finally(() => {
-          this.#conversions.delete(layer.diffId);
+          this.#conversions.delete(name);
         })
         .catch(() => {});
       return await conversion.join(signal);
     }
   }
 
-  async #make(layer: WantedLayer, place: Place, signal: AbortSignal): Promise<LayerFile> {
+  async #make(layer: WantedBlob & { diffId?: string }, place: Ground, signal: AbortSignal): Promise<LayerFile> {
     const { layers } = this.#parts;
     const output = await layers.temporary();
     try {
       const made = await this.#workers.run(signal, () => this.#convertInto(output, layer, place, signal));
       await layer.whole(signal);
       const { diffId, size, dependsOnBelow } = made;
-      return await layers.add(dependsOnBelow ? dependentKey(place.name) : independentKey(diffId), output, {
+      return await layers.add(dependsOnBelow ? dependentKey(place.chainId(diffId)) : independentKey(diffId), output, {
         diffId,
         size,
       });
@@ -158,7 +184,7 @@ export class Unpacker {
     }
   }
 
-  async #convertInto(output: string, layer: WantedLayer, place: Place, signal: AbortSignal) {
+  async #convertInto(output: string, layer: WantedBlob & { diffId?: string }, place: Ground, signal: AbortSignal) {
     const { descriptor, diffId, onProgress } = layer;
     let release = () => {};
     const below = async () => {
@@ -179,7 +205,7 @@ export class Unpacker {
           ...(grown && { grown }),
           mediaType: descriptor.mediaType,
           output,
-          diffId,
+          ...(diffId !== undefined && { diffId }),
           below,
           signal,
           ...(onProgress && { onProgress: ({ read }) => onProgress(read) }),
@@ -206,7 +232,7 @@ export class Unpacker {
   }
 
   /** Where all below a layer is mounted, until it is released. */
-  #mounted({ namespace, parent }: Place, onRelease: (release: () => void) => void): Promise<string> {
+  #mounted({ namespace, parent }: Ground, onRelease: (release: () => void) => void): Promise<string> {
     return new Promise((resolve, reject) => {
       this.#parts.snapshots
         .withMounted(namespace, parent, async (directory) => {
@@ -220,15 +246,21 @@ export class Unpacker {
   }
 }
 
-/** Where a layer's snapshot goes. */
-interface Place {
+/** What a layer is put on. */
+interface Ground {
   namespace: string;
-  lease: string;
-  /** The chain id. */
-  name: string;
   parent: string;
   /** Resolves once the snapshot is there that it is put on. */
   below: Promise<unknown>;
+  /** Of a layer with this diff id there. */
+  chainId(diffId: string): string;
+}
+
+/** Where a layer's snapshot goes. */
+interface Place extends Ground {
+  lease: string;
+  /** The chain id. */
+  name: string;
 }
 
 /** Work that ends when nobody waits for it any more. */

@@ -291,6 +291,8 @@ function nameOf({ kind, namespace, key }: Node): string {
 }
 
 const ROOT = "containerd.io/gc.root";
+/** In ns, a day: how long what nobody has a lease for, and nothing needs, is kept for who may be about to use it. */
+const GRACE = 24n * 3600n * 1_000_000_000n;
 const EXPIRE = "containerd.io/gc.expire";
 const CONTENT = "containerd.io/gc.ref.content";
 const SNAPSHOT = "containerd.io/gc.ref.snapshot.";
@@ -312,6 +314,11 @@ export function referencesOf(namespace: string, labels: Labels): Node[] {
 /** Whether its labels say that it is needed by itself. */
 export function isRootLabelled(labels: Labels): boolean {
   return Object.hasOwn(labels, ROOT);
+}
+
+/** Whether something was made so lately that it stays without a need. @param time in ns since the epoch */
+export function isRecent(time: bigint): boolean {
+  return time > now() - GRACE;
 }
 
 /** Whether its labels have a time, as RFC 3339, that is over; what can't be read as one is no end. */

@@ -5,8 +5,8 @@ import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
 import type { LayerFile } from "../layers/layer-file.js";
 import type { Store } from "../metadata/store.js";
+import { NamedTurns } from "../scheduling/named-turns.js";
 import { Slices } from "../scheduling/slices.js";
-import { Turns } from "../scheduling/turns.js";
 import type { SnapshotRecords } from "./snapshot-records.js";
 
 const SUFFIX = ".erofs";
@@ -21,7 +21,8 @@ export class LayerFiles {
   readonly #directory: string;
   /** Of records whose files are gone: a disk that lost its power has lost them. */
   readonly #lost = new Set<string>();
-  readonly #turns = new Map<string, Turns>();
+  /** What concerns the same file goes one after the other. */
+  readonly #turns = new NamedTurns();
   #opening: Promise<void> | undefined;
   #count = 0;
 
@@ -55,7 +56,7 @@ export class LayerFiles {
   async add(key: string, path: string, layer: Pick<LayerFile, "diffId" | "size">): Promise<LayerFile> {
     if (!KEY.test(key)) throw new Error(`no key of a layer file: ${key}`);
     await this.open();
-    return await this.#inTurn(key, () => this.#addNow(key, path, layer));
+    return await this.#turns.run(key, () => this.#addNow(key, path, layer));
   }
 
   async #addNow(key: string, path: string, layer: Pick<LayerFile, "diffId" | "size">): Promise<LayerFile> {
@@ -94,7 +95,7 @@ export class LayerFiles {
 
   /** The file of a record that is gone; resolves to how many bytes that has freed. */
   forget(key: string): Promise<number> {
-    return this.#inTurn(key, () => this.#forgetNow(key));
+    return this.#turns.run(key, () => this.#forgetNow(key));
   }
 
   async #forgetNow(key: string): Promise<number> {
@@ -118,19 +119,6 @@ export class LayerFiles {
 
   isPath(path: string): boolean {
     return dirname(path) === this.#directory && path.endsWith(SUFFIX);
-  }
-
-  /** What concerns the same file goes one after the other. */
-  #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const turns = this.#turns.get(key) ?? new Turns();
-    this.#turns.set(key, turns);
-    const done = turns.exclusive(work);
-    const leave = async () => {
-      await turns.idle();
-      if (this.#turns.get(key) === turns) this.#turns.delete(key);
-    };
-    done.then(leave, leave);
-    return done;
   }
 
   get #temporary(): string {

@@ -20,6 +20,8 @@ export interface SnapshotRecord {
   layer?: string | undefined;
   /** Whether a committed one has files in a directory; on its layer file if it has one. */
   hasDirectory?: boolean;
+  /** Committed without a lease, and nothing has needed it yet. */
+  isNew?: true;
   /** What a committed one takes of the disk. */
   usage?: SnapshotUsage | undefined;
 }

@@ -4,7 +4,7 @@ import type { LayerFile } from "../layers/layer-file.js";
 import { checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
 import type { Key, Store, Table } from "../metadata/store.js";
 import { Slices } from "../scheduling/slices.js";
-import type { SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
+import type { SnapshotRecord } from "./snapshot-record.js";
 
 /** In bytes: what a key of the store has room for. */
 const MAX_NAME = 1024;
@@ -21,11 +21,7 @@ interface Owner {
 export type LayerRecord = Pick<LayerFile, "diffId" | "size"> & { createdAt: bigint };
 
 /** A change of a snapshot to a committed one. */
-interface Committed {
-  usage: SnapshotUsage;
-  hasDirectory: boolean;
-  layer: string | undefined;
-}
+export type Committed = Pick<SnapshotRecord, "usage" | "hasDirectory" | "layer" | "isNew">;
 
 const LAST = "last";
 
@@ -183,6 +179,12 @@ export class SnapshotRecords {
   setLayer(namespace: string, record: SnapshotRecord, layer: string): void {
     this.#useLayer(layer, record.id);
     this.#put(namespace, { ...record, layer, updatedAt: now() });
+  }
+
+  /** Something needs a committed one. */
+  setNeeded(namespace: string, name: string): void {
+    const { isNew, ...record } = this.get(namespace, name) ?? {};
+    if (isNew) this.#put(namespace, record as SnapshotRecord);
   }
 
   update(namespace: string, name: string, change: (before: Labels) => Labels): SnapshotRecord {

@@ -10,7 +10,14 @@ import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure } from "../failure/failure.js";
 import type { LayerFile } from "../layers/layer-file.js";
-import type { Collection } from "../metadata/collection.js";
+import {
+  type Collection,
+  isRecent,
+  isRootLabelled,
+  type Kind,
+  type Node,
+  referencesOf,
+} from "../metadata/collection.js";
 import type { Labels } from "../metadata/labels.js";
 import type { Leases } from "../metadata/leases.js";
 import type { Namespaces } from "../metadata/namespaces.js";
@@ -24,6 +31,13 @@ import { SnapshotRecords } from "./snapshot-records.js";
 
 /** The name that clients know these snapshots by. */
 export const SNAPSHOTTER = "overlayfs";
+
+/** As leases and labels name them. */
+const KIND = `snapshots/${SNAPSHOTTER}`;
+const LAYERS = "layers";
+
+/** How the keys begin of those that clients put a layer into. Who has died over that has a lease for it, or will not come back. */
+const UNPACKING = "extract-";
 
 export interface SnapshotsParts {
   store: Store;
@@ -40,6 +54,9 @@ export interface SnapshotsParts {
 
 type Wanted = Pick<SnapshotRecord, "name" | "parent" | "kind" | "labels">;
 
+/** In characters: how much of mounts an error quotes. */
+const MAX_SHOWN = 500;
+
 const ROOT: RootOwner = { uid: 0, gid: 0 };
 
 /** In ms: how long overlayfs may take to mount a look at a snapshot. */
@@ -55,16 +72,18 @@ export class Snapshots {
   readonly #records: SnapshotRecords;
   readonly #directories: SnapshotDirectories;
   readonly #mounts: LayerMounts;
-  readonly #removals = new Set<Promise<void>>();
+  readonly #removals = new Set<Promise<number>>();
   #opening: Promise<void> | undefined;
 
   constructor(parts: SnapshotsParts) {
-    const { store, root, namespaces } = parts;
+    const { store, root, namespaces, collection } = parts;
     this.#parts = parts;
     this.#records = new SnapshotRecords(store);
     this.layers = new LayerFiles(join(root, "layers"), store, this.#records);
     this.#directories = new SnapshotDirectories(join(root, "snapshots"));
     this.#mounts = new LayerMounts(store, this.#records, this.#directories, this.layers, parts.erofsWay);
+    collection.register(this.#snapshotKind());
+    collection.register(this.#layerKind());
     namespaces.contain({ name: "snapshots", isIn: (namespace) => this.#records.has(namespace) });
   }
 
@@ -92,13 +111,16 @@ export class Snapshots {
   /** @throws Failure: not-found, already-exists, invalid-argument, failed-precondition */
   async commit(namespace: string, name: string, key: string, labels: Labels, lease?: string): Promise<void> {
     await this.#open();
+    const { leases } = this.#parts;
     const before = await this.#read(() => this.#records.requireActive(namespace, key, name));
     const what = await this.#contentOf(before);
     const record = await this.#write(() => {
       if (this.#still(namespace, before).layer !== before.layer)
         throw new Failure("unavailable", "refused", { why: `snapshot ${key} has got a layer meanwhile` });
-      const record = this.#records.commit(namespace, name, key, labels, what);
-      this.#made(namespace, name, lease);
+      const isNew = lease === undefined ? { isNew: true as const } : {};
+      const record = this.#records.commit(namespace, name, key, labels, { ...what, ...isNew });
+      if (lease !== undefined) leases.letGo(namespace, lease, { type: KIND, id: key });
+      this.#made(namespace, record, lease);
       return record;
     });
     await this.#mounts.trim(record.id);
@@ -108,8 +130,11 @@ export class Snapshots {
   /** Resolves once its space is free. @throws Failure: not-found, failed-precondition for one that others are put on */
   async remove(namespace: string, key: string): Promise<void> {
     await this.#open();
-    await (await this.#write(() => this.#removeRecord(namespace, key)))();
+    const removeFiles = await this.#write(() => this.#removeRecord(namespace, key));
     this.#tell({ topic: "/snapshot/remove", namespace, object: key, payload: {} });
+    // What it alone has needed goes.
+    this.#parts.collection.soon();
+    await removeFiles();
   }
 
   /** @throws Failure (not-found) */
@@ -121,7 +146,7 @@ export class Snapshots {
   async update(namespace: string, key: string, change: (before: Labels) => Labels): Promise<SnapshotRecord> {
     return await this.#write(() => {
       const record = this.#records.update(namespace, key, change);
-      this.#made(namespace, key);
+      this.#parts.collection.refers(needsOf(namespace, record));
       return record;
     });
   }
@@ -163,12 +188,9 @@ export class Snapshots {
     await this.#write(() => {
       this.#parts.namespaces.use(namespace);
       const usage = { size: layer.size, inodes: 1 };
-      this.#records.create(
-        namespace,
-        { name, parent, kind: "committed", labels },
-        { layer: layer.key, hasDirectory: false, usage },
-      );
-      this.#made(namespace, name, lease);
+      const isNew = lease === undefined ? { isNew: true as const } : {};
+      const what = { layer: layer.key, hasDirectory: false, usage, ...isNew };
+      this.#made(namespace, this.#records.create(namespace, { name, parent, kind: "committed", labels }, what), lease);
     });
     this.#tell({ topic: "/snapshot/commit", namespace, object: name, payload: { name } });
   }
@@ -190,19 +212,83 @@ export class Snapshots {
     await this.#write(() => {
       const record = this.#still(namespace, before);
       if (record.layer !== undefined && record.layer !== layer.key) throw refuse("this one has another layer");
-      if (record.layer === undefined) this.#records.setLayer(namespace, record, layer.key);
+      if (record.layer !== undefined) return;
+      this.#records.setLayer(namespace, record, layer.key);
+      this.#parts.collection.refers([{ kind: LAYERS, namespace: "", key: layer.key }]);
     });
   }
 
-  /** Whose mounts these are, by the paths in them; undefined when they are nobody's. */
-  async ofMounts(mounts: readonly Mount[]): Promise<{ namespace: string; key: string } | undefined> {
+  /**
+   * Which snapshot of a namespace these are the mounts of, by the paths in them: that to which the topmost directory belongs.
+   * @throws Failure (failed-precondition) when they are of none
+   */
+  async ofMounts(namespace: string, mounts: readonly Mount[]): Promise<SnapshotRecord> {
     await this.#open();
+    return await this.#read(() => this.#ofMounts(namespace, mounts));
+  }
+
+  #ofMounts(namespace: string, mounts: readonly Mount[]): SnapshotRecord {
     const [first, ...more] = mounts;
-    if (first === undefined || more.length > 0) return undefined;
-    const id = this.#directories.idOf(directoriesOf(first)[0] ?? "");
-    if (id === undefined) return undefined;
-    const owner = await this.#read(() => this.#records.ownerOf(id));
-    return owner === undefined ? undefined : { namespace: owner.namespace, key: owner.name };
+    const [top = ""] = first === undefined ? [] : directoriesOf(first);
+    const id = more.length > 0 ? undefined : this.#directories.idOf(top);
+    const owner = id === undefined ? undefined : this.#records.ownerOf(id);
+    if (owner?.namespace === namespace) return this.#records.require(namespace, owner.name);
+    const shown = JSON.stringify(mounts.map(({ type, source, options }) => [type, source, ...options].join(" ")));
+    const why = `these mounts are of no snapshot of namespace ${namespace}: ${shown.slice(0, MAX_SHOWN)}`;
+    throw new Failure("failed-precondition", "refused", { why });
+  }
+
+  /** The diff ids of a committed snapshot and those that it is put on, the lowest first; undefined where one is not a layer alone. */
+  async diffIds(namespace: string, name: string): Promise<string[] | undefined> {
+    return await this.#read(() => {
+      const ids = this.#records
+        .chain(namespace, name)
+        .map(({ layer, hasDirectory }) =>
+          layer === undefined || hasDirectory ? undefined : this.#records.layer(layer)?.diffId,
+        );
+      return ids.every((id) => id !== undefined) ? ids.reverse() : undefined;
+    });
+  }
+
+  /**
+   * Has `work` look at what one snapshot has over another: a directory in the form of overlayfs' upper ones; undefined: nothing.
+   * @param left the mounts of that which the other one is put on; of a view of nothing, or none
+   * @param right the mounts of an active one, or a view of a committed one
+   * @throws Failure (failed-precondition, unimplemented); what `work` does
+   */
+  async withDifference<T>(
+    namespace: string,
+    left: readonly Mount[],
+    right: readonly Mount[],
+    work: (upper: string | undefined) => Promise<T>,
+  ): Promise<T> {
+    await this.#open();
+    const { lower, upper } = await this.#read(() => ({
+      lower: left.length === 0 ? [] : this.#stackOf(namespace, this.#ofMounts(namespace, left)),
+      upper: this.#stackOf(namespace, this.#ofMounts(namespace, right)),
+    }));
+    const over = upper.slice(0, Math.max(upper.length - lower.length, 0));
+    const isOnIt = lower.every((record, i) => record.id === upper[over.length + i]?.id);
+    const [top, ...more] = over;
+    if (
+      !isOnIt ||
+      more.length > 0 ||
+      (top?.layer !== undefined && top.kind === "active") ||
+      (top?.layer && top.hasDirectory)
+    ) {
+      const why = "a diff is of one snapshot, a directory or a layer, and the one that it is put on";
+      throw new Failure("unimplemented", "refused", { why });
+    }
+    if (top === undefined) return await work(undefined);
+    if (top.layer === undefined) return await work(this.#directories.files(top.id));
+    return await this.#holding(namespace, top.name, async (chain) => work((await this.#mounts.use(chain))[0]!));
+  }
+
+  /** What has files of a snapshot, and of those that it is put on: the topmost first. */
+  #stackOf(namespace: string, record: SnapshotRecord): SnapshotRecord[] {
+    const { kind, parent } = record;
+    const below = parent === "" ? [] : this.#records.chain(namespace, parent);
+    return kind === "view" ? below : [record, ...below];
   }
 
   /** Has `work` look into a committed snapshot, and all that it is put on, as one directory. @throws Failure; what `work` does */
@@ -262,7 +348,7 @@ export class Snapshots {
       const record = this.#records.create(namespace, wanted);
       if (record.kind === "active") this.#directories.makeActive(record.id, owner);
       else if (record.parent === "") this.#directories.makeEmpty(record.id);
-      this.#made(namespace, record.name, lease);
+      this.#made(namespace, record, lease);
       return this.#mountsOn(lower, record);
     });
   }
@@ -304,36 +390,81 @@ export class Snapshots {
     return { usage, hasDirectory, layer };
   }
 
-  /** Within {@link Store.write}. @returns what frees the space once that is on the disk; it never throws */
-  #removeRecord(namespace: string, key: string): () => Promise<void> {
+  /** Within {@link Store.write}. @returns what frees the space once that is on the disk, and tells how many bytes; it never throws */
+  #removeRecord(namespace: string, key: string): () => Promise<number> {
     const { record, parent, layer } = this.#records.remove(namespace, key);
     return async () => {
       this.#mounts.release(record.id);
       await this.#mounts.trim(parent);
-      await this.#removal(record.id, layer);
+      const size = record.hasDirectory === false ? 0 : (record.usage?.size ?? 0);
+      return size + (await this.#removal(record.id, layer));
     };
   }
 
-  #removal(id: number, layer?: string): Promise<void> {
+  /** @returns how many bytes its layer file had, if that goes with it */
+  #removal(id: number, layer?: string): Promise<number> {
     const removal = this.#removeFiles(id, layer).finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
     return removal;
   }
 
-  async #removeFiles(id: number, layer: string | undefined): Promise<void> {
+  async #removeFiles(id: number, layer: string | undefined): Promise<number> {
     try {
       await this.#directories.remove(id);
-      if (layer !== undefined) await this.layers.forget(layer);
+      return layer === undefined ? 0 : await this.layers.forget(layer);
     } catch (error) {
       // The next daemon tries again.
       this.#parts.log.warn({ snapshot: id, error: errorText(error) }, "containerd: remove the files of a snapshot");
+      return 0;
     }
   }
 
-  /** Within {@link Store.write}: one is made or changed. */
-  #made(namespace: string, key: string, lease?: string): void {
-    void lease;
-    this.#parts.collection.made({ kind: `snapshots/${SNAPSHOTTER}`, namespace, key });
+  /** Within {@link Store.write}: one has come into being. */
+  #made(namespace: string, record: SnapshotRecord, lease: string | undefined): void {
+    const { collection, leases } = this.#parts;
+    const { name: key } = record;
+    collection.made({ kind: KIND, namespace, key });
+    collection.refers(needsOf(namespace, record));
+    if (lease !== undefined) leases.hold(namespace, lease, { type: KIND, id: key });
+  }
+
+  #snapshotKind(): Kind {
+    return {
+      kind: KIND,
+      page: (after, limit, { isPressed }) =>
+        this.#records.page(after, limit).map(({ namespace, record }) => ({
+          ...{ namespace, key: record.name },
+          isRoot: isRoot(record) || (record.isNew === true && !isPressed && isRecent(record.createdAt)),
+        })),
+      references: (namespace, key, isFlat) => {
+        const record = this.#records.get(namespace, key);
+        return record === undefined ? [] : needsOf(namespace, record, isFlat);
+      },
+      remove: (namespace, key) => {
+        const record = this.#records.get(namespace, key);
+        if (record === undefined || this.#records.isParent(record)) return undefined;
+        const removeFiles = this.#removeRecord(namespace, key);
+        return async () => {
+          await this.#open();
+          return await removeFiles();
+        };
+      },
+      isNeeded: (namespace, key) => this.#records.setNeeded(namespace, key),
+    };
+  }
+
+  /** Those that a snapshot uses go with it; one that none has used yet stays for a while. */
+  #layerKind(): Kind {
+    return {
+      kind: LAYERS,
+      page: (after, limit, { isPressed }) =>
+        this.#records.layersPage(after?.key, limit).map(({ key, record }) => ({
+          ...{ namespace: "", key },
+          isRoot: !isPressed && isRecent(record.createdAt),
+        })),
+      references: () => [],
+      remove: (_namespace, key) => (this.#records.removeLayer(key) ? () => this.layers.forget(key) : undefined),
+    };
   }
 
   #tell(event: NewEvent<SnapshotEvent>): void {
@@ -379,4 +510,16 @@ export class Snapshots {
       if (!isKnown) void this.#removal(id);
     }
   }
+}
+
+function isRoot({ kind, name, labels }: SnapshotRecord): boolean {
+  return isRootLabelled(labels) || (kind !== "committed" && !name.startsWith(UNPACKING));
+}
+
+/** @param isFlat without what its labels name */
+function needsOf(namespace: string, { parent, layer, labels }: SnapshotRecord, isFlat = false): Node[] {
+  const nodes = isFlat ? [] : referencesOf(namespace, labels);
+  if (parent !== "") nodes.push({ kind: KIND, namespace, key: parent });
+  if (layer !== undefined) nodes.push({ kind: LAYERS, namespace: "", key: layer });
+  return nodes;
 }

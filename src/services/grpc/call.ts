@@ -15,7 +15,7 @@ export class CallMetadata {
 
   /** The lease that protects what the call creates from garbage collection; undefined: none. */
   get lease(): string | undefined {
-    return this.#first("containerd-lease");
+    return this.#first("containerd-lease") || undefined;
   }
 
   #first(name: string): string | undefined {

@@ -55,7 +55,7 @@ export function servicesV1(options: V1Options): GrpcService[] {
     containersService(front, containers),
     tasksService(front, { tasks, containers }),
     snapshotsService(front, snapshots),
-    diffService(front, snapshots),
+    diffService(front, options.transfers),
     transferService(front, options.transfers, streams),
     streamingService(front, streams),
     leasesService(front, leases, collection),

@@ -55,8 +55,7 @@ export function transferService(front: FrontV1, transfers: ImageTransfers, strea
       try {
         const { lease } = metadata;
         await service.transfer(endOf(request.source), endOf(request.destination), {
-          ...{ namespace, signal, listener },
-          lease: lease === "" ? undefined : lease,
+          ...{ namespace, signal, listener, lease },
         });
       } finally {
         listener?.end();
