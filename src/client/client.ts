@@ -2,12 +2,14 @@ import { parseAddress } from "../contract/address.js";
 import type { CallOptions } from "./api/call-options.js";
 import { Connection, type ConnectionOptions, closedError, connectionChecks } from "./api/connection.js";
 import { Api } from "./api/v0.js";
+import { V1 } from "./api/v1.js";
 import { Containers } from "./containers/containers.js";
 import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } from "./containers/run.js";
 import { Events, type EventsOptions, eventsChecks } from "./events/events.js";
 import { ExitWatch } from "./events/exit-watch.js";
+import { Images } from "./images/images.js";
 import { duration } from "./options/duration.js";
-import { anyText, type Checks, checkOptions } from "./options/option-checks.js";
+import { anyText, type Checks, checkOptions, nameText } from "./options/option-checks.js";
 
 export interface ClientOptions extends ConnectionOptions {
   /**
@@ -15,9 +17,17 @@ export interface ClientOptions extends ConnectionOptions {
    * before they fail. Default: for ever.
    */
   patience?: number | undefined;
+  /**
+   * The namespace of containerd 1.x's API in which images are. Default: that of the environment variable CONTAINERD_NAMESPACE, else
+   * "default".
+   */
+  namespace?: string | undefined;
 }
 
-export const clientChecks: Checks<ClientOptions> = { ...connectionChecks, patience: duration };
+/** As clients of containerd 1.x have it. */
+const DEFAULT_NAMESPACE = "default";
+
+export const clientChecks: Checks<ClientOptions> = { ...connectionChecks, patience: duration, namespace: nameText };
 
 /** A daemon, reached over one connection that is made when it is first needed. Make one with {@link connect}. */
 export class Client implements AsyncDisposable {
@@ -26,6 +36,10 @@ export class Client implements AsyncDisposable {
   /** The RPCs one by one. */
   readonly api: Api;
   readonly containers: Containers;
+  /** The images of the client's namespace. */
+  readonly images: Images;
+  /** containerd 1.x's services one by one, in the client's namespace. */
+  readonly v1: V1;
   readonly #connection: Connection;
   readonly #exits: ExitWatch;
   readonly #patience: number | undefined;
@@ -39,6 +53,8 @@ export class Client implements AsyncDisposable {
     this.api = new Api(this.#connection);
     this.#exits = new ExitWatch(this.api, options.patience);
     this.containers = new Containers({ api: this.api, exits: this.#exits, patience: options.patience });
+    this.v1 = new V1(this.#connection, options.namespace ?? (process.env.CONTAINERD_NAMESPACE || DEFAULT_NAMESPACE));
+    this.images = new Images(this.v1);
   }
 
   /** The daemon's version: "0.2.9", and the commit it was built from, where it says so. */

@@ -6,9 +6,11 @@ export { type SignalName, signalNumber } from "../contract/signals.js";
 export type * as wire from "../proto/containerd.js";
 export type { CallOptions } from "./api/call-options.js";
 export type { ConnectionOptions } from "./api/connection.js";
+export { Exchange } from "./api/exchange.js";
 export { MessageStream } from "./api/message-stream.js";
 export type { TlsOptions } from "./api/unreachable.js";
 export { Api, type Fields } from "./api/v0.js";
+export { V1, type V1Call, type V1CallOptions, type V1Service } from "./api/v1.js";
 export { Bundle, type BundleOptions, createBundle } from "./bundle/bundle.js";
 export type { Seccomp, SeccompProfile, SeccompRule } from "./bundle/seccomp.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./bundle/spec.js";
@@ -38,6 +40,24 @@ export {
 } from "./errors/containerd-error.js";
 export { Events, type EventsOptions } from "./events/events.js";
 export type { ExitStatus } from "./events/exit-watch.js";
+export type { Descriptor, HistoryEntry, Image, ImageConfig, ImageDetails, ImageLayer } from "./images/image.js";
+export {
+  type ArchiveSource,
+  type ExportOptions,
+  Images,
+  type ImportOptions,
+  type InspectOptions,
+  type ListImagesOptions,
+  type PruneImagesOptions,
+  type PruneImagesResult,
+  type PullOptions,
+  type PushOptions,
+  type RegistryOptions,
+  type RemoveOptions,
+} from "./images/images.js";
+export type { AuthQuestion, RegistryAuth, RegistryCredentials } from "./images/registry-auth.js";
+export type { ImageProgress, TransferOptions } from "./images/transfer.js";
+export type { ImagesUsage, Room } from "./images/usage.js";
 export type { Environment } from "./options/environment.js";
 export type { Limits, ResourceLimits } from "./options/limits.js";
 export type { User, UserIds } from "./options/user.js";

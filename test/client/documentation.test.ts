@@ -31,6 +31,7 @@ const OUTPUTS: Record<string, string> = {
   "Abort, time out": "TimeoutError\ntrue no-such-container\n",
   "What went wrong": "command-not-found\n",
   "Stats and events": "true true true\nstart-container 0\nexit 0\n",
+  Images: "docker.io/team/tools:1\ntrue 1\ntrue\n2\n",
 };
 
 test("every snippet is known here", () => {

@@ -156,6 +156,15 @@ export class Connection {
       return new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`, {
         containerId,
       });
+    if (
+      ours.code === "UNIMPLEMENTED" &&
+      /(?:unknown service|does not implement) ?.*containerd\.services\./.test(ours.message)
+    )
+      return new ContainerdError(
+        "UNIMPLEMENTED",
+        `what listens at ${this.address.text} has no such service (${ours.message}): this project's daemon has it, and containerd 1.7 and later`,
+        { containerId },
+      );
     // What is there answers, but has no such service; that of containerd 1.x has the same default address.
     if (ours.code === "UNIMPLEMENTED" && /unknown service|does not implement/.test(ours.message))
       return new ContainerdError(

@@ -33,6 +33,8 @@ export type ErrorKind =
   | "runtime-not-found"
   /** The container is paused, or is not, or has ended. */
   | "wrong-state"
+  /** A registry wants to know who asks, or does not let them. */
+  | "denied"
   /** The daemon refuses what was asked for. */
   | "refused"
   /** There is no daemon at the address, or it has gone away. */
@@ -64,8 +66,10 @@ const KINDS: Partial<Record<ErrorCode, ErrorKind>> = {
   FAILED_PRECONDITION: "wrong-state",
   INVALID_ARGUMENT: "refused",
   NOT_FOUND: "not-found",
+  PERMISSION_DENIED: "denied",
   RESOURCE_EXHAUSTED: "exhausted",
   UNAVAILABLE: "unreachable",
+  UNAUTHENTICATED: "denied",
   UNIMPLEMENTED: "wrong-daemon",
 };
 

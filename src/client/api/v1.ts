@@ -1,0 +1,187 @@
+import { Metadata, type MethodDefinition } from "@grpc/grpc-js";
+import { ContainersService } from "../../proto/containerd/services/containers/v1/containers.js";
+import { ContentService } from "../../proto/containerd/services/content/v1/content.js";
+import { DiffService } from "../../proto/containerd/services/diff/v1/diff.js";
+import { EventsService } from "../../proto/containerd/services/events/v1/events.js";
+import { ImagesService } from "../../proto/containerd/services/images/v1/images.js";
+import { IntrospectionService } from "../../proto/containerd/services/introspection/v1/introspection.js";
+import { LeasesService } from "../../proto/containerd/services/leases/v1/leases.js";
+import { NamespacesService } from "../../proto/containerd/services/namespaces/v1/namespaces.js";
+import { SnapshotsService } from "../../proto/containerd/services/snapshots/v1/snapshots.js";
+import { StreamingService } from "../../proto/containerd/services/streaming/v1/streaming.js";
+import { TasksService } from "../../proto/containerd/services/tasks/v1/tasks.js";
+import { TransferService } from "../../proto/containerd/services/transfer/v1/transfer.js";
+import { VersionService } from "../../proto/containerd/services/version/v1/version.js";
+import { withJson } from "../json.js";
+import { deadlineAfter } from "../options/duration.js";
+import { anyText, type Checks, checkOptions, quote } from "../options/option-checks.js";
+import { type CallOptions, callChecks } from "./call-options.js";
+import type { Connection, UnaryMethod } from "./connection.js";
+import { Exchange } from "./exchange.js";
+import { MessageStream } from "./message-stream.js";
+
+/** What every call of containerd 1.x's API takes. */
+export interface V1CallOptions extends CallOptions {
+  /** The lease that protects what the call makes. */
+  lease?: string | undefined;
+}
+
+const v1CallChecks: Checks<V1CallOptions> = { ...callChecks, lease: anyText };
+
+/** A method as it is generated; `any` is what takes every message. */
+// biome-ignore lint/suspicious/noExplicitAny: a method of any messages
+type Method = MethodDefinition<any, any> & { requestStream: boolean; responseStream: boolean };
+
+type RequestOf<M extends Method> = ReturnType<M["requestDeserialize"]>;
+type ResponseOf<M extends Method> = ReturnType<M["responseDeserialize"]>;
+
+/**
+ * A method of a service: fields of a request that are not given are those of an empty message, what is in a field is given whole. An answer
+ * that is a stream is read with `for await`; a method that takes a stream of requests, too, is an {@link Exchange}.
+ */
+export type V1Call<M extends Method> = M["requestStream"] extends true
+  ? (options?: V1CallOptions) => Promise<Exchange<RequestOf<M>, ResponseOf<M>>>
+  : M["responseStream"] extends true
+    ? (request?: Partial<RequestOf<M>>, options?: V1CallOptions) => Promise<MessageStream<ResponseOf<M>>>
+    : (request?: Partial<RequestOf<M>>, options?: V1CallOptions) => Promise<ResponseOf<M>>;
+
+export type V1Service<Definition> = {
+  readonly [Name in keyof Definition]: Definition[Name] extends Method ? V1Call<Definition[Name]> : never;
+};
+
+/**
+ * The services of containerd 1.x's API in one namespace, with methods and messages as on the wire, in the names of JavaScript. They work on
+ * any containerd 1.x that has them. Every method throws {@link ContainerdError}, or the signal's reason.
+ *
+ * @example
+ * const { containers } = await client.v1.containers.list({ filters: ["labels.tier==web"] });
+ * const { images } = await client.v1.in("k8s.io").images.list();
+ */
+export class V1 {
+  /** What all calls are about. */
+  readonly namespace: string;
+  readonly containers: V1Service<typeof ContainersService>;
+  readonly content: V1Service<typeof ContentService>;
+  readonly diff: V1Service<typeof DiffService>;
+  readonly events: V1Service<typeof EventsService>;
+  readonly images: V1Service<typeof ImagesService>;
+  readonly introspection: V1Service<typeof IntrospectionService>;
+  readonly leases: V1Service<typeof LeasesService>;
+  readonly namespaces: V1Service<typeof NamespacesService>;
+  readonly snapshots: V1Service<typeof SnapshotsService>;
+  readonly streaming: V1Service<typeof StreamingService>;
+  readonly tasks: V1Service<typeof TasksService>;
+  readonly transfer: V1Service<typeof TransferService>;
+  readonly version: V1Service<typeof VersionService>;
+  readonly #connection: Connection;
+
+  /** @internal */
+  constructor(connection: Connection, namespace: string) {
+    this.#connection = connection;
+    this.namespace = namespace;
+    this.containers = this.#service(ContainersService);
+    this.content = this.#service(ContentService);
+    this.diff = this.#service(DiffService);
+    this.events = this.#service(EventsService);
+    this.images = this.#service(ImagesService);
+    this.introspection = this.#service(IntrospectionService);
+    this.leases = this.#service(LeasesService);
+    this.namespaces = this.#service(NamespacesService);
+    this.snapshots = this.#service(SnapshotsService);
+    this.streaming = this.#service(StreamingService);
+    this.tasks = this.#service(TasksService);
+    this.transfer = this.#service(TransferService);
+    this.version = this.#service(VersionService);
+  }
+
+  /** The same services in another namespace, over the same connection. */
+  in(namespace: string): V1 {
+    anyText(namespace, "namespace");
+    return new V1(this.#connection, namespace);
+  }
+
+  #service<Definition extends object>(definition: Definition): V1Service<Definition> {
+    const calls = Object.entries<Method>(definition as Record<string, Method>).map(([name, method]) => [
+      name,
+      method.requestStream
+        ? (options: V1CallOptions = {}) => this.#exchange(method, options)
+        : method.responseStream
+          ? (request: object = {}, options: V1CallOptions = {}) => this.#stream(method, request, options)
+          : (request: object = {}, options: V1CallOptions = {}) => this.#unary(method, request, options),
+    ]);
+    return Object.fromEntries(calls);
+  }
+
+  async #unary(method: Method, fields: object, options: V1CallOptions): Promise<object> {
+    checkOptions(options, v1CallChecks);
+    const { path, requestSerialize, responseDeserialize } = method;
+    const request = wholeRequest(method, fields);
+    const { service } = this.#connection;
+    const call: UnaryMethod<object, object> = (message, _, limits, respond) =>
+      service.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        message,
+        this.#metadata(options),
+        limits,
+        (error, response) => respond(error, response!),
+      );
+    return withJson(await this.#connection.unary(call, request, options));
+  }
+
+  async #stream(method: Method, fields: object, options: V1CallOptions): Promise<MessageStream<object>> {
+    checkOptions(options, v1CallChecks);
+    const { signal, timeout } = options;
+    const { path, requestSerialize, responseDeserialize } = method;
+    const request = wholeRequest(method, fields);
+    await this.#connection.ready(signal, timeout);
+    const call = this.#connection.service.makeServerStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      this.#metadata(options),
+      deadlineAfter(timeout),
+    );
+    this.#connection.track(call);
+    const explain = (error: Parameters<Connection["explain"]>[0]) =>
+      this.#connection.explain(error, undefined, timeout);
+    return new MessageStream<object>({ call, signal, explain });
+  }
+
+  async #exchange(method: Method, options: V1CallOptions): Promise<Exchange<object, object>> {
+    checkOptions(options, v1CallChecks);
+    const { signal, timeout } = options;
+    const { path, requestSerialize, responseDeserialize } = method;
+    await this.#connection.ready(signal, timeout);
+    const call = this.#connection.service.makeBidiStreamRequest<object, object>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      this.#metadata(options),
+      deadlineAfter(timeout),
+    );
+    this.#connection.track(call);
+    const explain = (error: Parameters<Connection["explain"]>[0]) =>
+      this.#connection.explain(error, undefined, timeout);
+    return new Exchange(call, { signal, explain });
+  }
+
+  #metadata({ lease }: V1CallOptions): Metadata {
+    const metadata = new Metadata();
+    metadata.set("containerd-namespace", this.namespace);
+    if (lease !== undefined) metadata.set("containerd-lease", lease);
+    return metadata;
+  }
+}
+
+/** @throws TypeError for a field that the message does not have: protobuf would pass over it */
+function wholeRequest({ requestDeserialize }: Method, fields: object): object {
+  const empty: object = requestDeserialize(Buffer.alloc(0));
+  for (const [field, value] of Object.entries(fields)) {
+    if (Object.hasOwn(empty, field)) continue;
+    throw new TypeError(`unknown field ${field} (${quote(value)}), allowed are ${Object.keys(empty).join(", ")}`);
+  }
+  return { ...empty, ...fields };
+}
