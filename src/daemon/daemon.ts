@@ -103,7 +103,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   };
   const transfers = new ImageTransfers({
     ...{ ...metadata, layers: metadata.snapshots.layers, version: VERSION },
-    ...{ workers: flags.blobWorkers, discardBlobs: flags.discardBlobs },
+    ...{ root, hostsDirs: flags.hostsDir, workers: flags.blobWorkers, discardBlobs: flags.discardBlobs },
   });
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),

@@ -12,6 +12,9 @@ const LONGEST = 2 ** 31 - 1;
 
 const DEFAULT_LISTEN = ["unix:///run/containerd/containerd.sock"];
 
+/** Of containerd 1.x, then of Docker. */
+const DEFAULT_HOSTS_DIRS = ["/etc/containerd/certs.d", "/etc/docker/certs.d"];
+
 /** What the daemon of containerd 1.x has, and what to type here. */
 const CONTAINERD1_FLAGS: ReadonlyMap<string, string> = new Map([
   ["a", "type --listen unix:///path"],
@@ -43,6 +46,7 @@ export interface Flags {
   startTimeout: number;
   retainCount: number;
   startWorkers: number;
+  hostsDir: string[];
   blobWorkers: number;
   discardBlobs: boolean;
   graphiteAddress: string;
@@ -146,6 +150,12 @@ export function daemonCommand(): Command {
     )
     .option("--retain-count <number>", "how many past events are kept", count, 500)
     .option("--start-workers <number>", "how many containers are started at a time", atLeastOne, 10)
+    .option(
+      "--hosts-dir <directory>",
+      "where HOST/hosts.toml and HOST/*.crt say how registries are reached; repeatable",
+      collectOr(DEFAULT_HOSTS_DIRS),
+      DEFAULT_HOSTS_DIRS,
+    )
     .option("--blob-workers <number>", "how many blobs a pull or a push moves at a time", atLeastOne, 3)
     .option(
       "--discard-blobs",

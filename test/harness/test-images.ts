@@ -155,7 +155,7 @@ export type Compression = keyof typeof LAYER_TYPES;
 
 const PATH = "PATH=/bin:/usr/bin";
 const DEFAULT_CONFIG = { Cmd: ["sh"], Env: [PATH, "FOO=bar"], WorkingDir: "/" };
-const DEFAULT_PLATFORM: Platform = {
+export const DEFAULT_PLATFORM: Platform = {
   os: "linux",
   architecture: { x64: "amd64" }[process.arch as "x64"] ?? process.arch,
 };

@@ -33,7 +33,9 @@ import {
   type Info as SnapshotInfo,
   SnapshotsClient,
 } from "../../src/proto/containerd/services/snapshots/v1/snapshots.js";
+import { StreamingClient } from "../../src/proto/containerd/services/streaming/v1/streaming.js";
 import { TasksClient } from "../../src/proto/containerd/services/tasks/v1/tasks.js";
+import { TransferClient } from "../../src/proto/containerd/services/transfer/v1/transfer.js";
 import { VersionClient } from "../../src/proto/containerd/services/version/v1/version.js";
 import type { Envelope } from "../../src/proto/containerd/types/event.js";
 import type { Any } from "../../src/proto/google/protobuf/any.js";
@@ -74,6 +76,7 @@ export class ApiV1 {
   readonly diff: Promising<DiffClient>;
   readonly content: Promising<ContentClient>;
   readonly images: Promising<ImagesClient>;
+  readonly transfer: Promising<TransferClient>;
   readonly introspection: Promising<IntrospectionClient>;
   readonly version: Promising<VersionClient>;
   readonly health: Promising<HealthClient>;
@@ -108,6 +111,7 @@ export class ApiV1 {
     this.diff = this.#promising(DiffClient);
     this.content = this.#promising(ContentClient);
     this.images = this.#promising(ImagesClient);
+    this.transfer = this.#promising(TransferClient);
     this.introspection = this.#promising(IntrospectionClient);
     this.version = this.#promising(VersionClient);
     this.health = this.#promising(HealthClient);
@@ -173,6 +177,11 @@ export class ApiV1 {
   /** Content.Write. */
   writeContent({ lease }: { lease?: string } = {}): ContentWriter {
     return new ContentWriter(this.#client(ContentClient).write(this.#metadata(lease)));
+  }
+
+  /** Streaming.Stream. */
+  stream() {
+    return this.#client(StreamingClient).stream(this.#metadata());
   }
 
   #metadata(lease?: string): Metadata {

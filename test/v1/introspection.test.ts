@@ -12,17 +12,31 @@ async function plugins(...filters: string[]): Promise<string[]> {
 }
 
 test("what clients look for is there", async () => {
-  const services = ["containers", "events", "introspection", "leases", "namespaces", "tasks"];
+  const records = ["containers", "leases", "namespaces", "tasks"];
+  const services = [...records, "content", "diff", "events", "images", "introspection", "snapshots"];
   expect(await plugins()).toEqual(
     expect.arrayContaining([
       "io.containerd.runtime.v2 task",
       "io.containerd.event.v1 exchange",
+      "io.containerd.content.v1 content",
+      "io.containerd.snapshotter.v1 overlayfs",
+      "io.containerd.differ.v1 walking",
+      "io.containerd.gc.v1 scheduler",
       ...services.map((name) => `io.containerd.grpc.v1 ${name}`),
       ...services.filter((name) => name !== "events").map((name) => `io.containerd.service.v1 ${name}-service`),
       "io.containerd.grpc.v1 healthcheck",
       "io.containerd.grpc.v1 version",
     ]),
   );
+});
+
+// Of containerd 1.7 and later.
+test.skipIf(isDebians)("transfers and streams are there", async () => {
+  expect(await plugins("id==transfer", "id==streaming", "type==io.containerd.transfer.v1")).toEqual([
+    "io.containerd.transfer.v1 local",
+    "io.containerd.grpc.v1 transfer",
+    "io.containerd.grpc.v1 streaming",
+  ]);
 });
 
 test("filters", async () => {

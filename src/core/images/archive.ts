@@ -42,7 +42,7 @@ export class ArchiveContents {
     keep: (name: string, entry: AsyncIterable<Buffer>, size: number) => Promise<Kept>,
   ) {
     let count = 0;
-    for await (const entry of entriesOf(data)) {
+    for await (const { entry, data: bytes } of entriesOf(data)) {
       count++;
       if (count > MAX_ENTRIES) throw refusal(`the archive has more than ${MAX_ENTRIES} entries: no archive of images`);
       const { type, linkname, size = 0 } = entry.header;
@@ -50,8 +50,8 @@ export class ArchiveContents {
       if (type === "symlink") this.#links.set(name, nameInside(posix.join(posix.dirname(name), linkname ?? "")));
       else if (type === "link") this.#links.set(name, nameInside(linkname ?? ""));
       else if (type === "file" || type === "contiguous-file") {
-        if (DOCUMENTS.has(name)) this.#documents.set(name, await whole(name, dataOf(entry), size));
-        else if (!LEGACY.test(name)) this.#files.set(name, await keep(name, dataOf(entry), size));
+        if (DOCUMENTS.has(name)) this.#documents.set(name, await whole(name, bytes, size));
+        else if (!LEGACY.test(name)) this.#files.set(name, await keep(name, bytes, size));
       } else if (type !== "directory") throw refusal(`entry ${quoted(name)}: a ${type} in an archive of images`);
       // What was not taken, or has no data.
       entry.resume();
@@ -101,14 +101,15 @@ function textOf(block: Buffer, start: number, length: number): string {
   return field.toString("latin1", 0, end < 0 ? length : end);
 }
 
-/** Its types do not say what it yields. */
-function dataOf(entry: Entry): AsyncIterable<Buffer> {
-  return entry as AsyncIterable<Buffer>;
-}
-
-async function* entriesOf(data: AsyncIterable<Buffer>): AsyncGenerator<Entry> {
+/** The entries of an archive; the data of each has to be taken, or skipped by `resume`, before the next comes. */
+async function* entriesOf(data: AsyncIterable<Buffer>): AsyncGenerator<{ entry: Entry; data: AsyncIterable<Buffer> }> {
   const archive = extract();
   let failure: { error: unknown } | undefined;
+  /** What is wrong with the data is told as it is, what with the archive in our words. */
+  const causeOf = (error: unknown): unknown => {
+    if (failure !== undefined) return failure.error;
+    return error instanceof Failure ? error : refusal(`the archive is damaged: ${(error as Error).message}`);
+  };
   const feed = async () => {
     try {
       for await (const chunk of data) {
@@ -122,12 +123,18 @@ async function* entriesOf(data: AsyncIterable<Buffer>): AsyncGenerator<Entry> {
     }
   };
   const fed = feed();
+  const dataOf = async function* (entry: Entry): AsyncGenerator<Buffer> {
+    const chunks = (entry as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+    const next = () =>
+      chunks.next().catch((error: unknown) => {
+        throw causeOf(error);
+      });
+    for (let taken = await next(); taken.done !== true; taken = await next()) yield taken.value;
+  };
   try {
-    for await (const entry of archive) yield entry;
+    for await (const entry of archive) yield { entry, data: dataOf(entry) };
   } catch (error) {
-    if (failure !== undefined) throw failure.error;
-    if (error instanceof Failure) throw error;
-    throw refusal(`the archive is damaged: ${(error as Error).message}`);
+    throw causeOf(error);
   } finally {
     archive.destroy(null);
     await fed;

@@ -64,6 +64,8 @@ export interface Assembly {
   progress: Progress;
   /** How many blobs come at a time. */
   workers: number;
+  /** `--root` */
+  root: string;
   /** Layers are not wanted as content where they are wanted as snapshots. */
   discardBlobs: boolean;
 }

@@ -14,10 +14,14 @@ const MAGIC: readonly (readonly [name: string, bytes: Buffer])[] = [
   ["bzip2", Buffer.from("BZh")],
 ];
 
-/** In bytes: what may come out of few bytes anyway … */
-const ALWAYS_TAKEN = 1 << 30;
-/** … and beyond that how many times of what went in. */
+/** In bytes: what may come out of few bytes anyway. */
+const ALWAYS_TAKEN = 64 << 20;
+/** More than so many times of what went in … */
 const MAX_RATIO = 100;
+/** … is only taken while so many bytes stay free on the disk. */
+const FREE = 10 * 2 ** 30;
+/** In bytes: after so many it is looked anew how many are free. */
+const LOOK = 64 << 20;
 
 /** @throws Failure (invalid-argument) for what can't be decompressed here */
 export function compressionOf(head: Buffer): Compression {
@@ -29,9 +33,14 @@ export function compressionOf(head: Buffer): Compression {
 
 /**
  * What was compressed.
+ * @param free how many bytes are free where it goes
  * @throws Failure (invalid-argument) for what is not, is cut off, or becomes far larger than anything real; what `data` does
  */
-export async function* decompress(data: AsyncIterable<Buffer>, compression: Compression): AsyncGenerator<Buffer> {
+export async function* decompress(
+  data: AsyncIterable<Buffer>,
+  compression: Compression,
+  free: () => Promise<number>,
+): AsyncGenerator<Buffer> {
   if (compression === "none") {
     yield* data;
     return;
@@ -41,25 +50,37 @@ export async function* decompress(data: AsyncIterable<Buffer>, compression: Comp
     compression === "gzip" ? createGunzip() : unzstd(),
   ];
   const counted = async function* () {
+    const iterator = data[Symbol.asyncIterator]();
+    // What is thrown at a yield is of who takes it, and no failure of the data.
+    const next = () =>
+      iterator.next().catch((error: unknown) => {
+        input.failure = error;
+        throw error;
+      });
     try {
-      for await (const chunk of data) {
-        input.bytes += chunk.length;
-        yield chunk;
+      for (let taken = await next(); taken.done !== true; taken = await next()) {
+        input.bytes += taken.value.length;
+        yield taken.value;
       }
-    } catch (error) {
-      input.failure = error;
-      throw error;
+    } finally {
+      await iterator.return?.();
     }
   };
   const fed = pipeline(Readable.from(counted(), { objectMode: false }), output);
   // It is told to who reads as well.
   fed.catch(() => {});
   let bytes = 0;
+  let looked = 0;
   try {
     for await (const chunk of output as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes > ALWAYS_TAKEN && bytes > MAX_RATIO * input.bytes)
-        throw refusal(`the archive is refused: ${input.bytes} bytes become more than ${bytes}`);
+      if (bytes > ALWAYS_TAKEN && bytes > MAX_RATIO * input.bytes && bytes - looked > LOOK) {
+        looked = bytes;
+        if ((await free()) < FREE)
+          throw refusal(
+            `the archive is refused: its first ${input.bytes} bytes become ${bytes}, and the disk has no room for that`,
+          );
+      }
       yield chunk;
     }
     await fed;

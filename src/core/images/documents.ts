@@ -58,7 +58,9 @@ export async function keepContent(
   try {
     await content.info(namespace, digest);
     const ingest = await content.write(namespace, blobName(descriptor), { expected: digest, total: size, lease });
+    // It has gone just now.
     await ingest.close();
+    await content.abort(namespace, ingest.ref);
     return false;
   } catch (error) {
     if (error instanceof Failure && error.kind === "not-found") return false;

@@ -25,7 +25,7 @@ export interface Destination extends Selection {
 }
 
 /** What the ways of images into the store have in common. */
-export type AssemblyParts = Pick<Assembly, "content" | "unpacker" | "workers" | "discardBlobs">;
+export type AssemblyParts = Pick<Assembly, "content" | "unpacker" | "workers" | "root" | "discardBlobs">;
 
 /** Of an image in an archive: its whole name, and its tag alone or whatever else its maker has put there. */
 const FULL_NAME = "io.containerd.image.name";

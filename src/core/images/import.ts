@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { statfs } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import { createGzip } from "node:zlib";
@@ -107,7 +108,7 @@ async function readArchive(store: ArchiveStore): Promise<Descriptor[]> {
   const isRootfs = isLayerType(mediaType) || !hasImages(await beginning(head, compression));
   if (isRootfs) return [await store.rootFileSystem(all, compression)];
   const contents = new ArchiveContents();
-  await contents.read(decompress(all, compression), (name, entry) => store.keep(name, entry));
+  await contents.read(store.decompress(all, compression), (name, entry) => store.keep(name, entry));
   const index = contents.document("index.json");
   if (index !== undefined) return parseLooseIndex("index.json", index);
   const list = contents.document("manifest.json");
@@ -132,7 +133,7 @@ async function beginning(head: Buffer, compression: Compression): Promise<Buffer
     yield head;
   };
   try {
-    for await (const chunk of decompress(only(), compression)) chunks.push(chunk);
+    for await (const chunk of decompress(only(), compression, async () => 0)) chunks.push(chunk);
   } catch {
     // It is cut off, of course.
   }
@@ -183,6 +184,13 @@ class ArchiveStore {
   constructor(assembly: Assembly, request: ImportRequest) {
     this.#assembly = assembly;
     this.request = request;
+  }
+
+  decompress(data: AsyncIterable<Buffer>, compression: Compression): AsyncIterable<Buffer> {
+    return decompress(data, compression, async () => {
+      const { bavail, bsize } = await statfs(this.#assembly.root);
+      return bavail * bsize;
+    });
   }
 
   /** A file of an archive of images. A blob has to be what its name says. */
@@ -248,7 +256,7 @@ class ArchiveStore {
     const blob = await this.#assembly.content.open(this.#assembly.namespace, digest);
     try {
       const hash = createHash("sha256");
-      for await (const chunk of decompress(blob.read(), compression)) {
+      for await (const chunk of this.decompress(blob.read(), compression)) {
         this.request.signal.throwIfAborted();
         hash.update(chunk);
       }

@@ -37,7 +37,9 @@ export class Progress implements Disposable {
     if (listener !== undefined) this.#timer = setInterval(() => listener.isReady && this.#tellChanges(), INTERVAL);
   }
 
+  /** What happens once; after what has happened before. */
   tell(event: ProgressEvent): void {
+    this.#tellChanges();
     this.#listener?.tell(event);
   }
 
@@ -52,10 +54,8 @@ export class Progress implements Disposable {
     return blob;
   }
 
-  /** Tells what was not told yet; to be called at the end. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
-    this.#tellChanges();
   }
 
   #tellChanges(): void {

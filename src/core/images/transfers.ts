@@ -22,6 +22,10 @@ export interface TransferParts {
   leases: Leases;
   snapshots: Snapshots;
   layers: LayerFiles;
+  /** `--root` */
+  root: string;
+  /** Where directories of registries' hosts are. */
+  hostsDirs: readonly string[];
   /** How many blobs a pull or a push moves at a time. */
   workers: number;
   /** Blobs of layers go once these are unpacked. */
@@ -102,11 +106,11 @@ export class ImageTransfers {
       import("../registry/registry.js"),
       import("./transfer-leases.js"),
     ]);
-    const { content, leases, version } = this.#parts;
+    const { content, leases, version, hostsDirs } = this.#parts;
     return {
       unpacker: new Unpacker(this.#parts),
       downloads: new Downloads(content),
-      registry: new Registry({ userAgent: `containerd-ts/${version}`, environment: process.env }),
+      registry: new Registry({ hostsDirs, userAgent: `containerd-ts/${version}`, environment: process.env }),
       leases: new TransferLeases(leases),
     };
   }

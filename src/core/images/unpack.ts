@@ -1,13 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { abortable } from "../failure/abortable.js";
 import { Failure } from "../failure/failure.js";
 import { convertLayer } from "../layers/convert.js";
 import type { GrowingFile } from "../layers/growing-file.js";
 import { dependentKey, independentKey, type LayerFile } from "../layers/layer-file.js";
 import type { Leases } from "../metadata/leases.js";
-import { Workers } from "../scheduling/workers.js";
 import type { LayerFiles } from "../snapshots/layer-files.js";
 import { SNAPSHOTTER, type Snapshots } from "../snapshots/snapshots.js";
 import { type Descriptor, chainIds as idsOfChain } from "./manifest.js";
@@ -50,7 +48,6 @@ export class Unpacker {
   readonly #parts: UnpackerParts;
   /** By diff id, or digest of a blob whose diff id nobody has said: one that many wait for is tried anew by these on layers of their own. */
   readonly #conversions = new Map<string, Conversion>();
-  readonly #workers = new Workers(availableParallelism());
 
   constructor(parts: UnpackerParts) {
     this.#parts = parts;
@@ -171,7 +168,7 @@ export class Unpacker {
     const { layers } = this.#parts;
     const output = await layers.temporary();
     try {
-      const made = await this.#workers.run(signal, () => this.#convertInto(output, layer, place, signal));
+      const made = await this.#convertInto(output, layer, place, signal);
       await layer.whole(signal);
       const { diffId, size, dependsOnBelow } = made;
       return await layers.add(dependsOnBelow ? dependentKey(place.chainId(diffId)) : independentKey(diffId), output, {
@@ -188,8 +185,7 @@ export class Unpacker {
     const { descriptor, diffId, onProgress } = layer;
     let release = () => {};
     const below = async () => {
-      // What it waits for may need a worker itself.
-      await this.#workers.beside(() => abortable(place.below, signal));
+      await abortable(place.below, signal);
       if (place.parent === "") return undefined;
       return await this.#mounted(place, (released) => {
         release = released;
@@ -290,6 +286,6 @@ function pathOf({ fd }: FileHandle): string {
 }
 
 /** Whether a conversion that has failed may succeed with the whole blob. */
-function isPassing(error: unknown, grown: GrowingFile): boolean {
-  return (error as NodeJS.ErrnoException).code === "ENOENT" || grown.hasFailed;
+function isPassing(error: unknown, { hasFailed }: GrowingFile): boolean {
+  return hasFailed || (error as NodeJS.ErrnoException).code === "ENOENT";
 }

@@ -25,8 +25,12 @@ export interface RegistryOptions {
 
 /** How a client wants to reach a repository. */
 export interface Access {
-  /** For the registry of the name, not for its mirrors. Without them, what Docker's config.json has. */
-  credentials?: Credentials;
+  /** For the registry of the name, not for its mirrors; asked once it wants to know. Without them, what Docker's config.json has. */
+  credentials?: () => Promise<Credentials | undefined>;
+  /** For each request to the registry of the name. */
+  headers?: Readonly<Record<string, string>>;
+  /** Where the directories of hosts are, instead of the daemon's. */
+  hostsDir?: string;
   /** Without TLS, also where the host is not this machine. */
   plainHttp?: boolean;
 }
@@ -61,19 +65,25 @@ export class Registry {
    */
   async repository(reference: Reference, access: Access = {}, signal?: AbortSignal): Promise<Repository> {
     signal?.throwIfAborted();
-    const places = { hostsDirs: this.#hostsDirs, plainHttp: access.plainHttp ?? false };
+    const { hostsDir, headers = {}, plainHttp = false } = access;
+    const places = { hostsDirs: hostsDir === undefined ? this.#hostsDirs : [hostsDir], plainHttp };
     const hosts = await hostsOf(reference.host, places, signal);
     const sessions = hosts.map((host) => {
       // Each is shown what is its own: a mirror may be anybody's.
       const name = host.isServer ? reference.host : host.url.host;
       const credentials = async () =>
-        (host.isServer ? access.credentials : undefined) ?? (await dockerCredentials(name, this.#environment));
-      return new HostSession(host, {
-        connections: this.#connections,
-        tokens: this.#tokens,
-        userAgent: this.#userAgent,
-        credentials,
-      });
+        (host.isServer ? await access.credentials?.() : undefined) ??
+        (await dockerCredentials(name, this.#environment));
+      const own = host.isServer ? Object.entries(headers) : [];
+      return new HostSession(
+        { ...host, headers: [...host.headers, ...own] },
+        {
+          connections: this.#connections,
+          tokens: this.#tokens,
+          userAgent: this.#userAgent,
+          credentials,
+        },
+      );
     });
     return new Repository(reference, sessions, this.#retryDelay);
   }

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { Failure } from "../../core/failure/failure.js";
 import type { Identity } from "../../core/metadata/identity.js";
+import { SNAPSHOTTER } from "../../core/snapshots/snapshots.js";
 import {
   type IntrospectionServer,
   IntrospectionService,
@@ -43,14 +44,25 @@ export function introspectionService(
   return { definition: IntrospectionService, implementation };
 }
 
+/** Services that are a plug-in each in containerd, and not two. */
+const WITHOUT_BACK: ReadonlySet<string> = new Set(["version", "events", "transfer", "streaming"]);
+
 /** What stands behind the services has the ids and types that it has in containerd, where each is a plug-in. */
 function plugins(services: readonly GrpcService[]): Plugin[] {
   const names = services.map(serviceName);
-  const behind = names.filter((name) => name !== "version" && name !== "events");
+  const behind = names.filter((name) => !WITHOUT_BACK.has(name));
+  const has = (name: string, ...parts: Plugin[]) => (names.includes(name) ? parts : []);
   return [
     plugin("io.containerd.event.v1", "exchange"),
     plugin("io.containerd.metadata.v1", "lmdb"),
-    ...(names.includes("tasks") ? [{ ...plugin("io.containerd.runtime.v2", "task"), platforms: [HERE] }] : []),
+    plugin("io.containerd.gc.v1", "scheduler"),
+    plugin("io.containerd.lease.v1", "manager"),
+    ...has("content", plugin("io.containerd.content.v1", "content")),
+    ...has("snapshots", { ...plugin("io.containerd.snapshotter.v1", SNAPSHOTTER), platforms: [HERE] }),
+    ...has("diff", { ...plugin("io.containerd.differ.v1", "walking"), platforms: [HERE] }),
+    ...has("transfer", { ...plugin("io.containerd.transfer.v1", "local"), platforms: [HERE] }),
+    ...has("streaming", plugin("io.containerd.streaming.v1", "manager")),
+    ...has("tasks", { ...plugin("io.containerd.runtime.v2", "task"), platforms: [HERE] }),
     ...[...behind, "introspection"].map((name) => plugin("io.containerd.service.v1", `${name}-service`)),
     ...[...names, "introspection", "healthcheck"].map((name) => plugin("io.containerd.grpc.v1", name)),
   ];

@@ -15,7 +15,7 @@ import type { Any } from "../../proto/google/protobuf/any.js";
 import type { GrpcService } from "../grpc/server.js";
 import type { FrontV1 } from "./front.js";
 import { isOf, type Streams } from "./streaming.js";
-import { askCredentials, ofHeader } from "./transfer/credentials.js";
+import { askCredentials } from "./transfer/credentials.js";
 import { receiveData, sendData } from "./transfer/data-stream.js";
 import { ProgressStream } from "./transfer/progress-stream.js";
 
@@ -80,7 +80,7 @@ class Service {
     const to = destination.kind;
     if (source.kind === "registry" && destination.kind === "store") {
       const { reference } = source.message;
-      const access = await this.#access(source.message, transfer);
+      const access = this.#access(source.message, transfer);
       await this.#transfers.pull({ ...transfer, reference, access, destination: storeOf(destination.message) });
     } else if (source.kind === "import" && destination.kind === "store") {
       const { stream, mediaType, forceCompress } = source.message;
@@ -90,7 +90,7 @@ class Service {
     } else if (source.kind === "store" && destination.kind === "registry") {
       const { name, platforms } = storeOf(source.message);
       const { reference } = destination.message;
-      const access = await this.#access(destination.message, transfer);
+      const access = this.#access(destination.message, transfer);
       await this.#transfers.push({ ...transfer, name: name || fullName(reference), reference, platforms, access });
     } else if (source.kind === "store" && destination.kind === "export") {
       await this.#export(source.message, destination.message, transfer);
@@ -113,18 +113,17 @@ class Service {
     await sendData(stream, data, transfer.signal);
   }
 
-  async #access({ reference, resolver }: OCIRegistry, { namespace, signal }: Transfer): Promise<Access> {
+  #access({ reference, resolver }: OCIRegistry, { namespace, signal }: Transfer): Access {
     if (resolver === undefined) return {};
-    const { authStream, headers, defaultScheme } = resolver;
+    const { authStream, headers, hostDir, defaultScheme } = resolver;
     const { host, name } = parseReference(reference);
-    const authorization = Object.entries(headers).find(([key]) => key.toLowerCase() === "authorization")?.[1];
-    const credentials =
-      authStream !== ""
-        ? await askCredentials(this.#streams.get(namespace, authStream), host, name, signal)
-        : authorization === undefined
-          ? undefined
-          : ofHeader(authorization);
-    return { ...(credentials && { credentials }), ...(defaultScheme === "http" && { plainHttp: true }) };
+    const asked = authStream === "" ? undefined : this.#streams.get(namespace, authStream);
+    return {
+      headers,
+      ...(asked && { credentials: () => askCredentials(asked, host, name, signal) }),
+      ...(hostDir !== "" && { hostsDir: hostDir }),
+      plainHttp: defaultScheme === "http",
+    };
   }
 }
 

@@ -14,7 +14,7 @@ import { MemorySink } from "./sink.js";
 const dir = mkdtempSync(directoryPrefix());
 const authority = new Authority(dir, "registries");
 const server = authority.issue("server");
-const credentials: Credentials = { kind: "password", ...USER };
+const credentials = async (): Promise<Credentials> => ({ kind: "password", ...USER });
 const signal = new AbortController().signal;
 
 const clients: Registry[] = [];
@@ -150,7 +150,7 @@ describe.skipIf(!hasRegistry)("who is let in", () => {
     await expect(anonymous.resolve({ signal })).rejects.toMatchObject({ kind: "unauthenticated" });
     await expect(anonymous.resolve({ signal })).rejects.toThrow("without credentials");
     const wrong: Credentials = { kind: "password", username: "tester", password: "wrong-password" };
-    const stranger = await client.repository(reference, { credentials: wrong });
+    const stranger = await client.repository(reference, { credentials: async () => wrong });
     const error = await stranger.resolve({ signal }).catch((error) => error);
     expect(error).toMatchObject({ kind: "unauthenticated" });
     expect(JSON.stringify([error.message, error.facts, error.stack])).not.toMatch(/wrong-password|dGVzdGVy/);

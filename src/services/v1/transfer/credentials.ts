@@ -23,7 +23,7 @@ export async function askCredentials(
 }
 
 /** Of an Authorization header, whose value is not to be shown. */
-export function ofHeader(header: string): Credentials {
+function ofHeader(header: string): Credentials {
   const [, scheme = "", rest = ""] = /^\s*(\S+)\s+(\S+)\s*$/.exec(header) ?? [];
   if (scheme.toLowerCase() === "bearer") return { kind: "registry-token", token: rest };
   const [, username, password] = /^([^:]*):(.*)$/s.exec(Buffer.from(rest, "base64").toString()) ?? [];
