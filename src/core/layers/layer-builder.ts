@@ -1,3 +1,4 @@
+import { ACCESS_LIST, isKept } from "./attributes.js";
 import { attributeArea, deviceNumber, S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFREG } from "./erofs/format.js";
 import { ImageFile } from "./erofs/image-file.js";
 import {
@@ -411,15 +412,18 @@ function attributesOf(entry: ArchiveEntry): Attributes {
   return { mode, uid, gid, mtime, nanoseconds, area: areaOf(entry) };
 }
 
-function areaOf({ attributes }: ArchiveEntry): Buffer {
-  return attributes === undefined ? NONE : areaOfKept(attributes);
+function areaOf({ attributes, mode }: ArchiveEntry): Buffer {
+  return attributes === undefined ? NONE : areaOfKept(attributes, mode);
 }
 
 /** Attributes that a layer may have: others are the machine's, or overlayfs', which would follow a redirect in them. */
-export function areaOfKept(attributes: ReadonlyMap<Bytes, Buffer>): Buffer {
+export function areaOfKept(attributes: ReadonlyMap<Bytes, Buffer>, mode: number): Buffer {
   const kept = new Map([...attributes].filter(([name]) => isKept(name)));
-  for (const [name, value] of kept)
-    if (name.startsWith("system.") && !isAccessList(value)) throw new ArchiveError(`${name} is no access list`);
+  for (const [name, value] of kept) {
+    if (!name.startsWith("system.")) continue;
+    if (!isAccessList(value)) throw new ArchiveError(`${name} is no access list`);
+    if (name === ACCESS_LIST) kept.set(name, withMode(value, mode));
+  }
   try {
     return attributeArea(kept);
   } catch (error) {
@@ -428,18 +432,33 @@ export function areaOfKept(attributes: ReadonlyMap<Bytes, Buffer>): Buffer {
   }
 }
 
-const KEPT = new Set(["security.capability", "system.posix_acl_access", "system.posix_acl_default"]);
-
-function isKept(name: Bytes): boolean {
-  return KEPT.has(name) || (name.length > 5 && name.startsWith("user.") && !name.startsWith("user.overlay."));
-}
-
-/** Tags of an access list that the kernel knows. */
-const TAGS = new Set([0x01, 0x02, 0x04, 0x08, 0x10, 0x20]);
+/** Tags of the entries of an access list. */
+const OWNER = 0x01;
+const USER = 0x02;
+const OWNING_GROUP = 0x04;
+const GROUP = 0x08;
+const MASK = 0x10;
+const OTHERS = 0x20;
+const TAGS = new Set([OWNER, USER, OWNING_GROUP, GROUP, MASK, OTHERS]);
 
 /** With one that it can't read the kernel lets nobody to the file. */
 function isAccessList(value: Buffer): boolean {
   if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2) return false;
   for (let at = 4; at < value.length; at += 8) if (!TAGS.has(value.readUInt16LE(at))) return false;
   return true;
+}
+
+/** An access list that says what the file's mode says, as chmod leaves it: both are looked at. */
+function withMode(list: Buffer, mode: number): Buffer {
+  const changed = Buffer.from(list);
+  const tags = new Map<number, number>();
+  for (let at = 4; at < list.length; at += 8) tags.set(list.readUInt16LE(at), at + 2);
+  const set = (tag: number, permissions: number) => {
+    const at = tags.get(tag);
+    if (at !== undefined) changed.writeUInt16LE(permissions & 7, at);
+  };
+  set(OWNER, mode >> 6);
+  set(tags.has(MASK) ? MASK : OWNING_GROUP, mode >> 3);
+  set(OTHERS, mode);
+  return changed;
 }

@@ -346,7 +346,7 @@ function attributesBelow(path: Bytes): Attributes {
     gid: Number(gid),
     mtime: Number((mtimeNs - nanoseconds) / 1_000_000_000n),
     nanoseconds: Number(nanoseconds),
-    area: areaOfKept(extendedAttributes(file)),
+    area: areaOfKept(extendedAttributes(file), Number(mode)),
   };
 }
 

@@ -4,7 +4,8 @@ import { Failure } from "../../failure/failure.js";
 import { ArchiveError } from "../tar/archive-error.js";
 import { Blob } from "./blob.js";
 import { convert } from "./conversion.js";
-import type { Answer, Order, Task } from "./messages.js";
+import type { Answer, ConvertTask, DiffTask, Order, Task } from "./messages.js";
+import { archiveOf } from "./upper-directory.js";
 
 const port = parentPort!;
 const answer = (message: Answer, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
@@ -15,27 +16,57 @@ const PROGRESS = 1 << 20;
 class CalledOff extends Error {}
 
 let blob: Blob | undefined;
+/** Pieces that may be given. */
+let wanted = 0;
+let onMore: (() => void) | undefined;
 let onBelow: ((below: string | undefined) => void) | undefined;
 
 port.on("message", (order: Order) => {
   if ("task" in order) void work(order.task, order.stop);
   else if ("size" in order) blob?.grow(order.size, order.whole);
   else if ("below" in order) onBelow?.(order.below);
+  else {
+    wanted++;
+    onMore?.();
+  }
 });
 
 async function work(task: Task, stop: Int32Array): Promise<void> {
+  wanted = 0;
   try {
     if (task.is === "convert") answer({ result: await converted(task, stop) });
-    else throw new Error("not there yet");
+    else {
+      await diffed(task, stop);
+      answer({ done: true });
+    }
   } catch (error) {
     answer(failureOf(task, error));
   }
 }
 
-async function converted(task: Task & { is: "convert" }, stop: Int32Array) {
-  const checkpoint = () => {
+/** Throws when a task is called off. */
+function checkpointOf(stop: Int32Array): () => void {
+  return () => {
     if (Atomics.load(stop, 0) !== 0) throw new CalledOff();
   };
+}
+
+async function diffed({ upper }: DiffTask, stop: Int32Array): Promise<void> {
+  const checkpoint = checkpointOf(stop);
+  for (const piece of archiveOf(upper)) {
+    while (wanted === 0) {
+      await new Promise<void>((resolve) => {
+        onMore = resolve;
+      });
+    }
+    checkpoint();
+    wanted--;
+    answer({ piece }, [piece.buffer]);
+  }
+}
+
+async function converted(task: ConvertTask, stop: Int32Array) {
+  const checkpoint = checkpointOf(stop);
   const source = new Blob(task.blob, (size) => {
     checkpoint();
     answer({ wants: size });

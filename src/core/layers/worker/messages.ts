@@ -36,6 +36,7 @@ export type Answer =
   | { wants: "below" }
   | { read: number; unpacked: number }
   | { piece: Uint8Array<ArrayBuffer> }
+  | { done: true }
   | { result: ConvertedLayer }
   | { failure: { kind: FailureKind; what: What; facts: object } }
   | { calledOff: true };
