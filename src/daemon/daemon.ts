@@ -7,6 +7,7 @@ import { logText } from "../core/failure/log-text.js";
 import { Images } from "../core/images/image-records.js";
 import { ImageTransfers } from "../core/images/transfers.js";
 import { Collection } from "../core/metadata/collection.js";
+import { CollectionSchedule } from "../core/metadata/collection-schedule.js";
 import { Identity } from "../core/metadata/identity.js";
 import { Leases } from "../core/metadata/leases.js";
 import { Namespaces } from "../core/metadata/namespaces.js";
@@ -90,6 +91,12 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   namespaces.contain({ name: "tasks", isIn: (namespace) => tasks.list(namespace).length > 0 });
   const { bus } = tasks;
   const collection = new Collection(store, log);
+  const schedule = new CollectionSchedule(collection, {
+    interval: flags.gcInterval,
+    highWater: flags.gcHighWater,
+    root,
+    log,
+  });
   const leases = new Leases(store, namespaces, collection);
   const metadata = {
     namespaces,
@@ -137,6 +144,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     log.info(`stopping containerd after receiving ${SIGNAL_NAMES[signal]}`);
     tellServiceManager("STOPPING=1");
     tasks.stop();
+    schedule.stop();
     endDiagnostics();
     listeners.close();
     await new Promise<void>((resolve) => {
@@ -170,6 +178,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   void warnOfMissingRuntime(tasks.runtime, log);
   await restore(tasks);
   restored();
+  schedule.start();
   await Promise.all([prepared, tasks.runDirectory.takeOver()]);
   tellServiceManager("READY=1");
   log.debug(

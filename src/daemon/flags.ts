@@ -47,6 +47,8 @@ export interface Flags {
   retainCount: number;
   startWorkers: number;
   hostsDir: string[];
+  gcInterval: number;
+  gcHighWater: number;
   blobWorkers: number;
   discardBlobs: boolean;
   graphiteAddress: string;
@@ -162,6 +164,20 @@ export function daemonCommand(): Command {
       "keep layers of images unpacked only: they take less room, and can't be pushed or exported",
       false,
     )
+    .addOption(
+      new Option(
+        "--gc-interval <duration>",
+        "how often content and snapshots that nothing needs are removed; 0 for never",
+      )
+        .argParser(duration)
+        .default(3_600_000, "1h"),
+    )
+    .option(
+      "--gc-high-water <percent>",
+      "from this use of the file system of --root on, more is removed: what nothing needs since minutes; 100 for never",
+      percent,
+      90,
+    )
     .option("--graphite-address <address>", "host:port of the Graphite server that metrics are sent to", "")
     .option("--metrics-address <address>", "serve Prometheus metrics over HTTP, as --pprof-address", "")
     .option("--container-metrics", "what each container uses, too, in --metrics-address", false)
@@ -193,6 +209,12 @@ function duration(text: string): number {
 function count(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("Not a number.");
   return Number(text);
+}
+
+function percent(text: string): number {
+  const value = count(text);
+  if (value < 1 || value > 100) throw new InvalidArgumentError("Not from 1 to 100.");
+  return value;
 }
 
 function atLeastOne(text: string): number {

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { Info } from "../../src/proto/containerd/services/content/v1/content.js";
 import { isDebians, useContainerd1 } from "../harness/containerd1.js";
+import { listBlobs, putBlob } from "../harness/content-blobs.js";
 import { sha256, type WriteRequest } from "../harness/content-writer.js";
 import { type ApiV1, refusal } from "../harness/v1.js";
 import { eventually } from "../harness/wait.js";
@@ -18,30 +19,26 @@ function blob(size = 100): { data: Buffer; digest: string } {
 const LEASE = "keeps";
 const leased = new Set<string>();
 
-/** A writer whose content stays: containerd collects very soon what nothing needs. */
-async function keeping(api: ApiV1) {
+/** A lease: containerd collects very soon what nothing needs. */
+async function leaseIn(api: ApiV1): Promise<string> {
   if (!leased.has(api.namespace)) await api.leases.create({ id: LEASE });
   leased.add(api.namespace);
-  return api.writeContent({ lease: LEASE });
+  return LEASE;
+}
+
+/** A writer whose content stays. */
+async function keeping(api: ApiV1) {
+  return api.writeContent({ lease: await leaseIn(api) });
 }
 
 async function put(api: ApiV1, data: Buffer, request: WriteRequest = {}): Promise<string> {
-  using writer = await keeping(api);
-  const digest = sha256(data);
-  await writer.commit({ ref: `put-${digest}`, expected: digest, total: BigInt(data.length), data, ...request });
-  return digest;
+  return await putBlob(api, data, { lease: await leaseIn(api), ...request });
 }
 
 async function get(api: ApiV1, digest: string, part = {}): Promise<Buffer> {
   using stream = api.readContent(digest, part);
   await stream.ended;
   return Buffer.concat(stream.messages.map(({ data }) => data));
-}
-
-async function list(api: ApiV1, ...filters: string[]): Promise<Info[]> {
-  using stream = api.listContent(...filters);
-  await stream.ended;
-  return stream.messages.flatMap(({ info }) => info);
 }
 
 const time = ({ seconds, nanos } = { seconds: 0n, nanos: 0 }) => seconds * 1_000_000_000n + BigInt(nanos);
@@ -145,7 +142,7 @@ test("what another namespace has becomes visible without being written", async (
   const { data, digest } = blob(1000);
   await put(api, data, { labels: { mine: "yes" } });
   expect(await refusal(other.content.info({ digest }))).toContain("NOT_FOUND");
-  expect(await list(other, `digest==${digest}`)).toEqual([]);
+  expect(await listBlobs(other, `digest==${digest}`)).toEqual([]);
   {
     using writer = await keeping(other);
     expect(await writer.stat({ ref: "s", expected: digest })).toMatchObject({ offset: 1000n, digest });
@@ -266,12 +263,12 @@ test("is found by filters, a hundred in a message", async () => {
   await all.ended;
   expect(all.messages.map(({ info }) => info.length)).toEqual([100, 3]);
   expect(all.messages.flatMap(({ info }) => info.map(({ digest }) => digest))).toEqual(blobs.map(sha256).sort());
-  expect(await list(api, 'labels."a.b"==7')).toMatchObject([{ digest: sha256("blob 7"), size: 6n }]);
-  expect(await list(api, `digest==${sha256("blob 9")}`, 'labels."a.b"')).toHaveLength(2);
-  expect(await list(api, "labels.nope")).toEqual([]);
-  expect(await refusal(list(api, "=="))).toMatch(/^[A-Z_]+: .*parse error/);
+  expect(await listBlobs(api, 'labels."a.b"==7')).toMatchObject([{ digest: sha256("blob 7"), size: 6n }]);
+  expect(await listBlobs(api, `digest==${sha256("blob 9")}`, 'labels."a.b"')).toHaveLength(2);
+  expect(await listBlobs(api, "labels.nope")).toEqual([]);
+  expect(await refusal(listBlobs(api, "=="))).toMatch(/^[A-Z_]+: .*parse error/);
   // containerd has no sizes yet.
-  if (!isDebians) expect(await list(api, "size==7")).toHaveLength(90);
+  if (!isDebians) expect(await listBlobs(api, "size==7")).toHaveLength(90);
 });
 
 test("what is being written is told of, and given up", async () => {
@@ -377,7 +374,7 @@ test("bad input", async () => {
   expect(await refusal(noRef.stat({}))).toMatch(/^INVALID_ARGUMENT: first message must have a reference/);
   using noNamespace = fixture.daemon.v1("").writeContent();
   expect(await refusal(noNamespace.stat({ ref: "x" }))).toMatch(/^FAILED_PRECONDITION: namespace is required/);
-  expect(await refusal(list(fixture.daemon.v1("")))).toMatch(/^FAILED_PRECONDITION: namespace is required/);
+  expect(await refusal(listBlobs(fixture.daemon.v1("")))).toMatch(/^FAILED_PRECONDITION: namespace is required/);
   if (!isDebians) {
     using expected = api.writeContent();
     expect(await refusal(expected.stat({ ref: "x", expected: "../../x" }))).toMatch(

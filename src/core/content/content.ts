@@ -7,8 +7,8 @@ import type { EventBus } from "../events/event-bus.js";
 import { Failure, refusal } from "../failure/failure.js";
 import {
   type Collection,
-  isRecent,
   isRootLabelled,
+  isYoung,
   type Kind,
   type Node,
   referencesOf,
@@ -68,8 +68,8 @@ export interface ContentParts {
 }
 
 interface ContentRecord extends ContentInfo {
-  /** Made without a lease, and nothing has needed it yet. */
-  isNew?: true;
+  /** Nanoseconds since the epoch: when somebody without a lease has made or wanted it, whom nothing that needs it has come from since. */
+  newSince?: bigint;
 }
 
 interface IngestRecord {
@@ -285,7 +285,8 @@ export class Content {
     const { total, lease, fileSize } = from;
     namespaces.use(namespace);
     if (expected !== "" && this.#records.get([namespace, expected]) !== undefined) {
-      if (lease !== undefined) leases.hold(namespace, lease, { type: "content", id: expected });
+      if (lease === undefined) this.#put(namespace, { ...this.#require(namespace, expected), newSince: now() });
+      else leases.hold(namespace, lease, { type: "content", id: expected });
       return undefined;
     }
     const before = this.#ingests.get([namespace, ref]);
@@ -368,8 +369,8 @@ export class Content {
   /** Within {@link Store.write}. */
   #add(namespace: string, { digest, size, labels, lease }: Committed & { lease: string | undefined }): ContentRecord {
     const createdAt = now();
-    const isNew = lease === undefined ? { isNew: true as const } : {};
-    return this.#put(namespace, { digest, size, createdAt, updatedAt: createdAt, labels, ...isNew });
+    const newSince = lease === undefined ? { newSince: createdAt } : {};
+    return this.#put(namespace, { digest, size, createdAt, updatedAt: createdAt, labels, ...newSince });
   }
 
   /** Within {@link Store.write}. */
@@ -451,11 +452,11 @@ export class Content {
       referencesOf(namespace, this.#records.get([namespace, digest])?.labels ?? {});
     return {
       kind: "content",
-      page: (after, limit, { isPressed }) =>
+      page: (after, limit, run) =>
         this.#records.page(after && [after.namespace, after.key], limit).map(({ key: [namespace], value }) => ({
           namespace: namespace!,
           key: value.digest,
-          isRoot: isRootLabelled(value.labels) || (value.isNew === true && !isPressed && isRecent(value.createdAt)),
+          isRoot: isRootLabelled(value.labels) || (value.newSince !== undefined && isYoung(value.newSince, run)),
         })),
       references: (namespace, digest, isFlat) => (isFlat || faultOfDigest(digest) ? [] : refers(namespace, digest)),
       remove: (namespace, digest) => {
@@ -464,8 +465,8 @@ export class Content {
       },
       isNeeded: (namespace, digest) => {
         if (faultOfDigest(digest) !== undefined) return;
-        const { isNew, ...record } = this.#records.get([namespace, digest]) ?? {};
-        if (isNew) this.#records.put([namespace, digest], record as ContentRecord);
+        const record = this.#records.get([namespace, digest]);
+        if (record?.newSince !== undefined) this.#records.put([namespace, digest], infoOf(record));
       },
     };
   }
@@ -473,11 +474,11 @@ export class Content {
   #ingestKind(): Kind {
     return {
       kind: "ingests",
-      page: (after, limit, { isPressed }) =>
+      page: (after, limit, run) =>
         this.#ingests.page(after && [after.namespace, after.key], limit).map(({ key: [namespace, ref], value }) => ({
           namespace: namespace!,
           key: ref!,
-          isRoot: this.#isWritten(namespace!, ref!) || (value.isFree && !isPressed && isRecent(value.usedAt)),
+          isRoot: this.#isWritten(namespace!, ref!) || (value.isFree && isYoung(value.usedAt, run)),
         })),
       references: () => [],
       remove: (namespace, ref) => {
@@ -498,7 +499,7 @@ export class Content {
   }
 }
 
-function infoOf({ isNew: _, ...info }: ContentRecord): ContentInfo {
+function infoOf({ newSince: _, ...info }: ContentRecord): ContentInfo {
   return info;
 }
 

@@ -53,7 +53,7 @@ export interface Collected {
 }
 
 export interface CollectionRun {
-  /** What is only kept because it is new goes as well. */
+  /** The disk is nearly full, or somebody wants all the room that there is: see {@link isYoung}. */
   isPressed: boolean;
 }
 
@@ -61,6 +61,9 @@ export interface CollectionRun {
 const SOON = 1_000;
 /** How many nodes are looked at between two looks at the clock. */
 const PAGE = 64;
+/** In ns: how long what nobody has a lease for, and nothing needs, is kept for who may be about to use it; the second when pressed. */
+const YOUTH = 24n * 3600n * 1_000_000_000n;
+const PRESSED_YOUTH = 600n * 1_000_000_000n;
 /** In ms: a change of the store that removes takes no longer, so that others get their turn. */
 const SLICE = 4;
 /** How many files are removed at a time. */
@@ -103,6 +106,7 @@ class Marks {
 export class Collection {
   readonly #store: Store;
   readonly #log: Logger;
+  readonly #page: number;
   readonly #kinds = new Map<string, Kind>();
   /** Of the collection that goes on. */
   #marks: Marks | undefined;
@@ -110,10 +114,18 @@ export class Collection {
   /** One that has not begun: who asks for one as this gets it. */
   readonly #waiting = new Map<boolean, Promise<Collected>>();
   #timer: NodeJS.Timeout | undefined;
+  /** Resolves when the first node or reference is made: before that there is nothing new to collect. */
+  readonly used: Promise<void>;
+  #use = () => {};
 
-  constructor(store: Store, log: Logger) {
+  /** @param page how many nodes it looks at before it makes room for others */
+  constructor(store: Store, log: Logger, page = PAGE) {
     this.#store = store;
     this.#log = log;
+    this.#page = page;
+    this.used = new Promise((resolve) => {
+      this.#use = resolve;
+    });
   }
 
   register(kind: Kind): void {
@@ -122,11 +134,13 @@ export class Collection {
 
   /** Within {@link Store.write}: a node has come into being. */
   made(node: Node): void {
+    this.#use();
     this.#marks?.add(node);
   }
 
   /** Within {@link Store.write}: something needs these from now on. */
   refers(nodes: readonly Node[]): void {
+    if (nodes.length > 0) this.#use();
     for (const node of nodes) {
       this.#kinds.get(node.kind)?.isNeeded?.(node.namespace, node.key);
       this.#marks?.add(node);
@@ -137,10 +151,17 @@ export class Collection {
   soon(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.run().catch((error: unknown) =>
-        this.#log.error({ error: errorText(error) }, "containerd: collect what nothing needs"),
-      );
+      void this.runUnasked();
     }, SOON).unref();
+  }
+
+  /** As {@link run}, for nobody: what goes wrong is in the log. */
+  async runUnasked(run?: CollectionRun): Promise<void> {
+    try {
+      await this.run(run);
+    } catch (error) {
+      this.#log.error({ error: errorText(error) }, "containerd: collect what nothing needs");
+    }
   }
 
   /** Collects, from now on: what nothing needs by now is gone when it resolves. @throws Failure when the store can't be used */
@@ -185,7 +206,7 @@ export class Collection {
     const slices = new Slices();
     for (const { kind, page } of kinds) {
       for (let after: Found | undefined; ; ) {
-        const found = await this.#store.read(() => page(after, PAGE, run));
+        const found = await this.#store.read(() => page(after, this.#page, run));
         for (const { namespace, key, isRoot } of found) yield { node: { kind, namespace, key }, isRoot };
         after = found.at(-1);
         if (after === undefined) break;
@@ -199,7 +220,7 @@ export class Collection {
     const slices = new Slices();
     while (!marks.isDone) {
       await this.#store.read(() => {
-        for (let n = 0; n < PAGE; n++) {
+        for (let n = 0; n < this.#page; n++) {
           const node = marks.next();
           if (node === undefined) return;
           for (const needed of this.#referencesOf(node)) marks.add(needed);
@@ -218,7 +239,6 @@ export class Collection {
     const removed: Record<string, number> = {};
     let freed = 0;
     const removers = new Workers(REMOVERS);
-    const { signal } = new AbortController();
     const removals: Promise<void>[] = [];
     while (queue.length > 0) {
       // What has become needed meanwhile stays, with what it needs.
@@ -227,8 +247,9 @@ export class Collection {
       for (const { kind, after } of steps) {
         removed[kind] = (removed[kind] ?? 0) + 1;
         removals.push(
-          removers.run(signal, async () => {
-            freed += await after();
+          removers.run(undefined, async () => {
+            const bytes = await this.#finish(kind, after);
+            freed += bytes;
           }),
         );
       }
@@ -236,6 +257,16 @@ export class Collection {
     }
     await Promise.all(removals);
     return { removed, freed };
+  }
+
+  /** What its room could not remove is its own business: it has no record any more. */
+  async #finish(kind: string, after: () => Promise<number>): Promise<number> {
+    try {
+      return await after();
+    } catch (error) {
+      this.#log.warn({ kind, error: errorText(error) }, "containerd: remove what nothing needs");
+      return 0;
+    }
   }
 
   /**
@@ -291,8 +322,6 @@ function nameOf({ kind, namespace, key }: Node): string {
 }
 
 const ROOT = "containerd.io/gc.root";
-/** In ns, a day: how long what nobody has a lease for, and nothing needs, is kept for who may be about to use it. */
-const GRACE = 24n * 3600n * 1_000_000_000n;
 const EXPIRE = "containerd.io/gc.expire";
 const CONTENT = "containerd.io/gc.ref.content";
 const SNAPSHOT = "containerd.io/gc.ref.snapshot.";
@@ -316,11 +345,6 @@ export function isRootLabelled(labels: Labels): boolean {
   return Object.hasOwn(labels, ROOT);
 }
 
-/** Whether something was made so lately that it stays without a need. @param time in ns since the epoch */
-export function isRecent(time: bigint): boolean {
-  return time > now() - GRACE;
-}
-
 /** Whether its labels have a time, as RFC 3339, that is over; what can't be read as one is no end. */
 export function isExpired(labels: Labels): boolean {
   const end = labels[EXPIRE];
@@ -330,4 +354,9 @@ export function isExpired(labels: Labels): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether something that nothing needs, and nobody has a lease for, is too new to be collected. @param time since when it is there */
+export function isYoung(time: bigint, { isPressed }: CollectionRun): boolean {
+  return time > now() - (isPressed ? PRESSED_YOUTH : YOUTH);
 }

@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { makeFifo } from "../../system/linux/fifo.js";
 import { checkLmdbFile } from "./lmdb-file.js";
+import type { Migration } from "./migrations.js";
 import { Store } from "./store.js";
 
 let directory: string;
@@ -97,6 +98,62 @@ test("whatever was written and removed before, the file is found to be whole", a
     });
     await checkLmdbFile(file);
   }
+});
+
+describe("a store of another version", () => {
+  const keep = () => {};
+  const double: Migration = (table) => {
+    const things = table<number>("things");
+    for (const key of things.keys([])) things.put(key, things.get(key)! * 2);
+  };
+  const openAt = (migrations?: readonly Migration[]) => {
+    const store = new Store(directory, migrations);
+    opened.push(store);
+    return { store, things: store.table<number>("things") };
+  };
+
+  test("an earlier one is migrated, step by step, once", async () => {
+    const { store, things } = openAt([]);
+    await store.write(() => things.put(["ns", "a"], 3));
+    await close();
+    for (const migrations of [[keep], [keep, double, double], [keep, double, double]]) {
+      const { store, things } = openAt(migrations);
+      await store.read(() => expect(things.get(["ns", "a"])).toBe(migrations.length === 1 ? 3 : 12));
+      await close();
+    }
+  });
+
+  test("a migration that fails changes nothing", async () => {
+    const { store, things } = openAt([]);
+    await store.write(() => things.put(["ns", "a"], 3));
+    await close();
+    const fail = () => {
+      throw new Error("can't");
+    };
+    await expect(openAt([double, fail]).store.read(keep)).rejects.toThrow("can't");
+    await close();
+    const { store: again, things: same } = openAt([]);
+    await again.read(() => expect(same.get(["ns", "a"])).toBe(3));
+  });
+
+  test("a later one is refused, and stays as it is", async () => {
+    const { store, things } = openAt([keep, keep]);
+    await store.write(() => things.put(["ns", "a"], 3));
+    await close();
+    const before = readFileSync(file);
+    const older = openAt([keep]);
+    for (const call of [() => older.store.read(keep), () => older.store.write(keep)])
+      await expect(call()).rejects.toMatchObject({
+        kind: "failed-precondition",
+        message: expect.stringContaining(
+          "meta.db: of version 3, and this daemon knows none after 2: start the newer one",
+        ),
+      });
+    expect(readFileSync(file).equals(before)).toBe(true);
+    // Nor does it keep the newer one from it.
+    const { store: newer, things: same } = openAt([keep, keep]);
+    await newer.read(() => expect(same.get(["ns", "a"])).toBe(3));
+  });
 });
 
 describe("a file that can't be used is an error, and stays as it is", () => {

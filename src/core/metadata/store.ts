@@ -7,12 +7,15 @@ import { lockDirectory } from "../../system/linux/flock.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
 import { checkLmdbFile } from "./lmdb-file.js";
+import { MIGRATIONS, type Migration } from "./migrations.js";
 
 /** In bytes: the address space that the file's map may take; none of it is memory before it is used. It grows beyond this by itself. */
 const MAP_SIZE = 2 ** 30;
 const MAX_TABLES = 32;
 const MAX_READERS = 8;
 const FILE = "meta.db";
+/** The key of a number in the table `store`; without it, the version is 1. */
+const VERSION = "version";
 /** Less room than this in a file system, in bytes, is none: LMDB does not say why a write has failed. */
 const NO_ROOM = 1 << 20;
 
@@ -46,13 +49,18 @@ type Records = Database<unknown, string[]>;
  */
 export class Store {
   readonly #directory: string;
+  readonly #migrations: readonly Migration[];
   readonly #tables: TableOfStore<unknown>[] = [];
   #opening: Promise<RootDatabase> | undefined;
   #lock: number | undefined;
 
-  /** @param directory is made when it is needed */
-  constructor(directory: string) {
+  /**
+   * @param directory is made when it is needed
+   * @param migrations see {@link MIGRATIONS}
+   */
+  constructor(directory: string, migrations: readonly Migration[] = MIGRATIONS) {
     this.#directory = directory;
+    this.#migrations = migrations;
   }
 
   /** @param name never another one for the same records: it is in the file */
@@ -96,7 +104,12 @@ export class Store {
   /** Lets others have it. */
   async close(): Promise<void> {
     await (await this.#opening)?.close();
+    this.#unlock();
+  }
+
+  #unlock(): void {
     if (this.#lock !== undefined) closeSync(this.#lock);
+    this.#lock = undefined;
   }
 
   #open(): Promise<RootDatabase> {
@@ -118,6 +131,8 @@ export class Store {
         throw new Error("in use by another daemon: name another directory with --root, or end it");
       return await this.#openFile();
     } catch (error) {
+      // Another daemon may be able to use it.
+      this.#unlock();
       throw new Failure(
         "failed-precondition",
         "metadata-unusable",
@@ -154,8 +169,38 @@ export class Store {
       }
     }
     const root = openAt(path);
-    for (const table of this.#tables) table.records = root.openDB({ name: table.name, ...PLAIN_MAPS });
+    try {
+      await this.#migrate(root);
+      for (const table of this.#tables) table.open(root);
+    } catch (error) {
+      await root.close();
+      throw error;
+    }
     return root;
+  }
+
+  /** Makes a store of an earlier version one of this daemon's. @throws Error for one of a later version, which stays as it is */
+  async #migrate(root: RootDatabase): Promise<void> {
+    const versions = new TableOfStore<number>("store");
+    versions.open(root);
+    const newest = this.#migrations.length + 1;
+    const version = versions.get([VERSION]) ?? 1;
+    if (version === newest) return;
+    if (version > newest) {
+      throw new Error(
+        `${FILE}: of version ${version}, and this daemon knows none after ${newest}: start the newer one that has made it, ` +
+          "or name another directory with --root",
+      );
+    }
+    await root.childTransaction(() => {
+      const tableOf = <Value>(name: string) => {
+        const table = new TableOfStore<Value>(name);
+        table.open(root);
+        return table;
+      };
+      for (const migrate of this.#migrations.slice(version - 1)) migrate(tableOf);
+      versions.put([VERSION], newest);
+    });
   }
 
   /** A change that could not be written. */
@@ -170,40 +215,44 @@ export class Store {
 }
 
 class TableOfStore<Value> implements Table<Value> {
-  readonly name: string;
-  records!: Records;
+  readonly #name: string;
+  #records!: Records;
 
   constructor(name: string) {
-    this.name = name;
+    this.#name = name;
+  }
+
+  open(root: RootDatabase): void {
+    this.#records = root.openDB({ name: this.#name, ...PLAIN_MAPS });
   }
 
   get(key: Key): Value | undefined {
-    return this.records.get([...key]) as Value | undefined;
+    return this.#records.get([...key]) as Value | undefined;
   }
 
   list(prefix: Key): Value[] {
-    return [...this.records.getRange(range(prefix)).map(({ value }) => value as Value)];
+    return [...this.#records.getRange(range(prefix)).map(({ value }) => value as Value)];
   }
 
   keys(prefix: Key): Key[] {
-    return [...this.records.getKeys(range(prefix))];
+    return [...this.#records.getKeys(range(prefix))];
   }
 
   page(after: Key | undefined, limit: number): { key: Key; value: Value }[] {
     const start = after === undefined ? {} : { start: [...after], exclusiveStart: true };
-    return [...this.records.getRange({ ...start, limit })].map(({ key, value }) => ({ key, value: value as Value }));
+    return [...this.#records.getRange({ ...start, limit })].map(({ key, value }) => ({ key, value: value as Value }));
   }
 
   has(prefix: Key): boolean {
-    return this.records.getKeysCount({ ...range(prefix), limit: 1 }) > 0;
+    return this.#records.getKeysCount({ ...range(prefix), limit: 1 }) > 0;
   }
 
   put(key: Key, value: Value): void {
-    settled(this.records.put([...key], value));
+    settled(this.#records.put([...key], value));
   }
 
   remove(key: Key): void {
-    settled(this.records.remove([...key]));
+    settled(this.#records.remove([...key]));
   }
 }
 

@@ -17,7 +17,7 @@ export class Workers {
    * Runs `work` when a worker is free.
    * @param signal work that is called off while it waits is not done: rejects with the signal's reason
    */
-  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#limit) await this.#wait(signal);
     else this.#running++;
     try {
@@ -45,19 +45,19 @@ export class Workers {
     else this.#running--;
   }
 
-  async #wait(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
+  async #wait(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
     await new Promise<void>((resolve, reject) => {
       const turn = () => {
-        signal.removeEventListener("abort", leave);
+        signal?.removeEventListener("abort", leave);
         resolve();
       };
       const leave = () => {
         this.#queue.splice(this.#queue.indexOf(turn), 1);
-        reject(signal.reason);
+        reject(signal!.reason);
       };
       this.#queue.push(turn);
-      signal.addEventListener("abort", leave, { once: true });
+      signal?.addEventListener("abort", leave, { once: true });
     });
   }
 }

@@ -12,8 +12,8 @@ import { Failure } from "../failure/failure.js";
 import type { LayerFile } from "../layers/layer-file.js";
 import {
   type Collection,
-  isRecent,
   isRootLabelled,
+  isYoung,
   type Kind,
   type Node,
   referencesOf,
@@ -431,10 +431,10 @@ export class Snapshots {
   #snapshotKind(): Kind {
     return {
       kind: KIND,
-      page: (after, limit, { isPressed }) =>
+      page: (after, limit, run) =>
         this.#records.page(after, limit).map(({ namespace, record }) => ({
           ...{ namespace, key: record.name },
-          isRoot: isRoot(record) || (record.isNew === true && !isPressed && isRecent(record.createdAt)),
+          isRoot: isRoot(record) || (record.isNew === true && isYoung(record.createdAt, run)),
         })),
       references: (namespace, key, isFlat) => {
         const record = this.#records.get(namespace, key);
@@ -457,10 +457,10 @@ export class Snapshots {
   #layerKind(): Kind {
     return {
       kind: LAYERS,
-      page: (after, limit, { isPressed }) =>
+      page: (after, limit, run) =>
         this.#records.layersPage(after?.key, limit).map(({ key, record }) => ({
           ...{ namespace: "", key },
-          isRoot: !isPressed && isRecent(record.createdAt),
+          isRoot: isYoung(record.createdAt, run),
         })),
       references: () => [],
       remove: (_namespace, key) => (this.#records.removeLayer(key) ? () => this.layers.forget(key) : undefined),

@@ -61,7 +61,9 @@ export function snapshotsService(front: FrontV1, snapshots: Snapshots): GrpcServ
       const record = await snapshots.update(
         namespace,
         name,
-        (before) => masked<Labelled>({ labels: before }, { labels }, updateMask, MUTABLE, name).labels,
+        (before) =>
+          masked<Labelled>({ labels: before }, { labels }, updateMask, MUTABLE, `snapshot ${JSON.stringify(name)}`)
+            .labels,
       );
       return { info: messageOf(record) };
     }),
