@@ -56,6 +56,32 @@ async function fill(): Promise<void> {
   await close();
 }
 
+test("pages go on after the last key, of one part as of several", async () => {
+  const { store, table } = open();
+  for (const keys of [
+    [["one"], ["three"], ["two"]],
+    [
+      ["z", "a"],
+      ["z", "b"],
+    ],
+  ]) {
+    await store.write(() => {
+      for (const key of keys) table.put(key, key.join());
+    });
+  }
+  const all: (readonly string[])[] = [];
+  await store.read(() => {
+    for (let after: readonly string[] | undefined; ; ) {
+      const [next] = table.page(after, 1);
+      if (next === undefined || all.length > 10) return;
+      all.push(next.key);
+      after = next.key;
+    }
+  });
+  expect(all).toEqual([["one"], ["three"], ["two"], ["z", "a"], ["z", "b"]]);
+  expect(await store.read(() => table.keys(["one"]))).toEqual([["one"]]);
+});
+
 test("what is read is as it was written, in the order of its keys", async () => {
   await fill();
   const { store, table, others } = open();

@@ -235,12 +235,15 @@ class TableOfStore<Value> implements Table<Value> {
   }
 
   keys(prefix: Key): Key[] {
-    return [...this.#records.getKeys(range(prefix))];
+    return [...this.#records.getKeys(range(prefix)).map(keyOf)];
   }
 
   page(after: Key | undefined, limit: number): { key: Key; value: Value }[] {
     const start = after === undefined ? {} : { start: [...after], exclusiveStart: true };
-    return [...this.#records.getRange({ ...start, limit })].map(({ key, value }) => ({ key, value: value as Value }));
+    return [...this.#records.getRange({ ...start, limit })].map(({ key, value }) => ({
+      key: keyOf(key),
+      value: value as Value,
+    }));
   }
 
   has(prefix: Key): boolean {
@@ -254,6 +257,11 @@ class TableOfStore<Value> implements Table<Value> {
   remove(key: Key): void {
     settled(this.#records.remove([...key]));
   }
+}
+
+/** LMDB's one does not tell a key of one part from that part. */
+function keyOf(key: string[] | string): Key {
+  return typeof key === "string" ? [key] : key;
 }
 
 /** From the prefix up to what comes after all that begin with it: in the order of keys any text is before this array's second part. */
