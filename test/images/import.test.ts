@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { beforeAll, describe, expect, test } from "vitest";
 import { useContainerd1 } from "../harness/containerd1.js";
-import { Mounted } from "../harness/mounted.js";
 import { applets, busybox } from "../harness/rootfs.js";
 import {
   base,
@@ -23,11 +22,11 @@ import {
   whiteout,
 } from "../harness/test-images.js";
 import { type ImportOptions, Transfers } from "../harness/transfer.js";
+import { imageNames, labelsOf, lookInto, SNAPSHOTTER, targetOf } from "../harness/unpacked.js";
 import { type ApiV1, refusal } from "../harness/v1.js";
 import { eventually } from "../harness/wait.js";
 
 const fixture = useContainerd1();
-const snapshotter = "overlayfs";
 
 let dir: string;
 let standard: StandardImage;
@@ -56,28 +55,11 @@ async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
 
-const names = async (api: ApiV1) => (await api.images.list()).images.map(({ name }) => name);
-const target = async (api: ApiV1, name: string) => (await api.images.get({ name })).image!.target!;
-const labels = async (api: ApiV1, digest: string) => (await api.content.info({ digest })).info!.labels;
-
-let views = 0;
-/** Has a look at an unpacked image. */
-async function look<T>(api: ApiV1, chainId: string, work: (directory: string) => T): Promise<T> {
-  const key = `view ${views++}`;
-  const { mounts } = await api.snapshots.view({ snapshotter, key, parent: chainId });
-  try {
-    using mounted = new Mounted(dir, mounts);
-    return work(mounted.path);
-  } finally {
-    await api.snapshots.remove({ snapshotter, key });
-  }
-}
-
 /** Nothing half done is left of an import that was refused: no image, no ingest, nothing that the next one would meet. */
 async function expectNothing(api: ApiV1): Promise<void> {
-  expect(await names(api)).toEqual([]);
+  expect(await imageNames(api)).toEqual([]);
   await eventually(async () => (await api.content.listStatuses()).statuses.length === 0, { what: "no ingests" });
-  expect(await api.listSnapshots(snapshotter)).toEqual([]);
+  expect(await api.listSnapshots(SNAPSHOTTER)).toEqual([]);
 }
 
 async function refused(name: string, bytes: Buffer | string, options: ImportOptions = {}): Promise<string> {
@@ -93,22 +75,22 @@ describe("an OCI layout", () => {
     const { api, transfers } = inNamespace("layout");
     const events = await transfers.import(archive);
     const { image, name } = standard;
-    expect(await names(api)).toEqual([name]);
-    expect(await target(api, name)).toMatchObject({
+    expect(await imageNames(api)).toEqual([name]);
+    expect(await targetOf(api, name)).toMatchObject({
       digest: image.manifest.digest,
       mediaType: image.manifest.mediaType,
     });
     const layer = image.layers[0]!;
-    expect(await labels(api, image.manifest.digest)).toEqual({
+    expect(await labelsOf(api, image.manifest.digest)).toEqual({
       "containerd.io/gc.ref.content.config": image.config.digest,
       "containerd.io/gc.ref.content.l.0": layer.descriptor.digest,
     });
-    expect(await labels(api, image.config.digest)).toEqual({
+    expect(await labelsOf(api, image.config.digest)).toEqual({
       "containerd.io/gc.ref.snapshot.overlayfs": image.chainIds[0],
     });
-    expect(await labels(api, layer.descriptor.digest)).toEqual({ "containerd.io/uncompressed": layer.diffId });
-    await look(api, image.chainIds[0]!, (root) => {
-      expect(readFileSync(join(root, "bin/busybox"))).toEqual(readFileSync(busybox()));
+    expect(await labelsOf(api, layer.descriptor.digest)).toEqual({ "containerd.io/uncompressed": layer.diffId });
+    await lookInto(fixture.daemon, api, image.chainIds[0]!, (root) => {
+      expect(readFileSync(join(root, "bin/busybox")).equals(readFileSync(busybox()))).toBe(true);
       expect(execFileSync(join(root, "bin/busybox"), ["echo", "hello"], { encoding: "utf8" })).toBe("hello\n");
     });
     expect((await api.leases.list()).leases).toEqual([]);
@@ -122,7 +104,7 @@ describe("an OCI layout", () => {
     ).toBeDefined();
     // Once more: nothing changes.
     await transfers.import(archive);
-    expect(await names(api)).toEqual([name]);
+    expect(await imageNames(api)).toEqual([name]);
   });
 
   test("compressed by gzip, in the order of a directory", async () => {
@@ -130,7 +112,7 @@ describe("an OCI layout", () => {
     const path = join(dir, "compressed.tgz");
     execFileSync("tar", ["-C", standard.layout.dir, "-czf", path, "."]);
     await transfers.import(path);
-    expect(await names(api)).toEqual([standard.name]);
+    expect(await imageNames(api)).toEqual([standard.name]);
   });
 
   test("gets the names that are asked for", async () => {
@@ -139,7 +121,7 @@ describe("an OCI layout", () => {
     await transfers.import(archive, { name: "given.test/one:1", labels: { a: "b" } });
     expect((await api.images.list()).images).toMatchObject([{ name: "given.test/one:1", labels: { a: "b" } }]);
     await transfers.import(archive, { rules: [{ name: "prefix.test/two", isPrefix: true, addDigest: true }] });
-    expect(await names(api)).toEqual(["given.test/one:1", `prefix.test/two@${digest}`, standard.name].sort());
+    expect(await imageNames(api)).toEqual(["given.test/one:1", `prefix.test/two@${digest}`, standard.name].sort());
   });
 
   test("of several images, one that is for another platform, and an index", async () => {
@@ -155,8 +137,8 @@ describe("an OCI layout", () => {
     const path = join(dir, "platforms.tar");
     await layout.archive(path);
     await transfers.import(path);
-    expect((await api.listSnapshots(snapshotter)).map(({ name }) => name)).toEqual([images[0]!.chainIds[0]]);
-    expect(await labels(api, (await target(api, "a.test/index:1")).digest)).toEqual({
+    expect((await api.listSnapshots(SNAPSHOTTER)).map(({ name }) => name)).toEqual([images[0]!.chainIds[0]]);
+    expect(await labelsOf(api, (await targetOf(api, "a.test/index:1")).digest)).toEqual({
       "containerd.io/gc.ref.content.m.0": images[0]!.manifest.digest,
       "containerd.io/gc.ref.content.m.1": images[1]!.manifest.digest,
     });
@@ -184,12 +166,14 @@ describe("what docker save writes", () => {
     const path = join(dir, "docker.tar");
     await standard.layout.dockerArchive(path, standard.image, ["short:1", "a.test/long:2"]);
     await transfers.import(path);
-    expect(await names(api)).toEqual(["a.test/long:2", "docker.io/library/short:1"]);
-    const { digest, mediaType } = await target(api, "a.test/long:2");
+    expect(await imageNames(api)).toEqual(["a.test/long:2", "docker.io/library/short:1"]);
+    const { digest, mediaType } = await targetOf(api, "a.test/long:2");
     expect(mediaType).toBe("application/vnd.docker.distribution.manifest.v2+json");
     const { diffId } = standard.image.layers[0]!;
-    expect(await labels(api, digest)).toMatchObject({ "containerd.io/gc.ref.content.l.0": diffId });
-    await look(api, diffId, (root) => expect(readFileSync(join(root, "etc/group"), "utf8")).toContain("extra:x:1003"));
+    expect(await labelsOf(api, digest)).toMatchObject({ "containerd.io/gc.ref.content.l.0": diffId });
+    await lookInto(fixture.daemon, api, diffId, (root) =>
+      expect(readFileSync(join(root, "etc/group"), "utf8")).toContain("extra:x:1003"),
+    );
   });
 
   test("with links between the layers, and layers that are to be compressed", async () => {
@@ -207,11 +191,11 @@ describe("what docker save writes", () => {
       ...[file(`${id(3)}.json`, config), file("repositories", "{}"), file("manifest.json", JSON.stringify(list))],
     ]);
     await transfers.import(pieces(bytes), { forceCompress: true });
-    const { info } = await api.content.info({ digest: (await target(api, "a.test/links:1")).digest });
+    const { info } = await api.content.info({ digest: (await targetOf(api, "a.test/links:1")).digest });
     const compressed = info!.labels["containerd.io/gc.ref.content.l.0"]!;
     expect(compressed).not.toBe(diffIds[0]);
-    expect(await labels(api, compressed)).toEqual({ "containerd.io/uncompressed": diffIds[0] });
-    expect(await api.listSnapshots(snapshotter)).toHaveLength(2);
+    expect(await labelsOf(api, compressed)).toEqual({ "containerd.io/uncompressed": diffIds[0] });
+    expect(await api.listSnapshots(SNAPSHOTTER)).toHaveLength(2);
   });
 });
 
@@ -221,9 +205,9 @@ describe("a root file system", () => {
     const plain = await bytesOf(base());
     const bytes = how === "gzip" ? gzipSync(plain) : plain;
     await transfers.import(pieces(bytes), { name: "a.test/rootfs:1" });
-    const manifest = await target(api, "a.test/rootfs:1");
-    expect(await labels(api, manifest.digest)).toMatchObject({ "containerd.io/gc.ref.content.l.0": digestOf(bytes) });
-    await look(api, digestOf(plain), (root) =>
+    const manifest = await targetOf(api, "a.test/rootfs:1");
+    expect(await labelsOf(api, manifest.digest)).toMatchObject({ "containerd.io/gc.ref.content.l.0": digestOf(bytes) });
+    await lookInto(fixture.daemon, api, digestOf(plain), (root) =>
       expect(execFileSync(join(root, "bin/busybox"), ["--list"], { encoding: "utf8" })).toContain(applets()[0]),
     );
   });
@@ -252,7 +236,7 @@ test("layers on each other: what a later one removes is not seen, what one depen
   const path = join(dir, "stack.tar");
   await layout.archive(path);
   await transfers.import(path);
-  await look(api, image.chainIds[2]!, (root) => {
+  await lookInto(fixture.daemon, api, image.chainIds[2]!, (root) => {
     const shown = execFileSync("sh", ["-c", "stat -c '%a %n' tmp; ls a usr/lib tmp; cat usr/lib/y"], {
       cwd: root,
       encoding: "utf8",
@@ -340,6 +324,6 @@ test("a client that goes away in the middle leaves an import that the next one g
   expect(said).toMatch(/^CANCELLED/);
   await eventually(async () => (await api.content.listStatuses()).statuses.length === 0, { what: "no ingests" });
   await transfers.import(archive);
-  expect(await names(api)).toEqual([standard.name]);
+  expect(await imageNames(api)).toEqual([standard.name]);
   expect((await api.leases.list()).leases).toEqual([]);
 });
