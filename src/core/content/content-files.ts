@@ -14,6 +14,8 @@ export interface Known {
   hasIngest(id: string): boolean;
 }
 
+type Look = <T>(work: (known: Known) => T) => Promise<T>;
+
 /**
  * The files of content: `blobs/ALGORITHM/HEX`, each whole, and `ingests/ID/data`, one for each blob that is being written. A file is there
  * before its record is, and a record goes before its file: so what has no record is of nobody, and is removed at the next start's first use.
@@ -48,19 +50,33 @@ export class ContentFiles {
     for (const name of ["blobs", "ingests"]) await mkdir(join(this.#directory, name), { recursive: true, mode: 0o700 });
   }
 
-  /** Removes what no record knows of. @param known asked within a look at the store, of some files at a time */
-  async removeUnknown(look: <T>(work: (known: Known) => T) => Promise<T>): Promise<void> {
+  /** Whether anything was ever kept. */
+  async isMade(): Promise<boolean> {
+    return (await namesIn(this.#directory)).length > 0;
+  }
+
+  /** Removes what no record knows of. @param look asks the records, within a look at the store */
+  async removeUnknown(look: Look): Promise<void> {
+    for await (const path of this.unknown(look)) await rm(path, { recursive: true, force: true });
+  }
+
+  /** The paths of what no record knows of. */
+  async *unknown(look: Look): AsyncGenerator<string> {
+    const slices = new Slices();
     const blobs = join(this.#directory, "blobs");
-    for (const algorithm of await readdir(blobs)) {
-      const digests = (await readdir(join(blobs, algorithm))).map((encoded) => `${algorithm}:${encoded}`);
-      const isUnknown = (digest: string) =>
-        look((known) => faultOfDigest(digest) !== undefined || !known.hasBlob(digest));
-      for (const digest of await filterInSlices(digests, isUnknown))
-        await rm(join(blobs, algorithm, digestParts(digest).encoded), { recursive: true, force: true });
+    for (const algorithm of await namesIn(blobs)) {
+      for (const encoded of await namesIn(join(blobs, algorithm))) {
+        const digest = `${algorithm}:${encoded}`;
+        const isKnown = faultOfDigest(digest) === undefined && (await look((known) => known.hasBlob(digest)));
+        if (!isKnown) yield join(blobs, algorithm, encoded);
+        await slices.next();
+      }
     }
-    const ingests = await readdir(join(this.#directory, "ingests"));
-    for (const id of await filterInSlices(ingests, (id) => look((known) => !known.hasIngest(id))))
-      await this.removeIngest(id);
+    const ingests = join(this.#directory, "ingests");
+    for (const id of await namesIn(ingests)) {
+      if (!(await look((known) => known.hasIngest(id)))) yield join(ingests, id);
+      await slices.next();
+    }
   }
 
   /** One after the other for each digest. */
@@ -149,12 +165,12 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-async function filterInSlices(names: readonly string[], passes: (name: string) => Promise<boolean>): Promise<string[]> {
-  const slices = new Slices();
-  const passed: string[] = [];
-  for (const name of names) {
-    if (await passes(name)) passed.push(name);
-    await slices.next();
+/** None of a directory that is not there. */
+async function namesIn(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return [];
+    throw error;
   }
-  return passed;
 }

@@ -1,3 +1,4 @@
+import { open } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { now } from "../../system/linux/clock.js";
@@ -17,11 +18,11 @@ import { isPrintable } from "../metadata/identifier.js";
 import { checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
 import type { Leases } from "../metadata/leases.js";
 import type { Namespaces } from "../metadata/namespaces.js";
-import type { Store, Table } from "../metadata/store.js";
-import { Blob } from "./blob.js";
+import type { Key, Store, Table } from "../metadata/store.js";
+import { Blob, fileChunks } from "./blob.js";
 import type { ContentEvent } from "./content-event.js";
-import { ContentFiles, fileFailure } from "./content-files.js";
-import { checkDigest, faultOfDigest } from "./digest.js";
+import { ContentFiles, fileFailure, type Known } from "./content-files.js";
+import { checkDigest, Digester, digestParts, faultOfDigest } from "./digest.js";
 import { type Committed, Ingest, type IngestOwner } from "./ingest.js";
 
 /** What a namespace knows of a blob. */
@@ -95,6 +96,9 @@ interface Writer {
 
 /** In bytes: what a key of the store has room for. */
 const MAX_REF = 1024;
+
+/** How many records are looked at in one look. */
+const CHECKED_AT_A_TIME = 64;
 
 /** How often, and after how long in ms at most, a reference is tried that somebody else writes: he may be about to end. */
 const TRIES = 8;
@@ -247,10 +251,55 @@ export class Content {
 
   async #prepareNow(): Promise<void> {
     // Whose the store is, his are the files as well: no other daemon has it.
-    const ids = new Set(await this.#parts.store.read(() => this.#ingests.list([]).map(({ id }) => id)));
+    const look = await this.#look();
     await this.#files.prepare();
+    await this.#files.removeUnknown(look);
+  }
+
+  /** What the records know of; of ingests, those that are there now. */
+  async #look() {
+    const { store } = this.#parts;
+    const ids = new Set(await store.read(() => this.#ingests.list([]).map(({ id }) => id)));
     const known = { hasBlob: (digest: string) => this.#holders.has([digest]), hasIngest: (id: string) => ids.has(id) };
-    await this.#files.removeUnknown((work) => this.#parts.store.read(() => work(known)));
+    return <T>(work: (from: Known) => T) => store.read(() => work(known));
+  }
+
+  /**
+   * Tells what is not as it should be: of records and files, while nobody writes.
+   * @param isThorough also reads every blob, and compares its digest
+   */
+  async *check(isThorough: boolean): AsyncGenerator<string> {
+    const { store } = this.#parts;
+    for await (const path of this.#files.unknown(await this.#look())) yield `${path}: a file that no record knows of`;
+    for (let after: Key | undefined; ; ) {
+      const page = await store.read(() => this.#records.page(after, CHECKED_AT_A_TIME));
+      if (page.length === 0) break;
+      after = page.at(-1)!.key;
+      for (const { key, value } of page)
+        for (const why of await this.#faultsOf(value, isThorough)) yield `content ${key.join(" ")}: ${why}`;
+    }
+    for (let after: Key | undefined; ; ) {
+      const page = await store.read(() => this.#holders.page(after, CHECKED_AT_A_TIME));
+      if (page.length === 0) break;
+      after = page.at(-1)!.key;
+      for (const { key } of page) {
+        const [digest, namespace, ref] = key as [string, string, string?];
+        const isThere = await store.read(() =>
+          ref === undefined ? this.#records.get([namespace, digest]) : this.#ingests.get([namespace, ref]),
+        );
+        if (isThere === undefined) yield `${key.join(" ")}: keeps a blob, and is none`;
+      }
+    }
+  }
+
+  async #faultsOf({ digest, size }: ContentRecord, isThorough: boolean): Promise<string[]> {
+    const path = this.#files.blobPath(digest);
+    const found = await this.#files.blobSize(digest);
+    if (found === undefined) return [`no file ${path}`];
+    if (found !== size) return [`${path} has ${found} bytes, not ${size}`];
+    if (!isThorough) return [];
+    const actual = await digestOfFile(path, digestParts(digest).algorithm);
+    return actual === digest ? [] : [`${path} has the digest ${actual}`];
   }
 
   /** Takes a reference for a writer. @throws Failure (unavailable) while another one has it */
@@ -452,6 +501,9 @@ export class Content {
       referencesOf(namespace, this.#records.get([namespace, digest])?.labels ?? {});
     return {
       kind: "content",
+      tidy: async () => {
+        if (this.#prepared !== undefined || (await this.#files.isMade())) await this.#prepare();
+      },
       page: (after, limit, run) =>
         this.#records.page(after && [after.namespace, after.key], limit).map(({ key: [namespace], value }) => ({
           namespace: namespace!,
@@ -517,4 +569,15 @@ function faultOfRef(ref: string): string | undefined {
   if (ref === "") return "must not be empty";
   if (Buffer.byteLength(ref) <= MAX_REF && isPrintable(ref)) return undefined;
   return `${JSON.stringify(ref.slice(0, MAX_REF))}: it has to be printable, and of up to ${MAX_REF} bytes`;
+}
+
+async function digestOfFile(path: string, algorithm: string): Promise<string> {
+  const file = await open(path, "r");
+  try {
+    const digester = new Digester(algorithm);
+    for await (const chunk of fileChunks(file, 0, Number.POSITIVE_INFINITY)) digester.update(chunk);
+    return digester.digest();
+  } finally {
+    await file.close();
+  }
 }

@@ -30,6 +30,8 @@ export interface Found {
 /** How a collection deals with the nodes of one kind. All of it is called within {@link Store.read} or {@link Store.write}, and is quick. */
 export interface Kind {
   readonly kind: string;
+  /** Before each collection, and not within a look at the store: has what has no record removed. */
+  tidy?(): Promise<void>;
   /** The next nodes in the order of namespaces and keys, no more than `limit`; none is the end. */
   page(after: Found | undefined, limit: number, when: CollectionRun): Found[];
   /** What a node needs; nothing for one that is not there. @param isFlat without what its labels name */
@@ -177,9 +179,22 @@ export class Collection {
     return collected;
   }
 
+  /** References to what is not there, as they are now: the labels of an image may name parts of it that nobody wanted. */
+  async *dangling(): AsyncGenerator<{ node: Node; needs: Node }> {
+    const all = new Map<string, Node>();
+    for await (const { node } of this.#nodes(this.#kinds.values(), { isPressed: false })) all.set(nameOf(node), node);
+    const slices = new Slices();
+    for (const node of all.values()) {
+      for (const needs of await this.#store.read(() => this.#referencesOf(node)))
+        if (!all.has(nameOf(needs))) yield { node, needs };
+      await slices.next();
+    }
+  }
+
   async #collect(run: CollectionRun): Promise<Collected> {
     const start = performance.now();
     const marks = new Marks();
+    for (const { tidy } of this.#kinds.values()) await tidy?.();
     try {
       // What was changed before is on the disk by then, and seen; what is changed later says what it needs.
       await this.#store.write(() => {

@@ -1,0 +1,35 @@
+import { join } from "node:path";
+import { pino } from "pino";
+import { Content } from "../../src/core/content/content.js";
+import { EventBus } from "../../src/core/events/event-bus.js";
+import { checkStore } from "../../src/core/images/check-store.js";
+import { Images } from "../../src/core/images/image-records.js";
+import { Collection } from "../../src/core/metadata/collection.js";
+import { Leases } from "../../src/core/metadata/leases.js";
+import { Namespaces } from "../../src/core/metadata/namespaces.js";
+import { Store } from "../../src/core/metadata/store.js";
+
+/** Content, images and leases as a daemon has them, without one: for a --root that no daemon has. */
+export function openRoot(root: string) {
+  const store = new Store(join(root, "metadata"));
+  const bus = new EventBus();
+  const log = pino({ level: "silent" });
+  const namespaces = new Namespaces(store, bus);
+  const collection = new Collection(store, log);
+  const leases = new Leases(store, namespaces, collection);
+  const content = new Content(join(root, "content"), { store, namespaces, leases, collection, bus, log });
+  const images = new Images({ store, namespaces, collection, bus });
+  return { store, bus, namespaces, collection, leases, content, images };
+}
+
+/** What is wrong with the content and the images below a --root that no daemon has. */
+export async function faultsOfRoot(root: string): Promise<string[]> {
+  const { store, collection, content } = openRoot(root);
+  try {
+    const faults: string[] = [];
+    for await (const fault of checkStore({ collection, rooms: [content] }, true)) faults.push(fault);
+    return faults;
+  } finally {
+    await store.close();
+  }
+}
