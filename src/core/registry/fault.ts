@@ -49,7 +49,8 @@ export function connectionFault(url: URL, error: unknown, stallTimeout: number):
   if (CERTIFICATE.test(code) || code === "EPROTO") return new Fault(of(`TLS: ${tlsText(error)}`));
   // Endless headers, and what is no HTTP.
   if (hasCode(error, "UND_ERR_HEADERS_OVERFLOW")) return new Fault(of("the headers of the answer are too long"));
-  if (code.startsWith("HPE_")) return new Fault(of("the answer is no HTTP"), { passes: true });
+  if (error instanceof Error && error.name === "HTTPParserError")
+    return new Fault(of("the answer is no HTTP"), { passes: true });
   return new Fault(of(connectionText(error)), { passes: true, isUnreached: UNREACHED.includes(code) });
 }
 

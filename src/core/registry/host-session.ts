@@ -39,6 +39,8 @@ export class HostSession {
   readonly host: Host;
   /** Something has answered here. */
   isReached = false;
+  /** It has not answered, or not as it should: others are asked before it is waited for again. */
+  isDown = false;
   readonly #context: SessionContext;
   readonly #secrets = new Secrets();
   #url: URL;

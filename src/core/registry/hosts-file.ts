@@ -66,7 +66,7 @@ export async function parseHostsFile(text: string, path: string): Promise<HostsF
       if (!isTable(entry)) throw reader.wrong(key, "is no table");
       return {
         ...reader.entry(entry, `${key}.`),
-        url: reader.url(name, key, reader.flag(entry, "override_path", key)),
+        url: reader.url(name, key, reader.flag(entry, "override_path", `${key}.`)),
       };
     }),
     server: {
@@ -118,7 +118,7 @@ class HostsFileReader {
   }
 
   url(text: string, key: string, overridesPath: boolean): URL {
-    const full = /^https?:\/\//i.test(text) ? text : `https://${text}`;
+    const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`;
     const url = URL.canParse(full) ? new URL(full) : undefined;
     if (url === undefined || !/^https?:$/.test(url.protocol))
       throw this.wrong(key, `${JSON.stringify(text)} is no URL`);

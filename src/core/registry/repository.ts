@@ -298,7 +298,8 @@ export class Repository {
     { signal, onRetry }: Transfer,
     work: (session: HostSession, retries: Retries) => Promise<T>,
   ): Promise<T> {
-    const sessions = this.#sessions.filter(({ host }) => host.capabilities.has(capability));
+    const able = this.#sessions.filter(({ host }) => host.capabilities.has(capability));
+    const sessions = able.filter(({ isDown }, index) => !isDown || index === able.length - 1);
     const failures: { host: string; failure: Failure }[] = [];
     for (const [index, session] of sessions.entries()) {
       const isLast = index === sessions.length - 1;
@@ -316,7 +317,9 @@ export class Repository {
         signal.throwIfAborted();
         if (!(error instanceof Fault)) throw error;
         failures.push({ host: session.name, failure: error.failure });
-        if (!isLast) onRetry?.(error.failure, 0);
+        if (isLast) continue;
+        session.isDown ||= error.passes;
+        onRetry?.(error.failure, 0);
       }
     }
     throw together(failures, `no host may be asked for ${this.reference.host}'s images to ${capability} them`);

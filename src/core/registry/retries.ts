@@ -4,7 +4,7 @@ import { Fault } from "./fault.js";
 
 /** How often a request is made when all of it fails in ways that pass. */
 const ATTEMPTS = 5;
-/** The same where somebody else can be asked instead. */
+/** The same where somebody else can be asked instead, who has answered before; who never has is asked once. */
 const ATTEMPTS_BEFORE_NEXT = 2;
 /** In ms. */
 const LONGEST_DELAY = 15_000;
@@ -46,7 +46,7 @@ export class Retries {
     signal.throwIfAborted();
     if (!(error instanceof Fault)) throw error;
     this.#failed++;
-    const attempts = isLast ? ATTEMPTS : ATTEMPTS_BEFORE_NEXT;
+    const attempts = isLast ? ATTEMPTS : isReached() ? ATTEMPTS_BEFORE_NEXT : 1;
     if (!error.passes || this.#failed >= attempts || (error.isUnreached && !isReached())) throw error;
     // Many who were refused at once don't come back at once.
     const backoff = Math.min(delay * 2 ** (this.#failed - 1), LONGEST_DELAY) * (0.75 + Math.random() / 2);

@@ -1,33 +1,42 @@
 import { createHash } from "node:crypto";
-import type { BlobSink } from "../../../src/core/registry/repository.js";
+import type { BlobSink } from "../../../src/core/registry/registry.js";
 
 /** A blob in memory. */
 export class MemorySink implements BlobSink {
-  data: Buffer;
+  offset = 0;
   /** How often all was thrown away. */
   truncated = 0;
   /** Called before each piece is taken. */
   onWrite: (data: Buffer) => Promise<void> | void = () => {};
+  #parts: Buffer[] = [];
 
   constructor(data: Buffer = Buffer.alloc(0)) {
-    this.data = data;
+    this.#take(data);
   }
 
-  get offset(): number {
-    return this.data.length;
+  get data(): Buffer {
+    return Buffer.concat(this.#parts);
   }
 
   async write(data: Buffer): Promise<void> {
     await this.onWrite(data);
-    this.data = Buffer.concat([this.data, data]);
+    this.#take(data);
+  }
+
+  #take(data: Buffer): void {
+    this.#parts.push(data);
+    this.offset += data.length;
   }
 
   async truncate(): Promise<void> {
     this.truncated++;
-    this.data = Buffer.alloc(0);
+    this.#parts = [];
+    this.offset = 0;
   }
 
   digest(): string {
-    return `sha256:${createHash("sha256").update(this.data).digest("hex")}`;
+    const hash = createHash("sha256");
+    for (const part of this.#parts) hash.update(part);
+    return `sha256:${hash.digest("hex")}`;
   }
 }
