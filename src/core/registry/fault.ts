@@ -47,6 +47,9 @@ export function connectionFault(url: URL, error: unknown, stallTimeout: number):
     new Failure("unavailable", "registry-failed", { url: shownUrl(url), why }, { cause: error });
   if (STALLED.includes(code)) return new Fault(of(`nothing came for ${stallTimeout} ms`), { passes: true });
   if (CERTIFICATE.test(code) || code === "EPROTO") return new Fault(of(`TLS: ${tlsText(error)}`));
+  // A header that a client wants to be sent, for one.
+  if (hasCode(error, "UND_ERR_INVALID_ARG"))
+    return new Fault(new Failure("invalid-argument", "registry-failed", { url: shownUrl(url), why: errorText(error) }));
   // Endless headers, and what is no HTTP.
   if (hasCode(error, "UND_ERR_HEADERS_OVERFLOW")) return new Fault(of("the headers of the answer are too long"));
   if (error instanceof Error && error.name === "HTTPParserError")

@@ -38,7 +38,7 @@ afterEach(async () => {
 });
 
 const open = (name = "a/b:v1", host = liar.host) =>
-  client.repository(parseReference(`${host}/${name}`), { credentials, plainHttp: true });
+  client.repository(parseReference(`${host}/${name}`), { credentials: async () => credentials, plainHttp: true });
 const download = async (sink = new MemorySink()) => {
   await repository.download(image.layer, sink, transfer);
   expect(sink.data.equals(whole)).toBe(true);

@@ -52,7 +52,7 @@ const place = (directory: string, text: string) => {
 const open = async (more = "", server = registry.url, name = "a/b:v1") => {
   const text = `server = "${server}"\n[host."${mirror.url}"]\n${more}`;
   const made = await makeClient({ hostsDirs: [place(registry.host, text)] });
-  return await made.repository(parseReference(`${registry.host}/${name}`), { credentials });
+  return await made.repository(parseReference(`${registry.host}/${name}`), { credentials: async () => credentials });
 };
 const pull = async (repository: Awaited<ReturnType<typeof open>>) => {
   const descriptor = await repository.resolve({ signal });
@@ -318,7 +318,7 @@ describe("proxies", () => {
 
   test("a stranger can't send us to this machine, nor our credentials over the network as they are", async () => {
     const host = `registry.test:${registry.port}`;
-    const repository = await through(host, { plainHttp: true, credentials });
+    const repository = await through(host, { plainHttp: true, credentials: async () => credentials });
     for (const location of [
       mirror.url,
       `http://localhost:${mirror.port}`,
@@ -345,7 +345,7 @@ describe("proxies", () => {
     try {
       const host = `registry.test:${(tls.address() as AddressInfo).port}`;
       const options = { hostsDirs: [place(host, "skip_verify = true")] };
-      const secure = await through(host, { credentials }, options);
+      const secure = await through(host, { credentials: async () => credentials }, options);
       await expect(secure.resolve({ signal })).rejects.toThrow(
         `http://token.test:${mirror.port}/token, which is not encrypted`,
       );

@@ -22,7 +22,10 @@ describe.skipIf(!hasRegistry)("tokens", () => {
   let registry: TestRegistry;
   let client: Registry;
   const open = (path: string, credentials?: Credentials) =>
-    client.repository(parseReference(`${registry.host}/${path}`), credentials === undefined ? {} : { credentials });
+    client.repository(
+      parseReference(`${registry.host}/${path}`),
+      credentials === undefined ? {} : { credentials: async () => credentials },
+    );
 
   beforeAll(async () => {
     tokens = await TokenServer.start(new Authority(dir, "tokens"));
