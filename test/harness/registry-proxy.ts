@@ -103,7 +103,7 @@ export class RegistryProxy implements AsyncDisposable {
         }
         await held!.go;
         answer.write(chunk.subarray(Math.max(0, limit)));
-      } else if (!answer.write(chunk)) await Promise.race([once(answer, "drain"), once(answer, "close")]);
+      } else if (!answer.write(chunk)) await drained(answer);
       sent += chunk.length;
       if (answer.destroyed) return;
     }
@@ -115,6 +115,14 @@ export class RegistryProxy implements AsyncDisposable {
     this.#server.close();
     for (const socket of this.#connections) socket.destroy();
   }
+}
+
+/** Resolves when it takes more, or nothing any more. */
+async function drained(answer: ServerResponse): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(answer, "drain", { signal }), once(answer, "close", { signal })]);
+  over.abort();
 }
 
 export async function startProxy(registry: TestRegistry): Promise<RegistryProxy> {
