@@ -1,11 +1,13 @@
 /** Images from registries, pulled by the daemon itself; what is fetched twice, what is gone on with, what is left when a pull does not end. */
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startContainerd1, useContainerd1 } from "../harness/containerd1.js";
 import { hasRegistry, startRegistry, USER, useRegistry } from "../harness/registry.js";
 import { type RegistryProxy, startProxy } from "../harness/registry-proxy.js";
 import { busybox } from "../harness/rootfs.js";
+import { directoryPrefix } from "../harness/run-name.js";
 import {
   DEFAULT_PLATFORM,
   directory,
@@ -273,6 +275,27 @@ describe.skipIf(!hasRegistry)("pull", () => {
     const gone = new RegExp(`^FAILED_PRECONDITION: image ${name}: layer ${layer} .*--discard-blobs`);
     expect(await refusal(transfers.push(name, `${registries.registry.host}/discard/elsewhere:1`))).toMatch(gone);
     expect(await refusal(transfers.export([name], join(dir, "discard.tar")))).toMatch(gone);
+  });
+
+  test("a full disk is a clear error that gives its space back, and the next pull goes through", async () => {
+    const name = await put("full/large:1", large);
+    const fits = await put("full/small:1");
+    const disk = mkdtempSync(`${directoryPrefix()}disk-`);
+    // Large enough for the store and the small image, not for eight megabytes twice: packed, and as a layer file.
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=9m", "ctd-test", disk]);
+    try {
+      await using daemon = await startContainerd1({ root: join(disk, "root") });
+      const { api, transfers } = inNamespace("full", daemon);
+      expect(await refusal(transfers.pull(name))).toMatch(/^RESOURCE_EXHAUSTED: .*no space left on device/);
+      await expectOnly(api, []);
+      await eventually(async () => (await contentOf(api)).length === 0, { what: "what was fetched to go" });
+      await transfers.pull(fits);
+      await expectOnly(api, [fits]);
+      await lookInto(daemon, api, small.image.chainIds[0]!, (root) => readFileSync(join(root, "bin/busybox")));
+    } finally {
+      execFileSync("umount", ["--lazy", disk]);
+      rmdirSync(disk);
+    }
   });
 
   test("what is no image is refused", async () => {
