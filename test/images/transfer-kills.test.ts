@@ -70,7 +70,9 @@ test.skipIf(!hasRegistry)("kills during pulls and imports", async () => {
     await sleep(random.integer(0, 1500));
     await daemon.kill();
     await Promise.all(work);
-    expect(await faultsOfRoot(daemon.root)).toEqual([]);
+    // A file may have been about to go, or about to get its record: the next daemon removes it.
+    const faults = await faultsOfRoot(daemon.root);
+    expect(faults.filter((fault) => !fault.endsWith("a file that no record knows of"))).toEqual([]);
     await daemon.start();
     if (random.chance(0.5)) continue;
     // What is done now goes to its end, whatever was there.
@@ -86,6 +88,8 @@ test.skipIf(!hasRegistry)("kills during pulls and imports", async () => {
     if (random.chance(0.5)) await expectEmpty(daemon, next, others);
   }
   await expectEmpty(daemon, daemon.v1("kills"), daemon.v1("kills-import"));
+  await daemon.kill();
+  expect(await faultsOfRoot(daemon.root)).toEqual([]);
 });
 
 async function pushImage(registry: TestRegistry, layout: ImageLayout, image: TestImage, name: string): Promise<void> {
