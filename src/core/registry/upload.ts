@@ -150,14 +150,20 @@ class Upload {
     let timer = setTimeout(late, stallTimeout, stallTimeout);
     let sourceFault: { error: unknown } | undefined;
     async function* body() {
+      const parts = source(offset)[Symbol.asyncIterator]();
       try {
-        for await (const part of source(offset)) {
+        for (;;) {
+          // Not all of this in a `catch`: what happens to the connection is thrown into the loop as well.
+          const next = await parts.next().catch((error) => {
+            sourceFault = { error };
+            throw error;
+          });
+          if (next.done) break;
           timer.refresh();
-          yield part;
+          yield next.value;
         }
-      } catch (error) {
-        sourceFault = { error };
-        throw error;
+      } finally {
+        await parts.return?.();
       }
       clearTimeout(timer);
       timer = setTimeout(late, PATIENCE * stallTimeout, PATIENCE * stallTimeout);

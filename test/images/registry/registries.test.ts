@@ -94,6 +94,29 @@ describe.skipIf(!hasRegistry).each(Object.keys(kinds) as (keyof typeof kinds)[])
     expect(wrong.truncated).toBe(1);
   });
 
+  test("the registry is killed in the middle, and comes back: the download goes on", async () => {
+    const { registry } = fixture;
+    const image = makeImage(8 << 20);
+    await pushImage(registry, image, "killed/image");
+    const client = makeClient(optionsOf(kind, registry));
+    const repository = await client.repository(parseReference(`${registry.host}/killed/image`), { credentials });
+    const sink = new MemorySink();
+    let came = 0;
+    sink.onWrite = async (data) => {
+      const before = came;
+      came += data.length;
+      if (before > 1 << 20 || came <= 1 << 20) return;
+      await registry.stop();
+      await registry.start();
+    };
+    const retried: string[] = [];
+    await repository.download(image.layer, sink, { signal, onRetry: ({ message }) => retried.push(message) });
+    expect(sink.digest()).toBe(image.layer.digest);
+    expect(came).toBe(8 << 20);
+    expect(sink.truncated).toBe(0);
+    expect(retried.length).toBeGreaterThan(0);
+  });
+
   test("what is not there", async () => {
     const { registry } = fixture;
     const client = makeClient(optionsOf(kind, registry));
@@ -164,6 +187,9 @@ describe.skipIf(!hasRegistry)("who is let in", () => {
     await expect(resolve({})).rejects.toMatchObject({ kind: "unavailable", message: expect.stringContaining("TLS:") });
     const skipping = hostsDir(registry.host, { "hosts.toml": "skip_verify = true" });
     await expect(resolve({ hostsDirs: [skipping] })).rejects.toMatchObject({ kind: "not-found" });
+    // The machine's authorities are those of a file.
+    const environment = { HOME: dir, SSL_CERT_FILE: authority.ca };
+    await expect(resolve({ environment })).rejects.toMatchObject({ kind: "not-found" });
     // Docker's own layout.
     const ofDocker = hostsDir(registry.host, { "ca.crt": readFileSync(authority.ca, "utf8") });
     await expect(resolve({ hostsDirs: ["/nowhere", ofDocker] })).rejects.toMatchObject({ kind: "not-found" });
