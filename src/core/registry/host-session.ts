@@ -113,7 +113,8 @@ export class HostSession {
     const conceal = (text: string) => this.#secrets.conceal(text);
     const fault = await answerFault(answer, conceal, { signal, stallTimeout: this.stallTimeout });
     if (answer.status !== 401 || (await this.#known(signal)) !== undefined) return fault;
-    const why = `${(fault.failure as Failure<"registry-failed">).facts.why} (it was asked without credentials, since there are none for ${this.name})`;
+    const { why: said } = (fault.failure as Failure<"registry-failed">).facts;
+    const why = `${said} (it was asked without credentials, since there are none for ${this.name})`;
     return new Fault(new Failure("unauthenticated", "registry-failed", { url: shownUrl(answer.url), why }));
   }
 

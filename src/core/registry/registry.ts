@@ -8,7 +8,7 @@ import type { Reference } from "./reference.js";
 import { Repository } from "./repository.js";
 import { Tokens } from "./tokens.js";
 
-export type { BlobSink, Repository, Transfer } from "./repository.js";
+export type { BlobSink, Repository } from "./repository.js";
 
 export interface RegistryOptions {
   /** Where directories of hosts are (`hosts.toml`, certificates); the first that has one for a host is taken. */

@@ -95,9 +95,9 @@ export class Repository {
   }
 
   /**
-   * Brings a blob to its sink, from the sink's offset on, and goes on there after broken connections. It is whole then: size and digest are
-   * those of the descriptor. One of another digest is thrown away and fetched once more; then Failure wrong-digest, which names both, and the
-   * sink is empty. After any other failure the sink keeps what it has, for the next try.
+   * Brings a blob to its sink, from the sink's offset on, and goes on there after broken connections. It is whole then: size and digest
+   * are those of the descriptor. One of another digest is thrown away and fetched once more; then Failure wrong-digest, which names both,
+   * and the sink is empty. After any other failure the sink keeps what it has, for the next try.
    */
   async download(descriptor: Descriptor, sink: BlobSink, transfer: Transfer): Promise<void> {
     const { digest, size } = descriptor;
