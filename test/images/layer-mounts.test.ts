@@ -7,6 +7,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -274,6 +275,68 @@ test("by loop devices, where the kernel can't mount files: gone with the mounts,
   await daemon.v1("ns").snapshots.cleanup({ snapshotter });
   expect(mountedLayers()).toEqual([]);
   await eventually(() => devices().length === 0);
+});
+
+test("for a user namespace: files belong to its ids, layers stay as they are", async () => {
+  const api = daemon.v1();
+  await unpackLayer(api, layout, { name: "low" }, [directory("d"), file("d/web", "low", { uid: 1001, gid: 1002 })]);
+  // A directory among the layers.
+  {
+    using mounted = new Mounted(daemon.dir, await prepare(api, "making middle", "low"));
+    writeFileSync(join(mounted.path, "d/root"), "middle");
+  }
+  await api.snapshots.commit({ snapshotter, name: "middle", key: "making middle", labels: KEPT });
+  await unpackLayer(api, layout, { name: "top", parent: "middle" }, [file("d/of-top", "top", { uid: 7, gid: 7 })]);
+  const labels = {
+    "containerd.io/snapshot/uidmapping": "0:100000:65536",
+    "containerd.io/snapshot/gidmapping": "0:200000:65536",
+  };
+  const { mounts } = await api.snapshots.prepare({ snapshotter, key: "key", parent: "top", labels });
+  const owner = (path: string) => {
+    const { uid, gid } = statSync(path);
+    return [uid, gid];
+  };
+  {
+    using mounted = new Mounted(daemon.dir, mounts);
+    expect(["d/web", "d/root", "d/of-top", "d", "."].map((name) => owner(join(mounted.path, name)))).toEqual([
+      ...[
+        [101_001, 201_002],
+        [100_000, 200_000],
+        [100_007, 200_007],
+        [100_000, 200_000],
+        [100_000, 200_000],
+      ],
+    ]);
+    // By its owner: copied up, it stays his.
+    const user = ["--reuid=101001", "--regid=201002", "--clear-groups"];
+    execFileSync("setpriv", [...user, "sh", "-c", "echo more >> d/web"], { cwd: mounted.path });
+    expect(readFileSync(join(mounted.path, "d/web"), "utf8")).toBe("lowmore\n");
+    expect(owner(join(mounted.path, "d/web"))).toEqual([101_001, 201_002]);
+  }
+  using plain = new Mounted(daemon.dir, await prepare(api, "plain", "top"));
+  expect(owner(join(plain.path, "d/web"))).toEqual([1001, 1002]);
+  const view = await api.snapshots.view({ snapshotter, key: "view", parent: "low", labels });
+  expect(view.mounts[0]!.type).toBe("bind");
+  using looked = new Mounted(daemon.dir, view.mounts);
+  expect(owner(join(looked.path, "d/web"))).toEqual([101_001, 201_002]);
+  expect(
+    await refusal(
+      api.snapshots.prepare({
+        snapshotter,
+        key: "x",
+        parent: "top",
+        labels: { ...labels, "containerd.io/snapshot/gidmapping": "a:b:c" },
+      }),
+    ),
+  ).toBe(
+    'INVALID_ARGUMENT: label containerd.io/snapshot/gidmapping="a:b:c": not of the form INSIDE:OUTSIDE:LENGTH: invalid argument',
+  );
+  // The next daemon has the mounts as they are, or makes them anew; with the snapshot they go.
+  await daemon.restart({ kill: true });
+  expect(await mountsOf(daemon.v1(), "key")).toEqual(mounts);
+  for (const key of ["plain", "view", "key"]) await remove(daemon.v1(), key);
+  expect(mountsBelow(daemon.root)).toEqual([]);
+  expect((await daemon.v1().listSnapshots(snapshotter)).map(({ name }) => name)).toEqual(["low", "middle", "top"]);
 });
 
 test("a kernel without EROFS: an error that says what it lacks", async () => {

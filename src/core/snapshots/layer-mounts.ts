@@ -1,5 +1,7 @@
-import { errorText } from "../../system/linux/libc.js";
+import { lstatSync } from "node:fs";
+import { errorText, hasCode } from "../../system/linux/libc.js";
 import { type ErofsWay, imageOf, isErofs, mountErofs, requireErofs } from "../../system/mount/erofs.js";
+import { mountIdmapped } from "../../system/mount/idmapped.js";
 import { unmountNow } from "../../system/mount/kernel-mount.js";
 import { mountsBelow } from "../../system/mount/mountinfo.js";
 import { Failure } from "../failure/failure.js";
@@ -46,9 +48,16 @@ export class LayerMounts {
     for (const mount of await mountsBelow(this.#directories.path)) {
       const { target } = mount;
       const id = this.#directories.idOf(target);
-      const isOurs = this.#directories.isLook(target) || this.#isOfLayer(imageOf(mount));
-      if (isOurs && (id === undefined || !this.#inUse.has(id))) unmountNow(target);
+      const { isLook, isMapped } = this.#directories.purposeOf(target);
+      if (!isLook && !isMapped && !this.#isOfLayer(imageOf(mount))) continue;
+      if (id === undefined || !(await this.#store.read(() => this.#isUsed(id)))) unmountNow(target);
     }
+  }
+
+  #isUsed(id: number): boolean {
+    const owner = this.#records.ownerOf(id);
+    const kind = owner && this.#records.get(owner.namespace, owner.name)?.kind;
+    return kind === "committed" ? this.#inUse.has(id) : kind !== undefined;
   }
 
   /** Finds out whether layer files can be mounted, until they can. */
@@ -87,6 +96,25 @@ export class LayerMounts {
     return target;
   }
 
+  /**
+   * Has directories mounted once more for an active one or a view, where files belong to the ids of a user namespace.
+   * @param userNamespace a descriptor
+   * @returns where. @throws Failure (failed-precondition)
+   */
+  useMapped(id: number, directories: readonly string[], userNamespace: number): string[] {
+    return directories.map((directory) => {
+      const target = this.#directories.mapped(id, directory);
+      try {
+        this.#directories.makeMountPoint(target);
+        if (!isSameFile(directory, target)) mountIdmapped(directory, target, userNamespace);
+      } catch (error) {
+        const why = `files of other owners than on the disk need Linux 5.19, and a file system that knows them: ${errorText(error)}`;
+        throw new Failure("failed-precondition", "refused", { why }, { cause: error });
+      }
+      return target;
+    });
+  }
+
   /** Keeps what a committed one has mounted, until {@link letGo}. */
   hold(id: number): void {
     this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
@@ -118,6 +146,14 @@ export class LayerMounts {
     this.#inUse.delete(id);
     for (const target of [this.#directories.layer(id), this.#directories.files(id)])
       if (isErofs(target)) unmountNow(target);
+    for (const target of this.#directories.mappedOf(id)) {
+      try {
+        unmountNow(target);
+      } catch (error) {
+        // Nothing is mounted there.
+        if (!hasCode(error, "EINVAL")) throw error;
+      }
+    }
   }
 
   #isNeeded(id: number): boolean {
@@ -149,4 +185,9 @@ export class LayerMounts {
   #isOfLayer(file: string | undefined): boolean {
     return file !== undefined && this.#layers.isPath(file);
   }
+}
+
+function isSameFile(one: string, other: string): boolean {
+  const [a, b] = [lstatSync(one), lstatSync(other)];
+  return a.dev === b.dev && a.ino === b.ino;
 }

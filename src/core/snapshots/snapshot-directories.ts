@@ -1,6 +1,6 @@
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, statfsSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, statfsSync } from "node:fs";
 import { readdir, rmdir } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { OpenedDirectory } from "../../system/linux/opened-directory.js";
@@ -17,6 +17,8 @@ const SPECIAL = /[:,\\"]/;
 
 /** How the directories begin where a look at a snapshot is mounted. */
 const LOOK = "look-";
+
+const MAPPED = "mapped";
 
 /** Owner of the root directory of a file tree. */
 export interface RootOwner {
@@ -66,6 +68,29 @@ export class SnapshotDirectories {
     return join(this.path, `${id}`, "work");
   }
 
+  /** Where one of the directories that it is put on is mounted once more, for other owners. */
+  mapped(id: number, directory: string): string {
+    return join(this.path, `${id}`, MAPPED, relative(this.path, directory).replaceAll("/", "-"));
+  }
+
+  /** Those of {@link mapped} that there are. */
+  mappedOf(id: number): string[] {
+    const directory = join(this.path, `${id}`, MAPPED);
+    try {
+      return readdirSync(directory).map((name) => join(directory, name));
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return [];
+      throw error;
+    }
+  }
+
+  /** What something is mounted at a path for. */
+  purposeOf(path: string): { isLook: boolean; isMapped: boolean } {
+    const parent = dirname(path);
+    const isMapped = basename(parent) === MAPPED && dirname(dirname(parent)) === this.path;
+    return { isLook: parent === this.path && basename(path).startsWith(LOOK), isMapped };
+  }
+
   /** Whose a path is. */
   idOf(path: string): number | undefined {
     if (!path.startsWith(`${this.path}/`)) return undefined;
@@ -81,8 +106,8 @@ export class SnapshotDirectories {
   }
 
   /** As {@link makeActive}, for a view of nothing. */
-  makeEmpty(id: number): void {
-    this.#makeFiles(id, { uid: 0, gid: 0 });
+  makeEmpty(id: number, owner: RootOwner): void {
+    this.#makeFiles(id, owner);
   }
 
   #makeFiles(id: number, { uid, gid }: RootOwner): void {
@@ -101,10 +126,6 @@ export class SnapshotDirectories {
     return path;
   }
 
-  isLook(path: string): boolean {
-    return dirname(path) === this.path && basename(path).startsWith(LOOK);
-  }
-
   /** Those that the last daemon has left; nothing is mounted there any more. @throws a system error */
   async removeLooks(): Promise<void> {
     for (const name of await readdir(this.path))
@@ -113,8 +134,7 @@ export class SnapshotDirectories {
 
   /** A place to mount something at. */
   makeMountPoint(path: string): void {
-    makeDirectory(dirname(path), 0o700);
-    makeDirectory(path, 0o700);
+    mkdirSync(path, { recursive: true, mode: 0o700 });
   }
 
   ownerOf(directory: string): RootOwner {

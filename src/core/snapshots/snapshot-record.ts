@@ -1,4 +1,5 @@
 import type { Labels } from "../metadata/labels.js";
+import type { IdMapping } from "./id-mapping.js";
 
 /** An active one is being written to, a view only looked at; a committed one never changes, and others may be put on it. */
 export type SnapshotKind = "active" | "view" | "committed";
@@ -20,6 +21,8 @@ export interface SnapshotRecord {
   layer?: string | undefined;
   /** Whether a committed one has files in a directory; on its layer file if it has one. */
   hasDirectory?: boolean;
+  /** Whom files belong to for who mounts it, where that is not whom they belong to on the disk. */
+  mapping?: IdMapping;
   /** Committed without a lease, and nothing has needed it yet. */
   isNew?: true;
   /** What a committed one takes of the disk. */

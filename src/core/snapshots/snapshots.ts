@@ -1,3 +1,4 @@
+import { closeSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { type DiskUsage, diskUsage } from "../../system/linux/disk-usage.js";
@@ -6,6 +7,7 @@ import type { ErofsWay } from "../../system/mount/erofs.js";
 import { unmountNow } from "../../system/mount/kernel-mount.js";
 import { type Mount, mount } from "../../system/mount/mount.js";
 import { bindMount, directoriesOf, overlayMount } from "../../system/mount/overlay.js";
+import { makeUserNamespace } from "../../system/mount/user-namespace.js";
 import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure } from "../failure/failure.js";
@@ -22,6 +24,7 @@ import type { Labels } from "../metadata/labels.js";
 import type { Leases } from "../metadata/leases.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store } from "../metadata/store.js";
+import { type IdMapping, idMappingOf, outsideOf } from "./id-mapping.js";
 import { LayerFiles } from "./layer-files.js";
 import { LayerMounts } from "./layer-mounts.js";
 import { type RootOwner, SnapshotDirectories } from "./snapshot-directories.js";
@@ -103,9 +106,10 @@ export class Snapshots {
   async mounts(namespace: string, key: string): Promise<Mount[]> {
     await this.#open();
     const record = await this.stat(namespace, key);
-    const mounts = (lower: string[]) => this.#read(() => this.#mountsOn(lower, this.#still(namespace, record)));
-    if (record.parent === "") return await mounts([]);
-    return await this.#holding(namespace, record.parent, async (chain) => mounts(await this.#mounts.use(chain)));
+    if (record.parent === "") return await this.#mountsOn([], namespace, record);
+    return await this.#holding(namespace, record.parent, async (chain) =>
+      this.#mountsOn(await this.#mounts.use(chain), namespace, record),
+    );
   }
 
   /** @throws Failure: not-found, already-exists, invalid-argument, failed-precondition */
@@ -342,29 +346,42 @@ export class Snapshots {
 
   /** @param lower the directories of its parent, which is held */
   async #createOn(lower: string[], namespace: string, wanted: Wanted, lease: string | undefined): Promise<Mount[]> {
-    const owner = lower.length === 0 ? ROOT : this.#directories.ownerOf(lower[0]!);
-    return await this.#write(() => {
+    const mapping = idMappingOf(wanted.labels);
+    const owner = mappedOwner(lower.length === 0 ? ROOT : this.#directories.ownerOf(lower[0]!), mapping);
+    const record = await this.#write(() => {
       this.#parts.namespaces.use(namespace);
-      const record = this.#records.create(namespace, wanted);
+      const record = this.#records.create(namespace, wanted, mapping === undefined ? {} : { mapping });
       if (record.kind === "active") this.#directories.makeActive(record.id, owner);
-      else if (record.parent === "") this.#directories.makeEmpty(record.id);
+      else if (record.parent === "") this.#directories.makeEmpty(record.id, owner);
       this.#made(namespace, record, lease);
-      return this.#mountsOn(lower, record);
+      return record;
     });
+    try {
+      return await this.#mountsOn(lower, namespace, record);
+    } catch (error) {
+      // Who is told that there is none tries again.
+      await (await this.#write(() => this.#removeRecord(namespace, record.name)))();
+      throw error;
+    }
   }
 
-  /** What has become of one that was looked at before. @throws Failure (not-found) for what is not the same one any more */
-  #still(namespace: string, { name, id }: SnapshotRecord): SnapshotRecord {
-    const record = this.#records.require(namespace, name);
-    if (record.id !== id) throw new Failure("not-found", "no-snapshot", { name });
-    return record;
+  /** @param lower as of {@link #createOn} */
+  async #mountsOn(lower: string[], namespace: string, record: SnapshotRecord): Promise<Mount[]> {
+    const { mapping } = record;
+    const userNamespace = mapping && (await openUserNamespace(mapping));
+    try {
+      return await this.#read(() => this.#mountsNow(lower, this.#still(namespace, record), userNamespace));
+    } finally {
+      if (userNamespace !== undefined) closeSync(userNamespace);
+    }
   }
 
-  /** Within {@link Store.read} or {@link Store.write}. @param lower as of {@link #createOn} */
-  #mountsOn(lower: string[], record: SnapshotRecord): Mount[] {
+  /** Within {@link Store.read}. */
+  #mountsNow(lower: string[], record: SnapshotRecord, userNamespace: number | undefined): Mount[] {
     const { id, kind, name, layer } = record;
     if (kind === "committed") throw new Failure("failed-precondition", "snapshot-not-mountable", { name });
-    const all = layer === undefined ? lower : [this.#mounts.useOwn(record), ...lower];
+    const own = layer === undefined ? lower : [this.#mounts.useOwn(record), ...lower];
+    const all = userNamespace === undefined ? own : this.#mounts.useMapped(id, own, userNamespace);
     const upper = this.#directories.files(id);
     if (kind === "view") {
       if (all.length === 0) return [bindMount(upper, "ro")];
@@ -373,6 +390,13 @@ export class Snapshots {
     // A disk that lost its power may have lost them.
     this.#directories.makeActive(id, ROOT);
     return [all.length === 0 ? bindMount(upper, "rw") : overlayMount(all, { upper, work: this.#directories.work(id) })];
+  }
+
+  /** What has become of one that was looked at before. @throws Failure (not-found) for what is not the same one any more */
+  #still(namespace: string, { name, id }: SnapshotRecord): SnapshotRecord {
+    const record = this.#records.require(namespace, name);
+    if (record.id !== id) throw new Failure("not-found", "no-snapshot", { name });
+    return record;
   }
 
   /** What an active one would be as a committed one. */
@@ -522,4 +546,20 @@ function needsOf(namespace: string, { parent, layer, labels }: SnapshotRecord, i
   if (parent !== "") nodes.push({ kind: KIND, namespace, key: parent });
   if (layer !== undefined) nodes.push({ kind: LAYERS, namespace: "", key: layer });
   return nodes;
+}
+
+/** Whom the root directory of a snapshot belongs to that others than on the disk own. */
+function mappedOwner({ uid, gid }: RootOwner, mapping: IdMapping | undefined): RootOwner {
+  if (mapping === undefined) return { uid, gid };
+  const of = (id: number, ranges: IdMapping["uids"]) => outsideOf(id, ranges) ?? outsideOf(0, ranges) ?? id;
+  return { uid: of(uid, mapping.uids), gid: of(gid, mapping.gids) };
+}
+
+async function openUserNamespace({ uids, gids }: IdMapping): Promise<number> {
+  try {
+    return await makeUserNamespace(uids, gids);
+  } catch (error) {
+    const why = `a user namespace for the owners of files: ${errorText(error)}`;
+    throw new Failure("failed-precondition", "refused", { why }, { cause: error });
+  }
 }
