@@ -1,5 +1,5 @@
 /** Debian's `ctr` 1.6, run against a test's daemon. */
-import { mkdirSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type RunningCtr, startProgram } from "../ctr/ctr.js";
 import type { TestDaemon } from "../harness/daemon.js";
@@ -32,7 +32,7 @@ export function startCtr1(daemon: TestDaemon, ...args: string[]): RunningCtr {
 }
 
 /** Runs it to its end with this on its stdin. */
-export async function runCtr1(daemon: TestDaemon, args: string[], input = ""): Promise<Ctr1Result> {
+export async function runCtr1(daemon: TestDaemon, args: string[], input: string | Buffer = ""): Promise<Ctr1Result> {
   const running = startCtr1(daemon, ...args);
   running.child.stdin!.end(input);
   const { status, stdout, stderr } = await running.result;
@@ -53,4 +53,25 @@ export function rows(table: string): string[][] {
     .split("\n")
     .slice(1)
     .map((line) => line.trim().split(/\s+/));
+}
+
+/** Removes all images, and waits for what they held to go. */
+export async function removeImages(daemon: TestDaemon): Promise<void> {
+  const names = (await ctr1(daemon, "images", "ls", "-q")).split("\n").filter((name) => name !== "");
+  if (names.length > 0) await ctr1(daemon, "images", "rm", "--sync", ...names);
+}
+
+/** The bytes that a daemon's content and snapshots take on the disk, its records aside. What is mounted there counts once, as its file. */
+export function spaceOf({ root }: TestDaemon): number {
+  const seen = new Set<number>();
+  const { dev } = lstatSync(root);
+  const spaceBelow = (directory: string): number =>
+    readdirSync(directory).reduce((sum, name) => {
+      const path = join(directory, name);
+      const info = lstatSync(path);
+      if (info.dev !== dev || /\.db/.test(name) || seen.has(info.ino)) return sum;
+      seen.add(info.ino);
+      return sum + info.blocks * 512 + (info.isDirectory() ? spaceBelow(path) : 0);
+    }, 0);
+  return spaceBelow(root);
 }
