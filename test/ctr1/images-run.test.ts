@@ -65,17 +65,19 @@ describe.skipIf(withoutCtr1)("Debian's ctr: run from an image", () => {
 
   test("stdin; what is written stays in the container's own layer, and another one does not see it", async () => {
     const [first, second] = [one(), one()];
-    const script = "cat >/tmp/written; rm /data/2/0.txt; ls /tmp /data/2 | head -3";
-    expect(await run([edges.name, first, "sh", "-c", script], "text")).toMatchObject({
+    const script = "cat >/tmp/written; echo more >>/tmp/written; ls -l /tmp";
+    // More than a pipe holds: an end of input that comes before the program's start gets lost in ctr.
+    const input = "text".repeat(1 << 17);
+    expect(await run([edges.name, first, "sh", "-c", script], input)).toMatchObject({
       status: 0,
       stdout: expect.stringContaining("written"),
     });
     expect(await snapshots()).toContain(first);
-    const look = await run(["--rm", edges.name, second, "sh", "-c", "ls /tmp /data/2 | head -4"]);
-    expect(look.stdout).not.toContain("written");
-    expect(look.stdout).toContain("0.txt");
-    const usage = rows(await ctr("snapshots", "usage", first))[0]!;
-    expect([usage[0], Number(usage.at(-1)) >= 4]).toEqual([first, true]);
+    expect((await run(["--rm", edges.name, second, "ls", "/tmp"])).stdout).toBe("");
+    const [[key, size, unit, inodes]] = rows(await ctr("snapshots", "usage", first)) as [string[]];
+    expect([key, unit]).toEqual([first, "KiB"]);
+    expect(Number(size)).toBeGreaterThan(512);
+    expect(Number(inodes)).toBeGreaterThanOrEqual(3);
   });
 
   test("--read-only", async () => {
@@ -109,9 +111,18 @@ describe.skipIf(withoutCtr1)("Debian's ctr: run from an image", () => {
     expect(await run(["-d", edges.name, id, "sleep", "1000"])).toMatchObject({ status: 0 });
     expect(rows(await ctr("containers", "ls"))).toContainEqual([id, edges.name, "io.containerd.runc.v2"]);
     await removeImages(fixture.daemon);
-    const words = ["tasks", "exec", "--exec-id", "e", id, "sh", "-c", "cat /data/1/new.txt; touch /new; ls /new"];
+    const words = [
+      "tasks",
+      "exec",
+      "--exec-id",
+      "e",
+      id,
+      "sh",
+      "-c",
+      "cat /data/1/new.txt; touch /tmp/new; ls /tmp/new",
+    ];
     const exec = await runCtr1(fixture.daemon, words);
-    expect(exec).toEqual({ status: 0, stdout: "new/new\n", stderr: "" });
+    expect(exec).toEqual({ status: 0, stdout: "new/tmp/new\n", stderr: "" });
     expect(await snapshots()).toHaveLength(4);
     await runCtr1(fixture.daemon, ["tasks", "delete", "--force", id]);
     await ctr("containers", "rm", id);

@@ -72,7 +72,7 @@ describe.skipIf(withoutCtr1)("Debian's ctr: snapshots", () => {
       expect(readFileSync(join(directory, "data/1/0.txt"), "utf8")).toBe("changed");
       expect(readdirSync(join(directory, "data/2"))).toEqual(["own.txt"]);
       expect(existsSync(join(directory, "data/0"))).toBe(false);
-      expect(readdirSync(join(directory, "data"))).toHaveLength(199);
+      expect(readdirSync(join(directory, "data"))).toHaveLength(4);
     };
     // What is mounted again is what was written.
     await withMounted("work", changed);
@@ -99,7 +99,8 @@ describe.skipIf(withoutCtr1)("Debian's ctr: snapshots", () => {
       execFileSync("tar", ["-tzf", "-"], { input: archive, encoding: "utf8" })
         .split("\n")
         .map((name) => name.replace(/\/$/, ""))
-        .filter((name) => name !== "" && name !== "data" && name !== "data/1")
+        // Ours tells directories that something has changed in, the root among them.
+        .filter((name) => !["", ".", "data", "data/1"].includes(name))
         .sort();
     const replaced = names(diff).filter((name) => name.startsWith("data/2"));
     expect(names(diff).filter((name) => !replaced.includes(name))).toEqual(["data/.wh.0", "data/1/0.txt", "new"]);

@@ -171,7 +171,7 @@ describe.skipIf(withoutCtr1)("Debian's ctr: images", () => {
     const before = spaceOf(fixture.daemon);
     await ctr("images", "import", path("edges.tar"));
     const full = spaceOf(fixture.daemon);
-    expect(full - before).toBeGreaterThan(6 << 20);
+    expect(full - before).toBeGreaterThan(5 << 20);
     await ctr("images", "tag", edges.name, "registry.test/second:1");
     expect(await ctr("images", "rm", "--sync", edges.name)).toBe(`${edges.name}\n`);
     expect(spaceOf(fixture.daemon)).toBeGreaterThan(full - (1 << 20));

@@ -311,6 +311,13 @@ export function chainIdsOf(diffIds: readonly string[]): string[] {
 /** The images that most tests need, each one more layer on the one before. */
 const LAYERS = { base: [base], small: [base, smallFiles], edges: [base, smallFiles, edges] };
 
+interface StandardImageOptions {
+  name?: string;
+  config?: Record<string, unknown>;
+  /** How many small files there are. */
+  files?: number;
+}
+
 export interface StandardImage {
   layout: ImageLayout;
   image: TestImage;
@@ -321,11 +328,11 @@ export interface StandardImage {
 export async function makeTestImage(
   dir: string,
   kind: keyof typeof LAYERS,
-  { name = `registry.test/${kind}:latest`, config }: { name?: string; config?: Record<string, unknown> } = {},
+  { name = `registry.test/${kind}:latest`, config, files = 500 }: StandardImageOptions = {},
 ): Promise<StandardImage> {
   const layout = new ImageLayout(dir);
   const layers: TestLayer[] = [];
-  for (const entries of LAYERS[kind]) layers.push(await layout.layer(entries()));
+  for (const entries of LAYERS[kind]) layers.push(await layout.layer(entries(files)));
   const image = layout.image({ layers, ...(config && { config }) });
   layout.name(image.manifest, name);
   return { layout, image, name };

@@ -43,7 +43,7 @@ test("GNU tar reads the layers", () => {
   const [lowest, small, top] = image.layers.map(({ descriptor }) => entriesOf(layout.path(descriptor)));
   expect(lowest!.find((line) => line.endsWith(" tmp/"))).toMatch(/^drwxrwxrwt 0\/0 /);
   expect(lowest!.find((line) => line.endsWith(" bin/sh -> busybox"))).toMatch(/^lrwxrwxrwx 0\/0 +0 2023-11-14 /);
-  expect(small!.filter((line) => line.endsWith(".txt"))).toHaveLength(20_000);
+  expect(small!.filter((line) => line.endsWith(".txt"))).toHaveLength(500);
   const starts = [/^-rwsr-xr-x .* bin\/su2$/, /^crw-rw-rw- 0\/0 +1,3 .* dev\/null2$/, /^prw-r--r-- .* etc\/fifo$/];
   for (const entry of [
     ...starts,
