@@ -5,7 +5,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Screen } from "../ctr/screen.js";
 import { useContainerd1 } from "../harness/containerd1.js";
 import { unpackedProgram } from "../harness/paths.js";
-import { isRunning } from "../harness/processes.js";
 import { makeTestImage, type StandardImage } from "../harness/test-images.js";
 import { eventually } from "../harness/wait.js";
 import { ctr1, ctr1Command, removeImages, rows, runCtr1, withoutCtr1 } from "./ctr1.js";
@@ -19,6 +18,7 @@ describe.skipIf(withoutCtr1)("Debian's ctr: run from an image", () => {
   let count = 0;
   const one = () => fixture.daemon.id(`c${count++}`);
   let edges: StandardImage;
+  let base: StandardImage;
 
   beforeAll(async () => {
     const config = {
@@ -31,6 +31,9 @@ describe.skipIf(withoutCtr1)("Debian's ctr: run from an image", () => {
     edges = await makeTestImage(path("edges"), "edges", { config });
     await edges.layout.archive(path("edges.tar"));
     await ctr("images", "import", path("edges.tar"));
+    // CRIU does not dump what runs as somebody else than root.
+    base = await makeTestImage(path("base"), "base");
+    await base.layout.archive(path("base.tar"));
   });
   afterEach(async () => {
     for (const id of (await ctr("tasks", "ls", "-q")).split("\n").filter((line) => line !== "")) {
@@ -148,46 +151,14 @@ describe.skipIf(withoutCtr1)("Debian's ctr: run from an image", () => {
     await screen.shows("status 7");
   });
 
-  test("tasks checkpoint makes an image of a checkpoint; containers checkpoint and restore", async () => {
-    const id = one();
-    await run(["-d", "--null-io", edges.name, id, "sh", "-c", "echo before >/tmp/kept; while sleep 1; do :; done"]);
-    const words = ["tasks", "exec", "--exec-id", "look", id, "cat", "/tmp/kept"];
-    await eventually(async () => (await runCtr1(fixture.daemon, words)).stdout === "before\n", { interval: 200 });
-    const image = `registry.test/checkpoint-${basename(fixture.daemon.dir)}:1`;
-    const name = (await ctr("tasks", "checkpoint", id)).trim();
-    expect(name).toMatch(new RegExp(`^containerd\\.io/checkpoint/${id}:`));
-    expect(await ctr("images", "ls", "-q")).toContain(`${name}\n`);
-    expect(await ctr("containers", "checkpoint", "--task", "--rw", "--image", id, image)).toBe("");
-    expect(await ctr("images", "ls", "-q")).toContain(`${image}\n`);
-    expect(
-      rows(await ctr("tasks", "ls"))
-        .find(([task]) => task === id)!
-        .at(-1),
-    ).toBe("RUNNING");
-    const { pid } = { pid: Number(rows(await ctr("tasks", "ls")).find(([task]) => task === id)![1]) };
-    await runCtr1(fixture.daemon, ["tasks", "delete", "--force", id]);
-    await ctr("containers", "rm", id);
-    await eventually(() => !isRunning(pid));
-
-    expect(await ctr("containers", "restore", "--rw", "--live", id, image)).toBe("");
-    expect(
-      rows(await ctr("tasks", "ls"))
-        .find(([task]) => task === id)!
-        .at(-1),
-    ).toBe("RUNNING");
-    expect(await runCtr1(fixture.daemon, words)).toMatchObject({ status: 0, stdout: "before\n" });
-    await runCtr1(fixture.daemon, ["tasks", "delete", "--force", id]);
-    await ctr("containers", "rm", id);
-    await ctr("images", "rm", "--sync", image, name);
-  });
-
   test("tasks checkpoint --exit --image-path", async () => {
     const id = one();
-    await run(["-d", "--null-io", edges.name, id, "sleep", "1000"]);
+    await ctr("images", "import", path("base.tar"));
+    await run(["-d", "--null-io", base.name, id, "sleep", "1000"]);
     await ctr("tasks", "checkpoint", "--exit", "--image-path", path("criu"), id);
     expect(readdirSync(path("criu"), { recursive: true, encoding: "utf8" }).map((name) => basename(name))).toContain(
       "inventory.img",
     );
-    await eventually(async () => rows(await ctr("tasks", "ls"))[0]!.at(-1) === "STOPPED");
+    await eventually(async () => rows(await ctr("tasks", "ls"))[0]![2] === "STOPPED");
   });
 });
