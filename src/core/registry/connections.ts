@@ -36,12 +36,18 @@ const KEEP_ALIVE = 4_000;
 /** In ms. */
 const CONNECT_TIMEOUT = 15_000;
 
+/** And how to make a request by it: nothing may come between finding it and that, which could be its end. */
+interface OpenPool {
+  pool: Pool;
+  request: typeof import("undici/lib/api/api-request.js").default;
+}
+
 /** HTTP connections to all hosts: a few for each, closed soon after their last use. */
 export class Connections {
   readonly #environment: Environment;
   /** In ms. */
   readonly stallTimeout: number;
-  readonly #pools = new Map<string, Promise<Pool>>();
+  readonly #pools = new Map<string, Promise<OpenPool>>();
 
   constructor(environment: Environment, stallTimeout: number) {
     this.#environment = environment;
@@ -55,13 +61,12 @@ export class Connections {
     const proxy = proxyFor(url, this.#environment);
     // For a proxy, what is not encrypted is a request of its own.
     const viaProxy = proxy !== undefined && url.protocol === "http:" && proxy.protocol === "http:";
-    const pool = await this.#pool(url, tls, proxy, viaProxy);
     const path = `${url.pathname}${url.search}`;
     const sent: string[] = [];
     for (const [name, value] of headers) sent.push(name, value);
     if (viaProxy) sent.push("host", url.host, ...proxyAuthorization(proxy));
     try {
-      const { default: request } = await import("undici/lib/api/api-request.js");
+      const { pool, request } = await this.#pool(url, tls, proxy, viaProxy);
       const answer = await request.call(pool, {
         method,
         path: viaProxy ? `${url.origin}${path}` : path,
@@ -83,7 +88,7 @@ export class Connections {
     }
   }
 
-  #pool(url: URL, tls: Tls, proxy: URL | undefined, viaProxy: boolean): Promise<Pool> {
+  #pool(url: URL, tls: Tls, proxy: URL | undefined, viaProxy: boolean): Promise<OpenPool> {
     const key = [url.origin, url.protocol === "https:" ? tls.id : "", proxy?.href ?? ""].join(" ");
     let pool = this.#pools.get(key);
     if (pool === undefined) {
@@ -94,8 +99,11 @@ export class Connections {
     return pool;
   }
 
-  async #makePool(key: string, url: URL, tls: Tls, proxy: URL | undefined, viaProxy: boolean): Promise<Pool> {
-    const { default: Pool } = await import("undici/lib/dispatcher/pool.js");
+  async #makePool(key: string, url: URL, tls: Tls, proxy: URL | undefined, viaProxy: boolean): Promise<OpenPool> {
+    const [{ default: Pool }, { default: request }] = await Promise.all([
+      import("undici/lib/dispatcher/pool.js"),
+      import("undici/lib/api/api-request.js"),
+    ]);
     let context: Promise<SecureContext> | undefined;
     const open = async () => {
       const tunnel = proxy === undefined || viaProxy ? undefined : proxy;
@@ -131,14 +139,14 @@ export class Connections {
     };
     pool.on("disconnect", leave);
     pool.on("connectionError", leave);
-    return pool;
+    return { pool, request };
   }
 
   /** Ends all, whatever is under way. */
   async close(): Promise<void> {
     const pools = [...this.#pools.values()];
     this.#pools.clear();
-    await Promise.allSettled(pools.map(async (pool) => (await pool).destroy()));
+    await Promise.allSettled(pools.map(async (opened) => (await opened).pool.destroy()));
   }
 }
 
@@ -152,6 +160,8 @@ async function openSocket(url: URL): Promise<Socket> {
 
 async function secured(socket: Socket, context: SecureContext, url: URL, isVerified: boolean): Promise<Socket> {
   const host = bareHost(url.hostname);
+  // What happens to it is told by the one above it.
+  socket.on("error", () => {});
   const secure = connectTls({
     socket,
     secureContext: context,

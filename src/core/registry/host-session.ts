@@ -227,21 +227,28 @@ export class HostSession {
       signal.throwIfAborted();
       if (error instanceof Failure) throw new Fault(error);
       if (!(error instanceof NoTls)) throw connectionFault(url, error, this.stallTimeout);
-      if (!this.host.mayBePlain || !isOurs || typeof body === "object") {
+      // Something that has shown itself by TLS before does not lose that.
+      if (!this.host.mayBePlain || !isOurs || this.isReached || typeof body === "object") {
         const fault = connectionFault(url, error.cause, this.stallTimeout);
         throw new Fault(fault.failure, {
           passes: !/^ERR_SSL|^EPROTO/.test(String((error.cause as { code?: unknown }).code)),
         });
       }
       // Nothing was shown to it yet, and what is there is on this machine.
-      this.#url = new URL(`http:${this.#url.href.slice("https:".length)}`);
-      return await this.#send(new URL(`http:${url.href.slice("https:".length)}`), request, authorization);
+      this.#url = withoutTls(this.#url);
+      return await this.#send(withoutTls(url), request, authorization);
     }
   }
 }
 
 /** More than any request needs; the host asks for what it likes. */
 const MAX_SCOPES = 8;
+
+function withoutTls(url: URL): URL {
+  const plain = new URL(url);
+  plain.protocol = "http:";
+  return plain;
+}
 
 function isRepeatable({ body }: HostRequest): boolean {
   return body === undefined || typeof body === "string" || Buffer.isBuffer(body);

@@ -123,6 +123,6 @@ test("any text is a file, or an error that names it", async () => {
         expect((error as Failure).message).toContain(PATH);
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: 1000 },
   );
 });

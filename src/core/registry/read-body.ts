@@ -3,6 +3,9 @@ import { Failure } from "../failure/failure.js";
 import type { Answer } from "./connections.js";
 import { connectionFault, Fault, parseRetryAfter, shownUrl, statusFault } from "./fault.js";
 
+/** How many times longer than for the next byte is waited for all of a small body. */
+const PATIENCE = 4;
+
 /**
  * An answer's body, which is small.
  * @param limit in bytes
@@ -15,6 +18,13 @@ export async function readBody(
 ): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
+  // Who sends one byte at a time never stands still.
+  const timeout = PATIENCE * stallTimeout;
+  const late = new Failure("unavailable", "registry-failed", {
+    url: shownUrl(url),
+    why: `not all came in ${timeout} ms`,
+  });
+  const timer = setTimeout(() => body.destroy(new Fault(late, { passes: true })), timeout);
   try {
     for await (const part of body as AsyncIterable<Buffer>) {
       size += part.length;
@@ -25,6 +35,7 @@ export async function readBody(
     signal.throwIfAborted();
     throw connectionFault(url, error, stallTimeout);
   } finally {
+    clearTimeout(timer);
     body.destroy();
   }
   return Buffer.concat(parts);

@@ -127,6 +127,6 @@ test("any text is a name or refused by an error that quotes its beginning", () =
         if (typed.length <= 300) expect((error as Failure).message).toContain(JSON.stringify(typed));
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: 500 },
   );
 });

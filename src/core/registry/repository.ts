@@ -30,10 +30,14 @@ export interface BlobSink {
 
 /** In bytes: of a manifest or an index, as most registries have it. */
 export const MAX_MANIFEST = 4 << 20;
+/** In bytes: what has to come while a connection may stand still; less is as good as nothing. */
+const LEAST = 1024;
 /** In bytes: after so much that came well, earlier faults don't count. */
 const PROGRESS = 1 << 20;
 
 const DIGEST = /^sha256:[a-f0-9]{64}$/;
+const FORM = "it is sha256: and 64 hexadecimal digits";
+const TAG = /^\w[\w.-]{0,127}$/;
 const ACCEPT = { accept: [...MANIFEST_TYPES, ...FORMER_TYPES].join(", ") };
 
 /**
@@ -165,7 +169,12 @@ export class Repository {
     });
   }
 
+  /** @param name a digest, or of manifests a tag */
   #path(kind: "manifests" | "blobs", name: string): string {
+    // It is a part of a URL, and came from a registry.
+    if (!DIGEST.test(name) && name !== this.reference.tag && (kind === "blobs" || !TAG.test(name))) {
+      throw new Failure("invalid-argument", "invalid-value", { name: "digest", value: name.slice(0, 100), why: FORM });
+    }
     return `${this.reference.path}/${kind}/${name}`;
   }
 
@@ -269,12 +278,23 @@ export class Repository {
     try {
       let skipped = beginningOf(answer, sink.offset, size);
       const parts = (body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+      // How long it was waited for how much: the time that the sink takes is not the registry's.
+      let waited = 0;
+      let came = 0;
       for (;;) {
+        const since = performance.now();
         const next = await parts.next().catch((error) => {
           signal.throwIfAborted();
           throw connectionFault(url, error, session.stallTimeout);
         });
         if (next.done) break;
+        waited += performance.now() - since;
+        came += next.value.length;
+        if (came >= LEAST) waited = came = 0;
+        else if (waited > session.stallTimeout) {
+          const why = `only ${came} bytes came in ${Math.round(waited)} ms`;
+          throw new Fault(new Failure("unavailable", "registry-failed", { url: shownUrl(url), why }), { passes: true });
+        }
         // What the sink has already.
         const part = next.value.subarray(Math.min(skipped, next.value.length));
         skipped -= next.value.length - part.length;

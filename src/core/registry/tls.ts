@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
@@ -64,11 +64,16 @@ export class TlsFiles {
     const text = await this.#text(file);
     const wrong = (why: string) =>
       new Failure("invalid-argument", "invalid-file", { ...file.by, why: `${file.path} ${why}` });
-    if (certificatesIn(text).length === 0) throw wrong("has no certificate in PEM");
-    try {
-      createSecureContext({ ca: text });
-    } catch {
-      throw wrong("has no certificate that can be read");
+    const certificates = certificatesIn(text);
+    if (certificates.length === 0) throw wrong("has no certificate in PEM");
+    const slices = new Slices();
+    for (const certificate of certificates) {
+      try {
+        new X509Certificate(certificate);
+      } catch {
+        throw wrong("has a certificate that can't be read");
+      }
+      await slices.next();
     }
     return text;
   }

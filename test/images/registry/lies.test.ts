@@ -29,7 +29,7 @@ const transfer = { signal, onRetry };
 beforeEach(async () => {
   retried = [];
   liar = await new LyingRegistry(image).start();
-  client = new Registry({ environment: { HOME: "/nowhere" }, retryDelay: 1, stallTimeout: 300 });
+  client = new Registry({ environment: { HOME: "/nowhere" }, retryDelay: 1 });
   repository = await open();
 });
 afterEach(async () => {
@@ -37,6 +37,10 @@ afterEach(async () => {
   await liar[Symbol.asyncDispose]();
 });
 
+const renewed = async (options: { stallTimeout: number }) => {
+  await client.close();
+  return new Registry({ environment: {}, retryDelay: 1, ...options });
+};
 const open = (name = "a/b:v1", host = liar.host) =>
   client.repository(parseReference(`${host}/${name}`), { credentials: async () => credentials, plainHttp: true });
 const download = async (sink = new MemorySink()) => {
@@ -185,6 +189,8 @@ describe("blobs", () => {
       (response: ServerResponse) => void response.writeHead(200).end(whole.subarray(0, HALF)),
     ],
   ])("in the middle %s: it goes on there", async (_, lie) => {
+    client = await renewed({ stallTimeout: 1000 });
+    repository = await open();
     liar.lies.blobs = (_, response, count) => (count > 0 ? false : lie(response));
     let came = 0;
     const sink = new MemorySink();
@@ -347,6 +353,40 @@ describe("answers", () => {
   });
 });
 
+describe("one byte at a time", () => {
+  const drip = (response: ServerResponse, bytes: Buffer) => {
+    let at = 0;
+    const timer = setInterval(() => response.write(bytes.subarray(at, ++at)), 20);
+    response.on("close", () => clearInterval(timer));
+  };
+
+  test("a manifest: it is not waited for for ever", async () => {
+    client = await renewed({ stallTimeout: 200 });
+    liar.lies.manifests = (_, response) => drip(response, image.manifestBytes);
+    const opened = await open();
+    expect(await failure(opened.manifest(image.manifest, transfer))).toContain("not all came in 800 ms");
+  });
+
+  test("a blob: it is fetched over another connection, and goes on there", async () => {
+    client = await renewed({ stallTimeout: 200 });
+    liar.lies.blobs = (_, response, count) => (count > 0 ? false : drip(response, whole));
+    repository = await open();
+    await download();
+    expect(retried).toEqual([expect.stringMatching(/only \d+ bytes came in \d+ ms/)]);
+    expect(liar.asked("blobs")).toEqual(["GET", expect.stringMatching(/^GET bytes=[1-9]/)]);
+  });
+});
+
+test("a digest that is none never becomes a part of a URL", async () => {
+  for (const digest of ["../../other/blobs/x", "sha256:abc", `${image.layer.digest}/..`, ""]) {
+    const wrong = { ...image.layer, digest };
+    expect(await failure(repository.download(wrong, new MemorySink(), transfer))).toMatch(
+      /^invalid-argument: invalid digest/,
+    );
+  }
+  expect(liar.seen).toEqual([]);
+});
+
 describe("redirects", () => {
   test("elsewhere: nothing that shows who we are goes there, and a challenge from there is not answered", async () => {
     await using other = await new LyingRegistry(image).start();
@@ -384,6 +424,7 @@ describe("redirects", () => {
 
 describe("connections", () => {
   test("a slow reader pauses the sender", async () => {
+    client = await renewed({ stallTimeout: 1000 });
     const big = makeImage(64 << 20);
     const bytes = big.blobs.get(big.layer.digest)!;
     await using sender = await new LyingRegistry(big).start();
@@ -418,7 +459,7 @@ describe("connections", () => {
         last = sent;
         return isStill;
       },
-      { interval: 700 },
+      { interval: 1500 },
     );
     expect(last).toBeLessThan(32 << 20);
     sink.onWrite = () => {};
@@ -431,8 +472,7 @@ describe("connections", () => {
 
   test("a pull that is called off ends at once, whatever it waits for", async () => {
     const silent = (response: ServerResponse) => begin(response, () => {});
-    await client.close();
-    client = new Registry({ environment: {}, stallTimeout: 600_000 });
+    client = await renewed({ stallTimeout: 600_000 });
     repository = await open();
     for (const lie of [silent, () => {}]) {
       let close = () => {};

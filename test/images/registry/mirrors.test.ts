@@ -39,7 +39,7 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 const makeClient = async (options: RegistryOptions) => {
   await client?.close();
-  client = new Registry({ environment: { HOME: dir }, retryDelay: 1, stallTimeout: 300, ...options });
+  client = new Registry({ environment: { HOME: dir }, retryDelay: 1, ...options });
   return client;
 };
 const place = (directory: string, text: string) => {
@@ -49,10 +49,10 @@ const place = (directory: string, text: string) => {
   return hostsDir;
 };
 /** Opens the registry's repository where its hosts.toml has the mirror, with more in it. */
-const open = async (more = "", server = registry.url, name = "a/b:v1") => {
+const open = async (more = "", server = registry.url, options: RegistryOptions = {}) => {
   const text = `server = "${server}"\n[host."${mirror.url}"]\n${more}`;
-  const made = await makeClient({ hostsDirs: [place(registry.host, text)] });
-  return await made.repository(parseReference(`${registry.host}/${name}`), { credentials: async () => credentials });
+  const made = await makeClient({ hostsDirs: [place(registry.host, text)], ...options });
+  return await made.repository(parseReference(`${registry.host}/a/b:v1`), { credentials: async () => credentials });
 };
 const pull = async (repository: Awaited<ReturnType<typeof open>>) => {
   const descriptor = await repository.resolve({ signal });
@@ -100,7 +100,7 @@ describe("mirrors", () => {
     ["has other things", (_, response) => response.writeHead(200).end(Buffer.alloc(300_000))],
     ["is no registry", ({ socket }) => socket.end("hello\r\n")],
   ])("a mirror that %s: the registry is asked", async (what, lie) => {
-    const repository = await open();
+    const repository = await open("", registry.url, { stallTimeout: 1000 });
     if (lie === undefined) await mirror[Symbol.asyncDispose]();
     else mirror.lies.all = lie;
     await pull(repository);

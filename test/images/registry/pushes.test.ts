@@ -32,13 +32,14 @@ beforeEach(async () => {
     // Of one that breaks off there is nothing to answer.
     return void take(request, response).catch(() => {});
   };
-  client = new Registry({ environment: {}, retryDelay: 1, stallTimeout: 400 });
-  const reference = parseReference(`${registry.host}/a/b:v1`);
-  repository = await client.repository(reference, {
+  client = new Registry({ environment: {}, retryDelay: 1 });
+  repository = await open();
+});
+const open = () =>
+  client.repository(parseReference(`${registry.host}/a/b:v1`), {
     plainHttp: true,
     credentials: async () => ({ kind: "password", username: "somebody", password: "pass-word-of-a-test" }),
   });
-});
 afterEach(async () => {
   await client.close();
   await registry[Symbol.asyncDispose]();
@@ -49,7 +50,9 @@ async function take(request: IncomingMessage, response: ServerResponse): Promise
   if (method === "POST") return void response.writeHead(202, { location: PLACE }).end();
   if (method === "GET")
     return void response.writeHead(204, { location: PLACE, range: `0-${Math.max(taken.length - 1, 0)}` }).end();
-  for await (const part of request) taken = Buffer.concat([taken, part]);
+  const parts = [taken];
+  for await (const part of request) parts.push(part);
+  taken = Buffer.concat(parts);
   if (method === "PATCH") return void response.writeHead(202, { location: PLACE }).end();
   const digest = new URL(url, registry.url).searchParams.get("digest");
   response.writeHead(digest === digestOf(taken) ? 201 : 400).end();
@@ -87,6 +90,9 @@ test.each([
   ["breaks", (response: ServerResponse) => void response.destroy()],
   ["stalls", () => {}],
 ])("one that %s in the middle goes on there", async (_, end) => {
+  await client.close();
+  client = new Registry({ environment: {}, retryDelay: 1, stallTimeout: 500 });
+  repository = await open();
   lies = [undefined, takeSome(1_000_000, end)];
   const offsets: number[] = [];
   await upload((offset) => {
@@ -198,10 +204,7 @@ test("the registry reads slowly: no more is read from the store than it takes", 
   const endless = async function* () {
     for (;;) yield* source(0);
   };
-  await client.close();
-  client = new Registry({ environment: {}, stallTimeout: 600_000 });
-  const opened = await client.repository(parseReference(`${registry.host}/a/b:v1`), { plainHttp: true });
-  const done = opened.upload(big, endless, { signal: controller.signal });
+  const done = repository.upload(big, endless, { signal: controller.signal });
   await eventually(
     () => {
       isStill = read > 0 && read === last;
