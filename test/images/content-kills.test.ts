@@ -50,7 +50,8 @@ async function work(api: ApiV1, name: string, told: Told): Promise<void> {
         await api.images.delete({ name: image }).catch(() => {});
         continue;
       }
-      if (code !== 14 && code !== 1) throw error;
+      const isOver = code === 14 || code === 1 || (error as Error).message === "Channel has been shut down";
+      if (!isOver) throw error;
       return;
     }
   }

@@ -105,13 +105,13 @@ export class ContentFiles {
     return sizeOf(this.blobPath(digest));
   }
 
-  /** To be called within {@link exclusive}, once no record knows of it. @returns in bytes, what that freed */
-  async removeBlob(digest: string): Promise<number> {
-    const path = this.blobPath(digest);
-    const size = await sizeOf(path);
-    if (size === undefined) return 0;
-    await unlink(path);
-    return size;
+  /** To be called within {@link exclusive}, once no record knows of it. */
+  async removeBlob(digest: string): Promise<void> {
+    try {
+      await unlink(this.blobPath(digest));
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error;
+    }
   }
 
   async makeIngest(id: string): Promise<void> {

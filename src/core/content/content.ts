@@ -162,12 +162,12 @@ export class Content {
   /** Whatever needs it. @throws Failure: not-found, invalid-argument */
   async delete(namespace: string, digest: string): Promise<void> {
     checkDigest(digest);
-    const isLast = await this.#parts.store.write(() => {
-      this.#require(namespace, digest);
-      return this.#remove(namespace, digest);
+    const record = await this.#parts.store.write(() => {
+      const record = this.#require(namespace, digest);
+      return this.#remove(namespace, digest) ? record : undefined;
     });
     this.#tell({ topic: "/content/delete", namespace, object: digest, payload: {} });
-    if (isLast) await this.#removeBlobFile(digest);
+    if (record !== undefined) await this.#removeBlobFile(record);
     // What it alone has needed goes.
     this.#parts.collection.soon();
   }
@@ -395,7 +395,7 @@ export class Content {
         return this.#records.get([namespace, digest]) === undefined ? this.#add(namespace, made) : undefined;
       });
     const record = isShared ? await add() : await this.#withFile(id, digest, add);
-    await this.#removeIngestFiles({ id, expected: "" });
+    await this.#removeIngestFiles({ id, expected: "", total: 0 });
     if (record === undefined) throw new Failure("already-exists", "content-exists", { digest });
     this.#tell({ topic: "/content/create", namespace, object: digest, payload: { size: record.size } });
     return infoOf(record);
@@ -447,17 +447,18 @@ export class Content {
   }
 
   /** Of one that has no record any more. @returns in bytes, what that freed at most */
-  async #removeIngestFiles({ id, expected }: Pick<IngestRecord, "id" | "expected">): Promise<number> {
+  async #removeIngestFiles({ id, expected, total }: Pick<IngestRecord, "id" | "expected" | "total">): Promise<number> {
     const freed = await this.#removing(this.#files.ingestPath(id), () => this.#files.removeIngest(id));
-    return freed + (expected === "" ? 0 : await this.#removeBlobFile(expected));
+    return freed + (expected === "" ? 0 : await this.#removeBlobFile({ digest: expected, size: total }));
   }
 
   /** When nobody has the blob. @returns in bytes, what that freed */
-  #removeBlobFile(digest: string): Promise<number> {
+  #removeBlobFile({ digest, size }: Pick<ContentInfo, "digest" | "size">): Promise<number> {
     return this.#removing(this.#files.blobPath(digest), () =>
       this.#files.exclusive(digest, async () => {
-        const isHeld = await this.#parts.store.read(() => this.#holders.has([digest]));
-        return isHeld ? 0 : await this.#files.removeBlob(digest);
+        if (await this.#parts.store.read(() => this.#holders.has([digest]))) return 0;
+        await this.#files.removeBlob(digest);
+        return size;
       }),
     );
   }
@@ -512,8 +513,9 @@ export class Content {
         })),
       references: (namespace, digest, isFlat) => (isFlat || faultOfDigest(digest) ? [] : refers(namespace, digest)),
       remove: (namespace, digest) => {
-        if (this.#records.get([namespace, digest]) === undefined) return undefined;
-        return this.#remove(namespace, digest) ? () => this.#removeBlobFile(digest) : async () => 0;
+        const record = this.#records.get([namespace, digest]);
+        if (record === undefined) return undefined;
+        return this.#remove(namespace, digest) ? () => this.#removeBlobFile(record) : async () => 0;
       },
       isNeeded: (namespace, digest) => {
         if (faultOfDigest(digest) !== undefined) return;

@@ -240,5 +240,6 @@ describe("many", () => {
     expect((await collected).removed).toEqual({ things: count });
     await counting;
     expect(turns).toBeGreaterThan(20);
+    expect(room.removed).toEqual(Array.from({ length: count }, (_, n) => `${count - 1 - n}`));
   });
 });

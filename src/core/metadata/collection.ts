@@ -182,13 +182,11 @@ export class Collection {
   /** References to what is not there, as they are now: the labels of an image may name parts of it that nobody wanted. */
   async *dangling(): AsyncGenerator<{ node: Node; needs: Node }> {
     const all = new Map<string, Node>();
-    for await (const { node } of this.#nodes(this.#kinds.values(), { isPressed: false })) all.set(nameOf(node), node);
-    const slices = new Slices();
-    for (const node of all.values()) {
-      for (const needs of await this.#store.read(() => this.#referencesOf(node)))
-        if (!all.has(nameOf(needs))) yield { node, needs };
-      await slices.next();
-    }
+    for await (const page of this.#pages(this.#kinds.values(), { isPressed: false }))
+      for (const { node } of page) all.set(nameOf(node), node);
+    for await (const edges of this.#edges([...all.values()]))
+      for (const { node, needed } of edges)
+        for (const needs of needed) if (!all.has(nameOf(needs))) yield { node, needs };
   }
 
   async #collect(run: CollectionRun): Promise<Collected> {
@@ -214,19 +212,31 @@ export class Collection {
   }
 
   async #markRoots(marks: Marks, run: CollectionRun): Promise<void> {
-    for await (const { node, isRoot } of this.#nodes(this.#kinds.values(), run)) if (isRoot) marks.add(node);
+    for await (const page of this.#pages(this.#kinds.values(), run))
+      for (const { node, isRoot } of page) if (isRoot) marks.add(node);
   }
 
-  async *#nodes(kinds: Iterable<Kind>, run: CollectionRun): AsyncGenerator<{ node: Node; isRoot: boolean }> {
+  async *#pages(kinds: Iterable<Kind>, run: CollectionRun): AsyncGenerator<{ node: Node; isRoot: boolean }[]> {
     const slices = new Slices();
     for (const { kind, page } of kinds) {
       for (let after: Found | undefined; ; ) {
         const found = await this.#store.read(() => page(after, this.#page, run));
-        for (const { namespace, key, isRoot } of found) yield { node: { kind, namespace, key }, isRoot };
         after = found.at(-1);
         if (after === undefined) break;
+        yield found.map(({ namespace, key, isRoot }) => ({ node: { kind, namespace, key }, isRoot }));
         await slices.next();
       }
+    }
+  }
+
+  /** What nodes need; there may come to be more of them meanwhile. */
+  async *#edges(nodes: readonly Node[]): AsyncGenerator<{ node: Node; needed: Node[] }[]> {
+    const slices = new Slices();
+    for (let start = 0; start < nodes.length; start += this.#page) {
+      const part = nodes.slice(start, start + this.#page);
+      if (part.length < this.#page) start -= this.#page - part.length;
+      yield await this.#store.read(() => part.map((node) => ({ node, needed: this.#referencesOf(node) })));
+      await slices.next();
     }
   }
 
@@ -305,27 +315,19 @@ export class Collection {
     const kinds = [...this.#kinds.values()].filter(({ remove }) => remove !== undefined);
     /** How many of those that go need it. */
     const needs = new Map<string, { node: Node; count: number }>();
-    for await (const { node, isRoot } of this.#nodes(kinds, run))
-      if (!isRoot && !marks.has(node)) needs.set(nameOf(node), { node, count: 0 });
-    const slices = new Slices();
-    const counted = async (nodes: Iterable<Node>, change: (entry: { node: Node; count: number }) => void) => {
-      for (const node of nodes) {
-        const needed = await this.#store.read(() => this.#referencesOf(node));
-        for (const one of needed) {
-          const entry = needs.get(nameOf(one));
-          if (entry !== undefined) change(entry);
-        }
-        await slices.next();
+    for await (const page of this.#pages(kinds, run))
+      for (const { node, isRoot } of page) if (!isRoot && !marks.has(node)) needs.set(nameOf(node), { node, count: 0 });
+    for await (const edges of this.#edges([...needs.values()].map(({ node }) => node)))
+      for (const one of edges.flatMap(({ needed }) => needed)) {
+        const entry = needs.get(nameOf(one));
+        if (entry !== undefined) entry.count++;
       }
-    };
-    await counted(
-      [...needs.values()].map(({ node }) => node),
-      (entry) => entry.count++,
-    );
     const order = [...needs.values()].filter(({ count }) => count === 0).map(({ node }) => node);
-    await counted(order, (entry) => {
-      if (--entry.count === 0) order.push(entry.node);
-    });
+    for await (const edges of this.#edges(order))
+      for (const one of edges.flatMap(({ needed }) => needed)) {
+        const entry = needs.get(nameOf(one));
+        if (entry !== undefined && --entry.count === 0) order.push(entry.node);
+      }
     // Those of circles, and what only they need.
     const circles = [...needs.values()].filter(({ count }) => count > 0).map(({ node }) => node);
     return [...order, ...circles].reverse();
