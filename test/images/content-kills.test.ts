@@ -1,4 +1,4 @@
-/** Daemons that are killed while they write and remove content; full disks; clients that do not read. */
+/** Daemons that are killed while they write and remove content; two on one --root; full disks; clients that do not read. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statfsSync } from "node:fs";
@@ -140,6 +140,28 @@ test("a full disk is an error of who writes, which names the file; what was writ
     spawnSync("umount", ["--lazy", disk]);
     rmSync(disk, { recursive: true });
   }
+});
+
+test("a second daemon on the same --root is refused, and leaves what is there alone", async () => {
+  await using daemon = await startDaemon();
+  const api = daemon.v1("both");
+  using writer = api.writeContent();
+  await writer.write({ ref: "open", data: Buffer.from("begun ") });
+  await using second = await startDaemon({ root: daemon.root });
+  const other = second.v1("both");
+  using foreign = other.writeContent();
+  const calls = [
+    () => foreign.stat({ ref: "x" }),
+    () => digestsOf(other),
+    () => other.images.list(),
+    () => other.leases.create(),
+    () => other.listSnapshots("overlayfs"),
+  ];
+  for (const words of await Promise.all(calls.map((call) => refusal(call()))))
+    expect(words).toMatch(/^FAILED_PRECONDITION: metadata in .*: in use by another daemon/);
+  await writer.commit({ offset: 6n, data: Buffer.from("ended"), expected: sha256("begun ended") });
+  await daemon.kill();
+  expect(await digestsOf(other)).toEqual([sha256("begun ended")]);
 });
 
 /** In bytes. */

@@ -18,7 +18,7 @@ type Look = <T>(work: (known: Known) => T) => Promise<T>;
 
 /**
  * The files of content: `blobs/ALGORITHM/HEX`, each whole, and `ingests/ID/data`, one for each blob that is being written. A file is there
- * before its record is, and a record goes before its file: so what has no record is of nobody, and is removed at the next start's first use.
+ * before its record is, and a record goes before its file: so what has no record is of nobody, and the next daemon removes it.
  */
 export class ContentFiles {
   readonly #directory: string;

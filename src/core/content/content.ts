@@ -109,7 +109,7 @@ export class Content {
   readonly #parts: ContentParts;
   readonly #files: ContentFiles;
   readonly #records: Table<ContentRecord>;
-  /** By digest and namespace, and of an ingest that is the content of another namespace its reference: who has a blob. In bytes, its size. */
+  /** Who has a blob: by digest, namespace and, of an ingest that is another namespace's content, its reference. In bytes, its size. */
   readonly #holders: Table<number>;
   readonly #ingests: Table<IngestRecord>;
   readonly #writers = new Map<string, Writer>();

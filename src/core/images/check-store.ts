@@ -12,8 +12,8 @@ export interface StoreParts {
 }
 
 /**
- * Tells what is wrong with all that is kept, a sentence each: files that no record knows of, records whose file is not there or another one,
- * references that lead nowhere. What is written meanwhile may be told of as well.
+ * Tells what is wrong with all that is kept, a sentence each: files that no record knows of, records whose file is not there or is another
+ * one, references that lead nowhere. What is written meanwhile may be told of as well.
  * @param isThorough also compares every blob with its digest, which reads all of them
  */
 export async function* checkStore({ collection, rooms }: StoreParts, isThorough = false): AsyncGenerator<string> {
@@ -23,8 +23,8 @@ export async function* checkStore({ collection, rooms }: StoreParts, isThorough 
 }
 
 /**
- * An image has parts that nobody wanted, who has a lease may delete what is in it, and a container's image may be a name that means something
- * to its client alone.
+ * An image has parts that nobody wanted, who has a lease may delete what is in it, and a container's image may be a name that means
+ * something to its client alone.
  */
 function hasToBeThere(node: Node, needs: Node): boolean {
   if (node.kind === "images") return needs.kind === "content";

@@ -23,7 +23,7 @@ const LOOK = 60_000;
 /** In ms: how often it collects while the disk stays nearly full. */
 const PRESSED = 10 * 60_000;
 
-/** Has what nothing needs collected from time to time, and when the disk is nearly full. A daemon that keeps nothing has no timer for it. */
+/** Has what nothing needs collected from time to time, and when the disk is nearly full. A daemon that keeps nothing has no timer. */
 export class CollectionSchedule {
   readonly #collection: Collection;
   readonly #options: ScheduleOptions;

@@ -27,7 +27,7 @@ export interface Found {
   isRoot: boolean;
 }
 
-/** How a collection deals with the nodes of one kind. All of it is called within {@link Store.read} or {@link Store.write}, and is quick. */
+/** How a collection deals with the nodes of one kind. It is called within {@link Store.read} or {@link Store.write}, and is quick. */
 export interface Kind {
   readonly kind: string;
   /** Before each collection, and not within a look at the store: has what has no record removed. */
@@ -37,9 +37,9 @@ export interface Kind {
   /** What a node needs; nothing for one that is not there. @param isFlat without what its labels name */
   references(namespace: string, key: string, isFlat: boolean): Node[];
   /**
-   * Takes away a node that nothing needs, unless it has become a root; what it needs itself is still there. Without this the nodes are roots
-   * and nothing else.
-   * @returns undefined: nothing was removed; else what to do once that is on the disk, as removing files, which tells how many bytes that freed
+   * Takes away a node that nothing needs, unless it has become a root; what it needs itself is still there. Without this the nodes are
+   * roots and nothing else.
+   * @returns undefined: nothing was removed; else what to do once that is on the disk, as removing files; it tells how many bytes it freed
    */
   remove?(namespace: string, key: string): (() => Promise<number>) | undefined;
   /** Within {@link Store.write}: something begins to need a node. One that was kept because it is new is kept for that from now on. */

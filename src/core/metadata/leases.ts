@@ -122,7 +122,10 @@ export class Leases {
     });
   }
 
-  /** Within {@link Store.write}: a call that names a lease has made, or found, what the lease protects from then on. @throws Failure (not-found) */
+  /**
+   * Within {@link Store.write}: a call that names a lease has made, or found, what the lease protects from then on.
+   * @throws Failure (not-found)
+   */
   hold(namespace: string, id: string, resource: Resource): void {
     this.#require(namespace, id);
     this.#resources.put([namespace, id, resource.type, resource.id], resource);

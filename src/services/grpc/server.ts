@@ -12,7 +12,7 @@ export interface GrpcService {
 /** In bytes: as containerd 1.x has it. */
 const MAX_MESSAGE = 16 * 1024 * 1024;
 
-/** How many messages of a stream wait unread or unsent: a slow caller costs no more memory than these. Node has 16, 256 MB of the largest. */
+/** How many messages of a stream wait unread or unsent: a slow caller costs no more memory than these. Node's 16 may have 256 MB. */
 const MAX_WAITING = 2;
 
 /** A gRPC server with these services and that of health, bound to nothing yet. */
