@@ -112,8 +112,23 @@ export class LayerBuilder implements ArchiveHandler {
   }
 
   data(bytes: Buffer): void {
-    const file = this.#file;
-    if (file === undefined) return;
+    this.#ofFile(() => this.#data(bytes));
+  }
+
+  hole(size: number): void {
+    this.#ofFile(() => this.#hole(size));
+  }
+
+  #ofFile(work: () => void): void {
+    if (this.#file === undefined) return;
+    try {
+      work();
+    } catch (error) {
+      throw named(error, this.#file.entry.name);
+    }
+  }
+
+  #data(bytes: Buffer): void {
     const toBlocks = Math.min(bytes.length, Math.max(0, this.#whole - this.#written));
     if (toBlocks > 0) this.image.append(toBlocks === bytes.length ? bytes : bytes.subarray(0, toBlocks));
     if (toBlocks < bytes.length) {
@@ -123,8 +138,7 @@ export class LayerBuilder implements ArchiveHandler {
     this.#written += bytes.length;
   }
 
-  hole(size: number): void {
-    if (this.#file === undefined) return;
+  #hole(size: number): void {
     const inBlocks = Math.min(size, Math.max(0, this.#whole - this.#written));
     if (inBlocks > 0) this.image.skip(inBlocks);
     this.#tail.fill(0, this.#tailLength, this.#tailLength + size - inBlocks);

@@ -1,4 +1,5 @@
 import type { Bytes } from "./tar/archive-entry.js";
+import { ArchiveError } from "./tar/archive-error.js";
 
 /** What an entry of a directory is: nothing (0), a directory (below 0), anything else (above). */
 export type Ref = number;
@@ -15,7 +16,8 @@ const DEEPEST = 2048;
 /** Of aufs: what it keeps for itself. Only hard links may lead there. */
 export const AUFS = ".wh..wh.";
 
-export class TreeTooLarge extends Error {}
+/** More than can be kept in memory. */
+class TreeTooLarge extends ArchiveError {}
 
 /** What is known of a directory besides its entries. */
 export interface Attributes {

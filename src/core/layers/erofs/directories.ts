@@ -1,5 +1,6 @@
 /** Writes the directories of a tree, which ends the image. */
 import { COVERS, type LayerTree, OPAQUE, type Ref, ROOT } from "../layer-tree.js";
+import { ArchiveError } from "../tar/archive-error.js";
 import { DirectoryWriter, directorySize } from "./directory.js";
 import {
   attributeArea,
@@ -23,9 +24,6 @@ const AREA_HEAD = 12;
 
 const DOT = Buffer.from(".");
 const DOTS = Buffer.from("..");
-
-/** The root's inode has no room for more in the first block. */
-export class RootTooLarge extends Error {}
 
 export interface LeavesOf {
   /** What another leaf is a link to. */
@@ -166,7 +164,8 @@ class Directories {
       const area = this.#area(directory);
       const length = INODE + area.length + this.#tail(directory, area);
       if (directory === ROOT) {
-        if (length > BLOCK - ROOT_AT) throw new RootTooLarge("its root directory has too many attributes");
+        // The first block has no room for more.
+        if (length > BLOCK - ROOT_AT) throw new ArchiveError("its root directory has too many attributes");
         continue;
       }
       let at = packer?.place(length);

@@ -1,4 +1,5 @@
 import { ftruncateSync, readSync, writeSync } from "node:fs";
+import { ArchiveError } from "../tar/archive-error.js";
 import { BLOCK, INODE, type Inode, LINKS_AT, putInode, putSuperBlock } from "./format.js";
 import { Packer, WINDOW } from "./packer.js";
 
@@ -7,9 +8,6 @@ const COLLECTED = 1 << 18;
 /** The kernel counts blocks in 32 bits. */
 const MAX_SIZE = 0xffffffff * BLOCK;
 const ZEROS = Buffer.alloc(BLOCK);
-
-/** What is told of the image being too large for the format. */
-export class ImageTooLarge extends Error {}
 
 /**
  * An EROFS image that is written while its files arrive. Their data goes to the end of it, each file from a block of its own. An inode is
@@ -180,6 +178,6 @@ export class ImageFile {
   }
 
   #checkSize(more: number): void {
-    if (this.end + more > MAX_SIZE) throw new ImageTooLarge("it is larger than EROFS can be");
+    if (this.end + more > MAX_SIZE) throw new ArchiveError("it is larger than EROFS can be");
   }
 }

@@ -3,10 +3,10 @@ import { closeSync, constants, fdatasync, fstatSync, openSync, rmSync, statfsSyn
 import { promisify } from "node:util";
 import { decompress } from "../compression.js";
 import type { ConvertedLayer } from "../convert.js";
-import { RootTooLarge, writeDirectories } from "../erofs/directories.js";
-import { ImageFile, ImageTooLarge } from "../erofs/image-file.js";
+import { writeDirectories } from "../erofs/directories.js";
+import { ImageFile } from "../erofs/image-file.js";
 import { LayerBuilder } from "../layer-builder.js";
-import { IMPLICIT, LayerTree, ROOT, TreeTooLarge } from "../layer-tree.js";
+import { IMPLICIT, LayerTree, ROOT } from "../layer-tree.js";
 import { LayersBelow } from "../layers-below.js";
 import { ArchiveError } from "../tar/archive-error.js";
 import { TarReader } from "../tar/tar-reader.js";
@@ -59,32 +59,26 @@ async function write(
   const reader = new TarReader(builder);
   const size = new SizeLimit(task, host.blob);
   let unpacked = 0;
-  try {
-    await decompress(host.blob.pieces(), task.mediaType, (bytes) => {
-      host.checkpoint();
-      hash.update(bytes);
-      unpacked += bytes.length;
-      size.check(unpacked);
-      host.progress(unpacked);
-      reader.push(bytes);
-    });
-    reader.end();
-    builder.linkLate();
-    const dependsOnBelow = LayersBelow.areNeeded(builder);
-    if (dependsOnBelow) {
-      const below = new LayersBelow(builder, await host.below());
-      host.checkpoint();
-      below.settle();
-      below.link();
-    }
-    const namesRoot = !(tree.flags(ROOT) & IMPLICIT);
-    const entries = writeDirectories(tree, image, builder, () => host.checkpoint());
-    return { diffId: `sha256:${hash.digest("hex")}`, entries, dependsOnBelow, namesRoot };
-  } catch (error) {
-    if (error instanceof TreeTooLarge || error instanceof ImageTooLarge || error instanceof RootTooLarge)
-      throw new ArchiveError(error.message);
-    throw error;
+  await decompress(host.blob.pieces(), task.mediaType, (bytes) => {
+    host.checkpoint();
+    hash.update(bytes);
+    unpacked += bytes.length;
+    size.check(unpacked);
+    host.progress(unpacked);
+    reader.push(bytes);
+  });
+  reader.end();
+  builder.linkLate();
+  const dependsOnBelow = LayersBelow.areNeeded(builder);
+  if (dependsOnBelow) {
+    const below = new LayersBelow(builder, await host.below());
+    host.checkpoint();
+    below.settle();
+    below.link();
   }
+  const namesRoot = !(tree.flags(ROOT) & IMPLICIT);
+  const entries = writeDirectories(tree, image, builder, () => host.checkpoint());
+  return { diffId: `sha256:${hash.digest("hex")}`, entries, dependsOnBelow, namesRoot };
 }
 
 /** Refuses an archive that is out of all proportion to its blob, unless there is room for it. */
