@@ -6,7 +6,7 @@ import { ZstdFrames } from "./zstd-frames.js";
 type Compression = "gzip" | "zstd" | "none";
 
 /** In bytes: what comes out of a decompressor at once. */
-const PIECE = 1 << 17;
+const PIECE = 1 << 16;
 /** So many pieces are decompressed before the first of them is worked on: that is done by another thread. */
 const AHEAD = 4;
 /** The types of Node don't have all of a stream's options here. */

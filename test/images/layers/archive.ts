@@ -26,7 +26,6 @@ export const FILE = "0";
 export const HARDLINK = "1";
 export const SYMLINK = "2";
 export const CHARACTER = "3";
-export const BLOCK_DEVICE = "4";
 export const DIRECTORY = "5";
 export const FIFO = "6";
 

@@ -122,7 +122,7 @@ export function extract(data: Buffer, directory: string, work: string): { status
     mkdir "$1/.host" && mount --rbind / "$1/.host" && cd "$1" &&
     LD_LIBRARY_PATH=/.host/lib/x86_64-linux-gnu:/.host/usr/lib/x86_64-linux-gnu \\
       chroot . /.host"$(readlink -f /lib64/ld-linux-x86-64.so.2)" /.host/usr/bin/tar -C / -xpPf /.host"$2" \\
-      --numeric-owner --same-owner --xattrs --xattrs-include='*' --warning=no-timestamp`;
+      --numeric-owner --same-owner --delay-directory-restore --xattrs --xattrs-include='*' --warning=no-timestamp`;
   const { status, stderr } = spawnSync("unshare", ["-m", "sh", "-c", script, "sh", directory, file], {
     encoding: "utf8",
   });

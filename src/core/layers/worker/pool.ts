@@ -14,7 +14,7 @@ const STARVED = 1_000;
 const GRACE = 5_000;
 
 /** In MB, of the JavaScript heap of a worker; tables and buffers are not in it. One that needs more ends, and nobody else. */
-const LIMITS = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 8 };
+const LIMITS = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 2 };
 
 /** Takes what a worker says of a task, until that is over. */
 interface Conversation {
