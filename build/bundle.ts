@@ -3,8 +3,8 @@ import { type BuildOptions, build } from "esbuild";
 import { replaceFile, withoutPackages } from "./files.js";
 import { commit, version } from "./version.js";
 
-// koffi and lmdb are native; lmdb, re2js and smol-toml are loaded at their first use; grpc-js needs its proto-loader for channelz alone, which nobody
-// here serves.
+// koffi and lmdb are native; lmdb, re2js and smol-toml are loaded at their first use; grpc-js needs its proto-loader for channelz alone,
+// which nobody here serves.
 export const EXTERNAL = ["koffi", "lmdb", "re2js", "smol-toml", "@grpc/proto-loader"];
 
 /** Writes the bundle of `entry` to `outfile`; resolves with the sources that are in it, without those of packages. */

@@ -5,8 +5,8 @@ import { filesBelow } from "./files.js";
 const ENTRY = /^(\s*)((?:message\.)?\w+)\[((?:entry\d+\.)?key)\] = (.+);$/gm;
 
 /**
- * Has the generated code under `folder` keep every entry of a map: it makes them by assignment, where a key `__proto__` changes the object's
- * prototype and is lost.
+ * Has the generated code under `folder` keep every entry of a map: it makes them by assignment, where a key `__proto__` changes the
+ * object's prototype and is lost.
  */
 export function keepAllMapKeys(folder: string): void {
   for (const path of filesBelow(folder)) {

@@ -89,7 +89,7 @@ async function run(command: string, expected?: RegExp): Promise<string> {
   return running.output;
 }
 
-const daemonCommand = `containerd --listen ${socket} --state-dir ${dir}/state`;
+const daemonCommand = `containerd --listen ${socket} --state-dir ${dir}/state --run-dir ${dir}/run --root ${dir}/root`;
 let daemon: Command | undefined;
 async function startDaemon(): Promise<void> {
   console.log(colour(`$ ${daemonCommand} &`));
@@ -200,7 +200,16 @@ try {
   await run("ctr containers", new RegExp(`^(?!.*${web})`, "s"));
   await run("timeout 1 ctr events", new RegExp(`exit +${web} +init +137`));
 
-  say("and of the daemon");
+  say("an image, made of a root file system; docker save's archives and registries work as well");
+  await run(`tar -C hello/rootfs -c . | ctr images import --rootfs --name tools:${tag} -`, /tools:.*\n$/);
+  await run("ctr images ls", new RegExp(`docker.io/library/tools:${tag} .*linux/`));
+  await run(
+    `ctr run --name ${hello} tools:${tag} sh -c 'echo Hello from $(hostname); exit 7'; echo "exit status $?"`,
+    /Hello from .*exit status 7\n$/s,
+  );
+  await run(`ctr images rm --sync tools:${tag} && ctr images usage`, /^all +0 B$/m);
+
+  say("and the end of the daemon");
   const status = await stopDaemon("TERM");
   if (status !== 0) throw new Error(`the daemon ended with ${status}`);
   expectNothingLeft();

@@ -52,6 +52,32 @@ afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
+describe("names of images", () => {
+  const names = ["docker.io/library/one:1", "docker.io/library/one:2", "registry.test/two:latest"];
+  beforeAll(async () => {
+    const archive = join(directory, "image.tar");
+    execFileSync("tar", ["-cf", archive, "-C", directory, "bin"]);
+    await ctr(daemon, "images", "import", "--quiet", "--rootfs", "--name", names[0]!, archive);
+    await ctr(daemon, "images", "tag", names[0]!, names[1]!, names[2]!);
+  });
+
+  test("bash", () => {
+    const address = `ctr --address ${daemon.listen}`;
+    expect(
+      bashCandidates(
+        `${address} images rm `,
+        `${address} images rm reg`,
+        `${address} images rm docker.io/library/one:`,
+        `${address} images rm ${names[2]} docker`,
+        `${address} run reg`,
+        `${address} run reg sh`,
+        `${address} images export x.tar reg`,
+        `${address} -n other images rm `,
+      ),
+    ).toEqual([names, [names[2]], ["1", "2"], names.slice(0, 2), [names[2]], [], [names[2]], []]);
+  });
+});
+
 test("for bash, fish and zsh only", async () => {
   expect(await ctrError(daemon, "completion", "csh")).toContain("'csh'");
   expect(await ctrError(daemon, "completion")).toContain("shell");
@@ -87,7 +113,7 @@ _ctr; printf '%s\\n' "\${COMPREPLY[@]}"; echo ----`;
 describe("bash: what is offered", () => {
   test("every command's subcommands and flags", () => {
     const withCommands = levels.filter(({ commands }) => commands.length > 0);
-    expect(withCommands).toHaveLength(3);
+    expect(withCommands).toHaveLength(7);
     expect(bashCandidates(...withCommands.map(({ words }) => `${words.join(" ")} `))).toEqual(
       withCommands.map(({ commands }) => commands),
     );

@@ -162,7 +162,8 @@ export class Connection {
     )
       return new ContainerdError(
         "UNIMPLEMENTED",
-        `what listens at ${this.address.text} has no such service (${ours.message}): this project's daemon has it, and containerd 1.7 and later`,
+        `what listens at ${this.address.text} has no such service (${ours.message}): this project's daemon has it, ` +
+          "and containerd 1.7 and later",
         { containerId },
       );
     // What is there answers, but has no such service; that of containerd 1.x has the same default address.

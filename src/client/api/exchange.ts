@@ -12,7 +12,7 @@ export class Exchange<Request, Response> extends MessageStream<Response> {
     this.#call = call;
   }
 
-  /** Resolves when there is room for the next one. One that is sent after the call's end goes nowhere: what was answered tells of the end. */
+  /** Resolves when there is room for the next one. After the call's end it goes nowhere: what was answered tells of the end. */
   async send(request: Request): Promise<void> {
     if (this.#call.destroyed || this.#call.write(request)) return;
     const settled = new AbortController();

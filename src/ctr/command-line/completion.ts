@@ -9,9 +9,12 @@ interface Level {
   options: readonly Option[];
   /** Flags whose value is the next word. */
   valueFlags: readonly string[];
-  /** Which of its arguments name a container. */
-  containers: "none" | "first" | "all";
+  /** Which of its arguments name a container, and which an image. */
+  containers: Named;
+  images: Named;
 }
+
+type Named = "none" | "first" | "all" | "rest";
 
 /** For which shells there are scripts. */
 export const SHELLS = ["bash", "fish", "zsh"] as const;
@@ -29,12 +32,19 @@ export function bashCompletion(program: Command): string {
   return `# bash completion of ctr; made by "ctr completion bash"
 # Ids come from the daemon and may hold anything: nothing expands them here, and they are offered quoted, so that the line that they
 # complete does not run them either.
-_ctr_containers() {
+_ctr_names() {
   local id quoted
   while IFS= read -r id; do
     printf -v quoted %q "$id"
     if [[ $id == "$1"* || $quoted == "$1"* ]]; then COMPREPLY+=("$quoted"); fi
-  done < <(ctr "\${_ctr_globals[@]}" containers list --quiet 2>/dev/null)
+  done < <(ctr "\${_ctr_globals[@]}" "\${@:2}" 2>/dev/null)
+}
+_ctr_containers() { _ctr_names "$1" containers list --quiet; }
+_ctr_images() {
+  _ctr_names "$1" images ls --quiet
+  # What is before the last colon stays where it is: bash takes it for a word of its own.
+  [[ $1 == *:* && $COMP_WORDBREAKS == *:* ]] && COMPREPLY=("\${COMPREPLY[@]#"\${1%"\${1##*:}"}"}")
+  return 0
 }
 
 _ctr_paths() {
@@ -82,16 +92,18 @@ ${patterns("path")}      :-*=*) _ctr_globals+=("$word") ;;
   local words="" flags=""
   case "$path" in
 ${levels.map(wordsPattern).join("")}  esac
-  # What follows the command of an exec is that command's.
-  [[ $path == "containers exec" && \${#operands[@]} -gt 0 ]] && return
+  # What follows the command of an exec or the image of a run is a command's.
+  [[ ($path == "containers exec" || $path == "run") && \${#operands[@]} -gt 0 ]] && return
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$current")
     return
   fi
   [[ \${#operands[@]} -gt 0 ]] && words=""
   case "$path:\${#operands[@]}" in
-    ${containerPatterns(levels)}) _ctr_containers "$current" ;;
-    "containers start:1") _ctr_paths -d "$current" && return ;;
+    ${namePatterns(levels, "containers")}) _ctr_containers "$current" ;;
+    ${namePatterns(levels, "images")}) _ctr_images "$current" ;;
+    "containers start:1" | "images mount:1" | "images unmount:0") _ctr_paths -d "$current" && return ;;
+    "images import:0" | "images export:0") _ctr_paths -f "$current" && return ;;
     "completion:0") words="${SHELLS.join(" ")}" ;;
   esac
   mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$words" -- "$current")
@@ -111,6 +123,11 @@ _ctr_containers() {
   local -a containers
   containers=(\${(f)"$(ctr $globals containers list --quiet 2>/dev/null)"})
   compadd -a -- containers
+}
+_ctr_images() {
+  local -a images
+  images=(\${(f)"$(ctr $globals images ls --quiet 2>/dev/null)"})
+  compadd -a -- images
 }
 
 _ctr() {
@@ -146,15 +163,17 @@ ${patterns("path_")}      :-*=*) globals+=("$word") ;;
   fi
   case "$path_" in
 ${levels.map(zshLevel).join("")}  esac
-  # What follows the command of an exec is that command's.
-  [[ $path_ == "containers exec" && $#operands -gt 0 ]] && return
+  # What follows the command of an exec or the image of a run is a command's.
+  [[ ($path_ == "containers exec" || $path_ == "run") && $#operands -gt 0 ]] && return
   if [[ "\${words[CURRENT]}" == -* ]]; then
     compadd -- $flags
     return
   fi
   case "$path_:$#operands" in
-    ${containerPatterns(levels)}) _ctr_containers ;;
-    "containers start:1") _files -/ ;;
+    ${namePatterns(levels, "containers")}) _ctr_containers ;;
+    ${namePatterns(levels, "images")}) _ctr_images ;;
+    "containers start:1" | "images mount:1" | "images unmount:0") _files -/ ;;
+    "images import:0" | "images export:0") _files ;;
     "completion:0") compadd ${SHELLS.join(" ")} ;;
   esac
   (( $#subcommands && ! $#operands )) && _describe command subcommands
@@ -169,9 +188,8 @@ export function fishCompletion(program: Command): string {
   const lines = levels.flatMap((level) => [
     ...level.commands.map(({ name, description }) => fishLine(level, 0, ["-a", name, "-d", description])),
     ...level.options.map((option) => fishLine(level, undefined, fishOption(option))),
-    ...(level.containers === "none"
-      ? []
-      : [fishLine(level, level.containers === "first" ? 0 : undefined, CONTAINERS_OF_FISH)]),
+    ...fishNames(level, level.containers, CONTAINERS_OF_FISH),
+    ...fishNames(level, level.images, IMAGES_OF_FISH),
   ]);
   return `# fish completion of ctr; made by "ctr completion fish"
 # The words of the line so far: sets $path to the command, $globals to the flags before it, $operands to its arguments.
@@ -202,8 +220,8 @@ function __ctr_at
     set -l globals
     set -l operands
     __ctr_line
-    # What follows the command of an exec is that command's.
-    test "$path" = "containers exec"; and test (count $operands) -gt 0; and return 1
+    # What follows the command of an exec or the image of a run is a command's.
+    contains -- "$path" "containers exec" run; and test (count $operands) -gt 0; and return 1
     test "$path" = "$argv[1]"; and test (count $operands) -le "$argv[2]"
 end
 # Nothing expands the ids: fish takes each line of a command's output as it is, and quotes it when it completes it.
@@ -214,14 +232,30 @@ function __ctr_containers
     __ctr_line
     ctr $globals containers list --quiet 2>/dev/null
 end
+function __ctr_images
+    set -l path
+    set -l globals
+    set -l operands
+    __ctr_line
+    ctr $globals images ls --quiet 2>/dev/null
+end
 complete -c ctr -f
 ${lines.join("\n")}
 ${fishLine({ path: "containers start" }, 1, ["-a", "(__fish_complete_directories)"])}
+${fishLine({ path: "images mount" }, 1, ["-a", "(__fish_complete_directories)"])}
+${fishLine({ path: "images unmount" }, 0, ["-a", "(__fish_complete_directories)"])}
+${fishLine({ path: "images import" }, 0, ["-F"])}
+${fishLine({ path: "images export" }, 0, ["-F"])}
 ${fishLine({ path: "completion" }, 0, ["-a", SHELLS.join(" ")])}
 `;
 }
 
 const CONTAINERS_OF_FISH = ["-a", "(__ctr_containers)"];
+const IMAGES_OF_FISH = ["-a", "(__ctr_images)"];
+
+function fishNames(level: Level, named: Named, words: readonly string[]): string[] {
+  return named === "none" ? [] : [fishLine(level, named === "first" ? 0 : undefined, words)];
+}
 
 /** @param most how many arguments there may be before this one; undefined: any number */
 function fishLine({ path }: { path: string }, most: number | undefined, words: readonly string[]): string {
@@ -268,16 +302,17 @@ function levelsOf(command: Command, path = ""): Level[] {
     options,
     flags: [...options.flatMap((option) => option.long ?? []), "--help"],
     valueFlags: options.filter((option) => option.required).flatMap(names),
-    containers: containerArguments(command),
+    containers: argumentsNamed(command, "id"),
+    images: argumentsNamed(command, "image"),
   };
   return [level, ...command.commands.flatMap((sub) => levelsOf(sub, `${path} ${sub.name()}`.trim()))];
 }
 
-function containerArguments(command: Command): Level["containers"] {
-  const [first] = command.registeredArguments;
-  // A start's id is a new one.
-  if (first?.name() !== "id" || command.name() === "start") return "none";
-  return first.variadic ? "all" : "first";
+/** Of a start the id is a new one. */
+function argumentsNamed(command: Command, name: "id" | "image"): Named {
+  const [first, second] = command.registeredArguments;
+  if (first?.name() === name && command.name() !== "start") return first.variadic ? "all" : "first";
+  return second?.name() === name && second.variadic ? "rest" : "none";
 }
 
 function valueFlagPatterns({ path, valueFlags }: Level): string[] {
@@ -295,11 +330,11 @@ function wordsPattern({ path, commands, flags }: Level): string {
 }
 
 /** Matches a path with the number of arguments that are there already. */
-function containerPatterns(levels: readonly Level[]): string {
+function namePatterns(levels: readonly Level[], kind: "containers" | "images"): string {
   return levels
-    .flatMap(({ path, containers }) => {
-      if (containers === "none") return [];
-      return containers === "all" ? `"${path}:"*` : `"${path}:0"`;
+    .flatMap(({ path, [kind]: named }) => {
+      if (named === "none") return [];
+      return { all: `"${path}:"*`, first: `"${path}:0"`, rest: `"${path}:"[1-9]*` }[named];
     })
     .join(" | ");
 }

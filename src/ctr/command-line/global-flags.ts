@@ -9,6 +9,7 @@ export interface GlobalFlags {
   /** Milliseconds. */
   connTimeout: number;
   debug?: boolean;
+  namespace: string;
   tlsCa?: string;
   tlsCert?: string;
   tlsKey?: string;
@@ -23,13 +24,18 @@ export function globalFlags(command: Command): GlobalFlags {
 
 /** A client of the daemon that the flags name; connects at its first call. */
 export async function openClient(command: Command): Promise<Client> {
-  const { address: given, connTimeout, tlsCa, tlsCert, tlsKey } = globalFlags(command);
+  const { address: given, connTimeout, namespace, tlsCa, tlsCert, tlsKey } = globalFlags(command);
   // A variable that is there and empty says nothing.
   const address = given || defaultAddress;
   const tls = tlsOptions(address, { ca: tlsCa, cert: tlsCert, key: tlsKey });
   // Loaded here and not at the start, so that help and bad command lines are answered without it.
   const { connect } = await import("../../client/index.js");
-  return connect(address, { connectTimeout: connTimeout, patience: RESTART_TIMEOUT, ...(tls && { tls }) });
+  return connect(address, {
+    ...{ connectTimeout: connTimeout, patience: RESTART_TIMEOUT },
+    // As with the address.
+    namespace: namespace || "default",
+    ...(tls && { tls }),
+  });
 }
 
 /** What is in the files, if any is given. */

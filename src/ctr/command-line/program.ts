@@ -3,7 +3,12 @@ import { defaultAddress } from "../../contract/address.js";
 import { parseGoDuration } from "../../contract/go/duration.js";
 import { checkpointsCommand } from "../checkpoints/command.js";
 import { containersCommand } from "../containers/command.js";
+import { contentCommand } from "../content/command.js";
 import { eventsCommand } from "../events-command.js";
+import { imagesCommand } from "../images/command.js";
+import { leasesCommand } from "../leases/command.js";
+import { runCommand } from "../run/command.js";
+import { snapshotsCommand } from "../snapshots/command.js";
 import { stateCommand } from "../state-command.js";
 import { VERSION } from "../version.js";
 import { versionCommand } from "../version-command.js";
@@ -27,17 +32,36 @@ export function ctrProgram(): Command {
     .option("--tls-ca <file>", "authority that the certificate of a tcp:// daemon must come from (PEM)")
     .option("--tls-cert <file>", "certificate to show to a tcp:// daemon (PEM)")
     .option("--tls-key <file>", "key of that certificate (PEM)")
+    .addOption(
+      new Option(
+        "-n, --namespace <name>",
+        "the namespace of images, content, snapshots and leases, and of what runs of images",
+      )
+        .default("default")
+        .env("CONTAINERD_NAMESPACE"),
+    )
     .option("--debug", "explain errors in detail");
   for (const command of [
     checkpointsCommand(),
     completionCommand(),
     containersCommand(),
+    contentCommand(),
     eventsCommand(),
+    imagesCommand(),
+    leasesCommand(),
+    runCommand(),
+    snapshotsCommand(),
     stateCommand(),
     versionCommand(),
   ])
     program.addCommand(command);
-  addExamples(program, "ctr containers start --attach web /bundles/web", "ctr containers", "ctr containers kill web");
+  addExamples(
+    program,
+    "ctr containers start --attach web /bundles/web",
+    "ctr containers kill web",
+    "ctr images pull alpine",
+    "ctr run -t alpine sh",
+  );
   setUp(program);
   return program;
 }

@@ -2,12 +2,17 @@ import type { ContainerProcess } from "../../client/index.js";
 import { copyOutput } from "./copy-output.js";
 import type { RawTerminal } from "./raw-terminal.js";
 
+/** What of a process is connected. */
+export interface Attachable extends Pick<ContainerProcess, "stdin" | "stdout" | "stderr" | "resize" | "detach"> {
+  wait(options: { signal: AbortSignal }): Promise<{ status: number }>;
+}
+
 /**
  * Connects this process's stdio with that of a process in a container until that ends; its status is returned once all
  * of its output has been written. Ends early with the signal's reason; the process in the container goes on then.
  * A daemon that is restarted meanwhile is waited for; the streams do not go through it.
  */
-export async function attach(child: ContainerProcess, terminal: boolean, signal: AbortSignal): Promise<number> {
+export async function attach(child: Attachable, terminal: boolean, signal: AbortSignal): Promise<number> {
   let raw: RawTerminal | undefined;
   if (terminal && process.stdin.isTTY) {
     const { RawTerminal } = await import("./raw-terminal.js");
@@ -44,7 +49,7 @@ export async function attach(child: ContainerProcess, terminal: boolean, signal:
 }
 
 /** The daemon did not come back. Streams do not need it: their end says what has become of the process. */
-function lost(error: Error, child: ContainerProcess): Error {
+function lost(error: Error, child: Attachable): Error {
   const fate = child.stdout.readableEnded ? "has ended, its status is not known" : "goes on running, without ctr";
   return new Error(`${error.message}; the process ${fate}`, { cause: error });
 }

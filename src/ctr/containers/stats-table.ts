@@ -1,5 +1,6 @@
 import type { wire } from "../../client/index.js";
 import { printable } from "../../contract/terminal/printable.js";
+import { bytes } from "../output/bytes.js";
 
 /** What a container used at one moment. */
 export interface Sample {
@@ -72,18 +73,4 @@ function transferred({ io_service_bytes_recursive }: wire.BlkioStats, direction:
 
 function sum(values: readonly bigint[]): bigint {
   return values.reduce((total, value) => total + value, 0n);
-}
-
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-/** Three digits or so: "0 B", "1.5 KiB", "256 MiB". */
-function bytes(count: bigint): string {
-  let value = Number(count);
-  let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  const text = unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1);
-  return `${text} ${UNITS[unit]}`;
 }
