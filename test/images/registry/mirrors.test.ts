@@ -264,8 +264,8 @@ describe("proxies", () => {
   });
 
   const login = `Basic ${Buffer.from("user:p@ss").toString("base64")}`;
-  const through = async (host: string, access: object, options: RegistryOptions = {}, NO_PROXY = "") => {
-    const environment = { HOME: dir, HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY };
+  const through = async (host: string, access: object, options: RegistryOptions = {}) => {
+    const environment = { HOME: dir, HTTP_PROXY: url, HTTPS_PROXY: url };
     const made = await makeClient({ environment, ...options });
     return await made.repository(parseReference(`${host}/a/b:v1`), access);
   };
@@ -283,7 +283,7 @@ describe("proxies", () => {
     ).toBe(true);
   });
 
-  test("TLS: the proxy sees nothing but where it goes; none where NO_PROXY says so", async () => {
+  test("TLS: the proxy sees nothing but where it goes", async () => {
     const tls = createTlsServer(
       { cert: readFileSync(identity.cert), key: readFileSync(identity.key) },
       (request, response) => registry.answerTruly(request, response),
@@ -297,9 +297,6 @@ describe("proxies", () => {
       const repository = await through(host, {}, options);
       expect(await repository.resolve({ signal })).toEqual(image.manifest);
       expect(proxied).toEqual([`CONNECT ${host} ${login}`]);
-      const direct = await through(host, {}, options, ".test");
-      await expect(direct.resolve({ signal })).rejects.toThrow(/ENOTFOUND|EAI_AGAIN|getaddrinfo/);
-      expect(proxied).toHaveLength(1);
     } finally {
       tls.closeAllConnections();
       tls.close();
