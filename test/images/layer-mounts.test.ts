@@ -339,6 +339,14 @@ test("for a user namespace: files belong to its ids, layers stay as they are", a
   expect((await daemon.v1().listSnapshots(snapshotter)).map(({ name }) => name)).toEqual(["low", "middle", "top"]);
 });
 
+test("a limit for what is written, which there is not, is refused: nobody may count on it", async () => {
+  const labels = { "containerd.io/snapshot/disk_quota": "10g" };
+  expect(await refusal(daemon.v1().snapshots.prepare({ snapshotter, key: "key", labels }))).toBe(
+    "UNIMPLEMENTED: label containerd.io/snapshot/disk_quota: a limit for what is written is not supported: not implemented",
+  );
+  expect(await daemon.v1().listSnapshots(snapshotter)).toEqual([]);
+});
+
 test("a kernel without EROFS: an error that says what it lacks", async () => {
   const known = readFileSync("/proc/filesystems", "utf8").replace(/^.*\terofs\n/m, "");
   const list = join(daemon.dir, "filesystems");

@@ -39,6 +39,9 @@ export const SNAPSHOTTER = "overlayfs";
 const KIND = `snapshots/${SNAPSHOTTER}`;
 const LAYERS = "layers";
 
+/** How other snapshotters are asked to limit what is written to a snapshot (overlaybd's, and those with quota). */
+const QUOTA_LABEL = "containerd.io/snapshot/disk_quota";
+
 /** How the keys begin of those that clients put a layer into. Who has died over that has a lease for it, or will not come back. */
 const UNPACKING = "extract-";
 
@@ -347,6 +350,11 @@ export class Snapshots {
   /** @param lower the directories of its parent, which is held */
   async #createOn(lower: string[], namespace: string, wanted: Wanted, lease: string | undefined): Promise<Mount[]> {
     const mapping = idMappingOf(wanted.labels);
+    // Better no snapshot than one without the limit that somebody counts on.
+    if (wanted.kind === "active" && Object.hasOwn(wanted.labels, QUOTA_LABEL))
+      throw new Failure("unimplemented", "refused", {
+        why: `label ${QUOTA_LABEL}: a limit for what is written is not supported`,
+      });
     const owner = mappedOwner(lower.length === 0 ? ROOT : this.#directories.ownerOf(lower[0]!), mapping);
     const record = await this.#write(() => {
       this.#parts.namespaces.use(namespace);
