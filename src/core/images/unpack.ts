@@ -46,7 +46,9 @@ const TRIES = 3;
 /** Makes snapshots of the layers of images: each layer is converted once, however many want it at the same time. */
 export class Unpacker {
   readonly #parts: UnpackerParts;
-  /** By diff id, or digest of a blob whose diff id nobody has said: one that many wait for is tried anew by these on layers of their own. */
+  /**
+   * By diff id, or digest of a blob whose diff id nobody has said: one that many wait for is tried anew by these on layers of their own.
+   */
   readonly #conversions = new Map<string, Conversion>();
 
   constructor(parts: UnpackerParts) {

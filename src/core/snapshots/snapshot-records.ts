@@ -145,7 +145,10 @@ export class SnapshotRecords {
     return record;
   }
 
-  /** Makes an active one a committed one of another name. @throws Failure: not-found, already-exists, invalid-argument, failed-precondition */
+  /**
+   * Makes an active one a committed one of another name.
+   * @throws Failure: not-found, already-exists, invalid-argument, failed-precondition
+   */
   commit(namespace: string, name: string, key: string, labels: Labels, what: Committed): SnapshotRecord {
     checkName(name);
     checkLabels(labels, "info.Labels: ");

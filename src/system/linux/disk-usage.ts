@@ -16,8 +16,8 @@ export interface DiskUsage {
 }
 
 /**
- * What a directory and all in it take of the disk, each file counted once. Others may change it meanwhile; no link is followed, and no other
- * file system entered.
+ * What a directory and all in it take of the disk, each file counted once. Others may change it meanwhile; no link is followed, and no
+ * other file system entered.
  * @throws a system error; an Error for directories in each other that nobody makes but to do harm
  */
 export async function diskUsage(path: string): Promise<DiskUsage> {
