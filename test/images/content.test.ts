@@ -387,6 +387,23 @@ test("bad input", async () => {
   }
 });
 
+test("what happens is told", async () => {
+  const { api } = fixture;
+  using events = await api.subscribe("topic~=/content/");
+  const digest = await put(api, blob(11).data);
+  await api.content.delete({ digest });
+  expect(await events.waitFor("/content/delete", { digest })).toMatchObject({
+    namespace: "test",
+    type: "containerd.events.ContentDelete",
+  });
+  // containerd 1.6 tells of the end alone.
+  if (isDebians) return;
+  expect(events.events.map(({ topic, event }) => [topic, event])).toEqual([
+    ["/content/create", { digest, size: 11n }],
+    ["/content/delete", { digest }],
+  ]);
+});
+
 test("a namespace that has content can't be deleted", async () => {
   const api = fixture.api.in("keeps-content");
   const digest = await put(api, blob().data);

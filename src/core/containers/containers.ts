@@ -91,11 +91,13 @@ export class Containers {
 
   /** @throws Failure (not-found) */
   async delete(namespace: string, id: string): Promise<void> {
-    await this.#store.write(() => {
-      if (!this.#record(namespace, id)) throw notFound(namespace, id, "delete");
+    const before = await this.#store.write(() => {
+      const record = this.#record(namespace, id);
+      if (record === undefined) throw notFound(namespace, id, "delete");
       this.#records.remove([namespace, id]);
+      return record;
     });
-    this.#collection.soon();
+    if (needs(namespace, before).length > 0) this.#collection.soon();
     this.#tell({ topic: "/containers/delete", namespace, object: id, payload: {} });
   }
 

@@ -19,6 +19,7 @@ import { checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
 import type { Leases } from "../metadata/leases.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Key, Store, Table } from "../metadata/store.js";
+import { FirstUse } from "../scheduling/first-use.js";
 import { Blob, fileChunks } from "./blob.js";
 import type { ContentEvent } from "./content-event.js";
 import { ContentFiles, fileFailure, type Known } from "./content-files.js";
@@ -113,7 +114,7 @@ export class Content {
   readonly #holders: Table<number>;
   readonly #ingests: Table<IngestRecord>;
   readonly #writers = new Map<string, Writer>();
-  #prepared: Promise<void> | undefined;
+  readonly #prepared = new FirstUse(() => this.#prepareNow());
 
   /** @param directory made at the first use */
   constructor(directory: string, parts: ContentParts) {
@@ -187,7 +188,7 @@ export class Content {
     const { expected = "", total = 0, lease } = options;
     checkRef(ref);
     if (expected !== "") checkDigest(expected);
-    await this.#prepare();
+    await this.#prepared.done();
     const name = writerName(namespace, ref);
     const writer = await this.#take(name, ref);
     const release = () => {
@@ -227,7 +228,7 @@ export class Content {
 
   /** Gives an ingest up, also one that is being written: its writer gets an error. @throws Failure (not-found) */
   async abort(namespace: string, ref: string): Promise<void> {
-    await this.#prepare();
+    await this.#prepared.done();
     const record = await this.#parts.store.write(() => {
       const record = this.#ingest(namespace, ref);
       if (record !== undefined) this.#forgetIngest(namespace, ref, record);
@@ -240,15 +241,6 @@ export class Content {
   }
 
   /** What is kept is there and what is no more is gone, as far as files are concerned: for the first change of this process. */
-  #prepare(): Promise<void> {
-    this.#prepared ??= this.#prepareNow().catch((error) => {
-      // Whatever it was may be mended by the next call.
-      this.#prepared = undefined;
-      throw error;
-    });
-    return this.#prepared;
-  }
-
   async #prepareNow(): Promise<void> {
     // Whose the store is, his are the files as well: no other daemon has it.
     const look = await this.#look();
@@ -503,7 +495,7 @@ export class Content {
     return {
       kind: "content",
       tidy: async () => {
-        if (this.#prepared !== undefined || (await this.#files.isMade())) await this.#prepare();
+        if (await this.#files.isMade()) await this.#prepared.done();
       },
       page: (after, limit, run) =>
         this.#records.page(after && [after.namespace, after.key], limit).map(({ key: [namespace], value }) => ({

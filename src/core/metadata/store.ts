@@ -6,6 +6,7 @@ import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
 import { lockDirectory } from "../../system/linux/flock.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
+import { FirstUse } from "../scheduling/first-use.js";
 import { checkLmdbFile } from "./lmdb-file.js";
 import { MIGRATIONS, type Migration } from "./migrations.js";
 
@@ -51,7 +52,7 @@ export class Store {
   readonly #directory: string;
   readonly #migrations: readonly Migration[];
   readonly #tables: TableOfStore<unknown>[] = [];
-  #opening: Promise<RootDatabase> | undefined;
+  readonly #opening = new FirstUse(() => this.#openNow());
   #lock: number | undefined;
 
   /**
@@ -103,7 +104,7 @@ export class Store {
 
   /** Lets others have it. */
   async close(): Promise<void> {
-    await (await this.#opening)?.close();
+    await (await this.#opening.begun)?.close();
     this.#unlock();
   }
 
@@ -113,12 +114,7 @@ export class Store {
   }
 
   #open(): Promise<RootDatabase> {
-    this.#opening ??= this.#openNow().catch((error) => {
-      // Whatever it was may be mended by the next call.
-      this.#opening = undefined;
-      throw error;
-    });
-    return this.#opening;
+    return this.#opening.done();
   }
 
   async #openNow(): Promise<RootDatabase> {

@@ -24,6 +24,7 @@ import type { Labels } from "../metadata/labels.js";
 import type { Leases } from "../metadata/leases.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store } from "../metadata/store.js";
+import { FirstUse } from "../scheduling/first-use.js";
 import { type IdMapping, idMappingOf, outsideOf } from "./id-mapping.js";
 import { LayerFiles } from "./layer-files.js";
 import { LayerMounts } from "./layer-mounts.js";
@@ -79,7 +80,7 @@ export class Snapshots {
   readonly #directories: SnapshotDirectories;
   readonly #mounts: LayerMounts;
   readonly #removals = new Set<Promise<number>>();
-  #opening: Promise<void> | undefined;
+  readonly #opening = new FirstUse(() => this.#openNow());
 
   constructor(parts: SnapshotsParts) {
     const { store, root, namespaces, collection } = parts;
@@ -512,17 +513,8 @@ export class Snapshots {
   }
 
   async #open(): Promise<void> {
-    await this.#opened();
+    await this.#opening.done();
     await this.#mounts.prepare();
-  }
-
-  #opened(): Promise<void> {
-    this.#opening ??= this.#openNow().catch((error) => {
-      // Whatever it was may be mended by the next call.
-      this.#opening = undefined;
-      throw error;
-    });
-    return this.#opening;
   }
 
   /** At the first use: what the last daemon has left half made, or mounted without need, goes. */
