@@ -1,5 +1,5 @@
-import { ACCESS_LIST, isKept } from "./attributes.js";
-import { attributeArea, deviceNumber, S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFREG } from "./erofs/format.js";
+import { areaOfKept } from "./attributes.js";
+import { BLOCK, deviceNumber, type Inode, S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFREG } from "./erofs/format.js";
 import { ImageFile } from "./erofs/image-file.js";
 import {
   type Attributes,
@@ -17,7 +17,7 @@ import type { ArchiveEntry, Bytes } from "./tar/archive-entry.js";
 import { ArchiveError } from "./tar/archive-error.js";
 import type { ArchiveHandler } from "./tar/tar-reader.js";
 
-export const WHITEOUT = ".wh.";
+const WHITEOUT = ".wh.";
 const OPAQUE_MARK = ".wh..wh..opq";
 
 /** As the kernel: so many symbolic links on the way to a file, and bytes of a path. */
@@ -42,6 +42,19 @@ export interface PendingLink {
   target: Bytes;
 }
 
+interface FileUnderWay {
+  attributes: Attributes;
+  size: number;
+  /** For errors. */
+  name: Bytes;
+  /** The entry of the tree that it will stand at. */
+  at: number;
+  /** The first block of its data. */
+  place: number;
+  /** Its last bytes go behind its inode. */
+  isInline: boolean;
+}
+
 /**
  * Makes the entries of a layer's archive into files of an image and names in a tree, by the rules of layers: whiteouts; the last of two
  * entries with one name wins; parents may be missing; symbolic links among the parents lead to where they would in the image.
@@ -59,11 +72,11 @@ export class LayerBuilder implements ArchiveHandler {
   #lastPath: Bytes = "";
   #lastDirectory = ROOT;
 
-  // The file under way.
-  #file: { entry: ArchiveEntry; at: number; area: Buffer; place: number; isInline: boolean } | undefined;
+  #file: FileUnderWay | undefined;
+  /** Of that file: what goes into blocks, what has come, and its last bytes. */
   #whole = 0;
   #written = 0;
-  readonly #tail = Buffer.alloc(4096);
+  readonly #tail = Buffer.alloc(BLOCK);
   #tailLength = 0;
 
   constructor(tree: LayerTree, image: ImageFile) {
@@ -93,7 +106,7 @@ export class LayerBuilder implements ArchiveHandler {
     this.#checkName(name);
     switch (entry.type) {
       case "file":
-        this.#beginFile(entry, this.tree.entry(directory, name));
+        this.#beginFile(attributesOf(entry), entry.size, entry.name, this.tree.entry(directory, name));
         return;
       case "directory":
         this.#directory(directory, name, entry);
@@ -124,7 +137,7 @@ export class LayerBuilder implements ArchiveHandler {
     try {
       work();
     } catch (error) {
-      throw named(error, this.#file.entry.name);
+      throw named(error, this.#file.name);
     }
   }
 
@@ -148,17 +161,11 @@ export class LayerBuilder implements ArchiveHandler {
 
   entryEnd(): void {
     const file = this.#file;
-    if (file === undefined) return;
-    this.#file = undefined;
-    const { entry, at, area, place, isInline } = file;
-    if (!isInline) this.image.align();
-    const tail = isInline ? this.#tail.subarray(0, this.#tailLength) : NONE;
-    const inode = this.image.addInode(inodeOf(entry, S_IFREG, entry.size), area, tail, place);
-    this.replace(at, this.tree.addLeaf(inode, S_IFREG));
+    if (file !== undefined) this.#replace(file.at, this.#endFile(file));
   }
 
   /** Has something stand at an entry instead of what is there. */
-  replace(entry: number, ref: Ref): void {
+  #replace(entry: number, ref: Ref): void {
     const former = this.tree.ref(entry);
     if (former !== NOTHING) this.#lastPath = "";
     this.tree.set(entry, ref);
@@ -196,27 +203,40 @@ export class LayerBuilder implements ArchiveHandler {
     return { directory, name: base };
   }
 
-  /** The directory that `parts` lead to, by symbolic links too; what is missing of it is made. */
+  /** The directory that `parts` lead to; what is missing of it is made. */
   #parent(parts: readonly Bytes[], entry: ArchiveEntry): number {
-    let directory = ROOT;
+    return this.#walk(parts, (directory, part, ref) => {
+      if (ref === NOTHING || this.isWhiteout(ref)) return this.#implicit(directory, part, entry);
+      throw new ArchiveError(`${JSON.stringify(this.tree.path(directory, part))} is in the way: no directory`);
+    })!;
+  }
+
+  /**
+   * Goes from directory to directory, by symbolic links too.
+   * @param missing is asked for a directory where there is none; undefined ends the walk
+   */
+  #walk(
+    parts: readonly Bytes[],
+    missing: (directory: number, part: Bytes, ref: Ref) => number | undefined,
+  ): number | undefined {
+    let directory: number | undefined = ROOT;
     let links = 0;
     const rest = [...parts].reverse();
-    for (let part = rest.pop(); part !== undefined; part = rest.pop()) {
+    for (let part = rest.pop(); part !== undefined && directory !== undefined; part = rest.pop()) {
       if (++this.#steps > MAX_STEPS) throw new ArchiveError("its symbolic links lead too far");
       if (part === "" || part === ".") continue;
       if (part === "..") {
         directory = this.tree.parentOf(directory);
         continue;
       }
-      const ref = this.tree.lookup(directory, part);
+      const ref: Ref = this.tree.lookup(directory, part);
       if (ref < 0) directory = -ref;
-      else if (ref === NOTHING || this.isWhiteout(ref)) directory = this.#implicit(directory, part, entry);
-      else if (this.tree.leafType(ref) === S_IFLNK) {
+      else if (ref > 0 && this.tree.leafType(ref) === S_IFLNK) {
         if (++links > MAX_SYMLINKS) throw new ArchiveError("too many symbolic links on its path");
         const target = this.image.target(this.tree.inodeAt(ref));
         if (target.startsWith("/")) directory = ROOT;
         rest.push(...target.split("/").reverse());
-      } else throw new ArchiveError(`${JSON.stringify(this.tree.path(directory, part))} is in the way: no directory`);
+      } else directory = missing(directory, part, ref);
     }
     return directory;
   }
@@ -268,46 +288,41 @@ export class LayerBuilder implements ArchiveHandler {
     if (removed === "" || removed === "." || removed === "..")
       throw new ArchiveError("it says that nothing is removed");
     this.#checkName(removed);
-    this.cover(this.tree.entry(directory, removed));
+    this.#cover(this.tree.entry(directory, removed));
     return true;
   }
 
   /** Hides what the layers below have at an entry; what this layer has there stays. */
-  cover(at: number): void {
+  #cover(at: number): void {
     this.tree.setCovered(at);
     const ref = this.tree.ref(at);
     if (ref < 0) this.tree.setFlags(-ref, this.tree.flags(-ref) | COVERS);
     else if (ref === NOTHING) this.tree.set(at, this.tree.addLeaf(0, WHITEOUT_TYPE));
   }
 
-  #beginFile(entry: ArchiveEntry, at: number): void {
-    const area = areaOf(entry);
-    const tail = entry.size % 4096;
-    const isInline = ImageFile.fitsInline(area, tail);
-    this.#whole = isInline ? entry.size - tail : entry.size;
+  #beginFile(attributes: Attributes, size: number, name: Bytes, at: number): void {
+    const tail = size % BLOCK;
+    const isInline = ImageFile.fitsInline(attributes.area, tail);
+    this.#whole = isInline ? size - tail : size;
     this.#written = 0;
     this.#tailLength = 0;
-    this.#file = { entry: { ...entry }, at, area, place: this.#whole > 0 ? this.image.end / 4096 : 0, isInline };
+    this.#file = { attributes, size, name, at, place: this.#whole > 0 ? this.image.end / BLOCK : 0, isInline };
+  }
+
+  #endFile({ attributes, size, place, isInline }: FileUnderWay): Ref {
+    this.#file = undefined;
+    if (!isInline) this.image.align();
+    const tail = isInline ? this.#tail.subarray(0, this.#tailLength) : NONE;
+    const inode = this.image.addInode(inodeOf(attributes, S_IFREG, size), attributes.area, tail, place);
+    return this.tree.addLeaf(inode, S_IFREG);
   }
 
   /** Adds a file that is no entry of the archive. */
   addFile(attributes: Attributes, size: number, pieces: Iterable<Buffer>): Ref {
-    const tail = size % 4096;
-    const isInline = ImageFile.fitsInline(attributes.area, tail);
-    const place = size > tail || !isInline ? this.image.end / 4096 : 0;
-    let left = size;
-    let last = NONE;
-    for (const piece of pieces) {
-      const bytes = piece.subarray(0, left);
-      const inBlocks = isInline ? Math.max(0, Math.min(bytes.length, left - tail)) : bytes.length;
-      this.image.append(bytes.subarray(0, inBlocks));
-      if (inBlocks < bytes.length) last = Buffer.concat([last, bytes.subarray(inBlocks)]);
-      left -= bytes.length;
-    }
-    if (left > 0) throw new ArchiveError("its target has become shorter while it was read");
-    this.image.align();
-    const inode = this.image.addInode(inodeOf(attributes, S_IFREG, size), attributes.area, last, place);
-    return this.tree.addLeaf(inode, S_IFREG);
+    this.#beginFile(attributes, size, "", 0);
+    for (const piece of pieces) this.#data(piece.subarray(0, size - this.#written));
+    if (this.#written < size) throw new ArchiveError("its target has become shorter while it was read");
+    return this.#endFile(this.#file!);
   }
 
   /** @param device as the kernel encodes it */
@@ -319,7 +334,7 @@ export class LayerBuilder implements ArchiveHandler {
   linkLate(): void {
     this.pending = this.pending.filter(({ leaf, name, target }) => {
       try {
-        const ref = this.findTarget(target);
+        const ref = this.#findTarget(target);
         if (ref < 0) throw new ArchiveError(`a hard link to the directory ${JSON.stringify(target)}`);
         if (ref === NOTHING || this.tree.leafType(ref) === PENDING_TYPE) return true;
         this.aliases.set(leaf, ref);
@@ -331,18 +346,19 @@ export class LayerBuilder implements ArchiveHandler {
   }
 
   #symlink(at: number, entry: ArchiveEntry): void {
-    this.replace(at, this.addSymlink(entry, entry.target, areaOf(entry)));
+    this.#replace(at, this.addSymlink(attributesOf(entry), entry.target));
   }
 
-  addSymlink(entry: Omit<Attributes, "area">, target: Bytes, area: Buffer): Ref {
+  addSymlink(attributes: Attributes, target: Bytes): Ref {
+    const { area } = attributes;
     const bytes = Buffer.from(target, "latin1");
     const isInline = ImageFile.fitsInline(area, bytes.length);
-    const place = isInline ? 0 : this.image.end / 4096;
+    const place = isInline ? 0 : this.image.end / BLOCK;
     if (!isInline) {
       this.image.append(bytes);
       this.image.align();
     }
-    const inode = inodeOf({ ...entry, mode: 0o777 }, S_IFLNK, bytes.length);
+    const inode = inodeOf({ ...attributes, mode: 0o777 }, S_IFLNK, bytes.length);
     return this.tree.addLeaf(this.image.addInode(inode, area, isInline ? bytes : NONE, place), S_IFLNK);
   }
 
@@ -354,56 +370,33 @@ export class LayerBuilder implements ArchiveHandler {
     if (bits === S_IFCHR && major === 0 && minor === 0)
       throw new ArchiveError("a character device 0:0: overlayfs would take it for a file that was removed");
     const place = bits === S_IFIFO ? 0 : deviceNumber(major, minor);
-    this.replace(at, this.addDevice(attributesOf(entry), bits, place));
+    this.#replace(at, this.addDevice(attributesOf(entry), bits, place));
   }
 
   #hardLink(at: number, { name, target }: ArchiveEntry): void {
     if (target === "") throw new ArchiveError("a hard link to nothing");
-    const ref = this.findTarget(target);
+    const ref = this.#findTarget(target);
     if (ref < 0) throw new ArchiveError(`a hard link to the directory ${JSON.stringify(target)}`);
     if (ref > 0) {
-      if (ref !== this.tree.ref(at)) this.replace(at, ref);
+      if (ref !== this.tree.ref(at)) this.#replace(at, ref);
       return;
     }
     this.#pendingSize += name.length + target.length + 64;
     if (this.#pendingSize > MAX_PENDING) throw new ArchiveError("too many hard links to what the layer does not have");
     const leaf = this.tree.addLeaf(0, PENDING_TYPE);
     this.pending.push({ leaf, name, target });
-    this.replace(at, leaf);
+    this.#replace(at, leaf);
   }
 
   /** What a hard link's target is in the layer, if it is there: a symbolic link at its end is the target itself. */
-  findTarget(target: Bytes): Ref {
+  #findTarget(target: Bytes): Ref {
     const parts = LayerBuilder.parts(target);
     const base = parts.pop();
     if (base === undefined) return -ROOT;
-    const directory = this.#findDirectory(parts);
+    const directory = this.#walk(parts, () => undefined);
     if (directory === undefined) return NOTHING;
     const ref = this.tree.lookup(directory, base);
     return this.isWhiteout(ref) ? NOTHING : ref;
-  }
-
-  #findDirectory(parts: readonly Bytes[]): number | undefined {
-    let directory = ROOT;
-    let links = 0;
-    const rest = [...parts].reverse();
-    for (let part = rest.pop(); part !== undefined; part = rest.pop()) {
-      if (++this.#steps > MAX_STEPS) throw new ArchiveError("its symbolic links lead too far");
-      if (part === "" || part === ".") continue;
-      if (part === "..") {
-        directory = this.tree.parentOf(directory);
-        continue;
-      }
-      const ref = this.tree.lookup(directory, part);
-      if (ref < 0) directory = -ref;
-      else if (ref > 0 && this.tree.leafType(ref) === S_IFLNK) {
-        if (++links > MAX_SYMLINKS) throw new ArchiveError("too many symbolic links on the path of its target");
-        const target = this.image.target(this.tree.inodeAt(ref));
-        if (target.startsWith("/")) directory = ROOT;
-        rest.push(...target.split("/").reverse());
-      } else return undefined;
-    }
-    return directory;
   }
 }
 
@@ -413,66 +406,11 @@ export function named(error: unknown, name: Bytes): unknown {
   return error;
 }
 
-export function inodeOf(
-  { mode, uid, gid, mtime, nanoseconds }: Omit<Attributes, "area">,
-  type: number,
-  size: number,
-): { mode: number; uid: number; gid: number; mtime: number; nanoseconds: number; links: number; size: number } {
+function inodeOf({ mode, uid, gid, mtime, nanoseconds }: Attributes, type: number, size: number): Inode {
   return { mode: type | mode, uid, gid, mtime, nanoseconds, links: 1, size };
 }
 
 function attributesOf(entry: ArchiveEntry): Attributes {
-  const { mode, uid, gid, mtime, nanoseconds } = entry;
-  return { mode, uid, gid, mtime, nanoseconds, area: areaOf(entry) };
-}
-
-function areaOf({ attributes, mode }: ArchiveEntry): Buffer {
-  return attributes === undefined ? NONE : areaOfKept(attributes, mode);
-}
-
-/** Attributes that a layer may have: others are the machine's, or overlayfs', which would follow a redirect in them. */
-export function areaOfKept(attributes: ReadonlyMap<Bytes, Buffer>, mode: number): Buffer {
-  const kept = new Map([...attributes].filter(([name]) => isKept(name)));
-  for (const [name, value] of kept) {
-    if (!name.startsWith("system.")) continue;
-    if (!isAccessList(value)) throw new ArchiveError(`${name} is no access list`);
-    if (name === ACCESS_LIST) kept.set(name, withMode(value, mode));
-  }
-  try {
-    return attributeArea(kept);
-  } catch (error) {
-    if (error instanceof RangeError) throw new ArchiveError(error.message);
-    throw error;
-  }
-}
-
-/** Tags of the entries of an access list. */
-const OWNER = 0x01;
-const USER = 0x02;
-const OWNING_GROUP = 0x04;
-const GROUP = 0x08;
-const MASK = 0x10;
-const OTHERS = 0x20;
-const TAGS = new Set([OWNER, USER, OWNING_GROUP, GROUP, MASK, OTHERS]);
-
-/** With one that it can't read the kernel lets nobody to the file. */
-function isAccessList(value: Buffer): boolean {
-  if (value.length < 4 || (value.length - 4) % 8 !== 0 || value.readUInt32LE(0) !== 2) return false;
-  for (let at = 4; at < value.length; at += 8) if (!TAGS.has(value.readUInt16LE(at))) return false;
-  return true;
-}
-
-/** An access list that says what the file's mode says, as chmod leaves it: both are looked at. */
-function withMode(list: Buffer, mode: number): Buffer {
-  const changed = Buffer.from(list);
-  const tags = new Map<number, number>();
-  for (let at = 4; at < list.length; at += 8) tags.set(list.readUInt16LE(at), at + 2);
-  const set = (tag: number, permissions: number) => {
-    const at = tags.get(tag);
-    if (at !== undefined) changed.writeUInt16LE(permissions & 7, at);
-  };
-  set(OWNER, mode >> 6);
-  set(tags.has(MASK) ? MASK : OWNING_GROUP, mode >> 3);
-  set(OTHERS, mode);
-  return changed;
+  const { mode, uid, gid, mtime, nanoseconds, attributes } = entry;
+  return { mode, uid, gid, mtime, nanoseconds, area: attributes === undefined ? NONE : areaOfKept(attributes, mode) };
 }

@@ -1,15 +1,8 @@
 import { closeSync, constants, lstatSync, openSync, readlinkSync, readSync, type Stats } from "node:fs";
 import { extendedAttributes } from "../../system/linux/attributes.js";
+import { areaOfKept } from "./attributes.js";
 import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "./erofs/format.js";
-import {
-  areaOfKept,
-  LayerBuilder,
-  LONGEST_PATH,
-  MAX_SYMLINKS,
-  named,
-  PENDING_TYPE,
-  type PendingLink,
-} from "./layer-builder.js";
+import { LayerBuilder, LONGEST_PATH, MAX_SYMLINKS, named, PENDING_TYPE, type PendingLink } from "./layer-builder.js";
 import {
   type Attributes,
   type Children,
@@ -75,9 +68,9 @@ export class LayersBelow {
 
   /** Whether a layer would be another one on other layers. To be asked once all of its entries are known. */
   static areNeeded({ tree, pending }: LayerBuilder): boolean {
-    return (
-      pending.length > 0 || [...tree.walk(tree.children(), true)].some((at) => at !== ROOT && isImplicit(tree, at))
-    );
+    if (pending.length > 0) return true;
+    for (const at of tree.walk(tree.children(), true)) if (at !== ROOT && isImplicit(tree, at)) return true;
+    return false;
   }
 
   /** Directories that the layer does not name become what they are below, or move to where a symbolic link leads there. */
@@ -139,7 +132,7 @@ export class LayersBelow {
     const attributes = attributesBelow(path);
     const file = Buffer.from(path, "latin1");
     const type = stats.mode & S_IFMT;
-    if (type === S_IFLNK) return this.#builder.addSymlink(attributes, linkTarget(path), attributes.area);
+    if (type === S_IFLNK) return this.#builder.addSymlink(attributes, linkTarget(path));
     if (type === S_IFREG) {
       const fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW);
       try {

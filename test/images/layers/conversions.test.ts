@@ -1,4 +1,5 @@
 /** How a conversion goes: while its blob arrives, called off, beside others, in workers that may end. */
+import { execFileSync } from "node:child_process";
 import { appendFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -152,6 +153,20 @@ describe("a conversion", () => {
     const both = await Promise.allSettled([convertLayer(of), convertLayer(other)]);
     expect(both.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
     expect(readdirSync(shop.out).map((name) => join(shop.out, name))).toEqual([other.output]);
+  });
+
+  it("fails when the disk is full, and gives the room back", async () => {
+    const small = shop.make("small");
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=3m", "tmpfs", small]);
+    try {
+      const of = conversion({ output: join(small, "layer.erofs") });
+      writeFileSync(of.blob, blob);
+      await expect(convertLayer(of)).rejects.toMatchObject({ kind: "resource-exhausted", what: "disk-full" });
+      expect(readdirSync(small)).toEqual([]);
+      writeFileSync(join(small, "room"), Buffer.alloc(2 << 20));
+    } finally {
+      execFileSync("umount", [small]);
+    }
   });
 
   it("does not write over a file", async () => {

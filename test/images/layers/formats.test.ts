@@ -110,8 +110,8 @@ describe("an entry of a layer", () => {
   it("may have holes, in each form that GNU tar writes, and has them as holes", async () => {
     const files = shop.make("files");
     const sparse = openSync(join(files, "sparse"), "w");
-    for (const at of [0, 1_000_000, 5_000_001, 90_000_000]) writeSync(sparse, Buffer.alloc(5000, "data"), 0, 5000, at);
-    ftruncateSync(sparse, 200_000_000);
+    for (const at of [0, 1_000_000, 5_000_001, 9_000_000]) writeSync(sparse, Buffer.alloc(5000, "data"), 0, 5000, at);
+    ftruncateSync(sparse, 20_000_000);
     closeSync(sparse);
     writeFileSync(join(files, "many"), "");
     const many = openSync(join(files, "many"), "r+");
@@ -129,7 +129,7 @@ describe("an entry of a layer", () => {
       expect(archived.length, "tar has written holes").toBeLessThan(2_000_000);
       const converted = await shop.convert(archived);
       expect(converted.size).toBeLessThan(2_000_000);
-      expect(statSync(converted.path).size).toBeGreaterThan(200_000_000);
+      expect(statSync(converted.path).size).toBeGreaterThan(20_000_000);
       await shop.mounted(converted.path, (directory) =>
         expect(treeOf(directory)).toEqual({ ...expected, "": expect.anything() }),
       );

@@ -17,8 +17,8 @@ const sync = promisify(fdatasync);
 
 /** The kernel is told to write after each of so many bytes, so that little is left to be waited for at the end. */
 const WRITE_BACK = 32 << 20;
-/** Looked at each time that so many bytes have come out of the blob. */
-const LOOK = 8 << 20;
+/** Looked at each time that so many bytes have come out of the blob; so much is harmless in any case. */
+const LOOK = 32 << 20;
 
 export interface ConversionHost {
   blob: Blob;
@@ -86,7 +86,7 @@ class SizeLimit {
   readonly #task: ConvertTask;
   readonly #blob: Blob;
   readonly #free: number;
-  #next = 0;
+  #next = LOOK;
 
   constructor(task: ConvertTask, blob: Blob) {
     this.#task = task;
@@ -100,9 +100,8 @@ class SizeLimit {
     this.#next = unpacked + LOOK;
     const { ratio, free } = this.#task.limits;
     if (unpacked <= ratio * this.#blob.read || this.#free - unpacked >= free) return;
-    throw new ArchiveError(
-      `${unpacked} bytes have come out of ${this.#blob.read}, which is more than ${ratio} times as much, and less than ${free} bytes would stay free`,
-    );
+    const much = `${unpacked} bytes have come out of ${this.#blob.read}, which is more than ${ratio} times as much`;
+    throw new ArchiveError(`${much}, and less than ${free} bytes would stay free`);
   }
 }
 
