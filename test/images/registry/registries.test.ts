@@ -1,12 +1,14 @@
 /** Pulls and pushes at Debian's docker-registry: plain, with TLS, with names and passwords. */
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Credentials } from "../../../src/core/registry/credentials.js";
 import { parseReference } from "../../../src/core/registry/reference.js";
 import { Registry, type RegistryOptions } from "../../../src/core/registry/registry.js";
 import { Authority } from "../../harness/certificates.js";
-import { hasRegistry, type TestRegistry, USER, useRegistry } from "../../harness/registry.js";
+import { hasRegistry, startRegistry, type TestRegistry, USER, useRegistry } from "../../harness/registry.js";
 import { directoryPrefix } from "../../harness/run-name.js";
 import { makeImage, pushImage } from "./image.js";
 import { MemorySink } from "./sink.js";
@@ -200,6 +202,41 @@ describe.skipIf(!hasRegistry)("who is let in", () => {
     for (const access of [{}, { plainHttp: true }]) {
       const repository = await makeClient().repository(parseReference(`${registry.host}/a/b`), access);
       await expect(repository.resolve({ signal })).rejects.toMatchObject({ kind: "not-found" });
+    }
+  });
+
+  test("the same by many requests at once", async () => {
+    const { registry } = kinds.plain;
+    const image = makeImage();
+    await pushImage(registry, image, "plain/at-once");
+    const repository = await makeClient().repository(parseReference(`${registry.host}/plain/at-once`));
+    const download = async () => {
+      const sink = new MemorySink();
+      await repository.download(image.layer, sink, { signal });
+      return sink.digest();
+    };
+    expect(new Set(await Promise.all(Array.from({ length: 10 }, download)))).toEqual(new Set([image.layer.digest]));
+  });
+
+  test("a registry that had TLS does not lose it: what listens there instead is shown nothing", async () => {
+    await using registry = await startRegistry({ tls: { ...server, ca: authority.ca }, htpasswd: true });
+    const repository = await makeClient(optionsOf("TLS", registry)).repository(parseReference(`${registry.host}/a/b`), {
+      credentials,
+    });
+    await expect(repository.resolve({ signal })).rejects.toMatchObject({ kind: "not-found" });
+    await registry.stop();
+    let requests = 0;
+    const impostor = createServer((_, response) => {
+      requests++;
+      response.writeHead(404).end();
+    });
+    await once(impostor.listen(registry.port, "127.0.0.1"), "listening");
+    try {
+      await expect(repository.resolve({ signal })).rejects.toMatchObject({ kind: "unavailable" });
+      expect(requests).toBe(0);
+    } finally {
+      impostor.closeAllConnections();
+      impostor.close();
     }
   });
 });
