@@ -427,22 +427,25 @@ export class Snapshots {
   #removeRecord(namespace: string, key: string): () => Promise<number> {
     const { record, parent, layer } = this.#records.remove(namespace, key);
     return async () => {
-      this.#mounts.release(record.id);
-      await this.#mounts.trim(parent);
       const size = record.hasDirectory === false ? 0 : (record.usage?.size ?? 0);
-      return size + (await this.#removal(record.id, layer));
+      return size + (await this.#removal(record.id, { parent, layer }));
     };
   }
 
-  /** @returns how many bytes its layer file had, if that goes with it */
-  #removal(id: number, layer?: string): Promise<number> {
-    const removal = this.#removeFiles(id, layer).finally(() => this.#removals.delete(removal));
+  /** @returns how many bytes its layer file had, if that goes with it; it never throws */
+  #removal(id: number, of: { parent?: number | undefined; layer?: string | undefined } = {}): Promise<number> {
+    const removal = this.#removeFiles(id, of).finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
     return removal;
   }
 
-  async #removeFiles(id: number, layer: string | undefined): Promise<number> {
+  async #removeFiles(
+    id: number,
+    { parent, layer }: { parent?: number | undefined; layer?: string | undefined },
+  ): Promise<number> {
     try {
+      this.#mounts.release(id);
+      await this.#mounts.trim(parent);
       await this.#directories.remove(id);
       return layer === undefined ? 0 : await this.layers.forget(layer);
     } catch (error) {
