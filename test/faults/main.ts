@@ -1,12 +1,14 @@
 /**
- * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|both] [--shims | --faults] [--verbose]`: kills the daemon N times in all
- * phases of its work for clients of an API, or N times for those of each (with --shims: shims instead; with --faults: N kills and real
- * errors of the machine, the runtimes, the shims; these two with 0.2's API alone) and checks the invariants after each. The last line is
+ * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|images|both] [--shims | --faults] [--verbose]`: kills the daemon N times in
+ * all phases of its work for clients of an API, or N times for those of both (images: while it pulls, imports, removes and collects; with
+ * --shims: shims instead; with --faults: N kills and real errors of the machine, the runtimes, the shims; these two with 0.2's API alone)
+ * and checks the invariants after each. The last line is
  * "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
  */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { removeSharedRootfs } from "../harness/rootfs.js";
+import { runImageKills } from "./image-kills.js";
 import { runKills } from "./kills.js";
 import { runTaskKills } from "./task-kills.js";
 import { describeWork, type Work } from "./work.js";
@@ -26,9 +28,9 @@ const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed
 const { shims, faults: withFaults } = values;
 const api = shims || withFaults ? "0.2" : values.api;
 const isUsable =
-  Number.isInteger(kills) && kills >= 1 && Number.isInteger(seed) && ["0.2", "1.x", "both"].includes(api);
+  Number.isInteger(kills) && kills >= 1 && Number.isInteger(seed) && ["0.2", "1.x", "images", "both"].includes(api);
 if (!isUsable || (shims && withFaults)) {
-  const flags = "[--kills N] [--seed S] [--api 0.2|1.x|both] [--shims | --faults] [--verbose]";
+  const flags = "[--kills N] [--seed S] [--api 0.2|1.x|images|both] [--shims | --faults] [--verbose]";
   console.error(`usage: npm run test:faults -- ${flags}`);
   process.exit(2);
 }
@@ -66,12 +68,19 @@ async function killUnder1(): Promise<Outcome> {
   return { ...report, done: report.kills };
 }
 
+async function killAmongImages(): Promise<Outcome> {
+  const report = await runImageKills({ kills, seed, signal: interrupt.signal, progress });
+  console.log(`killed during: ${describeWork(report.phases)}`);
+  return { ...report, done: report.kills };
+}
+
 let [done, violations] = [0, 0];
 for (const [name, run] of [
   ["0.2", killUnder02],
   ["1.x", killUnder1],
+  ["images", killAmongImages],
 ] as const) {
-  if (interrupt.signal.aborted || (api !== "both" && api !== name)) continue;
+  if (interrupt.signal.aborted || (api === "both" ? name === "images" : api !== name)) continue;
   console.log(`seed ${seed}: ${kills} ${unit} of ${shims ? "shims" : "the daemon"}, under clients of ${name}`);
   const begin = performance.now();
   const outcome = await run();
