@@ -245,7 +245,7 @@ describe.skipIf(!tmux)(tmux ? "bash: the Tab key" : "bash: the Tab key (skipped:
     using screen = new Screen(daemon);
     screen.line(`unset -f ctr; cd ${directory}; PATH=${directory}/bin:$PATH; source <(ctr completion bash); clear`);
     await screen.shows(/^host>$/);
-    await tab(screen, "ctr cont", /^host> ctr containers$/m);
+    await tab(screen, "ctr conta", /^host> ctr containers$/m);
     await tab(screen, "ki", /^host> ctr containers kill$/m);
     await tab(screen, "--sig", /^host> ctr containers kill --signal$/m);
     await tab(screen, "K", /^host> ctr containers kill --signal KILL$/m);
@@ -289,7 +289,7 @@ describe.skipIf(lacking.length > 0)(lacking.length === 0 ? "zsh" : `zsh (skipped
     using screen = await startZsh(how);
     await tab(screen, "ctr ", /^containers +-- work with containers; without a command: list them$/m);
     await next(screen);
-    await tab(screen, "ctr cont", /^host> ctr containers$/m);
+    await tab(screen, "ctr conta", /^host> ctr containers$/m);
     await tab(screen, "ki", /^host> ctr containers kill$/m);
     await tab(screen, "--sig", /^host> ctr containers kill --signal$/m);
     await tab(screen, "K", /^host> ctr containers kill --signal KILL$/m);
