@@ -52,9 +52,14 @@ export class TransferLeases {
   async #takeOver(namespace: string, lease: string, purpose: string): Promise<void> {
     for (const { id, labels } of await this.#leases.list(namespace)) {
       if (labels[PURPOSE] !== purpose || this.#active.has(`${namespace}/${id}`)) continue;
-      for (const resource of await this.#leases.resources(namespace, id))
-        await this.#leases.addResource(namespace, lease, resource);
-      await this.#leases.delete(namespace, id);
+      try {
+        for (const resource of await this.#leases.resources(namespace, id))
+          await this.#leases.addResource(namespace, lease, resource);
+        await this.#leases.delete(namespace, id);
+      } catch (error) {
+        // One that was under way has let go of it since, or another one has taken it over.
+        if (!(error instanceof Failure && error.kind === "not-found")) throw error;
+      }
     }
   }
 

@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { EventBus } from "../events/event-bus.js";
+import { Collection } from "../metadata/collection.js";
+import { Leases } from "../metadata/leases.js";
+import { Namespaces } from "../metadata/namespaces.js";
+import { Store } from "../metadata/store.js";
+import { TransferLeases } from "./transfer-leases.js";
+
+let dir: string;
+let store: Store;
+let leases: Leases;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "leases-"));
+  store = new Store(dir);
+  leases = new Leases(store, new Namespaces(store, new EventBus()), new Collection(store, pino({ level: "silent" })));
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const digest = `sha256:${"0".repeat(64)}`;
+
+test("what a transfer that has failed has left is the next one's, also when another one is just taking it", async () => {
+  const transfers = new TransferLeases(leases);
+  const fails = transfers.during("ns", undefined, "import", async (lease) => {
+    await leases.addResource("ns", lease, { type: "content", id: digest });
+    throw new Error("made to fail");
+  });
+  await expect(fails).rejects.toThrow("made to fail");
+  const taken = await transfers.during("ns", undefined, "import", async (lease) => leases.resources("ns", lease));
+  expect(taken).toEqual([{ type: "content", id: digest }]);
+  expect(await leases.list("ns")).toEqual([]);
+
+  const left = await transfers
+    .during("ns", undefined, "import", async (lease) => {
+      await leases.addResource("ns", lease, { type: "content", id: digest });
+      throw new Error(lease);
+    })
+    .catch((error: Error) => error.message);
+  const { list } = leases;
+  // It goes right after it was seen.
+  leases.list = async (namespace) => {
+    const seen = await list.call(leases, namespace);
+    if (seen.some(({ id }) => id === left)) await leases.delete(namespace, left);
+    return seen;
+  };
+  expect(await transfers.during("ns", undefined, "import", async () => "done")).toBe("done");
+});
