@@ -1,4 +1,4 @@
-import { Metadata, type MethodDefinition } from "@grpc/grpc-js";
+import { Metadata, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
 import { ContainersService } from "../../proto/containerd/services/containers/v1/containers.js";
 import { ContentService } from "../../proto/containerd/services/content/v1/content.js";
 import { DiffService } from "../../proto/containerd/services/diff/v1/diff.js";
@@ -144,10 +144,7 @@ export class V1 {
       this.#metadata(options),
       deadlineAfter(timeout),
     );
-    this.#connection.track(call);
-    const explain = (error: Parameters<Connection["explain"]>[0]) =>
-      this.#connection.explain(error, undefined, timeout);
-    return new MessageStream<object>({ call, signal, explain });
+    return new MessageStream<object>({ call, ...this.#follow(call, options) });
   }
 
   async #exchange(method: Method, options: V1CallOptions): Promise<Exchange<object, object>> {
@@ -162,10 +159,14 @@ export class V1 {
       this.#metadata(options),
       deadlineAfter(timeout),
     );
+    return new Exchange(call, this.#follow(call, options));
+  }
+
+  /** Has a call with streams end with the connection. */
+  #follow(call: Parameters<Connection["track"]>[0], { signal, timeout }: V1CallOptions) {
     this.#connection.track(call);
-    const explain = (error: Parameters<Connection["explain"]>[0]) =>
-      this.#connection.explain(error, undefined, timeout);
-    return new Exchange(call, { signal, explain });
+    const explain = (error: ServiceError) => this.#connection.explain(error, undefined, timeout);
+    return { signal, explain };
   }
 
   #metadata({ lease }: V1CallOptions): Metadata {
