@@ -298,6 +298,15 @@ describe("refused, with nothing left", () => {
     expect(await refused("xz", Buffer.from("fd377a585a000000", "hex"))).toMatch(/compressed by xz/);
   });
 
+  test("what is no archive", async () => {
+    const text = "it does not begin with an entry of tar";
+    expect(await refused("zeros", Buffer.alloc(10_240))).toContain(text);
+    expect(await refused("short", Buffer.from("hello"), { unpacks: [] })).toContain(text);
+    expect(
+      await refused("nothing", Buffer.alloc(0), { mediaType: "application/vnd.oci.image.layer.v1.tar" }),
+    ).toContain(text);
+  });
+
   test("a layer that is not what the config says", async () => {
     const layout = new ImageLayout(join(dir, "diff-id"));
     const layer = await layout.layer([file("a", "a")]);

@@ -8,8 +8,8 @@ const DOCUMENTS: ReadonlySet<string> = new Set(["oci-layout", "index.json", "man
 /** What `docker save` adds for programs of earlier times. */
 const LEGACY = /(?:^repositories|(?:^|\/)VERSION|[0-9a-f]{64}\/json)$/;
 
-/** In bytes: how much of an archive tells whether images are in it, or a root file system. */
-export const TELLING = 64 * 1024;
+/** In bytes: how much of an archive tells whether images are in it, or a root file system; a block of zstd may have half of it. */
+export const TELLING = 256 * 1024;
 const BLOCK = 512;
 const MAX_ENTRIES = 50_000;
 /** How many links may lead to another. */
@@ -90,6 +90,19 @@ export function hasImages(head: Buffer): boolean {
   }
   return false;
 }
+
+/** Whether it is an archive at all: its first entry is one. @param head what it begins with, decompressed */
+export function isArchive(head: Buffer): boolean {
+  if (head.length < BLOCK) return false;
+  const said = Number.parseInt(textOf(head, CHECKSUM, 8).trim(), 8);
+  let sum = 0;
+  // The field counts as spaces.
+  for (let at = 0; at < BLOCK; at++) sum += at >= CHECKSUM && at < CHECKSUM + 8 ? 0x20 : head[at]!;
+  return sum === said;
+}
+
+/** Where an entry's header has its checksum. */
+const CHECKSUM = 148;
 
 /** What the first entry of such an archive is called: OCI's names, or Docker's, which are digests. */
 const IMAGES =

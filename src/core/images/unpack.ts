@@ -55,11 +55,6 @@ export class Unpacker {
     this.#parts = parts;
   }
 
-  /** Whether a layer needs no blob any more to become this snapshot. */
-  async isUnpacked(namespace: string, diffId: string, chainId: string): Promise<boolean> {
-    return (await this.#isThere(namespace, chainId)) || (await this.#file(diffId, chainId)) !== undefined;
-  }
-
   /**
    * Resolves once there is a committed snapshot for each layer on those below it, named by its chain id, all of them the lease's.
    * @param layers the lowest first
@@ -77,7 +72,8 @@ export class Unpacker {
       let below: Promise<unknown> = Promise.resolve();
       for (const [index, layer] of layers.entries()) {
         const name = chain[index]!;
-        const place = { namespace, lease, name, parent: chain[index - 1] ?? "", below, chainId: () => name };
+        const parent = chain[index - 1] ?? "";
+        const place = { namespace, lease, name, parent, below, depth: index, chainId: () => name };
         below = this.#unpack(layer, place, ended);
         add(below);
       }
@@ -99,7 +95,8 @@ export class Unpacker {
     // What depends on what is none of layers alone is never of use again: its key is nobody else's.
     const unique = `sha256:${randomBytes(32).toString("hex")}`;
     const chainId = (diffId: string) => (below === undefined ? unique : idsOfChain([...below, diffId]).at(-1)!);
-    return await this.#convert(blob, { namespace, parent, below: Promise.resolve(), chainId }, signal);
+    const ground = { namespace, parent, below: Promise.resolve(), depth: below?.length ?? 0, chainId };
+    return await this.#convert(blob, ground, signal);
   }
 
   async #unpack(layer: WantedLayer, place: Place, signal: AbortSignal): Promise<void> {
@@ -149,17 +146,18 @@ export class Unpacker {
       if (file !== undefined) return file;
       const name = diffId ?? `blob ${descriptor.digest}`;
       const active = this.#conversions.get(name);
-      if (active !== undefined) {
+      // Nobody waits for what may wait for a higher layer: another image may have the same layers in another order.
+      if (active !== undefined && active.depth <= place.depth) {
         // What it has failed with, or made for layers that are not ours, is for who has begun it.
         const made = await active.join(signal).catch(() => {});
         if (diffId === undefined && made?.key === independentKey(made?.diffId ?? "")) return made;
         continue;
       }
-      const conversion = new Conversion((ended) => this.#make(layer, place, ended));
+      const conversion = new Conversion(place.depth, (ended) => this.#make(layer, place, ended));
       this.#conversions.set(name, conversion);
       conversion.done
         .finally(() => {
-          this.#conversions.delete(name);
+          if (this.#conversions.get(name) === conversion) this.#conversions.delete(name);
         })
         .catch(() => {});
       return await conversion.join(signal);
@@ -250,6 +248,8 @@ interface Ground {
   parent: string;
   /** Resolves once the snapshot is there that it is put on. */
   below: Promise<unknown>;
+  /** How many layers are below it. */
+  depth: number;
   /** Of a layer with this diff id there. */
   chainId(diffId: string): string;
 }
@@ -264,10 +264,13 @@ interface Place extends Ground {
 /** Work that ends when nobody waits for it any more. */
 class Conversion {
   readonly done: Promise<LayerFile>;
+  readonly depth: number;
   readonly #ended = new AbortController();
   #waiting = 0;
 
-  constructor(work: (signal: AbortSignal) => Promise<LayerFile>) {
+  /** @param depth of the layer: it may wait for those below */
+  constructor(depth: number, work: (signal: AbortSignal) => Promise<LayerFile>) {
+    this.depth = depth;
     this.done = work(this.#ended.signal);
   }
 

@@ -58,7 +58,7 @@ export function serverStream<Request, Response>(
   front: Front,
   handle: (call: StreamingCall<Request>) => Answers<Response>,
 ): handleServerStreamingCall<Request, Response> {
-  return (call) => answerWithStream(front, call, call.request, handle);
+  return (call) => answerWithStream(front, call, () => call.request, handle);
 }
 
 /** As {@link serverStream}; the request is a stream as well, which ends when the caller has sent all. */
@@ -69,14 +69,27 @@ export function bidirectional<Request, Response>(
   return (call) => {
     // A handler that reads no further has still to send its answer.
     const requests = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Request>;
-    answerWithStream(front, call, requests, handle);
+    answerWithStream(front, call, (signal) => untilHalfClosed(call, requests, signal), handle);
   };
+}
+
+/** All that a caller sends. @throws the signal's reason when it has gone, and not said that this is all */
+async function* untilHalfClosed<Request>(
+  call: ServerDuplexStream<unknown, unknown>,
+  requests: AsyncIterable<Request>,
+  signal: AbortSignal,
+): AsyncGenerator<Request> {
+  yield* requests;
+  // Both ends look the same, and grpc-js only finds out which it is when something is to be sent: headers, if they are not sent yet.
+  call.sendMetadata(new Metadata());
+  await new Promise(setImmediate);
+  signal.throwIfAborted();
 }
 
 function answerWithStream<Request, Response>(
   front: Front,
   call: ServerWritableStream<unknown, Response> | ServerDuplexStream<unknown, Response>,
-  request: Request,
+  requestOf: (signal: AbortSignal) => Request,
   handle: (call: StreamingCall<Request>) => Answers<Response>,
 ): void {
   const ended = new AbortController();
@@ -95,6 +108,7 @@ function answerWithStream<Request, Response>(
     call.sendMetadata(metadata);
   };
   const run = async () => {
+    const request = requestOf(signal);
     for await (const message of await handle({ ...callOf(call, request, signal), sendHeaders, fail })) {
       if (!signal.aborted && !call.write(message)) await once(call, "drain", { signal }).catch(() => {});
       // Nobody takes any more; leaving the loop has the handler let go of what it holds.

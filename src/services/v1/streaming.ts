@@ -85,18 +85,8 @@ export class ClientStream {
 
   /** What the client sends next; undefined after the last. @throws the signal's reason when it has gone */
   async receive(): Promise<Any | undefined> {
-    let next: IteratorResult<Any>;
-    try {
-      next = await this.#messages.next();
-    } catch (error) {
-      this.signal.throwIfAborted();
-      throw error;
-    }
-    if (next.done !== true) return next.value;
-    // A client that has gone sends nothing more either.
-    await new Promise(setImmediate);
-    this.signal.throwIfAborted();
-    return undefined;
+    const next = await this.#messages.next();
+    return next.done === true ? undefined : next.value;
   }
 
   /** Whether all that was sent is on its way. */

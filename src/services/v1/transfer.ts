@@ -84,9 +84,13 @@ class Service {
       await this.#transfers.pull({ ...transfer, reference, access, destination: storeOf(destination.message) });
     } else if (source.kind === "import" && destination.kind === "store") {
       const { stream, mediaType, forceCompress } = source.message;
-      const data = receiveData(this.#streams.get(namespace, stream), signal);
+      const given = this.#streams.get(namespace, stream);
+      // Who goes away may have said before that this is all: Node's HTTP/2 does.
+      const ended = AbortSignal.any([signal, given.signal]);
+      const data = receiveData(given, ended);
       const wanted = storeOf(destination.message);
-      await this.#transfers.import({ ...transfer, data, mediaType, forceCompress, destination: wanted });
+      const request = { ...transfer, signal: ended, data, mediaType, forceCompress, destination: wanted };
+      await this.#transfers.import(request);
     } else if (source.kind === "store" && destination.kind === "registry") {
       const { name, platforms } = storeOf(source.message);
       const { reference } = destination.message;
