@@ -411,6 +411,7 @@ function inodeOf({ mode, uid, gid, mtime, nanoseconds }: Attributes, type: numbe
 }
 
 function attributesOf(entry: ArchiveEntry): Attributes {
-  const { mode, uid, gid, mtime, nanoseconds, attributes } = entry;
-  return { mode, uid, gid, mtime, nanoseconds, area: attributes === undefined ? NONE : areaOfKept(attributes, mode) };
+  const { mode, uid, gid, mtime, nanoseconds, attributes, type } = entry;
+  const area = attributes === undefined ? NONE : areaOfKept(attributes, mode, type);
+  return { mode, uid, gid, mtime, nanoseconds, area };
 }

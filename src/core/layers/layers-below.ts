@@ -2,7 +2,7 @@ import { closeSync, constants, lstatSync, openSync, readlinkSync, readSync, type
 import { extendedAttributes } from "../../system/linux/attributes.js";
 import { areaOfKept } from "./attributes.js";
 import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "./erofs/format.js";
-import { LayerBuilder, LONGEST_PATH, MAX_SYMLINKS, named, PENDING_TYPE, type PendingLink } from "./layer-builder.js";
+import { LayerBuilder, LONGEST_PATH, MAX_SYMLINKS, named, type PendingLink } from "./layer-builder.js";
 import {
   type Attributes,
   type Children,
@@ -85,7 +85,7 @@ export class LayersBelow {
     const wanted = new Set<Ref>();
     for (let entry = 1; entry <= this.#tree.entries; entry++) wanted.add(this.#tree.ref(entry));
     for (const link of this.#builder.pending) {
-      if (!wanted.has(link.leaf)) continue;
+      if (!wanted.has(link.leaf) || this.#builder.aliases.has(link.leaf)) continue;
       try {
         this.#link(link);
       } catch (error) {
@@ -94,28 +94,33 @@ export class LayersBelow {
     }
   }
 
-  #link({ leaf, target }: PendingLink): Ref {
-    const known = this.#builder.aliases.get(leaf);
-    if (known === leaf) throw new ArchiveError("hard links that lead to each other");
-    if (known !== undefined) return known;
-    this.#builder.aliases.set(leaf, leaf);
+  /** Follows a link, which may lead to other links, to a file. */
+  #link(first: PendingLink): void {
+    const { aliases } = this.#builder;
+    const followed: Ref[] = [];
+    let end: Ref | undefined;
+    for (let link: PendingLink | undefined = first; link !== undefined; ) {
+      const { leaf, target } = link;
+      followed.push(leaf);
+      aliases.set(leaf, leaf);
+      const ref = this.#targetOf(target);
+      if (ref === undefined)
+        throw new ArchiveError(`its target ${JSON.stringify(target)} is neither in the layer nor in those below`);
+      if (aliases.get(ref) === ref) throw new ArchiveError("hard links that lead to each other");
+      end = aliases.get(ref) ?? ref;
+      link = aliases.has(ref) ? undefined : this.#pending.get(ref);
+    }
+    for (const leaf of followed) aliases.set(leaf, end!);
+  }
+
+  /** What a hard link leads to: in the layer, maybe another one that has had no target yet, or a copy of what is below. */
+  #targetOf(target: Bytes): Ref | undefined {
     const parts = LayerBuilder.parts(target);
     const base = parts.pop();
     const steps = this.#walk([this.#rootStep()], parts.join("/"), false);
     const found = base === undefined || steps === undefined ? undefined : this.#at(steps, base, true);
-    const ref = found === undefined ? undefined : this.#refOf(found);
-    if (ref === undefined)
-      throw new ArchiveError(`its target ${JSON.stringify(target)} is neither in the layer nor in those below`);
-    this.#builder.aliases.set(leaf, ref);
-    return ref;
-  }
-
-  #refOf(found: Found): Ref | undefined {
-    if (found.is === "below") return this.#copyUp(found.path, found.stats);
-    if (found.is !== "leaf") return undefined;
-    if (this.#tree.leafType(found.ref) !== PENDING_TYPE) return found.ref;
-    const link = this.#pending.get(found.ref);
-    return link === undefined ? undefined : this.#link(link);
+    if (found?.is === "below") return this.#copyUp(found.path, found.stats);
+    return found?.is === "leaf" ? found.ref : undefined;
   }
 
   /** Takes a file that is below into the layer; another link to the same file is the same one. */
