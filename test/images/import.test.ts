@@ -1,6 +1,6 @@
 /** Images from archives: OCI layouts, what `docker save` writes, root file systems; also those that nobody should trust. */
 import { execFileSync } from "node:child_process";
-import { createReadStream, readFileSync, writeFileSync } from "node:fs";
+import { createReadStream, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -335,4 +335,31 @@ test("a client that goes away in the middle leaves an import that the next one g
   await transfers.import(archive);
   expect(await imageNames(api)).toEqual([standard.name]);
   expect((await api.leases.list()).leases).toEqual([]);
+});
+
+test("files that somebody has removed from the disk: a clear error, and the next import makes them again", async () => {
+  const { api, transfers } = inNamespace("removed");
+  const layout = new ImageLayout(join(dir, "removed"));
+  const image = layout.image({ layers: [await layout.layer([file("lost", "and found")])] });
+  layout.name(image.manifest, "a.test/removed:1");
+  const path = join(dir, "removed.tar");
+  await layout.archive(path);
+  await transfers.import(path);
+  const [layer] = image.layers;
+  const kept = (name: string) => join(fixture.daemon.root, name.replace("sha256:", ""));
+  rmSync(kept(`layers/sha256-${layer!.diffId}.erofs`));
+  for (const { digest } of [image.manifest, image.config, layer!.descriptor])
+    rmSync(kept(`content/blobs/sha256/${digest}`));
+  const read = async () => {
+    using stream = api.readContent(image.config.digest);
+    await stream.ended;
+    return Buffer.concat(stream.messages.map(({ data }) => data));
+  };
+  const look = () =>
+    lookInto(fixture.daemon, api, image.chainIds[0]!, (root) => readFileSync(join(root, "lost"), "utf8"));
+  expect(await refusal(read())).toMatch(/^NOT_FOUND: content sha256:\w+ is damaged: somebody has removed \/\S+; /);
+  expect(await refusal(look())).toMatch(/^FAILED_PRECONDITION: layer file \S+ can't be mounted: /);
+  await transfers.import(path);
+  expect(digestOf(await read())).toBe(image.config.digest);
+  expect(await look()).toBe("and found");
 });

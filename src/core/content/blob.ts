@@ -1,5 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { refusal } from "../failure/failure.js";
+import { hasCode } from "../../system/linux/libc.js";
+import { Failure, refusal } from "../failure/failure.js";
 import type { ContentInfo } from "./content.js";
 
 /** In bytes: how much is read at a time. */
@@ -18,8 +19,15 @@ export class Blob {
     this.#file = file;
   }
 
+  /** @throws Failure (not-found) when the file is gone; a system error */
   static async open(info: ContentInfo, path: string): Promise<Blob> {
-    return new Blob(info, path, await open(path, "r"));
+    try {
+      return new Blob(info, path, await open(path, "r"));
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error;
+      const why = `content ${info.digest} is damaged: somebody has removed ${path}; write, pull or import it again`;
+      throw new Failure("not-found", "refused", { why });
+    }
   }
 
   /**

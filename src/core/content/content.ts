@@ -325,8 +325,10 @@ export class Content {
     const { namespaces, leases, collection } = this.#parts;
     const { total, lease, fileSize } = from;
     namespaces.use(namespace);
-    if (expected !== "" && this.#records.get([namespace, expected]) !== undefined) {
-      if (lease === undefined) this.#put(namespace, { ...this.#require(namespace, expected), newSince: now() });
+    // One whose file somebody has removed is written again, and whole for all with the commit.
+    const there = expected === "" ? undefined : this.#records.get([namespace, expected]);
+    if (there !== undefined && there.size === fileSize) {
+      if (lease === undefined) this.#put(namespace, { ...there, newSince: now() });
       else leases.hold(namespace, lease, { type: "content", id: expected });
       return undefined;
     }

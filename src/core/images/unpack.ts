@@ -124,9 +124,12 @@ export class Unpacker {
     return await this.#isThere(namespace, name);
   }
 
+  /** Whether there is such a snapshot, with its layer file: one that has lost that gets it anew. */
   async #isThere(namespace: string, name: string): Promise<boolean> {
     try {
-      return (await this.#parts.snapshots.stat(namespace, name)).kind === "committed";
+      const { kind, layer } = await this.#parts.snapshots.stat(namespace, name);
+      if (kind !== "committed") return false;
+      return layer === undefined || (await this.#parts.layers.get(layer)) !== undefined;
     } catch (error) {
       if (error instanceof Failure && error.kind === "not-found") return false;
       throw error;

@@ -19,8 +19,6 @@ export class LayerFiles {
   readonly #store: Store;
   readonly #records: SnapshotRecords;
   readonly #directory: string;
-  /** Of records whose files are gone: a disk that lost its power has lost them. */
-  readonly #lost = new Set<string>();
   /** What concerns the same file goes one after the other. */
   readonly #turns = new NamedTurns();
   #opening: Promise<void> | undefined;
@@ -39,12 +37,12 @@ export class LayerFiles {
     return join(this.#temporary, `${this.#count++}`);
   }
 
-  /** Undefined for one that can't be used (any more). */
+  /** Undefined for one that can't be used (any more): also when only its file is gone, as a disk that lost its power may have lost it. */
   async get(key: string): Promise<LayerFile | undefined> {
     if (!KEY.test(key)) return undefined;
     await this.open();
     const record = await this.#store.read(() => this.#records.layer(key));
-    if (record === undefined || this.#lost.has(key)) return undefined;
+    if (record === undefined || !(await isThere(this.path(key)))) return undefined;
     return { key, diffId: record.diffId, size: record.size, path: this.path(key) };
   }
 
@@ -73,7 +71,6 @@ export class LayerFiles {
       throw fileFailure(error);
     }
     await this.#store.write(() => this.#records.addLayer(key, layer));
-    this.#lost.delete(key);
     return { key, ...layer, path: this.path(key) };
   }
 
@@ -125,7 +122,7 @@ export class LayerFiles {
     return join(this.#directory, "tmp");
   }
 
-  /** At the first use: what the last daemon has left half made goes, what a disk has lost is found out. */
+  /** At the first use: what the last daemon has left half made goes. */
   open(): Promise<void> {
     this.#opening ??= this.#openNow().catch((error) => {
       this.#opening = undefined;
@@ -142,8 +139,7 @@ export class LayerFiles {
       await rm(this.#temporary, { recursive: true, force: true });
       await mkdir(this.#temporary, { mode: 0o700 });
       const files = new Set((await readdir(this.#directory)).filter((name) => name.endsWith(SUFFIX)));
-      for await (const { key } of this.#all())
-        if (!files.delete(`${key.replace(":", "-")}${SUFFIX}`)) this.#lost.add(key);
+      for await (const { key } of this.#all()) files.delete(`${key.replace(":", "-")}${SUFFIX}`);
       // Of no record: the last daemon was killed before there was one, or when it was just gone.
       for (const name of files) await unlink(join(this.#directory, name));
     } catch (error) {
@@ -160,6 +156,16 @@ export class LayerFiles {
       if (after === undefined) return;
       await slices.next();
     }
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return false;
+    throw fileFailure(error);
   }
 }
 
