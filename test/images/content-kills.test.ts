@@ -68,7 +68,7 @@ function known(digest: string) {
 test("kills at random instants: what was answered is there and whole, nothing half is, and nothing is left", async () => {
   await using daemon = await startDaemon();
   const told: Told = { images: new Map(), answered: 0 };
-  const rounds = times(100, 10);
+  const rounds = times(60, 8);
   for (let round = 0; round < rounds; round++) {
     const api = daemon.v1("kills");
     await api.images.list();
@@ -98,7 +98,7 @@ test("kills at random instants: what was answered is there and whole, nothing ha
   expect(await faultsOfRoot(daemon.root)).toEqual([]);
   const files = execFileSync("find", [join(daemon.root, "content"), "-type", "f"], { encoding: "utf8" });
   expect(files).toBe("");
-});
+}, 600_000);
 
 test("a full disk is an error of who writes, which names the file; what was written is gone on with", async () => {
   const disk = mkdtempSync(`${directoryPrefix()}disk-`);

@@ -194,18 +194,20 @@ export class Content {
     const release = () => {
       if (this.#writers.get(name) === writer) this.#writers.delete(name);
     };
+    let ingest: Ingest | undefined;
     try {
       const fileSize = expected === "" ? undefined : await this.#files.blobSize(expected);
       const begun = await this.#parts.store.write(() =>
         this.#begin(namespace, ref, expected, { total, lease, fileSize }),
       );
       if (begun === undefined) throw new Failure("already-exists", "content-exists", { digest: expected });
-      const ingest = this.#ingestOf(namespace, ref, begun.record, { expected, lease, release });
+      ingest = this.#ingestOf(namespace, ref, begun.record, { expected, lease, release });
       await ingest.open(total);
       if (begun.isAnew) await ingest.truncate();
       writer.ingest = ingest;
       return ingest;
     } catch (error) {
+      await ingest?.close();
       release();
       throw error;
     }
