@@ -12,6 +12,7 @@ import { calls, ctrVersion } from "./calls.js";
 import { eventLoop } from "./event-loop.js";
 import { fleetRows } from "./fleet-rows.js";
 import { growth } from "./growth.js";
+import { imageRows } from "./images.js";
 import { type Row, table } from "./row.js";
 import { execs, oneStart, starts, startsCrun } from "./starts.js";
 import { stdoutRate } from "./stdout.js";
@@ -52,6 +53,7 @@ const measurements: Record<string, () => AsyncIterable<Row>> = {
   execs: () => oneByOne(execs()),
   fleet: () => fleetRows(containers),
   v1: () => v1Rows(containers),
+  images: () => imageRows(),
   stdout: () => oneByOne(stdoutRate()),
   calls: () => oneByOne(calls()),
   ctr: () => oneByOne(ctrVersion()),
