@@ -1,6 +1,6 @@
 /**
  * The kill suite over images: a daemon that is killed while it pulls, imports, converts, removes and collects. The next one has nothing
- * half: an image that is there has all its blobs, whole, and its snapshot; what is asked for again is done; nothing stays that nothing needs.
+ * half: an image that is there has all its blobs, whole, and its snapshot; what is asked for again is done; nothing stays without a need.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

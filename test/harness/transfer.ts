@@ -1,4 +1,4 @@
-/** Images from and to registries and archives, as a client of containerd 1.7 and later asks for them: by Transfer, and streams beside it. */
+/** Images from and to registries and archives, as a client of containerd 1.7 and later asks for them: by Transfer and streams beside it. */
 import { randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { finished } from "node:stream/promises";

@@ -144,7 +144,8 @@ describe("an OCI layout", () => {
     });
     const wanted = { os: "linux", architecture: "riscv64" };
     expect(await refusal(transfers.import(path, { platforms: [wanted] }))).toBe(
-      `NOT_FOUND: image a.test/index:1 has nothing for linux/riscv64: it has linux/${DEFAULT_PLATFORM.architecture}, linux/s390x: not found`,
+      "NOT_FOUND: image a.test/index:1 has nothing for linux/riscv64: " +
+        `it has linux/${DEFAULT_PLATFORM.architecture}, linux/s390x: not found`,
     );
   });
 

@@ -1,4 +1,4 @@
-/** Images from registries, pulled by the daemon itself; what is fetched twice, what is gone on with, what is left when a pull does not end. */
+/** Images from registries, pulled by the daemon itself; what is fetched twice or gone on with, what is left when a pull does not end. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";

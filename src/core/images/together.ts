@@ -1,6 +1,6 @@
 /**
- * Does things side by side. When one fails, the signal of all is aborted, and only after all have ended, with their own traces removed, that
- * failure is thrown.
+ * Does things side by side. When one fails, the signal of all is aborted, and only after all have ended, with their own traces removed,
+ * that failure is thrown.
  * @param signal called off by it, they end as well
  * @param begin gives each promise to `add`, also later, as long as one that was given has not ended; may be asynchronous
  */
