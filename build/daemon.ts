@@ -18,7 +18,14 @@ export const daemon: Product = {
   name: "daemon",
   outputs: [OUTFILE],
   variant: commit,
-  build: () => bundle("src/daemon/main.ts", OUTFILE, { external: EXTERNAL, banner: { js: banner } }, 0o755),
+  // Node keeps the text of a program: without its blanks the daemon is 4 MB smaller.
+  build: () =>
+    bundle(
+      "src/daemon/main.ts",
+      OUTFILE,
+      { external: EXTERNAL, banner: { js: banner }, minifyWhitespace: true },
+      0o755,
+    ),
 };
 
 /** The program of the daemon's worker threads, which it finds beside its own. Tests that run the sources use it, too. */

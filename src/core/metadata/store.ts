@@ -167,7 +167,10 @@ export class Store {
     const root = openAt(path);
     try {
       await this.#migrate(root);
-      for (const table of this.#tables) table.open(root);
+      // In one transaction: a table that is made waits for the disk, and with it all else.
+      root.transactionSync(() => {
+        for (const table of this.#tables) table.open(root);
+      });
     } catch (error) {
       await root.close();
       throw error;
