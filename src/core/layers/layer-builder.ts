@@ -288,12 +288,12 @@ export class LayerBuilder implements ArchiveHandler {
     if (removed === "" || removed === "." || removed === "..")
       throw new ArchiveError("it says that nothing is removed");
     this.#checkName(removed);
-    this.#cover(this.tree.entry(directory, removed));
+    this.cover(this.tree.entry(directory, removed));
     return true;
   }
 
   /** Hides what the layers below have at an entry; what this layer has there stays. */
-  #cover(at: number): void {
+  cover(at: number): void {
     this.tree.setCovered(at);
     const ref = this.tree.ref(at);
     if (ref < 0) this.tree.setFlags(-ref, this.tree.flags(-ref) | COVERS);

@@ -1,4 +1,4 @@
-import { closeSync, constants, lstatSync, openSync, readlinkSync, readSync, type Stats } from "node:fs";
+import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, readSync, type Stats } from "node:fs";
 import { extendedAttributes } from "../../system/linux/attributes.js";
 import { areaOfKept } from "./attributes.js";
 import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "./erofs/format.js";
@@ -68,7 +68,7 @@ export class LayersBelow {
 
   /** Whether a layer would be another one on other layers. To be asked once all of its entries are known. */
   static areNeeded({ tree, pending }: LayerBuilder): boolean {
-    if (pending.length > 0) return true;
+    if (pending.length > 0 || (tree.flags(ROOT) & OPAQUE) !== 0) return true;
     for (const at of tree.walk(tree.children(), true)) if (at !== ROOT && isImplicit(tree, at)) return true;
     return false;
   }
@@ -76,8 +76,15 @@ export class LayersBelow {
   /** Directories that the layer does not name become what they are below, or move to where a symbolic link leads there. */
   settle(): void {
     if (this.#root === undefined) return;
+    if (this.#tree.flags(ROOT) & OPAQUE) this.#hideAll(this.#root);
     for (const directory of [...this.#tree.walk(this.#children, true)])
       if (isImplicit(this.#tree, directory)) this.#settle(directory);
+  }
+
+  /** Overlayfs does not look whether a root directory is opaque: what it would hide is hidden name by name. */
+  #hideAll(root: Bytes): void {
+    for (const name of readdirSync(Buffer.from(root, "latin1"), "latin1"))
+      this.#builder.cover(this.#tree.entry(ROOT, name));
   }
 
   /** Finds what the hard links lead to that had no target yet. */

@@ -133,6 +133,14 @@ describe("a layer on others", () => {
     });
   });
 
+  it("hides all that is below when its root is opaque", async () => {
+    const base = ["a/1", "b/1", "c"].map((name) => file(name));
+    await stack([base, [file("a/2"), file(".wh..wh..opq", ""), file("c", "new"), file("d")]], (tree) => {
+      expect(Object.keys(tree).sort()).toEqual(["", "a", "a/2", "c", "d"]);
+      expect(tree.c).toMatchObject({ size: "3" });
+    });
+  });
+
   it("has the last of several entries", async () => {
     const layer = [
       file("f/below/1"),
