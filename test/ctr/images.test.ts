@@ -48,7 +48,9 @@ test("import: from a file and from stdin, told of in lines, as JSON, or by the n
   await ctr(daemon, "images", "rm", "a:1");
   const text = join(dir, "text");
   writeFileSync(text, "no archive of anything ".repeat(100));
-  expect(await ctrError(daemon, "images", "import", "-q", "--name", "x", text)).toContain("layer sha256:");
+  expect(await ctrError(daemon, "images", "import", "-q", "--name", "x", text)).toContain(
+    "what is to be imported is no archive: it does not begin with an entry of tar",
+  );
   expect(await ctrError(daemon, "images", "import", join(dir, "nope"))).toMatch(/no such file or directory.*nope/);
 });
 
