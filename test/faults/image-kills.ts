@@ -15,6 +15,7 @@ import { Transfers } from "../harness/transfer.js";
 import { contentOf, imageNames, labelsOf, lookInto, SNAPSHOTTER, targetOf } from "../harness/unpacked.js";
 import type { ApiV1 } from "../harness/v1.js";
 import { eventually, sleep } from "../harness/wait.js";
+import { copyBuild } from "./private-build.js";
 import { Random } from "./random.js";
 import { tooLittle, type Work } from "./work.js";
 
@@ -58,7 +59,11 @@ export async function runImageKills(options: ImageKillOptions): Promise<ImageKil
   };
   const random = new Random(seed);
   await using registry = await startRegistry();
-  await using daemon = await startDaemon({ flags: ["--log-level", "error"] });
+  using build = copyBuild();
+  await using daemon = await startDaemon({
+    program: build.daemon,
+    flags: ["--shim", build.shim, "--log-level", "error"],
+  });
   const archive = join(daemon.dir, "images.tar");
   const published = await publish(registry, join(daemon.dir, "layout"), archive);
   const reference = (number: number) => `${registry.host}/kills/image:${number}`;
@@ -82,13 +87,11 @@ export async function runImageKills(options: ImageKillOptions): Promise<ImageKil
   };
 
   // How long all of it takes on this machine, undisturbed, is how long it is left to go on at most.
+  const importAll = () => new Transfers(daemon.v1("kills-import")).import(archive);
   const begin = performance.now();
-  await Promise.all([
-    ...published.map((_, number) => pull(daemon.v1("kills"), number)),
-    new Transfers(daemon.v1("kills-import")).import(archive),
-  ]);
+  await Promise.all([...published.map((_, number) => pull(daemon.v1("kills"), number)), importAll()]);
   const longest = performance.now() - begin;
-  await empty(daemon);
+  await empty(daemon, importAll);
 
   while (report.kills < kills && !signal?.aborted) {
     const api = daemon.v1("kills");
@@ -121,7 +124,7 @@ export async function runImageKills(options: ImageKillOptions): Promise<ImageKil
     for (const namespace of ["kills", "kills-import"]) {
       for (const fault of await faultsOfImages(daemon, daemon.v1(namespace), published)) violation(fault);
     }
-    if (random.chance(EMPTIED)) await empty(daemon).catch((error: Error) => violation(error.message));
+    if (random.chance(EMPTIED)) await empty(daemon, importAll).catch((error: Error) => violation(error.message));
     progress?.(`${report.kills} kills`);
   }
   // What is wanted now is done, and then all of it goes.
@@ -130,7 +133,7 @@ export async function runImageKills(options: ImageKillOptions): Promise<ImageKil
     await pull(api, number).catch((error: Error) => violation(`the last pull of image ${number}: ${error.message}`));
   for (const fault of await faultsOfImages(daemon, api, published)) violation(fault);
   if ((await imageNames(api)).length !== published.length) violation("an image is not there after its pull");
-  await empty(daemon).catch((error: Error) => violation(error.message));
+  await empty(daemon, importAll).catch((error: Error) => violation(error.message));
   await daemon.kill();
   for (const fault of await faultsOfRoot(daemon.root)) violation(fault);
   const little = tooLittle(report.work, {
@@ -183,23 +186,41 @@ async function faultsOfImages(daemon: TestDaemon, api: ApiV1, published: readonl
   return faults;
 }
 
-/** Removes all that anybody wants; then nothing may be there. */
-async function empty(daemon: TestDaemon): Promise<void> {
-  const namespaces = ["kills", "kills-import"].map((name) => daemon.v1(name));
-  for (const api of namespaces) {
+/**
+ * Removes all that anybody wants; then nothing may be there. A layer file whose snapshot a kill has prevented is kept for a day for the
+ * next who wants that layer: it goes with what has used it.
+ * @param use imports all layers
+ */
+async function empty(daemon: TestDaemon, use: () => Promise<unknown>): Promise<void> {
+  await removeAll(daemon);
+  const left = await leftWithout(daemon, (path) => path.endsWith(".erofs"));
+  if (left.length === 0) return;
+  await use();
+  await removeAll(daemon);
+  await leftWithout(daemon, () => false);
+}
+
+const namespacesOf = (daemon: TestDaemon) => ["kills", "kills-import"].map((name) => daemon.v1(name));
+
+async function removeAll(daemon: TestDaemon): Promise<void> {
+  for (const api of namespacesOf(daemon)) {
     for (const name of await imageNames(api)) await api.images.delete({ name, sync: true });
     for (const { id } of (await api.leases.list()).leases) await api.leases.delete({ id, sync: true });
     // What the last daemon had half made goes at the first use.
     await api.snapshots.prepare({ snapshotter: SNAPSHOTTER, key: "first use" });
     await api.snapshots.remove({ snapshotter: SNAPSHOTTER, key: "first use" });
   }
+}
+
+/** Waits until nothing is left but what may be. @returns what is left. @throws Error when there is more */
+async function leftWithout(daemon: TestDaemon, mayStay: (path: string) => boolean): Promise<string[]> {
   const leftovers = async () => {
     const left: string[] = [];
-    for (const api of namespaces) {
+    for (const api of namespacesOf(daemon)) {
       left.push(...(await api.listSnapshots(SNAPSHOTTER)).map(({ name }) => `snapshot ${name}`));
       left.push(...(await api.content.listStatuses()).statuses.map(({ ref }) => `ingest ${ref}`));
     }
-    for (const directory of ["content/blobs/sha256", "content/ingests", "layers/tmp", "layers"])
+    for (const directory of ["content/blobs/sha256", "content/ingests", "layers/tmp", "layers", "snapshots"])
       left.push(...readdirSync(join(daemon.root, directory)).map((name) => `${directory}/${name}`));
     left.push(...mountsBelow(daemon.root));
     return left.filter((path) => path !== "layers/tmp");
@@ -207,9 +228,10 @@ async function empty(daemon: TestDaemon): Promise<void> {
   let left: string[] = [];
   const isEmpty = async () => {
     left = await leftovers();
-    return left.length === 0;
+    return left.every(mayStay);
   };
   await eventually(isEmpty, { interval: 100 }).catch(() => {
     throw new Error(`left, though nothing needs it: ${left.join(", ")}`);
   });
+  return left;
 }

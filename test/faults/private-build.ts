@@ -1,8 +1,11 @@
 /** A copy of the built programs: a run of many minutes must not see a build that somebody else makes meanwhile. */
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { daemonProgram, repository, shimProgram } from "../harness/paths.js";
 import { directoryPrefix } from "../harness/run-name.js";
+
+/** Stands beside the daemon's program. */
+const LAYER_WORKER = "layer-worker.js";
 
 export interface PrivateBuild extends Disposable {
   readonly directory: string;
@@ -18,6 +21,7 @@ export function copyBuild(): PrivateBuild {
   const shim = join(bin, "containerd-shim");
   copyFileSync(daemonProgram, daemon);
   copyFileSync(shimProgram, shim);
+  copyFileSync(join(dirname(daemonProgram), LAYER_WORKER), join(bin, LAYER_WORKER));
   symlinkSync(join(repository, "node_modules"), join(directory, "node_modules"));
   return {
     directory,

@@ -3,11 +3,14 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ContainerUpdate } from "../../src/proto/containerd/events/container.js";
+import { Info } from "../../src/proto/containerd/services/snapshots/v1/snapshots.js";
 import type { CreateTaskRequest } from "../../src/proto/containerd/services/tasks/v1/tasks.js";
 import type { Any } from "../../src/proto/google/protobuf/any.js";
 import type { Spec } from "../harness/bundle.js";
 import { specification } from "../harness/bundle.js";
 import { isDebians, useContainerd1 } from "../harness/containerd1.js";
+import { imageOf, labelBlob, putBlob } from "../harness/content-blobs.js";
+import { sha256 } from "../harness/content-writer.js";
 import {
   type ContainerOptions,
   containerRecord,
@@ -132,6 +135,9 @@ describe("a key __proto__, which is no ordinary one in JavaScript", () => {
     ] as const);
   const any = { typeUrl: "x", value: Buffer.from("x") };
   const id = () => fixture.daemon.id("proto");
+  const digest = sha256(Buffer.from("proto"));
+  const snapshotter = "overlayfs";
+  const labelsOfSnapshot = async () => (await fixture.api.snapshots.stat({ snapshotter, key: id() })).info!.labels;
   const record = (fields: ContainerOptions["record"]) =>
     containerRecord(fixture.daemon, { name: "proto", args: ["true"], record: fields! });
   const create = async (fields: ContainerOptions["record"]) =>
@@ -178,6 +184,76 @@ describe("a key __proto__, which is no ordinary one in JavaScript", () => {
         (await fixture.api.namespaces.update({ namespace: { name: id(), labels: withKey("1") }, updateMask: [] }))
           .namespace!.labels,
     ],
+    [
+      "labels of content",
+      async () => {
+        const digest = await putBlob(fixture.api, "proto", { labels: withKey("1") });
+        return (await fixture.api.content.info({ digest })).info!.labels;
+      },
+    ],
+    [
+      "changed labels of content",
+      async () => {
+        const digest = await putBlob(fixture.api, "proto");
+        await labelBlob(fixture.api, digest, withKey("1"));
+        return (await fixture.api.content.info({ digest })).info!.labels;
+      },
+    ],
+    [
+      "labels of an image",
+      async () => (await fixture.api.images.create({ image: imageOf(id(), digest, withKey("1")) })).image!.labels,
+    ],
+    [
+      "annotations of what an image is",
+      async () => {
+        const image = imageOf(id(), digest);
+        image.target!.annotations = withKey("1");
+        return (await fixture.api.images.create({ image })).image!.target!.annotations;
+      },
+    ],
+    [
+      "changed labels of an image",
+      async () => {
+        await fixture.api.images.create({ image: imageOf(id(), digest) });
+        const updateMask = ["labels.a", "labels.__proto__"];
+        const image = imageOf(id(), digest, withKey("1"));
+        return (await fixture.api.images.update({ image, updateMask })).image!.labels;
+      },
+    ],
+    [
+      "labels of a snapshot",
+      async () => {
+        await fixture.api.snapshots.prepare({ snapshotter, key: id(), labels: withKey("1") });
+        return await labelsOfSnapshot();
+      },
+    ],
+    [
+      "labels of a view",
+      async () => {
+        await fixture.api.snapshots.view({ snapshotter, key: id(), labels: withKey("1") });
+        return await labelsOfSnapshot();
+      },
+    ],
+    [
+      "labels of a snapshot that is committed",
+      async () => {
+        await fixture.api.snapshots.prepare({ snapshotter, key: `${id()}-active` });
+        await fixture.api.snapshots.commit({
+          ...{ snapshotter, key: `${id()}-active`, name: id() },
+          labels: withKey("1"),
+        });
+        return await labelsOfSnapshot();
+      },
+    ],
+    [
+      "changed labels of a snapshot",
+      async () => {
+        await fixture.api.snapshots.prepare({ snapshotter, key: id() });
+        const info = { ...Info.fromPartial({ name: id() }), labels: withKey("1") };
+        const updateMask = ["labels.a", "labels.__proto__"];
+        return (await fixture.api.snapshots.update({ snapshotter, info, updateMask })).info!.labels;
+      },
+    ],
   ])("%s", async (_, made) => {
     const { api } = fixture;
     try {
@@ -188,6 +264,9 @@ describe("a key __proto__, which is no ordinary one in JavaScript", () => {
       await api.containers.delete({ id: id() }).catch(() => {});
       await api.leases.delete({ id: id() }).catch(() => {});
       await api.namespaces.delete({ name: id() }).catch(() => {});
+      await api.images.delete({ name: id() }).catch(() => {});
+      await api.content.delete({ digest }).catch(() => {});
+      for (const key of [id(), `${id()}-active`]) await api.snapshots.remove({ snapshotter, key }).catch(() => {});
     }
   });
 
