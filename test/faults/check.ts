@@ -8,13 +8,16 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { wire } from "../harness/api.js";
 import type { TestDaemon } from "../harness/daemon.js";
-import { findLeftovers } from "../harness/leftovers.js";
+import { findLeftovers, type Leftovers } from "../harness/leftovers.js";
 import { isRunning } from "../harness/processes.js";
 import { sleep } from "../harness/wait.js";
 import type { Ledger } from "./ledger.js";
 
+/** Ids of tasks of namespaces on the same daemon, which are not looked at here. */
+type TaskIds = ReadonlySet<string>;
+
 /** Everything that does not fit together at this moment; empty when all does. */
-async function contradictions(daemon: TestDaemon, ledger: Ledger): Promise<string[]> {
+async function contradictions(daemon: TestDaemon, ledger: Ledger, tasks: TaskIds): Promise<string[]> {
   const found: string[] = [];
   for (const life of ledger.lives.values()) {
     if (life.acknowledged && !life.started) found.push(`${life.id}: no start event came`);
@@ -39,7 +42,7 @@ async function contradictions(daemon: TestDaemon, ledger: Ledger): Promise<strin
     } else if (container.status !== "running") found.push(`${container.id}: is ${container.status}`);
     if (container.labels.join() !== "load") found.push(`${container.id}: has the labels ${container.labels}`);
   }
-  found.push(...strangers(daemon, containers));
+  found.push(...strangers(daemon, containers, tasks));
   return found;
 }
 
@@ -52,10 +55,10 @@ function compare(found: string[], one: string, ones: string[], other: string, ot
 const baseName = (path: string) => path.slice(path.lastIndexOf("/") + 1);
 
 /** What is on the machine and not in State, and the other way round. */
-function strangers(daemon: TestDaemon, containers: wire.Container[]): string[] {
+function strangers(daemon: TestDaemon, containers: wire.Container[], tasks: TaskIds): string[] {
   const found: string[] = [];
   const { dir, stateDir, pid } = daemon;
-  const left = findLeftovers({ dir, stateDir, pid });
+  const left = withoutTasks(findLeftovers({ dir, stateDir, pid }), tasks);
   const listed = ids(containers);
   compare(found, "the runtime lists", left.runtime.map(baseName).sort(), "State", listed);
   compare(found, "there are cgroups of", [...new Set(left.cgroups.map(baseName))].sort(), "State", listed);
@@ -84,6 +87,24 @@ function strangers(daemon: TestDaemon, containers: wire.Container[]): string[] {
   }
   for (const [directory, count] of shims) if (count !== 1) found.push(`${count} shims in ${directory}`);
   return found;
+}
+
+/** What is there of others than tasks: of these neither files, mounts and cgroups, nor processes with what descends from them. */
+function withoutTasks(left: Leftovers, tasks: TaskIds): Leftovers {
+  if (tasks.size === 0) return left;
+  const isTasks = (path: string) => path.split("/").some((name) => tasks.has(name));
+  const ofOthers = (paths: string[]) => paths.filter((path) => !isTasks(path));
+  const { runtime, cgroups, state, mounts } = left;
+  const excluded = new Set<number>();
+  for (let before = -1; before !== excluded.size; ) {
+    before = excluded.size;
+    for (const { pid, parent, directory, cgroups, command } of left.processes)
+      if (excluded.has(parent) || [directory, ...cgroups, ...command.split(" ")].some(isTasks)) excluded.add(pid);
+  }
+  return {
+    ...{ runtime: ofOthers(runtime), cgroups: ofOthers(cgroups), state: ofOthers(state), mounts: ofOthers(mounts) },
+    processes: left.processes.filter(({ pid }) => !excluded.has(pid)),
+  };
 }
 
 function directories(path: string): string[] {
@@ -127,12 +148,16 @@ const CHECK_TIMEOUT = 30_000;
  * Waits until everything fits together.
  * @returns what does not, after `timeout` ms
  */
-export async function check(daemon: TestDaemon, ledger: Ledger, timeout = CHECK_TIMEOUT): Promise<string[]> {
+export async function check(
+  daemon: TestDaemon,
+  ledger: Ledger,
+  { timeout = CHECK_TIMEOUT, tasks = new Set() }: { timeout?: number | undefined; tasks?: TaskIds | undefined } = {},
+): Promise<string[]> {
   const end = performance.now() + timeout;
   for (;;) {
     let found: string[];
     try {
-      found = await contradictions(daemon, ledger);
+      found = await contradictions(daemon, ledger, tasks);
     } catch (error) {
       found = [`State: ${(error as Error).message}`];
     }

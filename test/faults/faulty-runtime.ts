@@ -15,6 +15,9 @@ export const runtimeFaults = [
   "exec garbage",
 ];
 
+/** Those of tasks: their start is a call of its own. */
+export const taskFaults = [...runtimeFaults, ...KINDS.map((kind) => `start ${kind}`)];
+
 export class FaultyRuntime {
   readonly path: string;
 

@@ -40,6 +40,8 @@ export interface ImageKillReport {
 const IMAGES = 3;
 /** Codes of calls that got no answer. */
 const NO_ANSWER = new Set([status.UNAVAILABLE, status.CANCELLED]);
+/** How long work goes on before a kill at most, as a multiple of what all of it takes undisturbed: some has to come to its end. */
+const DEPTH = 2.5;
 /** How often everything is removed, and has to be gone: what is there is not pulled again. */
 const EMPTIED = 0.5;
 
@@ -109,7 +111,7 @@ export async function runImageKills(options: ImageKillOptions): Promise<ImageKil
       };
       work.push(attempt("collections", collect, open));
     }
-    await sleep(longest * random.next() ** 2);
+    await sleep(DEPTH * longest * random.next() ** 2);
     for (const kind of open) report.phases[kind] = (report.phases[kind] ?? 0) + 1;
     await daemon.kill();
     report.kills++;

@@ -14,6 +14,7 @@ import { Load } from "./load.js";
 import { PHASES, type Phase, presentPhases } from "./phases.js";
 import { copyBuild } from "./private-build.js";
 import { Random } from "./random.js";
+import { TaskLoad } from "./task-load.js";
 import { tooLittle, type Work, workDone } from "./work.js";
 
 export interface KillOptions {
@@ -23,6 +24,8 @@ export interface KillOptions {
   places?: number;
   /** What is killed: the daemon, or shims under a daemon that lives. */
   victim?: "daemon" | "shims";
+  /** Clients of containerd 1.x's API have tasks on the same daemon; see task-load.ts. */
+  tasks?: boolean;
   /** Real errors come between, and during, the kills of the daemon; they are counted with them. */
   faults?: boolean;
   /** Is told how it goes. */
@@ -108,6 +111,8 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     ...(disk && { stateDir: disk.stateDir }),
   });
   await using world = disk && new FaultyWorld(daemon, disk);
+  // What is kept of the other API's clients is open from its first call on.
+  if (options.tasks) await daemon.v1().containers.list();
   const descriptors = openDescriptors(daemon.pid).size;
   const load = new Load({
     daemon,
@@ -118,6 +123,10 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     shimKills: victim === "shims",
     ...(world && { runtime: world.runtime.path }),
   });
+  const tasks = options.tasks
+    ? new TaskLoad({ daemon, random: random.fork(), places: Math.ceil(places / 2), violation })
+    : undefined;
+  await tasks?.start();
   let following = ledger.follow(daemon.api.subscribe({ timestamp: ledger.resumeFrom }));
   const followAgain = async () => {
     await following;
@@ -157,6 +166,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     let began = performance.now();
     if (killDaemon) {
       await untilPhase(daemon, ledger, random, report);
+      tasks?.down();
       await daemon.kill();
       report.kills++;
       enough.abort();
@@ -190,7 +200,8 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
       enough.abort();
       await working;
     }
-    const found = await check(daemon, ledger, fault === "" ? undefined : RECOVERY_FROM_FAULT);
+    const patience = fault === "" ? undefined : RECOVERY_FROM_FAULT;
+    const found = await check(daemon, ledger, { timeout: patience, tasks: tasks?.ids });
     const recovery = performance.now() - began;
     report.recoveries.push(recovery);
     if (recovery > SLOW && found.length === 0) showLog();
@@ -198,22 +209,38 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     if (found.length > 0) {
       // What is wrong stays wrong: begin again with nothing, so that the next kills are judged by themselves.
       showLog(found);
+      // It would end the tasks as well, whose clients know what they have a right to.
+      if (tasks !== undefined) break;
       await clear(daemon);
       await daemon.start();
       await ledger.begin(daemon.api);
       await followAgain();
     }
+    await tasks?.up();
     options.progress?.(
       `${report.kills} kills, ${count() - report.kills} faults, ${report.violations.length} violations; ` +
         `last after ${Math.round(began - begin)} ms of load, ` +
         `whole again after ${Math.round(performance.now() - began)} ms with ${ledger.running.length} containers`,
     );
   }
-  await finish(daemon, ledger, descriptors, violation);
-  report.work = { ...ledger.work, "kills by the client": load.kills, "refused calls": load.refusals };
+  if (tasks !== undefined) {
+    await tasks.up();
+    await tasks.stop();
+  }
+  await finish(daemon, ledger, descriptors, { violation, tasks: tasks?.ids });
+  const ofTasks = Object.entries(tasks?.work ?? {}).map(([kind, count]) => [`${kind} of tasks`, count]);
+  report.work = {
+    ...ledger.work,
+    ...Object.fromEntries(ofTasks),
+    "kills by the client": load.kills,
+    "refused calls": load.refusals,
+  };
   const little = tooLittle(
     { ...report.work, ...report.phases },
-    leastWork(report.kills, victim === "daemon", world !== undefined),
+    {
+      ...leastWork(report.kills, victim === "daemon", world !== undefined),
+      ...(tasks && { "create of tasks": Math.ceil(report.kills / 4), "delete of tasks": Math.ceil(report.kills / 4) }),
+    },
   );
   if (little !== undefined && !options.signal?.aborted) violation(little);
   return report;
@@ -252,20 +279,21 @@ async function finish(
   daemon: TestDaemon,
   ledger: Ledger,
   descriptors: number,
-  violation: (text: string) => void,
+  { violation, tasks }: { violation: (text: string) => void; tasks: ReadonlySet<string> | undefined },
 ): Promise<void> {
   for (const life of ledger.running) {
     life.askToKill();
     await daemon.api.signal({ id: life.id, pid: "init", signal: 9 });
     life.killed = "yes";
   }
-  for (const text of await check(daemon, ledger)) violation(`at the end: ${text}`);
+  for (const text of await check(daemon, ledger, { tasks })) violation(`at the end: ${text}`);
   try {
     await daemon.expectNothingLeft();
     // Between the calls of a client there may be a socket more or less.
     await eventually(() => openDescriptors(daemon.pid).size <= descriptors + 2, { what: "the release of descriptors" });
   } catch (error) {
-    violation(`at the end: ${(error as Error).message}`);
+    const open = [...openDescriptors(daemon.pid)].map(([fd, target]) => `${fd} → ${target}`).join(", ");
+    violation(`at the end: ${(error as Error).message}; there were ${descriptors}, now: ${open}`);
   }
 }
 

@@ -46,7 +46,7 @@ const GONE_MESSAGES = new RegExp(
 );
 
 /** What no error message may look like. */
-const UNCLEAR = /object Object|undefined|\.js:\d+|^\d+ *$/;
+export const UNCLEAR = /object Object|undefined|\.js:\d+|^\d+ *$/;
 
 export class Load {
   readonly #options: LoadOptions;

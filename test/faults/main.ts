@@ -1,8 +1,9 @@
 /**
- * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|images|both] [--shims | --faults] [--verbose]`: kills the daemon N times in
- * all phases of its work for clients of an API, or N times for those of both (images: while it pulls, imports, removes and collects; with
- * --shims: shims instead; with --faults: N kills and real errors of the machine, the runtimes, the shims; these two with 0.2's API alone)
- * and checks the invariants after each. The last line is
+ * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|images|mixed|both] [--shims | --faults] [--verbose]`: kills the daemon N
+ * times in all phases of its work for clients of an API, or N times for those of both (mixed: for both at once; images: while it pulls,
+ * imports, removes and collects; with --shims: shims instead, with 0.2's API; with --faults: N kills and real errors, with 0.2's API, unless
+ * 1.x is asked for, of the machine, the runtimes and the shims, with 1.x's of the runtimes) and checks the invariants after each. The last
+ * line is
  * "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
  */
 import { randomInt } from "node:crypto";
@@ -26,11 +27,14 @@ const { values } = parseArgs({
 const kills = Number(values.kills);
 const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
 const { shims, faults: withFaults } = values;
-const api = shims || withFaults ? "0.2" : values.api;
+const api = shims || (withFaults && values.api !== "1.x") ? "0.2" : values.api;
 const isUsable =
-  Number.isInteger(kills) && kills >= 1 && Number.isInteger(seed) && ["0.2", "1.x", "images", "both"].includes(api);
+  Number.isInteger(kills) &&
+  kills >= 1 &&
+  Number.isInteger(seed) &&
+  ["0.2", "1.x", "images", "mixed", "both"].includes(api);
 if (!isUsable || (shims && withFaults)) {
-  const flags = "[--kills N] [--seed S] [--api 0.2|1.x|images|both] [--shims | --faults] [--verbose]";
+  const flags = "[--kills N] [--seed S] [--api 0.2|1.x|images|mixed|both] [--shims | --faults] [--verbose]";
   console.error(`usage: npm run test:faults -- ${flags}`);
   process.exit(2);
 }
@@ -54,18 +58,21 @@ interface Outcome {
   recoveries: number[];
 }
 
-async function killUnder02(): Promise<Outcome> {
+const total = (work: Work) => Object.values(work).reduce((sum, count) => sum + count, 0);
+
+async function killUnder02(tasks = false): Promise<Outcome> {
   const victim = shims ? "shims" : "daemon";
-  const report = await runKills({ kills, seed, victim, faults: withFaults, signal: interrupt.signal, progress });
+  const report = await runKills({ kills, seed, victim, faults: withFaults, tasks, signal: interrupt.signal, progress });
   if (!shims) console.log(`killed while: ${describeWork(report.phases)}`);
   if (withFaults) console.log(`faults: ${describeWork(report.faults)}`);
-  return { ...report, done: report.kills + Object.values(report.faults).reduce((sum, count) => sum + count, 0) };
+  return { ...report, done: report.kills + total(report.faults) };
 }
 
 async function killUnder1(): Promise<Outcome> {
-  const report = await runTaskKills({ kills, seed, signal: interrupt.signal, progress });
+  const report = await runTaskKills({ kills, seed, faults: withFaults, signal: interrupt.signal, progress });
   console.log(`killed while: ${describeWork(report.phases)}`);
-  return { ...report, done: report.kills };
+  if (withFaults) console.log(`faults: ${describeWork(report.faults)}`);
+  return { ...report, done: report.kills + total(report.faults) };
 }
 
 async function killAmongImages(): Promise<Outcome> {
@@ -76,11 +83,12 @@ async function killAmongImages(): Promise<Outcome> {
 
 let [done, violations] = [0, 0];
 for (const [name, run] of [
-  ["0.2", killUnder02],
+  ["0.2", () => killUnder02()],
   ["1.x", killUnder1],
   ["images", killAmongImages],
+  ["mixed", () => killUnder02(true)],
 ] as const) {
-  if (interrupt.signal.aborted || (api === "both" ? name === "images" : api !== name)) continue;
+  if (interrupt.signal.aborted || (api === "both" ? name !== "0.2" && name !== "1.x" : api !== name)) continue;
   console.log(`seed ${seed}: ${kills} ${unit} of ${shims ? "shims" : "the daemon"}, under clients of ${name}`);
   const begin = performance.now();
   const outcome = await run();
