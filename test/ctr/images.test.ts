@@ -1,9 +1,19 @@
 /** ctr's commands about images, and what runs of them, on a real daemon with a real registry. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { mountsBelow } from "../harness/mounted.js";
 import { hasRegistry, USER, useRegistry } from "../harness/registry.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { makeTestImage, type StandardImage } from "../harness/test-images.js";
@@ -246,6 +256,15 @@ test("content check finds what is damaged, and what is missing", async () => {
   const cut = await runCtr(other, ["content", "check"]);
   expect(cut.status).toBe(1);
   expect(String(cut.stdout)).toContain(layer().descriptor.digest);
+  writeFileSync(path, readFileSync(base.layout.path(layer().descriptor)));
+  expect(await ctr(other, "content", "check")).toBe("3 blobs and 1 images are as they should be\n");
+  const [file = ""] = readdirSync(join(other.root, "layers")).filter((name) => name.endsWith(".erofs"));
+  rmSync(join(other.root, "layers", file));
+  const lost = await runCtr(other, ["content", "check"]);
+  expect(lost.status).toBe(1);
+  expect(String(lost.stdout)).toMatch(new RegExp(`^\\S*${NAME}: .*${file}`));
+  expect(mountsBelow(other.root)).toEqual([]);
+  expect(await ctr(other, "snapshots", "ls", "-q")).not.toContain("extract-");
 });
 
 describe.skipIf(!hasRegistry)("a registry", () => {

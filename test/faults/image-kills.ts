@@ -117,9 +117,7 @@ export async function runImageKills(options: ImageKillOptions): Promise<ImageKil
     report.kills++;
     const killed = performance.now();
     await Promise.all(work);
-    // A file may have been about to go, or about to get its record: the next daemon removes it.
-    for (const fault of await faultsOfRoot(daemon.root))
-      if (!fault.endsWith("a file that no record knows of")) violation(fault);
+    for (const fault of await faultsOfRoot(daemon.root, { ofKilled: true })) violation(fault);
     await daemon.start();
     await daemon.v1("kills").images.list();
     report.recoveries.push(performance.now() - killed);

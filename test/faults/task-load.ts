@@ -274,7 +274,8 @@ class Life {
       restarted = repeated;
       if (answer !== undefined && answer.pid !== pid)
         this.violation(`${containerId}: started as ${answer.pid}, not ${pid}`);
-      if (program.status === undefined) {
+      // A start that a runtime has made fail may have ended it.
+      if (program.status === undefined && !(restarted && runtime !== undefined)) {
         await Promise.all(Array.from({ length: random.integer(0, 2) }, (_, n) => this.#exec(`e${n}`)));
       }
     }

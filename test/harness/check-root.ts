@@ -8,8 +8,9 @@ import { Collection } from "../../src/core/metadata/collection.js";
 import { Leases } from "../../src/core/metadata/leases.js";
 import { Namespaces } from "../../src/core/metadata/namespaces.js";
 import { Store } from "../../src/core/metadata/store.js";
+import { Snapshots } from "../../src/core/snapshots/snapshots.js";
 
-/** Content, images and leases as a daemon has them, without one: for a --root that no daemon has. */
+/** Content, snapshots, images and leases as a daemon has them, without one: for a --root that no daemon has. */
 export function openRoot(root: string) {
   const store = new Store(join(root, "metadata"));
   const bus = new EventBus();
@@ -19,15 +20,23 @@ export function openRoot(root: string) {
   const leases = new Leases(store, namespaces, collection);
   const content = new Content(join(root, "content"), { store, namespaces, leases, collection, bus, log });
   const images = new Images({ store, namespaces, collection, bus });
-  return { store, bus, namespaces, collection, leases, content, images };
+  const snapshots = new Snapshots({ store, namespaces, leases, collection, bus, log, root });
+  return { store, bus, namespaces, collection, leases, content, images, snapshots };
 }
 
-/** What is wrong with the content and the images below a --root that no daemon has. */
-export async function faultsOfRoot(root: string): Promise<string[]> {
-  const { store, collection, content } = openRoot(root);
+/** What a change that a kill has interrupted may leave, and the next daemon removes. */
+const LEFT_OVER = /: (?:a (?:file|directory) that no record knows of|a mount that nothing uses)$/;
+
+/**
+ * What is wrong with all that is kept below a --root that no daemon has.
+ * @param ofKilled of a daemon that was killed: without what its change under way has left over
+ */
+export async function faultsOfRoot(root: string, { ofKilled = false } = {}): Promise<string[]> {
+  const { store, collection, content, snapshots } = openRoot(root);
   try {
     const faults: string[] = [];
-    for await (const fault of checkStore({ collection, rooms: [content] }, true)) faults.push(fault);
+    for await (const fault of checkStore({ collection, rooms: [content, snapshots] }, true))
+      if (!ofKilled || !LEFT_OVER.test(fault)) faults.push(fault);
     return faults;
   } finally {
     await store.close();

@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { faultsOfRoot } from "../harness/check-root.js";
 import { KEPT, unpackLayer } from "../harness/client-unpack.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { times } from "../harness/extent.js";
@@ -89,6 +90,7 @@ test("kills at random instants", async () => {
     await sleep(randomInt(1, 150));
     await daemon.kill();
     await Promise.all(lives);
+    expect(await faultsOfRoot(daemon.root, { ofKilled: true }), `round ${round}`).toEqual([]);
     cut += [...known.values()].filter(({ is, mayBe }) => is !== mayBe).length;
     await daemon.start();
     const next = daemon.v1();
@@ -114,4 +116,6 @@ test("kills at random instants", async () => {
   expect(await refusal(api.snapshots.remove({ snapshotter, key: "layer-1" }))).toMatch("FAILED_PRECONDITION");
   for (let i = LAYERS; i > 0; i--) await api.snapshots.remove({ snapshotter, key: `layer-${i}` });
   expect([idsOf(), readdirSync(join(daemon.root, "layers")).sort()]).toEqual([[], ["tmp"]]);
+  await daemon.kill();
+  expect(await faultsOfRoot(daemon.root)).toEqual([]);
 });

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { chmod, link, mkdir, open, readdir, rm, stat, unlink } from "node:fs/promises";
+import { chmod, link, mkdir, open, rm, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
+import { namesIn } from "../../system/linux/directory-names.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
@@ -162,15 +163,5 @@ async function syncDirectory(path: string): Promise<void> {
     await directory.sync();
   } finally {
     await directory.close();
-  }
-}
-
-/** None of a directory that is not there. */
-async function namesIn(path: string): Promise<string[]> {
-  try {
-    return await readdir(path);
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return [];
-    throw error;
   }
 }

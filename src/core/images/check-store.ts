@@ -7,7 +7,7 @@ interface Checked {
 
 export interface StoreParts {
   collection: Collection;
-  /** Content, snapshots, …: their files against their records. */
+  /** Content and snapshots: their files, directories and mounts against their records. */
   rooms: readonly Checked[];
 }
 
@@ -28,6 +28,8 @@ export async function* checkStore({ collection, rooms }: StoreParts, isThorough 
  */
 function hasToBeThere(node: Node, needs: Node): boolean {
   if (node.kind === "images") return needs.kind === "content";
+  // What else a snapshot names is in labels, which are its client's.
+  if (node.kind.startsWith("snapshots/")) return needs.kind === "layers" || needs.kind === node.kind;
   return node.kind !== "content" && node.kind !== "leases" && needs.kind !== "images";
 }
 

@@ -1,8 +1,10 @@
 import { constants } from "node:fs";
-import { lstat, mkdir, open, readdir, rename, rm, unlink } from "node:fs/promises";
+import { lstat, mkdir, open, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { namesIn } from "../../system/linux/directory-names.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
+import { BLOCK, lengthByItself } from "../layers/erofs/format.js";
 import type { LayerFile } from "../layers/layer-file.js";
 import type { Store } from "../metadata/store.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
@@ -138,13 +140,35 @@ export class LayerFiles {
       await mkdir(this.#directory, { recursive: true, mode: 0o700 });
       await rm(this.#temporary, { recursive: true, force: true });
       await mkdir(this.#temporary, { mode: 0o700 });
-      const files = new Set((await readdir(this.#directory)).filter((name) => name.endsWith(SUFFIX)));
-      for await (const { key } of this.#all()) files.delete(`${key.replace(":", "-")}${SUFFIX}`);
+      const files = new Set(await this.#files());
+      for await (const { key } of this.#all()) files.delete(this.path(key));
       // Of no record: the last daemon was killed before there was one, or when it was just gone.
-      for (const name of files) await unlink(join(this.#directory, name));
+      for (const path of files) await unlink(path);
     } catch (error) {
       throw fileFailure(error);
     }
+  }
+
+  /**
+   * Tells what is wrong, a sentence each: records whose file is not there or is another one, files that no record knows of. What is made or
+   * removed meanwhile may be told of as well.
+   */
+  async *check(): AsyncGenerator<string> {
+    const strangers = new Set(await this.#files());
+    for await (const { key } of this.#all()) {
+      const path = this.path(key);
+      strangers.delete(path);
+      const fault = await faultOfImage(path);
+      if (fault !== undefined) yield `layer ${key}: ${fault}`;
+    }
+    for (const name of await namesIn(this.#temporary)) strangers.add(join(this.#temporary, name));
+    for (const path of strangers) yield `${path}: a file that no record knows of`;
+  }
+
+  /** The paths of all that have the name of a layer file. */
+  async #files(): Promise<string[]> {
+    const names = await namesIn(this.#directory);
+    return names.filter((name) => name.endsWith(SUFFIX)).map((name) => join(this.#directory, name));
   }
 
   async *#all() {
@@ -166,6 +190,19 @@ async function isThere(path: string): Promise<boolean> {
   } catch (error) {
     if (hasCode(error, "ENOENT")) return false;
     throw fileFailure(error);
+  }
+}
+
+async function faultOfImage(path: string): Promise<string | undefined> {
+  try {
+    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const { size } = await file.stat();
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(BLOCK), 0, BLOCK, 0);
+    const length = lengthByItself(buffer.subarray(0, bytesRead));
+    if (length === undefined) return `${path} is no EROFS image`;
+    return length === size ? undefined : `${path} has ${size} bytes, not ${length}`;
+  } catch (error) {
+    return hasCode(error, "ENOENT") ? `no file ${path}` : `${path}: ${errorText(error)}`;
   }
 }
 

@@ -44,20 +44,40 @@ export class LayerMounts {
 
   /** Finds what is in use, and unmounts what the last daemon has mounted and nothing uses. */
   async open(): Promise<void> {
-    await this.#records.inUse(this.#store, (id) => this.#inUse.add(id));
+    await this.#findUsed();
+    for await (const { target, isUsed } of this.#own()) if (!isUsed) unmountNow(target);
+  }
+
+  /** Tells of mounts that nothing uses, and of those of another layer than they should be of, a sentence each. */
+  async *check(): AsyncGenerator<string> {
+    await this.#findUsed();
+    for await (const { target, isUsed, image, wanted } of this.#own()) {
+      if (!isUsed) yield `${target}: a mount that nothing uses`;
+      else if (image !== undefined && image !== wanted)
+        yield `${target}: ${image} is mounted, not ${wanted ?? "nothing"}`;
+    }
+  }
+
+  #findUsed(): Promise<void> {
+    return this.#records.inUse(this.#store, (id) => this.#inUse.add(id));
+  }
+
+  /** What this or an earlier daemon has mounted: which image, unless it is no layer's, and which one the records know of. */
+  async *#own() {
     for (const mount of await mountsBelow(this.#directories.path)) {
       const { target } = mount;
       const id = this.#directories.idOf(target);
       const { isLook, isMapped } = this.#directories.purposeOf(target);
-      if (!isLook && !isMapped && !this.#isOfLayer(imageOf(mount))) continue;
-      if (id === undefined || !(await this.#store.read(() => this.#isUsed(id)))) unmountNow(target);
+      const image = isMapped ? undefined : imageOf(mount);
+      if (!isLook && !isMapped && !this.#isOfLayer(image)) continue;
+      const record = id === undefined ? undefined : await this.#store.read(() => this.#records.ofDirectory(id));
+      const wanted = record?.layer === undefined ? undefined : this.#layers.path(record.layer);
+      yield { target, image, wanted, isUsed: record !== undefined && this.#isUsed(record) };
     }
   }
 
-  #isUsed(id: number): boolean {
-    const owner = this.#records.ownerOf(id);
-    const kind = owner && this.#records.get(owner.namespace, owner.name)?.kind;
-    return kind === "committed" ? this.#inUse.has(id) : kind !== undefined;
+  #isUsed({ id, kind }: SnapshotRecord): boolean {
+    return kind !== "committed" || this.#inUse.has(id);
   }
 
   /** Finds out whether layer files can be mounted, until they can. */

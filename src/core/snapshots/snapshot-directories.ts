@@ -1,7 +1,8 @@
 import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, statfsSync } from "node:fs";
-import { readdir, rmdir } from "node:fs/promises";
+import { rmdir } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
+import { namesIn } from "../../system/linux/directory-names.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { OpenedDirectory } from "../../system/linux/opened-directory.js";
 import { removeTree } from "../../system/linux/remove-tree.js";
@@ -128,8 +129,7 @@ export class SnapshotDirectories {
 
   /** Those that the last daemon has left; nothing is mounted there any more. @throws a system error */
   async removeLooks(): Promise<void> {
-    for (const name of await readdir(this.path))
-      if (name.startsWith(LOOK)) await this.removeEmpty(join(this.path, name));
+    for (const path of await this.looks()) await this.removeEmpty(path);
   }
 
   /** A place to mount something at. */
@@ -151,7 +151,12 @@ export class SnapshotDirectories {
 
   /** All there are. */
   async ids(): Promise<number[]> {
-    return (await readdir(this.path)).filter(isId).map(Number);
+    return (await namesIn(this.path)).filter(isId).map(Number);
+  }
+
+  /** Those where looks are, or were, mounted. */
+  async looks(): Promise<string[]> {
+    return (await namesIn(this.path)).filter((name) => name.startsWith(LOOK)).map((name) => join(this.path, name));
   }
 
   /** @throws a system error */

@@ -75,6 +75,13 @@ export class SnapshotRecords {
     return this.#owners.get([`${id}`]);
   }
 
+  /** Whose a directory is, with all that is known of it. */
+  ofDirectory(id: number): SnapshotRecord | undefined {
+    const owner = this.ownerOf(id);
+    const record = owner && this.get(owner.namespace, owner.name);
+    return record?.id === id ? record : undefined;
+  }
+
   /** A committed snapshot and those that it is put on, the topmost first. */
   chain(namespace: string, name: string): SnapshotRecord[] {
     const chain: SnapshotRecord[] = [];
@@ -218,6 +225,44 @@ export class SnapshotRecords {
     return { record, parent, layer };
   }
 
+  /** What does not fit to the record of a snapshot, a few words each. */
+  faultsOf(namespace: string, record: SnapshotRecord): string[] {
+    const { id, name, parent, layer } = record;
+    const owner = this.ownerOf(id);
+    if (owner?.namespace !== namespace || owner.name !== name)
+      return [`its directory ${id} is another one's, or nobody's`];
+    const faults: string[] = [];
+    const below = parent === "" ? undefined : this.get(namespace, parent);
+    if (parent !== "" && below?.kind !== "committed")
+      faults.push(`it is put on ${JSON.stringify(parent)}, which is ${below?.kind ?? "not there"}`);
+    else if (owner.parent !== below?.id)
+      faults.push(`it is put on ${below?.id}, and by its directory on ${owner.parent}`);
+    if (below !== undefined && !this.#children.has(childKey(below.id, record)))
+      faults.push(`${JSON.stringify(parent)} may be removed, though this is put on it`);
+    if (layer !== undefined && !this.#layerUsers.has([layer, `${id}`]))
+      faults.push(`layer ${layer} may be removed, though this uses it`);
+    return faults;
+  }
+
+  /** What keeps something for a snapshot that is not there (any more), or does not need it, a sentence each. */
+  async *strays(store: Store): AsyncGenerator<string> {
+    const stray = (id: string | undefined, needs: (record: SnapshotRecord) => boolean) => {
+      const record = this.ofDirectory(Number(id));
+      return record === undefined || !needs(record);
+    };
+    for await (const [id] of keysOf(this.#owners, store))
+      if (await store.read(() => stray(id, () => true))) yield `directory ${id}: kept for a snapshot that is not there`;
+    for await (const [parent, , id] of keysOf(this.#children, store)) {
+      const isParent = ({ parent: name }: SnapshotRecord) =>
+        name !== "" && this.ownerOf(Number(id))?.parent === Number(parent);
+      if (await store.read(() => stray(id, isParent)))
+        yield `directory ${parent}: kept for ${id}, which is not put on it`;
+    }
+    for await (const [key, id] of keysOf(this.#layerUsers, store))
+      if (await store.read(() => stray(id, ({ layer }) => layer === key)))
+        yield `layer ${key}: kept for ${id}, which does not use it`;
+  }
+
   layer(key: string): LayerRecord | undefined {
     return this.#layers.get([key]);
   }
@@ -254,6 +299,17 @@ export class SnapshotRecords {
 
 /** So many records are looked at before others get their turn. */
 const PAGE = 200;
+
+/** All keys of a table, a few at a time: what is changed meanwhile may be missing, or be among them. */
+async function* keysOf<T>(table: Table<T>, store: Store): AsyncGenerator<Key> {
+  const slices = new Slices();
+  for (let after: Key | undefined; ; await slices.next()) {
+    const page = await store.read(() => table.page(after, PAGE));
+    for (const { key } of page) yield key;
+    after = page.at(-1)?.key;
+    if (after === undefined) return;
+  }
+}
 
 function childKey(parent: number, { id, kind }: SnapshotRecord): string[] {
   return [`${parent}`, kind === "committed" ? "committed" : "live", `${id}`];

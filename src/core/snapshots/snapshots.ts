@@ -1,4 +1,4 @@
-import { closeSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { type DiskUsage, diskUsage } from "../../system/linux/disk-usage.js";
@@ -65,6 +65,8 @@ type Wanted = Pick<SnapshotRecord, "name" | "parent" | "kind" | "labels">;
 const MAX_SHOWN = 500;
 
 const ROOT: RootOwner = { uid: 0, gid: 0 };
+
+const CHECKED_AT_A_TIME = 100;
 
 /** In ms: how long overlayfs may take to mount a look at a snapshot. */
 const MOUNT_TIMEOUT = 10_000;
@@ -233,6 +235,38 @@ export class Snapshots {
   async ofMounts(namespace: string, mounts: readonly Mount[]): Promise<SnapshotRecord> {
     await this.#open();
     return await this.#read(() => this.#ofMounts(namespace, mounts));
+  }
+
+  /**
+   * Tells what is wrong, a sentence each: of records, directories, layer files and mounts that do not fit together. What is changed meanwhile
+   * may be told of as well.
+   */
+  async *check(): AsyncGenerator<string> {
+    const { store } = this.#parts;
+    const strangers = new Set(await this.#directories.ids());
+    for (let after: { namespace: string; key: string } | undefined; ; ) {
+      const page = await store.read(() =>
+        this.#records
+          .page(after, CHECKED_AT_A_TIME)
+          .map((found) => ({ ...found, faults: this.#records.faultsOf(found.namespace, found.record) })),
+      );
+      for (const { namespace, record, faults } of page) {
+        strangers.delete(record.id);
+        const what = `snapshot ${JSON.stringify(record.name)} of namespace ${JSON.stringify(namespace)}`;
+        for (const fault of faults) yield `${what}: ${fault}`;
+        const path = this.#directories.files(record.id);
+        if (hasFiles(record) && !existsSync(path)) yield `${what}: no directory ${path}`;
+      }
+      const last = page.at(-1);
+      if (last === undefined) break;
+      after = { namespace: last.namespace, key: last.record.name };
+    }
+    yield* this.#records.strays(store);
+    const looks = await this.#directories.looks();
+    for (const path of [...[...strangers].map((id) => this.#directories.of(id)), ...looks])
+      yield `${path}: a directory that no record knows of`;
+    yield* this.layers.check();
+    yield* this.#mounts.check();
   }
 
   #ofMounts(namespace: string, mounts: readonly Mount[]): SnapshotRecord {
@@ -537,6 +571,12 @@ export class Snapshots {
       if (!isKnown) void this.#removal(id);
     }
   }
+}
+
+/** Whether there is a directory of its own: of a committed one only where it is not a layer file alone. */
+function hasFiles({ kind, parent, hasDirectory }: SnapshotRecord): boolean {
+  if (kind === "committed") return hasDirectory === true;
+  return kind === "active" || parent === "";
 }
 
 function isRoot({ kind, name, labels }: SnapshotRecord): boolean {

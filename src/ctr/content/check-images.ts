@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Client } from "../../client/index.js";
 
 /** Follows each image to its layers. @param blobs what there is */
@@ -10,7 +11,7 @@ export async function checkImages(
   for (const image of images) {
     try {
       const { layers, chainId, platform } = await client.images.inspect(image.name);
-      const isUnpacked = chainId === "" || (await hasSnapshot(client, chainId));
+      const isUnpacked = chainId === "" || (await canBeMounted(client, chainId));
       const missing = layers.filter(({ digest }) => !blobs.has(digest));
       // Blobs of layers may be dropped once these are unpacked.
       if (missing.length > 0 && !isUnpacked)
@@ -25,12 +26,18 @@ export async function checkImages(
   return { count: images.length, wrong };
 }
 
-async function hasSnapshot(client: Client, key: string): Promise<boolean> {
+/** Has a snapshot, and those that it is put on, mounted for a moment. @returns whether it is there. @throws Error when it can't be used */
+async function canBeMounted(client: Client, parent: string): Promise<boolean> {
+  // Should this process die meanwhile, the next collection removes what is called so.
+  const view = { snapshotter: "overlayfs", key: `extract-check-${randomUUID()}` };
   try {
-    await client.v1.snapshots.stat({ snapshotter: "overlayfs", key });
-    return true;
+    await client.v1.snapshots.view({ ...view, parent });
   } catch (error) {
     if ((error as { isNotFound?: boolean }).isNotFound) return false;
     throw error;
   }
+  await client.v1.snapshots.remove(view).catch((error: { isNotFound?: boolean }) => {
+    if (!error.isNotFound) throw error;
+  });
+  return true;
 }

@@ -78,7 +78,7 @@ function getCommand(): Command {
 
 function checkCommand(): Command {
   const command = new Command("check")
-    .description("read every blob and follow every image; fails when something is damaged or missing")
+    .description("read every blob, follow every image to its layers; fails when something is damaged or missing")
     .option("-q, --quiet", "print only what is wrong");
   command.action(async ({ quiet }: { quiet?: boolean }) => {
     const client = await openClient(command);

@@ -90,6 +90,13 @@ export function putSuperBlock(target: Buffer, { inodes, blocks }: { inodes: numb
   target.writeUInt32LE(blocks, at + 36);
 }
 
+/** How long an image is, by its super block; undefined for what is none. @param first its first bytes: a block, or all of a shorter file */
+export function lengthByItself(first: Buffer): number | undefined {
+  const at = SUPER_BLOCK_AT;
+  if (first.length < BLOCK || first.readUInt32LE(at) !== MAGIC) return undefined;
+  return first.readUInt32LE(at + 36) * BLOCK;
+}
+
 /** As the kernel encodes it. */
 export function deviceNumber(major: number, minor: number): number {
   return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
