@@ -1,6 +1,7 @@
 import { realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
+import { CheckpointBlobs } from "../core/checkpoints/checkpoint-blobs.js";
 import { Containers } from "../core/containers/containers.js";
 import { Content } from "../core/content/content.js";
 import { logText } from "../core/failure/log-text.js";
@@ -112,9 +113,11 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     ...{ ...metadata, layers: metadata.snapshots.layers, version: VERSION },
     ...{ root, hostsDirs: flags.hostsDir, workers: flags.blobWorkers, discardBlobs: flags.discardBlobs },
   });
+  const { content } = metadata;
+  const checkpoints = new CheckpointBlobs(join(root, "checkpoints"), { store, content, tasks, log });
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
-    ...servicesV1({ tasks, ...metadata, transfers, ready, log, version: VERSION, revision: COMMIT }),
+    ...servicesV1({ tasks, ...metadata, transfers, checkpoints, ready, log, version: VERSION, revision: COMMIT }),
   ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
   const { group, insecureTcp } = flags;
@@ -180,6 +183,8 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   restored();
   schedule.start();
   await Promise.all([prepared, tasks.runDirectory.takeOver()]);
+  // A restore that was under way is over now.
+  void checkpoints.tidy();
   tellServiceManager("READY=1");
   log.debug(
     {

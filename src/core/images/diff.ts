@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import type { Mount } from "../../system/mount/mount.js";
 import type { Ingest } from "../content/ingest.js";
+import { writeBlob } from "../content/write-blob.js";
 import { Failure } from "../failure/failure.js";
 import { writeDiff } from "../layers/diff.js";
 import type { Labels } from "../metadata/labels.js";
@@ -53,21 +54,14 @@ export async function diffSnapshots(
   const isCompressed = TYPES.get(mediaType);
   if (isCompressed === undefined)
     throw new Failure("unimplemented", "refused", { why: `unsupported diff media type: ${mediaType}` });
-  const ref = request.ref === "" ? `diff-${randomUUID()}` : request.ref;
+  const blob = { namespace, ref: request.ref, kind: "diff", lease };
   return await snapshots.withDifference(namespace, left, right, async (upper) => {
-    const ingest = await content.write(namespace, ref, { lease });
-    try {
-      await ingest.truncate();
+    const { digest, size } = await writeBlob(content, blob, async (ingest) => {
       const archive = upper === undefined ? [Buffer.alloc(EMPTY_ARCHIVE)] : writeDiff({ upper, signal });
       const diffId = await write(archive, isCompressed, ingest, signal);
-      const labels = isCompressed ? { ...request.labels, [UNCOMPRESSED]: diffId } : request.labels;
-      const { digest, size } = await commit(ingest, labels, (digest) => content.info(namespace, digest));
-      return { mediaType, digest, size, annotations: {} };
-    } catch (error) {
-      await ingest.close();
-      if (request.ref === "") await content.abort(namespace, ref).catch(() => {});
-      throw error;
-    }
+      return isCompressed ? { ...request.labels, [UNCOMPRESSED]: diffId } : request.labels;
+    });
+    return { mediaType, digest, size, annotations: {} };
   });
 }
 
@@ -92,15 +86,4 @@ async function write(
   if (isCompressed) await pipeline(from, hashed, createGzip(), store, { signal });
   else await pipeline(from, hashed, store, { signal });
   return `sha256:${hash.digest("hex")}`;
-}
-
-/** Content that is there already is as good. */
-async function commit<Info>(ingest: Ingest, labels: Labels, info: (digest: string) => Promise<Info>) {
-  const digest = ingest.digest();
-  try {
-    return await ingest.commit({ labels });
-  } catch (error) {
-    if (!(error instanceof Failure) || error.kind !== "already-exists") throw error;
-    return await info(digest);
-  }
 }

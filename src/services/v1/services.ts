@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { CheckpointBlobs } from "../../core/checkpoints/checkpoint-blobs.js";
 import type { Containers } from "../../core/containers/containers.js";
 import type { Content } from "../../core/content/content.js";
 import type { Images } from "../../core/images/image-records.js";
@@ -36,6 +37,7 @@ export interface V1Options {
   images: Images;
   snapshots: Snapshots;
   transfers: ImageTransfers;
+  checkpoints: CheckpointBlobs;
   /** Resolves once the tasks of an earlier daemon are known. */
   ready: Promise<void>;
   log: Logger;
@@ -46,14 +48,15 @@ export interface V1Options {
 
 /** The services of containerd 1.x's API. */
 export function servicesV1(options: V1Options): GrpcService[] {
-  const { tasks, identity, namespaces, containers, leases, collection, content, images, snapshots } = options;
+  const { tasks, identity, namespaces, containers, leases, collection, content, images, snapshots, checkpoints } =
+    options;
   const front = new FrontV1(options.log, options.ready);
   const streams = new Streams();
   const services = [
     versionService(front, options.version, options.revision),
     namespacesService(front, namespaces),
     containersService(front, containers),
-    tasksService(front, { tasks, containers }),
+    tasksService(front, { tasks, containers, content, checkpoints }),
     snapshotsService(front, snapshots),
     diffService(front, options.transfers),
     transferService(front, options.transfers, streams),

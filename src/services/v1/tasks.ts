@@ -1,4 +1,6 @@
+import type { CheckpointBlobs } from "../../core/checkpoints/checkpoint-blobs.js";
 import type { Containers } from "../../core/containers/containers.js";
+import type { Content } from "../../core/content/content.js";
 import { isFailure } from "../../core/failure/failure.js";
 import type { Tasks } from "../../core/tasks/tasks.js";
 import { type TasksServer, TasksService } from "../../proto/containerd/services/tasks/v1/tasks.js";
@@ -15,6 +17,8 @@ import { update } from "./tasks/update.js";
 export interface TaskCalls {
   tasks: Tasks;
   containers: Containers;
+  content: Content;
+  checkpoints: CheckpointBlobs;
 }
 
 type Handler<Request, Response> = (calls: TaskCalls, call: NamespacedCall<Request>) => Response | Promise<Response>;

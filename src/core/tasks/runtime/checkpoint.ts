@@ -29,6 +29,9 @@ const underWay = new Set<string>();
 /** In bytes: what we write is a thousandth of it. */
 const LARGEST_CONFIG = 1024 * 1024;
 
+/** The directory in a checkpoint's that CRIU makes its own in: one of a checkpoint, one of each restore. */
+const WORK = "criu.work";
+
 /** Where a container's checkpoints lie unless the caller names a directory. */
 export function checkpointsDirectory(bundle: string, directory: string): string {
   return directory || join(bundle, "checkpoints");
@@ -52,7 +55,7 @@ export async function createCheckpoint(
   let identity = "";
   try {
     // CRIU makes its work directory, but not the parents; a restore makes one of its own beside it.
-    const work = join(path, "criu.work");
+    const work = join(path, WORK);
     await onForeignFiles(path, async () => {
       identity = await identityOf(path);
       underWay.add(identity);
@@ -189,6 +192,23 @@ export async function findCheckpoint(directory: string, name: string, signal?: A
   // Its file system has just answered.
   await trusted(directory, () => closeTree(path));
   return path;
+}
+
+/** What CRIU has written besides its images goes. @param path of a checkpoint that is nobody else's */
+export async function removeWork(path: string): Promise<void> {
+  await rm(join(path, WORK), { recursive: true, force: true });
+}
+
+/**
+ * Makes a checkpoint of a directory with CRIU's images that others may have filled: of its config.json, if it has one, only what is
+ * understood stays.
+ */
+export async function adoptCheckpoint(directory: string, name: string): Promise<void> {
+  const said = await readCheckpoint(directory, name);
+  const config = join(directory, name, "config.json");
+  await rm(config, { recursive: true, force: true });
+  await writeFile(config, JSON.stringify({ ...said, name }), { flag: "wx", mode: 0o600 });
+  await removeWork(join(directory, name));
 }
 
 /**

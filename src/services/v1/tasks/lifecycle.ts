@@ -1,4 +1,5 @@
 import { secondsAndNanos } from "../../../contract/go/rfc3339.js";
+import type { CheckpointPlace } from "../../../core/checkpoints/checkpoint-blobs.js";
 import type { ContainerRecord } from "../../../core/containers/container-record.js";
 import { Failure, refusal } from "../../../core/failure/failure.js";
 import { checkIdentifier } from "../../../core/metadata/identifier.js";
@@ -18,16 +19,17 @@ import type {
   StartRequest,
   StartResponse,
 } from "../../../proto/containerd/services/tasks/v1/tasks.js";
+import type { Descriptor } from "../../../proto/containerd/types/descriptor.js";
 import type { NamespacedCall } from "../front.js";
 import type { TaskCalls } from "../tasks.js";
-import { placeOf } from "./checkpoint.js";
+import { CRIU_IMAGES, placeOf } from "./checkpoint.js";
 import { jsonObject } from "./json-object.js";
 import { nameOf } from "./names.js";
 import { runtimeOptions } from "./runtime-options.js";
 import { explainingStdio, stdioOf } from "./stdio.js";
 
 export async function create(
-  { tasks, containers }: TaskCalls,
+  { tasks, containers, checkpoints }: TaskCalls,
   call: NamespacedCall<CreateTaskRequest>,
 ): Promise<CreateTaskResponse> {
   const { request, namespace, signal } = call;
@@ -40,28 +42,33 @@ export async function create(
     ...nameOf(call),
     bundle: specOf(record),
     rootfs: request.rootfs,
-    ...checkpointOf(request, saved),
     stdio,
     labels: [],
     ...asked,
     deleteOnExit: false,
   };
   const task = await tasks.operations.run({ kind: "create", id: containerId }, (operation) =>
-    explainingStdio(stdio, () =>
-      createTask(tasks, wanted, signal, operation, (created) => keepCreated(tasks, created)),
-    ),
+    explainingStdio(stdio, async () => {
+      const from = (place: CheckpointPlace) =>
+        createTask(tasks, { ...wanted, ...place }, signal, operation, (created) => keepCreated(tasks, created));
+      if (saved !== "" || request.checkpoint === undefined) return await from(savedAt(saved));
+      operation.doing = "unpacking the checkpoint";
+      return await checkpoints.withUnpacked(namespace, digestOf(request.checkpoint), signal, from);
+    }),
   );
   return { containerId, pid: task.init?.systemPid ?? 0 };
 }
 
-/** The checkpoint to restore; an image of one is not known here yet. */
-function checkpointOf({ checkpoint }: CreateTaskRequest, path: string): { checkpoint: string; checkpointDir: string } {
-  if (checkpoint !== undefined) {
-    throw new Failure("unimplemented", "refused", { why: `restoring the image ${JSON.stringify(checkpoint.digest)}` });
-  }
+function savedAt(path: string): CheckpointPlace {
   if (path === "") return { checkpoint: "", checkpointDir: "" };
   const { name, directory } = placeOf("criu_image_path", path);
   return { checkpoint: name, checkpointDir: directory };
+}
+
+/** Of the content that a checkpoint is. */
+function digestOf({ mediaType, digest }: Descriptor): string {
+  if (mediaType !== CRIU_IMAGES) throw refusal(`unsupported checkpoint type ${JSON.stringify(mediaType)}`);
+  return digest;
 }
 
 function specOf({ id, spec }: ContainerRecord): Buffer {
