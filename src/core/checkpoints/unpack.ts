@@ -1,5 +1,5 @@
 import { type FileHandle, mkdir, open } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { hasCode } from "../../system/linux/libc.js";
 import { fileFailure } from "../content/content-files.js";
 import { Failure, refusal } from "../failure/failure.js";
@@ -18,11 +18,16 @@ const LONGEST = 1024;
 const SHOWN = 200;
 
 /** What the system says of names that contradict each other. */
-const CONTRADICTIONS = ["EEXIST", "ENOTDIR", "EISDIR"];
+const CONTRADICTIONS = new Map([
+  ["EEXIST", "its name is taken by another one"],
+  ["ENOTDIR", "its directory is a file"],
+  ["ENOENT", "its directory does not come before it"],
+]);
 
 /**
  * Writes the files of an archive that anybody may have made below a directory which is empty, and nobody else's: regular files and
- * directories with plain names, and nothing else. It takes no more room than the archive. What the archive says of owners and modes does not count.
+ * directories with plain names, and nothing else: no more than one for each entry, and no larger than the archive. What it says of owners and
+ * modes does not count.
  * @param what begins the error's text
  * @throws Failure: invalid-argument that quotes the entry; resource-exhausted. The signal's reason
  */
@@ -48,8 +53,7 @@ export async function unpack(
     const entry = error instanceof ArchiveError ? error.entry : target.name;
     const where = entry === undefined ? what : `${what}: entry ${quoted(entry)}`;
     if (error instanceof ArchiveError) throw refusal(`${where}: ${error.message}`);
-    if (CONTRADICTIONS.some((code) => hasCode(error, code)))
-      throw refusal(`${where}: what it is named after is there already`);
+    for (const [code, why] of CONTRADICTIONS) if (hasCode(error, code)) throw refusal(`${where}: ${why}`);
     throw signal.aborted || error instanceof Failure ? error : fileFailure(join(directory, target.name ?? ""), error);
   } finally {
     await target.close();
@@ -114,8 +118,8 @@ class Target {
     else {
       this.name = step.name;
       const path = join(this.#directory, step.name);
-      await mkdir(step.is === "directory" ? path : dirname(path), { recursive: true, mode: 0o700 });
-      if (step.is === "file") this.#file = await open(path, "wx", 0o600);
+      if (step.is === "directory") await mkdir(path, { mode: 0o700 });
+      else this.#file = await open(path, "wx", 0o600);
     }
   }
 
