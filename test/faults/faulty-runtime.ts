@@ -15,8 +15,11 @@ export const runtimeFaults = [
   "exec garbage",
 ];
 
-/** Those of tasks: their start is a call of its own. */
-export const taskFaults = [...runtimeFaults, ...KINDS.map((kind) => `start ${kind}`)];
+/** Those of tasks, whose start is a call of its own, and which nobody pauses there. */
+export const taskFaults = [
+  ...runtimeFaults.filter((fault) => !/^(?:pause|resume) /.test(fault)),
+  ...KINDS.map((kind) => `start ${kind}`),
+];
 
 export class FaultyRuntime {
   readonly path: string;

@@ -137,8 +137,8 @@ export async function runImageKills(options: ImageKillOptions): Promise<ImageKil
   await daemon.kill();
   for (const fault of await faultsOfRoot(daemon.root)) violation(fault);
   const little = tooLittle(report.work, {
-    pulls: Math.floor(report.kills / 50),
-    imports: Math.floor(report.kills / 50),
+    pulls: Math.floor(report.kills / 10),
+    imports: Math.floor(report.kills / 10),
   });
   if (little !== undefined && !signal?.aborted) violation(little);
   return report;

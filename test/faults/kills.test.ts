@@ -18,3 +18,9 @@ test("shims killed at random moments: every process that was killed for it has 1
   expect(violations).toEqual([]);
   expect(kills).toBeGreaterThanOrEqual(KILLS);
 });
+
+test("with tasks of containerd 1.x's API on the same daemon: either's clients are told what is true of theirs", async () => {
+  const { violations, kills, work } = await runKills({ kills: times(40, 6), seed: 20261128, tasks: true });
+  expect(violations).toEqual([]);
+  expect(work["create of tasks"]).toBeGreaterThanOrEqual(kills / 4);
+});

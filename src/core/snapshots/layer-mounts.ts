@@ -44,26 +44,23 @@ export class LayerMounts {
 
   /** Finds what is in use, and unmounts what the last daemon has mounted and nothing uses. */
   async open(): Promise<void> {
-    await this.#findUsed();
-    for await (const { target, isUsed } of this.#own()) if (!isUsed) unmountNow(target);
+    await this.#records.inUse(this.#store, (id) => this.#inUse.add(id));
+    for await (const { target, isUsed } of this.#own(this.#inUse)) if (!isUsed) unmountNow(target);
   }
 
   /** Tells of mounts that nothing uses, and of those of another layer than they should be of, a sentence each. */
   async *check(): AsyncGenerator<string> {
-    await this.#findUsed();
-    for await (const { target, isUsed, image, wanted } of this.#own()) {
+    const inUse = new Set(this.#inUse);
+    await this.#records.inUse(this.#store, (id) => inUse.add(id));
+    for await (const { target, isUsed, image, wanted } of this.#own(inUse)) {
       if (!isUsed) yield `${target}: a mount that nothing uses`;
       else if (image !== undefined && image !== wanted)
         yield `${target}: ${image} is mounted, not ${wanted ?? "nothing"}`;
     }
   }
 
-  #findUsed(): Promise<void> {
-    return this.#records.inUse(this.#store, (id) => this.#inUse.add(id));
-  }
-
   /** What this or an earlier daemon has mounted: which image, unless it is no layer's, and which one the records know of. */
-  async *#own() {
+  async *#own(inUse: ReadonlySet<number>) {
     for (const mount of await mountsBelow(this.#directories.path)) {
       const { target } = mount;
       const id = this.#directories.idOf(target);
@@ -72,12 +69,9 @@ export class LayerMounts {
       if (!isLook && !isMapped && !this.#isOfLayer(image)) continue;
       const record = id === undefined ? undefined : await this.#store.read(() => this.#records.ofDirectory(id));
       const wanted = record?.layer === undefined ? undefined : this.#layers.path(record.layer);
-      yield { target, image, wanted, isUsed: record !== undefined && this.#isUsed(record) };
+      const isUsed = record !== undefined && (record.kind !== "committed" || inUse.has(record.id));
+      yield { target, image, wanted, isUsed };
     }
-  }
-
-  #isUsed({ id, kind }: SnapshotRecord): boolean {
-    return kind !== "committed" || this.#inUse.has(id);
   }
 
   /** Finds out whether layer files can be mounted, until they can. */
