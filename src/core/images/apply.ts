@@ -32,8 +32,7 @@ export async function applyLayer(
     const wanted = { descriptor, blob: async () => ({ path: blob.path }), whole: async () => {} };
     const layer = await unpacker.convert(wanted, { namespace, parent, below }, signal);
     await snapshots.setLayer(namespace, name, layer);
-    // How long the archive is nobody asks, and it is not kept.
-    return { mediaType: OCI_LAYER, digest: layer.diffId, size: 0, annotations: {} };
+    return { mediaType: OCI_LAYER, digest: layer.diffId, size: layer.unpacked, annotations: {} };
   } finally {
     await blob.close();
   }

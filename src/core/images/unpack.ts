@@ -173,10 +173,11 @@ export class Unpacker {
     try {
       const made = await this.#convertInto(output, layer, place, signal);
       await layer.whole(signal);
-      const { diffId, size, dependsOnBelow } = made;
+      const { diffId, size, unpacked, dependsOnBelow } = made;
       return await layers.add(dependsOnBelow ? dependentKey(place.chainId(diffId)) : independentKey(diffId), output, {
         diffId,
         size,
+        unpacked,
       });
     } catch (error) {
       await rm(output, { force: true });

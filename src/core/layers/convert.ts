@@ -44,6 +44,8 @@ export interface ConvertedLayer {
   diffId: string;
   /** Bytes on the disk. */
   size: number;
+  /** Bytes of the uncompressed archive. */
+  unpacked: number;
   /** Of the layer: what the archive has twice counts once. */
   entries: number;
   /** Whether the archive could become another layer file on other layers: it goes by its chain id then (`dependentKey`). */

@@ -6,8 +6,13 @@ export interface LayerFile {
   diffId: string;
   /** Bytes on the disk. */
   size: number;
+  /** Bytes of the uncompressed archive. */
+  unpacked: number;
   path: string;
 }
+
+/** What is known of one that was made, wherever it is. */
+export type MadeLayer = Pick<LayerFile, "diffId" | "size" | "unpacked">;
 
 /** Of a layer that is the same on whatever it is stacked. */
 export function independentKey(diffId: string): string {

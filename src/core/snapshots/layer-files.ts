@@ -5,7 +5,7 @@ import { namesIn } from "../../system/linux/directory-names.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { Failure } from "../failure/failure.js";
 import { BLOCK, lengthByItself } from "../layers/erofs/format.js";
-import type { LayerFile } from "../layers/layer-file.js";
+import type { LayerFile, MadeLayer } from "../layers/layer-file.js";
 import type { Store } from "../metadata/store.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
 import { Slices } from "../scheduling/slices.js";
@@ -45,7 +45,7 @@ export class LayerFiles {
     await this.open();
     const record = await this.#store.read(() => this.#records.layer(key));
     if (record === undefined || !(await isThere(this.path(key)))) return undefined;
-    return { key, diffId: record.diffId, size: record.size, path: this.path(key) };
+    return this.#file(key, record);
   }
 
   /**
@@ -53,13 +53,13 @@ export class LayerFiles {
    * @param path of {@link temporary}
    * @throws Failure
    */
-  async add(key: string, path: string, layer: Pick<LayerFile, "diffId" | "size">): Promise<LayerFile> {
+  async add(key: string, path: string, layer: MadeLayer): Promise<LayerFile> {
     if (!KEY.test(key)) throw new Error(`no key of a layer file: ${key}`);
     await this.open();
     return await this.#turns.run(key, () => this.#addNow(key, path, layer));
   }
 
-  async #addNow(key: string, path: string, layer: Pick<LayerFile, "diffId" | "size">): Promise<LayerFile> {
+  async #addNow(key: string, path: string, layer: MadeLayer): Promise<LayerFile> {
     const known = await this.get(key);
     if (known !== undefined) {
       await rm(path, { force: true });
@@ -80,8 +80,7 @@ export class LayerFiles {
   async list(): Promise<LayerFile[]> {
     await this.open();
     const layers: LayerFile[] = [];
-    for await (const { key, record } of this.#all())
-      layers.push({ key, diffId: record.diffId, size: record.size, path: this.path(key) });
+    for await (const { key, record } of this.#all()) layers.push(this.#file(key, record));
     return layers;
   }
 
@@ -109,6 +108,10 @@ export class LayerFiles {
       if (hasCode(error, "ENOENT")) return 0;
       throw error;
     }
+  }
+
+  #file(key: string, { diffId, size, unpacked }: MadeLayer): LayerFile {
+    return { key, diffId, size, unpacked, path: this.path(key) };
   }
 
   /** Where a layer file is, or would be. */

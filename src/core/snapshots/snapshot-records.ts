@@ -1,6 +1,6 @@
 import { now } from "../../system/linux/clock.js";
 import { Failure, refusal } from "../failure/failure.js";
-import type { LayerFile } from "../layers/layer-file.js";
+import type { MadeLayer } from "../layers/layer-file.js";
 import { checkLabels, type Labels, presentLabels } from "../metadata/labels.js";
 import type { Key, Store, Table } from "../metadata/store.js";
 import { Slices } from "../scheduling/slices.js";
@@ -18,7 +18,7 @@ interface Owner {
 }
 
 /** What a layer file is, as the store knows it; its key says the rest. */
-export type LayerRecord = Pick<LayerFile, "diffId" | "size"> & { createdAt: bigint };
+export type LayerRecord = MadeLayer & { createdAt: bigint };
 
 /** A change of a snapshot to a committed one. */
 export type Committed = Pick<SnapshotRecord, "usage" | "hasDirectory" | "layer" | "isNew">;
@@ -276,8 +276,8 @@ export class SnapshotRecords {
     return this.#layerUsers.has([key]);
   }
 
-  addLayer(key: string, layer: Pick<LayerFile, "diffId" | "size">): void {
-    this.#layers.put([key], { diffId: layer.diffId, size: layer.size, createdAt: now() });
+  addLayer(key: string, { diffId, size, unpacked }: MadeLayer): void {
+    this.#layers.put([key], { diffId, size, unpacked, createdAt: now() });
   }
 
   /** Whether it was there and is gone now: it stays while a snapshot uses it. */

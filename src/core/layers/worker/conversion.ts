@@ -78,7 +78,7 @@ async function write(
   }
   const namesRoot = !(tree.flags(ROOT) & IMPLICIT);
   const entries = writeDirectories(tree, image, builder, () => host.checkpoint());
-  return { diffId: `sha256:${hash.digest("hex")}`, entries, dependsOnBelow, namesRoot };
+  return { diffId: `sha256:${hash.digest("hex")}`, unpacked, entries, dependsOnBelow, namesRoot };
 }
 
 /** Refuses an archive that is out of all proportion to its blob, unless there is room for it. */
