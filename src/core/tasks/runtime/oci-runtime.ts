@@ -18,6 +18,8 @@ export const childEnvironment: readonly string[] = environmentStrings({
   LISTEN_PID: undefined,
   LISTEN_FDNAMES: undefined,
   UV_THREADPOOL_SIZE: undefined,
+  MALLOC_ARENA_MAX: undefined,
+  MALLOC_MMAP_THRESHOLD_: undefined,
 });
 
 /**
