@@ -41,8 +41,8 @@ const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 
 const NAME = "checkpoint";
 
 /**
- * Checkpoints as content: an archive of CRIU's images. CRIU itself reads and writes files, which are in a directory meanwhile that goes with
- * the call, or, after a kill, with the next daemon.
+ * Checkpoints as content: an archive of CRIU's images. CRIU itself reads and writes files: they are in a directory that goes with the call,
+ * or, after a kill, with the next daemon.
  */
 export class CheckpointBlobs {
   readonly #directory: string;

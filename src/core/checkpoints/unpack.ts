@@ -26,8 +26,8 @@ const CONTRADICTIONS = new Map([
 
 /**
  * Writes the files of an archive that anybody may have made below a directory which is empty, and nobody else's: regular files and
- * directories with plain names, and nothing else: no more than one for each entry, and no larger than the archive. What it says of owners and
- * modes does not count.
+ * directories with plain names, and nothing else. There is one for each entry at most, none larger than the archive. What that says of
+ * owners and modes does not count.
  * @param what begins the error's text
  * @throws Failure: invalid-argument that quotes the entry; resource-exhausted. The signal's reason
  */

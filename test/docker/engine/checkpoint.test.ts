@@ -7,8 +7,7 @@ const fixture = useDockerHost();
 
 /** Counts for ever; where it is shows whether it was saved. */
 const COUNTER = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done";
-/** CRIU brings back no network that dockerd has made. */
-const RUN = ["run", "--detach", "--network=none", "--security-opt=seccomp=unconfined"];
+const RUN = ["run", "--detach"];
 
 describe.skipIf(!hasDocker)("docker checkpoint", () => {
   const numbers = async (name: string) => (await fixture.host.docker("logs", name)).split("\n").map(Number);
@@ -45,7 +44,7 @@ describe.skipIf(!hasDocker)("docker checkpoint", () => {
 
   test("one that is not there, and a container that does not run", async () => {
     const { host } = fixture;
-    await host.docker("create", "--network=none", "--name=new", image, "true");
+    await host.docker("create", "--name=new", image, "true");
     expect(await host.attempt(["start", "--checkpoint", "none", "new"])).toMatchObject({ code: 1 });
     expect(await host.attempt(["checkpoint", "create", "new", "one"])).toMatchObject({
       code: 1,
