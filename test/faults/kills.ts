@@ -14,6 +14,7 @@ import { Load } from "./load.js";
 import { PHASES, type Phase, presentPhases } from "./phases.js";
 import { copyBuild } from "./private-build.js";
 import { Random } from "./random.js";
+import { FAULT_ONLY, KILL_ONLY, LONGEST_FAULT, LONGEST_RESTORE, SECOND_KILL } from "./rounds.js";
 import { TaskLoad } from "./task-load.js";
 import { tooLittle, type Work, workDone } from "./work.js";
 
@@ -52,21 +53,12 @@ const LEAST_WORK: Work = { starts: 1, execs: 1, exits: 1 };
 /** In ms: how long the phase in which the daemon is to be killed is waited for, and how long it is left in it at most. */
 const PHASE_TIMEOUT = 2_000;
 const PHASE_DEPTH = 12;
-/** In ms: a daemon that restores is killed again within this time. */
-const LONGEST_RESTORE = 300;
 /** With so many kills each phase must have been met. */
 const ALL_PHASES = 100;
-/** The kinds of rounds when there are faults: the first share of them kills only, the second injects a fault only. */
-const KILL_ONLY = 0.35;
-const FAULT_ONLY = 0.65;
-/** In ms: a fault is there for so long at most, while the load goes on. */
-const LONGEST_FAULT = 1_500;
 /** In ms: how long it may take until everything fits together after a fault; a runtime that hangs is given 30 s. */
 const RECOVERY_FROM_FAULT = 120_000;
 /** In ms: a recovery that takes longer is shown with the daemon's log. */
 const SLOW = 5_000;
-/** How often it is killed again while it restores. */
-const SECOND_KILL = 0.15;
 
 /** Runs it; what it started is gone afterwards, also when it throws. */
 export async function runKills(options: KillOptions): Promise<KillReport> {

@@ -8,6 +8,7 @@ import { eventually, sleep } from "../harness/wait.js";
 import { FaultyRuntime, taskFaults } from "./faulty-runtime.js";
 import { copyBuild } from "./private-build.js";
 import { Random } from "./random.js";
+import { FAULT_ONLY, KILL_ONLY, LONGEST_FAULT, LONGEST_RESTORE, SECOND_KILL } from "./rounds.js";
 import { TaskLoad } from "./task-load.js";
 import { tooLittle, type Work } from "./work.js";
 
@@ -40,15 +41,6 @@ const PHASES = ["create", "start", "exec", "start exec", "kill", "delete"];
 /** In ms: how long a call of the phase is waited for, and how long it is left to go on at most. */
 const PHASE_TIMEOUT = 2_000;
 const PHASE_DEPTH = 40;
-/** How often, and in ms how soon at the latest, it is killed again while it restores. */
-const SECOND_KILL = 0.15;
-const LONGEST_RESTORE = 300;
-
-/** The kinds of rounds when there are faults, as shares: those that kill only, and those that have a fault only. */
-const KILL_ONLY = 0.35;
-const FAULT_ONLY = 0.65;
-/** In ms: a fault is there for so long at most, while the calls go on. */
-const LONGEST_FAULT = 1_500;
 
 export async function runTaskKills(options: TaskKillOptions): Promise<TaskKillReport> {
   const { seed, places = 10 } = options;
