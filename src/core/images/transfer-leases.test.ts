@@ -51,3 +51,20 @@ test("what a transfer that has failed has left is the next one's, also when anot
   };
   expect(await transfers.during("ns", undefined, "import", async () => "done")).toBe("done");
 });
+
+test("a transfer that takes longer than what it leaves is kept for does not lose it", async () => {
+  const kept = 500;
+  const transfers = new TransferLeases(leases, kept);
+  const lasted = await transfers.during("ns", undefined, "pull", async (lease) => {
+    await leases.addResource("ns", lease, { type: "content", id: digest });
+    const begun = Date.now();
+    const endOf = async () => {
+      const found = (await leases.list("ns")).find(({ id }) => id === lease);
+      return Date.parse(found?.labels["containerd.io/gc.expire"] ?? "");
+    };
+    await expect.poll(endOf, { timeout: 60_000 }).toBeGreaterThan(begun + 3 * kept);
+    return await leases.resources("ns", lease);
+  });
+  expect(lasted).toEqual([{ type: "content", id: digest }]);
+  expect(await leases.list("ns")).toEqual([]);
+});

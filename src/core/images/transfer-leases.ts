@@ -7,14 +7,19 @@ const EXPIRE = "containerd.io/gc.expire";
 
 /** In ms: how long what a transfer has brought is kept for the next try, when it has not come to its end. */
 const KEPT = 24 * 60 * 60 * 1000;
+/** How often in that time a transfer that is under way says so. */
+const RENEWALS = 24;
 
 /** The leases that protect what pulls and imports bring, until an image has it. */
 export class TransferLeases {
   readonly #leases: Leases;
+  readonly #kept: number;
   readonly #active = new Set<string>();
 
-  constructor(leases: Leases) {
+  /** @param kept in ms: how long what a transfer has brought is kept after its last sign of life */
+  constructor(leases: Leases, kept = KEPT) {
     this.#leases = leases;
+    this.#kept = kept;
   }
 
   /**
@@ -30,10 +35,13 @@ export class TransferLeases {
     work: (lease: string) => Promise<T>,
   ): Promise<T> {
     if (given !== undefined) return await work(given);
-    const end = new Date(Date.now() + KEPT).toISOString();
-    const { id } = await this.#leases.create(namespace, "", { [PURPOSE]: purpose, [EXPIRE]: end });
+    const labels = () => ({ [PURPOSE]: purpose, [EXPIRE]: new Date(Date.now() + this.#kept).toISOString() });
+    const { id } = await this.#leases.create(namespace, "", labels());
     const key = `${namespace}/${id}`;
     this.#active.add(key);
+    // When somebody has deleted it, the work finds out by itself.
+    const renew = () => this.#leases.relabel(namespace, id, labels()).catch(() => {});
+    const renewal = setInterval(renew, this.#kept / RENEWALS).unref();
     try {
       await this.#takeOver(namespace, id, purpose);
       const result = await work(id);
@@ -44,6 +52,7 @@ export class TransferLeases {
       if (isUseless) await this.#leases.delete(namespace, id).catch(() => {});
       throw error;
     } finally {
+      clearInterval(renewal);
       this.#active.delete(key);
     }
   }

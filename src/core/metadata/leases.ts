@@ -88,6 +88,18 @@ export class Leases {
     });
   }
 
+  /**
+   * Gives it other labels; also when it has ended by those before, as one may whose owner's machine was asleep.
+   * @throws Failure (not-found) when it is gone
+   */
+  async relabel(namespace: string, id: string, labels: Labels): Promise<void> {
+    await this.#store.write(() => {
+      const lease = this.#records.get([namespace, id]);
+      if (lease === undefined) throw new Failure("not-found", "no-record", { record: "lease", name: id });
+      this.#records.put([namespace, id], { ...lease, labels });
+    });
+  }
+
   /** @throws Failure (not-found) */
   async delete(namespace: string, id: string): Promise<void> {
     await this.#store.write(() => {
