@@ -8,7 +8,7 @@ const WORKER_OUTFILE = "dist/bin/layer-worker.js";
 const banner = [
   "#!/bin/sh",
   // A command to the shell, a string to Node, which takes these flags of V8 only here. With the default of 16 MB for the young generation
-  // the daemon keeps 20 MB of garbage after a burst of starts, and with 2 MB 30 of what a pull has read. The memory reducer's timer wakes an
+  // the daemon keeps 20 MB of garbage after a burst of starts, with 2 MB 30 of what a pull has read. The memory reducer's timer wakes an
   // idle daemon every 8 s. glibc gives each thread a heap of its own, and keeps the buffers of a pull there: two heaps for all, and what is
   // as large as a buffer of Node's goes back to the kernel when it is free.
   `':' //; export UV_THREADPOOL_SIZE=\${UV_THREADPOOL_SIZE:-12} MALLOC_ARENA_MAX=\${MALLOC_ARENA_MAX:-2}`,
