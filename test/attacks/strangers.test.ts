@@ -29,6 +29,8 @@ beforeAll(async () => {
   const tls = ["--tls-cert", server.cert, "--tls-key", server.key, "--tls-ca", authority.ca];
   daemon = await startDaemon({ flags: ["--listen", "tcp://127.0.0.1:0", "--debug", ...tls] });
   port = await eventually(() => Number(/port=(\d+)/.exec(daemon.log)?.[1]) || undefined);
+  // It answers before that, and opens what it keeps open meanwhile.
+  await eventually(() => daemon.log.includes("supervisor running"));
 });
 afterAll(async () => {
   await daemon?.[Symbol.asyncDispose]();
