@@ -227,11 +227,14 @@ export class HostSession {
       signal.throwIfAborted();
       if (error instanceof Failure) throw new Fault(error);
       if (!(error instanceof NoTls)) throw connectionFault(url, error, this.stallTimeout);
+      // Another request, which began as this one did, may have found out meanwhile that it has no TLS.
+      const isKnownPlain = isOurs && this.#url.protocol === "http:";
       // Something that has shown itself by TLS before does not lose that.
-      if (!this.host.mayBePlain || !isOurs || this.isReached || typeof body === "object") {
+      const mayBePlain = isKnownPlain || (this.host.mayBePlain && isOurs && !this.isReached);
+      if (!mayBePlain || typeof body === "object") {
         const fault = connectionFault(url, error.cause, this.stallTimeout);
         throw new Fault(fault.failure, {
-          passes: !/^ERR_SSL|^EPROTO/.test(String((error.cause as { code?: unknown }).code)),
+          passes: isKnownPlain || !/^ERR_SSL|^EPROTO/.test(String((error.cause as { code?: unknown }).code)),
         });
       }
       // Nothing was shown to it yet, and what is there is on this machine.

@@ -238,8 +238,8 @@ export class Snapshots {
   }
 
   /**
-   * Tells what is wrong, a sentence each: of records, directories, layer files and mounts that do not fit together. What is changed meanwhile
-   * may be told of as well.
+   * Tells what is wrong, a sentence each: of records, directories, layer files and mounts that do not fit together. What is changed
+   * meanwhile may be told of as well.
    */
   async *check(): AsyncGenerator<string> {
     const { store } = this.#parts;

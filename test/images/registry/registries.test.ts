@@ -2,8 +2,9 @@
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Credentials } from "../../../src/core/registry/credentials.js";
 import { parseReference } from "../../../src/core/registry/reference.js";
 import { Registry, type RegistryOptions } from "../../../src/core/registry/registry.js";
@@ -18,6 +19,10 @@ const authority = new Authority(dir, "registries");
 const server = authority.issue("server");
 const credentials = async (): Promise<Credentials> => ({ kind: "password", ...USER });
 const signal = new AbortController().signal;
+
+/** The first byte of a connection with TLS, and what who has none answers. */
+const TLS_HANDSHAKE = 22;
+const NO_TLS = "HTTP/1.1 400 Bad Request\r\n\r\n";
 
 const clients: Registry[] = [];
 /** Without anything that this machine has configured. */
@@ -216,6 +221,33 @@ describe.skipIf(!hasRegistry)("who is let in", () => {
       return sink.digest();
     };
     expect(new Set(await Promise.all(Array.from({ length: 10 }, download)))).toEqual(new Set([image.layer.digest]));
+  });
+
+  test("one that hears last that there is no TLS goes on as those before it", async () => {
+    let held: Socket | undefined;
+    const registry = createServer((_, response) => {
+      response.writeHead(404).end();
+      held?.end(NO_TLS);
+    });
+    const front = createTcpServer((socket) =>
+      socket
+        .on("error", () => {})
+        .once("data", (first) => {
+          if (first[0] !== TLS_HANDSHAKE) {
+            socket.unshift(first);
+            registry.emit("connection", socket);
+          } else if (held === undefined) held = socket;
+          else socket.end(NO_TLS);
+        }),
+    );
+    await once(front.listen(0, "127.0.0.1"), "listening");
+    onTestFinished(() => {
+      front.close();
+    });
+    const { port } = front.address() as AddressInfo;
+    const repository = await makeClient().repository(parseReference(`127.0.0.1:${port}/a/b`));
+    const answers = await Promise.allSettled([1, 2].map(() => repository.resolve({ signal })));
+    expect(answers.map((answer) => (answer as PromiseRejectedResult).reason.kind)).toEqual(["not-found", "not-found"]);
   });
 
   test("a registry that had TLS does not lose it: what listens there instead is shown nothing", async () => {
