@@ -1,5 +1,6 @@
 import { abortable } from "../failure/abortable.js";
 import { Failure } from "../failure/failure.js";
+import { FirstUse } from "../scheduling/first-use.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
 import { type Answer, type Connections, NoTls, type Outgoing } from "./connections.js";
 import type { Credentials } from "./credentials.js";
@@ -45,7 +46,7 @@ export class HostSession {
   readonly #secrets = new Secrets();
   #url: URL;
   #challenge: Challenge | undefined;
-  #credentials: Promise<Credentials | undefined> | undefined;
+  readonly #credentials = new FirstUse(() => this.#askForCredentials());
 
   constructor(host: Host, context: SessionContext) {
     this.host = host;
@@ -120,8 +121,7 @@ export class HostSession {
 
   async #known(signal: AbortSignal): Promise<Credentials | undefined> {
     // Not with the signal of the first who wants to know: the others would be refused when that one leaves.
-    this.#credentials ??= this.#askForCredentials();
-    return await abortable(this.#credentials, signal);
+    return await abortable(this.#credentials.done(), signal);
   }
 
   async #askForCredentials(): Promise<Credentials | undefined> {
@@ -130,7 +130,6 @@ export class HostSession {
       this.#secrets.add(...secretsOf(credentials).all);
       return credentials;
     } catch (error) {
-      this.#credentials = undefined;
       throw error instanceof Failure ? new Fault(error) : error;
     }
   }

@@ -23,26 +23,11 @@ export class Workers {
     try {
       return await work();
     } finally {
-      this.#next();
+      const next = this.#queue.shift();
+      // The worker goes to the next in the queue, or is free.
+      if (next !== undefined) next();
+      else this.#running--;
     }
-  }
-
-  /** Within {@link run}: waits for something that may need a worker itself, and has another one work meanwhile. */
-  async beside<T>(wait: () => Promise<T>): Promise<T> {
-    this.#next();
-    try {
-      return await wait();
-    } finally {
-      // For a moment there may be one too many.
-      this.#running++;
-    }
-  }
-
-  /** The worker goes to the next in the queue, or is free. */
-  #next(): void {
-    const next = this.#queue.shift();
-    if (next !== undefined) next();
-    else this.#running--;
   }
 
   async #wait(signal: AbortSignal | undefined): Promise<void> {

@@ -7,6 +7,7 @@ import { Failure } from "../failure/failure.js";
 import { BLOCK, lengthByItself } from "../layers/erofs/format.js";
 import type { LayerFile, MadeLayer } from "../layers/layer-file.js";
 import type { Store } from "../metadata/store.js";
+import { FirstUse } from "../scheduling/first-use.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
 import { Slices } from "../scheduling/slices.js";
 import type { SnapshotRecords } from "./snapshot-records.js";
@@ -23,7 +24,7 @@ export class LayerFiles {
   readonly #directory: string;
   /** What concerns the same file goes one after the other. */
   readonly #turns = new NamedTurns();
-  #opening: Promise<void> | undefined;
+  readonly #opened = new FirstUse(() => this.#openNow());
   #count = 0;
 
   /** @param directory is made when it is needed */
@@ -129,11 +130,7 @@ export class LayerFiles {
 
   /** At the first use: what the last daemon has left half made goes. */
   open(): Promise<void> {
-    this.#opening ??= this.#openNow().catch((error) => {
-      this.#opening = undefined;
-      throw error;
-    });
-    return this.#opening;
+    return this.#opened.done();
   }
 
   async #openNow(): Promise<void> {
