@@ -13,7 +13,7 @@ export const wireTypes: Product = {
     // 0.2's messages have their fields' names as they are; those of 1.x are written as TypeScript writes names.
     const v0 = ["containerd.proto", "health.proto"];
     await runTool("buf", ["generate", "--include-imports", ...v0.flatMap((path) => ["--path", path])], "proto");
-    const v1 = ["--template", "buf.gen.v1.yaml", "--path", "containerd", "--path", "io"];
+    const v1 = ["--template", "buf.gen.v1.yaml", "--path", "containerd", "--path", "containerdts", "--path", "io"];
     await runTool("buf", ["generate", "--include-imports", ...v1], "proto");
     keepAllMapKeys("src/proto");
     return filesBelow("proto");
