@@ -32,9 +32,16 @@ export const daemon: Product = {
     ),
 };
 
+// The daemon gives the threads this text, with its path (see src/core/layers/worker/program.ts): a text has no place of its own from which
+// packages could be found.
+const workerBanner = 'require = require("node:module").createRequire(require("node:worker_threads").workerData);';
+
 /** The program of the daemon's worker threads, which it finds beside its own. Tests that run the sources use it, too. */
 export const layerWorker: Product = {
   name: "layer worker",
   outputs: [WORKER_OUTFILE],
-  build: () => bundle("src/core/layers/worker/main.ts", WORKER_OUTFILE, { external: EXTERNAL }),
+  build: () =>
+    bundle("src/core/layers/worker/main.ts", WORKER_OUTFILE, {
+      ...{ format: "cjs", external: EXTERNAL, banner: { js: workerBanner }, minifyWhitespace: true },
+    }),
 };

@@ -7,6 +7,7 @@ import { Content } from "../core/content/content.js";
 import { logText } from "../core/failure/log-text.js";
 import { Images } from "../core/images/image-records.js";
 import { ImageTransfers } from "../core/images/transfers.js";
+import { workerProgram } from "../core/layers/worker/program.js";
 import { Collection } from "../core/metadata/collection.js";
 import { CollectionSchedule } from "../core/metadata/collection-schedule.js";
 import { Identity } from "../core/metadata/identity.js";
@@ -69,6 +70,11 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   raiseOpenFilesLimit();
   // While there are descriptors.
   const { memory, cpus } = machine();
+  try {
+    workerProgram();
+  } catch (error) {
+    log.warn({ error: errorText(error) }, "containerd: no image can be unpacked");
+  }
   process.umask(UMASK);
   await takeStateDirectory(flags.stateDir);
   // As the kernel shows it: shims work elsewhere than this process, and are looked for by it.

@@ -1,10 +1,12 @@
 /** Images from archives: OCI layouts, what `docker save` writes, root file systems; also those that nobody should trust. */
 import { execFileSync } from "node:child_process";
-import { createReadStream, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { createReadStream, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { beforeAll, describe, expect, test } from "vitest";
-import { useContainerd1 } from "../harness/containerd1.js";
+import { copyBuild } from "../faults/private-build.js";
+import { isDebians, useContainerd1 } from "../harness/containerd1.js";
+import { startDaemon } from "../harness/daemon.js";
 import { applets, busybox } from "../harness/rootfs.js";
 import {
   base,
@@ -364,3 +366,27 @@ test("files that somebody has removed from the disk: a clear error, and the next
   expect(digestOf(await read())).toBe(image.config.digest);
   expect(await look()).toBe("and found");
 });
+
+test.skipIf(isDebians)(
+  "an upgrade that replaces the programs of a running daemon: it unpacks on with those of its own",
+  async () => {
+    using build = copyBuild();
+    await using daemon = await startDaemon({ program: build.daemon });
+    const api = daemon.v1("upgraded");
+    const worker = join(dirname(build.daemon), "layer-worker.js");
+    writeFileSync(`${worker}.new`, 'throw new Error("of another version");\n');
+    renameSync(`${worker}.new`, worker);
+    await new Transfers(api).import(archive);
+    expect(await imageNames(api)).toEqual([standard.name]);
+    // A daemon that finds none at its start says so, and does all else.
+    rmSync(worker);
+    await daemon.restart();
+    expect(daemon.log).toMatch(/no image can be unpacked.*no such file/);
+    const layout = new ImageLayout(join(dir, "other"));
+    layout.name(layout.image({ layers: [await layout.layer([file("other", "x")])] }).manifest, "a.test/other:1");
+    const other = join(dir, "other.tar");
+    await layout.archive(other);
+    const said = await refusal(new Transfers(daemon.v1("without")).import(other));
+    expect(said).toMatch(/^UNKNOWN: .*ENOENT.*layer-worker\.js/);
+  },
+);

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../../failure/failure.js";
 import type { Answer, Order, Task } from "./messages.js";
-import { workerProgram } from "./program.js";
+import { type WorkerProgram, workerProgram } from "./program.js";
 
 /** At the same time; decompression has threads of its own. */
 const MOST = Math.min(Math.max(availableParallelism(), 2), 4);
@@ -28,8 +28,8 @@ class Place {
   #conversation: Conversation | undefined;
   #isOver = false;
 
-  constructor() {
-    this.#worker = new Worker(workerProgram(), { resourceLimits: LIMITS });
+  constructor({ text, path }: WorkerProgram) {
+    this.#worker = new Worker(text, { eval: true, workerData: path, resourceLimits: LIMITS });
     // Nobody's exit waits for it.
     this.#worker.unref();
     this.#worker.on("message", (answer: Answer) => this.#conversation?.answer(answer));
@@ -142,6 +142,15 @@ export class Run {
   }
 }
 
+function programFor(task: Task): WorkerProgram {
+  try {
+    return workerProgram();
+  } catch (error) {
+    const layer = task.is === "convert" ? task.layer : task.upper;
+    throw new Failure("internal", "layer-unfinished", { layer, why: (error as Error).message });
+  }
+}
+
 /** Worker threads: started when they are needed, ended when nobody needs them. */
 export class Pool {
   readonly #idle: { place: Place; timer: NodeJS.Timeout }[] = [];
@@ -152,15 +161,16 @@ export class Pool {
 
   /**
    * Begins a task as soon as there is a place for it. It is over when {@link Run.over} is called.
-   * @throws the signal's reason
+   * @throws the signal's reason; Failure internal (layer-unfinished) when the program of the workers can't be read
    */
   async run(task: Task, conversation: Conversation, signal: AbortSignal): Promise<Run> {
     signal.throwIfAborted();
+    const program = programFor(task);
     if (this.#busy >= MOST) await this.#wait(signal);
     else this.#busy++;
     const idle = this.#idle.pop();
     clearTimeout(idle?.timer);
-    return new Run(this, idle?.place ?? new Place(), task, conversation);
+    return new Run(this, idle?.place ?? new Place(program), task, conversation);
   }
 
   async #wait(signal: AbortSignal): Promise<void> {

@@ -1,11 +1,29 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /** Beside the daemon's own; where the sources themselves run, as tests do, and tools that were made of them: what the build has made. */
 const PLACES = ["layer-worker.js", "../bin/layer-worker.js", "../../../../dist/bin/layer-worker.js"];
 
-/** The file that worker threads run. */
-export function workerProgram(): string {
-  const paths = PLACES.map((place) => fileURLToPath(new URL(place, import.meta.url)));
-  return paths.find((path) => existsSync(path)) ?? paths[0]!;
+/** A program of worker threads. */
+export interface WorkerProgram {
+  /** CommonJS. */
+  text: string;
+  /** Where it was: packages that it needs are looked for from there. */
+  path: string;
+}
+
+let held: WorkerProgram | undefined;
+
+/**
+ * What worker threads run. The daemon asks at its start, so that it goes on with the program that it was made with when an upgrade replaces
+ * or removes the file.
+ * @throws when it can't be read: the next call tries again
+ */
+export function workerProgram(): WorkerProgram {
+  if (held === undefined) {
+    const paths = PLACES.map((place) => fileURLToPath(new URL(place, import.meta.url)));
+    const path = paths.find((path) => existsSync(path)) ?? paths[0]!;
+    held = { text: readFileSync(path, "utf8"), path };
+  }
+  return held;
 }
