@@ -2,6 +2,7 @@
 /// <reference types="node" preserve="true" />
 
 export { defaultAddress } from "../contract/address.js";
+export type { SeccompProfile, SeccompRule } from "../contract/seccomp.js";
 export { type SignalName, signalNumber } from "../contract/signals.js";
 export type * as wire from "../proto/containerd.js";
 export type { CallOptions } from "./api/call-options.js";
@@ -12,7 +13,7 @@ export type { TlsOptions } from "./api/unreachable.js";
 export { Api, type Fields } from "./api/v0.js";
 export { V1, type V1Call, type V1CallOptions, type V1Service } from "./api/v1.js";
 export { Bundle, type BundleOptions, createBundle } from "./bundle/bundle.js";
-export type { Seccomp, SeccompProfile, SeccompRule } from "./bundle/seccomp.js";
+export type { Seccomp } from "./bundle/seccomp.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./bundle/spec.js";
 export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";
