@@ -3,8 +3,8 @@ import { hasCode } from "../../system/linux/libc.js";
 import { Failure, refusal } from "../failure/failure.js";
 import type { ContentInfo } from "./content.js";
 
-/** In bytes: how much is read at a time. */
-export const CHUNK = 1 << 20;
+/** In bytes: how much is read at a time. A reader that takes its time holds three of them, and there may be hundreds of such. */
+export const CHUNK = 256 << 10;
 
 /** A blob that is open for reading: it stays readable until it is closed, also when it is deleted meanwhile. */
 export class Blob {
@@ -33,10 +33,15 @@ export class Blob {
   /**
    * @param offset in bytes
    * @param size in bytes; default: up to the end
-   * @returns chunks of up to 1 MiB, each in memory of its own
+   * @param room in bytes: how much of a chunk's memory is free before it
+   * @returns chunks of up to 256 KiB, each in memory of its own
    */
-  async *read(offset = 0, size = this.info.size - offset): AsyncGenerator<Buffer, void, undefined> {
-    for await (const chunk of fileChunks(this.#file, offset, offset + size)) yield chunk;
+  async *read(
+    offset = 0,
+    size = this.info.size - offset,
+    room = 0,
+  ): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
+    for await (const chunk of fileChunks(this.#file, offset, offset + size, room)) yield chunk;
   }
 
   /** All of it. @param max in bytes. @throws Failure (invalid-argument) when it is larger */
@@ -53,17 +58,22 @@ export class Blob {
   }
 }
 
-/** A part of a file, each chunk in memory of its own. @param end in bytes; the file may be shorter */
+/**
+ * A part of a file, each chunk in memory of its own.
+ * @param end in bytes; the file may be shorter
+ * @param room in bytes: how much of that memory is free before the chunk
+ */
 export async function* fileChunks(
   file: FileHandle,
   start: number,
   end: number,
+  room = 0,
 ): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
   for (let position = start; position < end; ) {
     const size = Math.min(CHUNK, end - position);
-    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(size), 0, size, position);
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(room + size), room, size, position);
     if (bytesRead === 0) return;
     position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
+    yield buffer.subarray(room, room + bytesRead);
   }
 }

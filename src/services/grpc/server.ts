@@ -2,6 +2,7 @@ import { setDefaultHighWaterMark } from "node:stream";
 import { Server, type ServiceDefinition, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { plainStatusMessages } from "./grpc-message.js";
 import { health } from "./health.js";
+import { renewedConnections } from "./renewed-connections.js";
 
 /** A service of an API, as the server registers it. */
 export interface GrpcService {
@@ -21,7 +22,7 @@ export function createServer(services: readonly GrpcService[]): Server {
   setDefaultHighWaterMark(true, MAX_WAITING);
   // channelz keeps books on every call for an introspection service that is not served here.
   const server = new Server({
-    interceptors: [plainStatusMessages],
+    interceptors: [plainStatusMessages, renewedConnections],
     "grpc.enable_channelz": 0,
     "grpc.max_receive_message_length": MAX_MESSAGE,
   });
