@@ -5,10 +5,10 @@ import { ZstdFrames } from "./zstd-frames.js";
 
 type Compression = "gzip" | "zstd" | "none";
 
-/** In bytes: what comes out of a decompressor at once. */
-const PIECE = 1 << 16;
+/** In bytes: what comes out of a decompressor at once. Each piece is a turn of two threads, so they are not small. */
+const PIECE = 1 << 19;
 /** So many pieces are decompressed before the first of them is worked on: that is done by another thread. */
-const AHEAD = 4;
+const AHEAD = 2;
 /** The types of Node don't have all of a stream's options here. */
 const OPTIONS: zlib.ZlibOptions = { chunkSize: PIECE, ...{ readableObjectMode: true, readableHighWaterMark: AHEAD } };
 
@@ -29,7 +29,7 @@ function saidBy(mediaType: string): Compression | undefined {
 /**
  * Decompresses a blob, or takes it as it is.
  * @param pieces of the blob; each is free to be written over when the next one is asked for
- * @param take is given what comes out of it; what it throws ends this
+ * @param take is given what comes out of it, which is written over afterwards; what it throws ends this
  */
 export async function decompress(
   pieces: AsyncIterable<Buffer>,
@@ -89,7 +89,7 @@ async function throughStream(
   // What it fails with is seen by the reader below, which `write` destroys then.
   written.catch((error) => stream.destroy(error));
   try {
-    for await (const piece of stream) take(piece);
+    for await (const piece of reusing(stream)) take(piece);
   } catch (error) {
     const code = (error as { code?: unknown }).code;
     if (typeof code === "string" && /^Z_/.test(code))
@@ -99,6 +99,29 @@ async function throughStream(
     stream.destroy();
   }
   await written;
+}
+
+/**
+ * The pieces that come out of a stream of Node's. It makes a buffer for each, whose pages the kernel has to find and clear: here it gets one
+ * again whose pieces were worked on. Where it keeps its buffer is not documented; by another name it goes on with those that it makes.
+ */
+async function* reusing(stream: zlib.Gunzip): AsyncGenerator<Buffer> {
+  const spare: Buffer[] = [];
+  let buffer = (stream as zlib.Gunzip & { _outBuffer?: Buffer })._outBuffer;
+  if (buffer !== undefined)
+    Object.defineProperty(stream, "_outBuffer", {
+      get: () => buffer,
+      set: (made: Buffer) => {
+        buffer = spare.pop() ?? made;
+      },
+    });
+  let before: ArrayBufferLike | undefined;
+  for await (const piece of stream as AsyncIterable<Buffer>) {
+    // They come in their order: nothing more is written to the one before, nor read.
+    if (before !== undefined && before !== piece.buffer && before.byteLength === PIECE) spare.push(Buffer.from(before));
+    before = piece.buffer;
+    yield piece;
+  }
 }
 
 async function write(stream: zlib.Gunzip, pieces: AsyncIterable<Buffer>): Promise<void> {
