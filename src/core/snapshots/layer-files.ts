@@ -50,7 +50,7 @@ export class LayerFiles {
   }
 
   /**
-   * Keeps a file that is whole: on the disk, under its name, once this resolves. One that is there with that key stays, and the other goes.
+   * Keeps a file that is whole and on the disk: under its name once this resolves. One that is there with that key stays, and the other goes.
    * @param path of {@link temporary}
    * @throws Failure
    */
@@ -67,7 +67,6 @@ export class LayerFiles {
       return known;
     }
     try {
-      await sync(path);
       await rename(path, this.path(key));
       await sync(this.#directory);
     } catch (error) {

@@ -1,4 +1,5 @@
 import { lstatSync } from "node:fs";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { type ErofsWay, imageOf, isErofs, mountErofs, requireErofs } from "../../system/mount/erofs.js";
 import { mountIdmapped } from "../../system/mount/idmapped.js";
@@ -97,7 +98,12 @@ export class LayerMounts {
     const slices = new Slices();
     for (const record of chain) {
       if (record.layer === undefined || record.hasDirectory) directories.push(this.#directories.files(record.id));
-      if (record.layer !== undefined) directories.push(this.useOwn(record));
+      if (record.layer !== undefined) {
+        const target = this.#target(record);
+        directories.push(target);
+        // What is written to the store meanwhile goes on between two mounts.
+        if (this.#mount(record.layer, target)) await nextTurn();
+      }
       await slices.next();
     }
     return directories;
@@ -182,17 +188,30 @@ export class LayerMounts {
     return kind === "committed" && !hasDirectory ? this.#directories.files(id) : this.#directories.layer(id);
   }
 
-  #mount(key: string, target: string): void {
+  /** @returns whether it was not mounted */
+  #mount(key: string, target: string): boolean {
     // Whoever has unmounted it: an empty directory in its place would be a container without its files.
-    if (isErofs(target)) return;
+    if (isErofs(target)) return false;
     const path = this.#layers.path(key);
     const fail = (why: string) => new Failure("failed-precondition", "layer-not-mounted", { path, why });
     if (this.#fault !== undefined) throw fail(this.#fault);
     try {
-      this.#directories.makeMountPoint(target);
-      mountErofs(path, target, this.#way);
+      this.#mountAt(path, target);
     } catch (error) {
       throw fail(errorText(error));
+    }
+    return true;
+  }
+
+  /** @throws a system error */
+  #mountAt(path: string, target: string): void {
+    try {
+      mountErofs(path, target, this.#way);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error;
+      // At its first use there is no place to mount it at.
+      this.#directories.makeMountPoint(target);
+      mountErofs(path, target, this.#way);
     }
   }
 

@@ -161,7 +161,12 @@ export class SnapshotDirectories {
 
   /** @throws a system error */
   async remove(id: number): Promise<void> {
-    await removeTree(this.of(id));
+    try {
+      // Most have nothing but the place where a layer file was mounted.
+      for (const path of [this.files(id), this.of(id)]) await rmdir(path);
+    } catch {
+      await removeTree(this.of(id));
+    }
   }
 
   /** One that has something in it stays. @throws a system error: EBUSY when something is mounted there */

@@ -376,22 +376,26 @@ export class Snapshots {
     const isParent = await this.#read(() => this.#records.get(namespace, parent)?.kind === "committed");
     // One that can't be a parent is refused where all else is.
     if (!isParent) return await this.#createOn([], namespace, wanted, lease);
-    // Before anything is made: what the parent's root belongs to has to be known, and what can't be mounted is an error.
-    return await this.#holding(namespace, parent, async (chain) =>
-      this.#createOn(await this.#mounts.use(chain), namespace, wanted, lease),
-    );
+    return await this.#holding(namespace, parent, (chain) => this.#createOn(chain, namespace, wanted, lease));
   }
 
-  /** @param lower the directories of its parent, which is held */
-  async #createOn(lower: string[], namespace: string, wanted: Wanted, lease: string | undefined): Promise<Mount[]> {
+  /** @param chain its parent, which is held, and those that this is put on, the topmost first */
+  async #createOn(
+    chain: readonly SnapshotRecord[],
+    namespace: string,
+    wanted: Wanted,
+    lease: string | undefined,
+  ): Promise<Mount[]> {
     const mapping = idMappingOf(wanted.labels);
     // Better no snapshot than one without the limit that somebody counts on.
     if (wanted.kind === "active" && Object.hasOwn(wanted.labels, QUOTA_LABEL))
       throw new Failure("unimplemented", "refused", {
         why: `label ${QUOTA_LABEL}: a limit for what is written is not supported`,
       });
-    const owner = mappedOwner(lower.length === 0 ? ROOT : this.#directories.ownerOf(lower[0]!), mapping);
-    const record = await this.#write(() => {
+    // Before anything is made: it gets the owner that its parent's root has.
+    const [top] = await this.#mounts.use(chain.slice(0, 1));
+    const owner = mappedOwner(top === undefined ? ROOT : this.#directories.ownerOf(top), mapping);
+    const writing = this.#write(() => {
       this.#parts.namespaces.use(namespace);
       const record = this.#records.create(namespace, wanted, mapping === undefined ? {} : { mapping });
       if (record.kind === "active") this.#directories.makeActive(record.id, owner);
@@ -399,8 +403,13 @@ export class Snapshots {
       this.#made(namespace, record, lease);
       return record;
     });
+    // While another thread writes that to the disk. Whoever holds the chain lets go of it only when both have ended.
+    const [written, mounted] = await Promise.allSettled([writing, this.#mounts.use(chain)]);
+    if (written.status === "rejected") throw written.reason;
+    const record = written.value;
     try {
-      return await this.#mountsOn(lower, namespace, record);
+      if (mounted.status === "rejected") throw mounted.reason;
+      return await this.#mountsOn(mounted.value, namespace, record);
     } catch (error) {
       // Who is told that there is none tries again.
       await (await this.#write(() => this.#removeRecord(namespace, record.name)))();
@@ -408,7 +417,7 @@ export class Snapshots {
     }
   }
 
-  /** @param lower as of {@link #createOn} */
+  /** @param lower the directories of its parent, which is held */
   async #mountsOn(lower: string[], namespace: string, record: SnapshotRecord): Promise<Mount[]> {
     const { mapping } = record;
     const userNamespace = mapping && (await openUserNamespace(mapping));
@@ -480,8 +489,11 @@ export class Snapshots {
     try {
       this.#mounts.release(id);
       await this.#mounts.trim(parent);
-      await this.#directories.remove(id);
-      return layer === undefined ? 0 : await this.layers.forget(layer);
+      const [freed] = await Promise.all([
+        layer === undefined ? 0 : this.layers.forget(layer),
+        this.#directories.remove(id),
+      ]);
+      return freed;
     } catch (error) {
       // The next daemon tries again.
       this.#parts.log.warn({ snapshot: id, error: errorText(error) }, "containerd: remove the files of a snapshot");
