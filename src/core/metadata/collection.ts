@@ -71,6 +71,17 @@ const SLICE = 4;
 /** How many files are removed at a time. */
 const REMOVERS = 4;
 
+/** A node that nothing needs but what goes with it. */
+interface Going {
+  node: Node;
+  /** What it needs of those that go. */
+  needed: readonly Going[];
+  /** How many of those that go need it. */
+  count: number;
+}
+
+const NOTHING: readonly Going[] = [];
+
 /** What a collection that goes on has seen to be needed. */
 class Marks {
   /** By {@link nameOf}; a node that is needed without what it refers to is not followed. */
@@ -229,12 +240,11 @@ export class Collection {
     }
   }
 
-  /** What nodes need; there may come to be more of them meanwhile. */
+  /** What nodes need, in their order. */
   async *#edges(nodes: readonly Node[]): AsyncGenerator<{ node: Node; needed: Node[] }[]> {
     const slices = new Slices();
     for (let start = 0; start < nodes.length; start += this.#page) {
       const part = nodes.slice(start, start + this.#page);
-      if (part.length < this.#page) start -= this.#page - part.length;
       yield await this.#store.read(() => part.map((node) => ({ node, needed: this.#referencesOf(node) })));
       await slices.next();
     }
@@ -313,24 +323,28 @@ export class Collection {
   /** What is not marked; in such an order that, from the end, none comes before one that needs it. */
   async #unneeded(marks: Marks, run: CollectionRun): Promise<Node[]> {
     const kinds = [...this.#kinds.values()].filter(({ remove }) => remove !== undefined);
-    /** How many of those that go need it. */
-    const needs = new Map<string, { node: Node; count: number }>();
+    const going = new Map<string, Going>();
     for await (const page of this.#pages(kinds, run))
-      for (const { node, isRoot } of page) if (!isRoot && !marks.has(node)) needs.set(nameOf(node), { node, count: 0 });
-    for await (const edges of this.#edges([...needs.values()].map(({ node }) => node)))
-      for (const one of edges.flatMap(({ needed }) => needed)) {
-        const entry = needs.get(nameOf(one));
-        if (entry !== undefined) entry.count++;
+      for (const { node, isRoot } of page) {
+        if (!isRoot && !marks.has(node)) going.set(nameOf(node), { node, needed: NOTHING, count: 0 });
       }
-    const order = [...needs.values()].filter(({ count }) => count === 0).map(({ node }) => node);
-    for await (const edges of this.#edges(order))
-      for (const one of edges.flatMap(({ needed }) => needed)) {
-        const entry = needs.get(nameOf(one));
-        if (entry !== undefined && --entry.count === 0) order.push(entry.node);
+    const all = [...going.values()];
+    let at = 0;
+    for await (const edges of this.#edges(all.map(({ node }) => node)))
+      for (const { needed } of edges) {
+        const entry = all[at++]!;
+        if (needed.length === 0) continue;
+        entry.needed = needed.map((one) => going.get(nameOf(one))).filter((one) => one !== undefined);
+        for (const one of entry.needed) one.count++;
       }
+    const order = all.filter(({ count }) => count === 0);
+    const slices = new Slices();
+    for (const { needed } of order) {
+      for (const one of needed) if (--one.count === 0) order.push(one);
+      await slices.next();
+    }
     // Those of circles, and what only they need.
-    const circles = [...needs.values()].filter(({ count }) => count > 0).map(({ node }) => node);
-    return [...order, ...circles].reverse();
+    return [...order, ...all.filter(({ count }) => count > 0)].map(({ node }) => node).reverse();
   }
 }
 

@@ -246,7 +246,12 @@ class TableOfStore<Value> implements Table<Value> {
   }
 
   has(prefix: Key): boolean {
-    return this.#records.getKeysCount({ ...range(prefix), limit: 1 }) > 0;
+    // The first that does not come before it. To have LMDB compare with an end, or count, takes twice as long.
+    for (const key of this.#records.getKeys({ start: [...prefix], limit: 1 })) {
+      const parts = keyOf(key);
+      return prefix.every((part, index) => part === parts[index]);
+    }
+    return false;
   }
 
   put(key: Key, value: Value): void {
