@@ -12,8 +12,7 @@ const LAYOUT = { minWidth: 1, padding: 3 };
 /** How many images are looked into at a time. */
 const AT_ONCE = 16;
 
-interface Row {
-  image: Image;
+interface Details {
   platforms: string[];
   /** In bytes; undefined when not all that tells it is here. */
   size: number | undefined;
@@ -30,9 +29,16 @@ export function imagesListCommand(): Command {
     const client = await openClient(command);
     const images = await client.images.list({ filters });
     if (quiet) return await printNames(images.map(({ name }) => name));
-    const rows: Row[] = [];
-    for (let at = 0; at < images.length; at += AT_ONCE)
-      rows.push(...(await Promise.all(images.slice(at, at + AT_ONCE).map((image) => rowOf(client, image)))));
+    // An image with many names is looked into once.
+    const byDigest = [...new Map(images.map((image) => [image.digest, image])).values()];
+    const found = new Map<string, Details>();
+    for (let at = 0; at < byDigest.length; at += AT_ONCE)
+      await Promise.all(
+        byDigest.slice(at, at + AT_ONCE).map(async (image) => {
+          found.set(image.digest, await detailsOf(client, image));
+        }),
+      );
+    const rows = images.map((image) => ({ image, ...found.get(image.digest)! }));
     if (json)
       return await printJsonLines(
         rows.map(({ image, size, platforms }) => ({ ...image, size: size ?? null, platforms })),
@@ -50,8 +56,8 @@ export function imagesListCommand(): Command {
 }
 
 /** One whose content is not here, or damaged, is listed all the same. */
-async function rowOf(client: Client, image: Image): Promise<Row> {
+async function detailsOf(client: Client, image: Image): Promise<Details> {
   const platforms = await client.images.platforms(image).catch(() => []);
   const details = await client.images.inspect(image.name).catch(() => undefined);
-  return { image, platforms, size: details?.size };
+  return { platforms, size: details?.size };
 }
