@@ -12,13 +12,13 @@ export async function lookInto<T>(
   daemon: TestDaemon,
   api: ApiV1,
   chainId: string,
-  work: (directory: string) => T,
+  work: (directory: string) => T | Promise<T>,
 ): Promise<T> {
   const key = `view ${views++}`;
   const { mounts } = await api.snapshots.view({ snapshotter: SNAPSHOTTER, key, parent: chainId });
   try {
     using mounted = new Mounted(daemon.dir, mounts);
-    return work(mounted.path);
+    return await work(mounted.path);
   } finally {
     await api.snapshots.remove({ snapshotter: SNAPSHOTTER, key });
   }
