@@ -10,6 +10,9 @@ import type { Store, Table } from "../metadata/store.js";
 import type { ContainerEvent } from "./container-event.js";
 import type { ContainerRecord } from "./container-record.js";
 
+/** How many records that were read last are kept in memory: a client asks for the same one before most of what it does with a task. */
+const RECENT = 16;
+
 /** The records of containers, by namespace and id. */
 export class Containers {
   readonly #store: Store;
@@ -17,6 +20,8 @@ export class Containers {
   readonly #collection: Collection;
   readonly #records: Table<ContainerRecord>;
   readonly #bus: EventBus;
+  /** Those that were read last, the oldest first. */
+  readonly #recent = new Map<string, ContainerRecord>();
 
   constructor(store: Store, namespaces: Namespaces, collection: Collection, bus: EventBus) {
     this.#bus = bus;
@@ -38,13 +43,30 @@ export class Containers {
     });
   }
 
-  /** @throws Failure (not-found) */
-  get(namespace: string, id: string): Promise<ContainerRecord> {
+  /**
+   * To be looked at only: the next caller gets the same object.
+   * @throws Failure (not-found)
+   */
+  get(namespace: string, id: string): Promise<Readonly<ContainerRecord>> {
     return this.#store.read(() => {
-      const record = this.#record(namespace, id);
+      const key = recentKey(namespace, id);
+      const record = this.#recent.get(key) ?? this.#record(namespace, id);
       if (record === undefined) throw notFound(namespace, id);
+      this.#recent.delete(key);
+      this.#recent.set(key, record);
+      const [oldest] = this.#recent.keys();
+      if (this.#recent.size > RECENT) this.#recent.delete(oldest!);
       return record;
     });
+  }
+
+  /** Changes the record of a container. Who reads it meanwhile gets the one before, which nobody gets any more once this is done. */
+  async #change<T>(namespace: string, id: string, work: () => T): Promise<T> {
+    try {
+      return await this.#store.write(work);
+    } finally {
+      this.#recent.delete(recentKey(namespace, id));
+    }
   }
 
   /** Those of a namespace, by their ids. */
@@ -56,7 +78,7 @@ export class Containers {
   async create(namespace: string, wanted: Omit<ContainerRecord, "createdAt" | "updatedAt">): Promise<ContainerRecord> {
     check(wanted, "create container failed validation");
     const { id } = wanted;
-    const record = await this.#store.write(() => {
+    const record = await this.#change(namespace, id, () => {
       this.#namespaces.use(namespace);
       if (this.#records.get([namespace, id]))
         throw new Failure("already-exists", "record-exists", { record: "container", name: id });
@@ -77,7 +99,7 @@ export class Containers {
     id: string,
     change: (before: ContainerRecord) => ContainerRecord,
   ): Promise<ContainerRecord> {
-    const record = await this.#store.write(() => {
+    const record = await this.#change(namespace, id, () => {
       const before = this.#record(namespace, id);
       if (before === undefined) throw notFound(namespace, id, "update");
       const after = { ...change(before), id, createdAt: before.createdAt, updatedAt: now() };
@@ -91,7 +113,7 @@ export class Containers {
 
   /** @throws Failure (not-found) */
   async delete(namespace: string, id: string): Promise<void> {
-    const before = await this.#store.write(() => {
+    const before = await this.#change(namespace, id, () => {
       const record = this.#record(namespace, id);
       if (record === undefined) throw notFound(namespace, id, "delete");
       this.#records.remove([namespace, id]);
@@ -117,6 +139,9 @@ export class Containers {
     return kept;
   }
 }
+
+/** Neither part can have a slash in it when there is such a record. */
+const recentKey = (namespace: string, id: string) => `${namespace}/${id}`;
 
 /** What has to stay for as long as there is such a container. */
 function needs(namespace: string, { image, snapshotter, snapshotKey, labels }: ContainerRecord): Node[] {
