@@ -148,9 +148,9 @@ export class Tasks {
   }
 
   /** To be awaited before a call about a task of an earlier daemon: for as long as it is not decided whether that runs. */
-  async restored(name: TaskName, signal: AbortSignal): Promise<void> {
+  async restored(name: TaskName, call: { readonly signal: AbortSignal }): Promise<void> {
     const restoring = this.restoring.get(name);
-    if (restoring !== undefined) await abortable(restoring, signal);
+    if (restoring !== undefined) await abortable(restoring, call.signal);
   }
 
   /** Aborted when the daemon stops: nobody is answered who waits for what may take for ever. */

@@ -126,6 +126,33 @@ test("the signal tells that the caller has left, and nothing once there was an a
   expect(signals[1]!.aborted).toBe(false);
 });
 
+test("a signal that is first looked at when the caller has left is aborted; when there was an answer, it is not", async () => {
+  const calls: Call<string>[] = [];
+  const left = new Promise<void>((resolve) => {
+    onUnary = async (call) => {
+      calls.push(call);
+      if (call.request === "answer") return "done";
+      await resumed;
+      resolve();
+      return call.signal.aborted ? "left" : "there";
+    };
+  });
+  let resume = () => {};
+  const resumed = new Promise<void>((resolve) => {
+    resume = resolve;
+  });
+  const call = client.makeUnaryRequest("/test/unary", Buffer.from, String, "wait", () => {});
+  await until("the call", () => calls.length === 1);
+  call.cancel();
+  // By then the first is over for the server too.
+  await callUnary("answer");
+  await callUnary("answer");
+  resume();
+  await left;
+  expect(calls[0]!.signal.reason).toMatchObject({ kind: "cancelled", what: "call-cancelled" });
+  expect(calls[1]!.signal.aborted).toBe(false);
+});
+
 test("a stream: headers, messages, an end", async () => {
   onStream = async function* ({ request, sendHeaders }) {
     sendHeaders({ "x-first": "yes" });

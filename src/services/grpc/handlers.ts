@@ -36,11 +36,10 @@ export function unary<Request, Response>(
   handle: (call: Call<Request>) => Response | Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call, respond) => {
-    const ended = new AbortController();
-    const answered = abortAtEnd(call, ended);
-    const run = async () => handle(callOf(call, call.request, ended.signal));
+    const unaryCall = new UnaryCall(call);
+    const run = async () => handle(unaryCall);
     run()
-      .finally(answered)
+      .finally(() => unaryCall.answered())
       .then(
         (response) => respond(null, response),
         (error: unknown) => respond(serviceError(error, front.words(error), front.code?.(error))),
@@ -48,6 +47,44 @@ export function unary<Request, Response>(
       // A call that can't be answered must not affect the others.
       .catch((error: unknown) => front.log.error({ error: logText(error) }, "containerd: answer a call"));
   };
+}
+
+/** Makes what belongs to it when it is asked for: most calls are answered at once, and look at nothing but their request. */
+class UnaryCall<Request> implements Call<Request> {
+  readonly request: Request;
+  readonly metadata: CallMetadata;
+  readonly #call: ServerUnaryCall<Request, unknown>;
+  #signal: AbortSignal | undefined;
+  #isAnswered = false;
+  #answered = () => {};
+
+  constructor(call: ServerUnaryCall<Request, unknown>) {
+    this.request = call.request;
+    this.metadata = new CallMetadata(call.metadata);
+    this.#call = call;
+  }
+
+  get peer(): string {
+    return this.#call.getPeer();
+  }
+
+  get signal(): AbortSignal {
+    if (this.#signal === undefined) {
+      const ended = new AbortController();
+      this.#signal = ended.signal;
+      // To grpc-js an answered one is cancelled, too.
+      if (this.#isAnswered) return this.#signal;
+      if (this.#call.cancelled) ended.abort(whyEnded(this.#call));
+      else this.#answered = abortAtEnd(this.#call, ended);
+    }
+    return this.#signal;
+  }
+
+  /** What ends from now on is no cancellation. */
+  answered(): void {
+    this.#isAnswered = true;
+    this.#answered();
+  }
 }
 
 /**

@@ -26,7 +26,7 @@ export function serviceV0(tasks: Tasks, ready: Promise<void>, version: GetServer
       checkText(request);
       await ready;
       // Only what is about one of the others waits for it.
-      await tasks.restored(nameOf(request.id), signal);
+      await tasks.restored(nameOf(request.id), call);
       signal.throwIfAborted();
       return await handle(tasks, call);
     });

@@ -17,11 +17,19 @@ export class FrontV1 implements Front {
   readonly code = codeOf;
   readonly log: Logger;
   readonly #ready: Promise<void>;
+  #isReady = false;
 
   /** @param ready resolves once the tasks of an earlier daemon are known: before that any answer could be wrong */
   constructor(log: Logger, ready: Promise<void>) {
     this.log = log;
     this.#ready = ready;
+    ready.then(
+      () => {
+        this.#isReady = true;
+      },
+      // Each call hears of it.
+      () => {},
+    );
   }
 
   /** A call that is about no namespace. */
@@ -29,8 +37,10 @@ export class FrontV1 implements Front {
     handle: (call: Call<Request>) => Response | Promise<Response>,
   ): handleUnaryCall<Request, Response> {
     return unary(this, async (call: Call<Request>) => {
-      await this.#ready;
-      call.signal.throwIfAborted();
+      if (!this.#isReady) {
+        await this.#ready;
+        call.signal.throwIfAborted();
+      }
       return await handle(call);
     });
   }
@@ -39,7 +49,7 @@ export class FrontV1 implements Front {
   namespaced<Request, Response>(
     handle: (call: NamespacedCall<Request>) => Response | Promise<Response>,
   ): handleUnaryCall<Request, Response> {
-    return this.general((call) => handle({ ...call, namespace: namespaceOf(call) }));
+    return this.general((call) => handle(Object.assign(call, { namespace: namespaceOf(call) })));
   }
 
   /** As {@link general}, for a call that is answered with a stream. */

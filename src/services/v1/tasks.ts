@@ -35,7 +35,7 @@ export function tasksService(front: FrontV1, calls: TaskCalls): GrpcService {
     inNamespace(async (_, call: NamespacedCall<Request>) => {
       const name = { namespace: call.namespace, id: call.request.containerId };
       // Only what is about one of which it is not known yet whether it runs waits for that.
-      await tasks.restored(name, call.signal);
+      await tasks.restored(name, call);
       try {
         return await handle(calls, call);
       } catch (error) {
