@@ -110,6 +110,8 @@ function collectAt(percent: number): void {
 
 /** What the command line says, or, in a child of a spawner, what its daemon wants; false when there is nothing left to do. */
 function run(): boolean {
+  // Once, for all shims that a spawner forks.
+  processes.resetSignals();
   const channel = takeChannelDescriptor();
   hasChannel = channel !== undefined;
   if (channel !== undefined && arg[1] === SPAWNER_FLAG) {

@@ -90,14 +90,15 @@ export class Reports {
 
   /** A process has ended. Nothing is told of an exit that an earlier daemon has told. */
   tellExit(task: Task, proc: Process, exit: Exit): void {
+    const isOurOwn = proc.shim !== undefined;
+    if (isOurOwn || !this.wasExitTold(task, proc)) {
+      const { id, run, directory } = proc;
+      const { memoryPeak } = id === INIT ? readUsage(directory) : {};
+      const peak = memoryPeak === undefined ? {} : { memoryPeak };
+      this.#publishExit(task, { ...exitPayload(id, proc.systemPid, exit), run, ...peak });
+    }
     const what = proc.id === INIT ? "container exited" : "process exited";
     this.#log.info(exitFields(task, proc, exit.status), `containerd: ${what}`);
-    const isOurOwn = proc.shim !== undefined;
-    if (!isOurOwn && this.wasExitTold(task, proc)) return;
-    const { id, run, directory } = proc;
-    const { memoryPeak } = readUsage(directory);
-    const peak = memoryPeak === undefined ? {} : { memoryPeak };
-    this.#publishExit(task, { ...exitPayload(id, proc.systemPid, exit), run, ...peak });
   }
 
   /**

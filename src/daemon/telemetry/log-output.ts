@@ -53,7 +53,10 @@ export class LogOutput {
     }
     this.#waiting.push(bytes);
     this.#size += bytes.length;
-    if (!this.#writing) this.#writeNext();
+    if (this.#writing) return;
+    this.#writing = true;
+    // After what the event loop is at: somebody may wait for that, and it may have more to write.
+    setImmediate(() => this.#writeNext());
   }
 
   /** Resolves when all is written, or after this many ms. */

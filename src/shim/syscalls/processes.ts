@@ -5,7 +5,6 @@ import { chdir, duplicate, read, readFile, writeFile } from "./files";
 import { declare, errorText, intCell, outcome, syscall } from "./libc";
 
 export const SIGKILL = 9;
-const SIGCHLD = 17;
 /** In a signal set. */
 const SIGCHLD_BIT = 0x10000;
 const SIG_SETMASK = 2;
@@ -173,10 +172,16 @@ export function becomeSubreaper(): number {
   return outcome(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
 }
 
+/**
+ * Makes every signal as it is by default, here and in all that is forked from now on: what a parent ignores its children ignore, whatever
+ * they execute. Of an ignored SIGCHLD the kernel reaps the children, and their statuses are lost.
+ */
+export function resetSignals(): void {
+  for (const number of $range(1, 64)) libc.signal(number, undefined);
+}
+
 /** Blocks every signal: none may end a shim, and SIGCHLD is read from a descriptor. */
 export function blockSignals(): void {
-  // When it is ignored, as a parent can leave it, the kernel reaps our children and their statuses are lost.
-  libc.signal(SIGCHLD, undefined);
   libc.sigprocmask(SIG_SETMASK, ffi.new("long[16]", -1), undefined);
 }
 
@@ -244,7 +249,7 @@ function stringArray(strings: readonly string[]): CStringArray {
 }
 
 /**
- * Forks and executes. The child dies with us and has every signal as it is by default. What goes wrong in the child is handed to `failed`,
+ * Forks and executes. The child dies with us; no signal is blocked in it. What goes wrong in the child is handed to `failed`,
  * in the child, which then ends with 127.
  *
  * @returns the child's pid, or a negative errno
@@ -266,7 +271,6 @@ export function spawn(program: Program, failed: (what: string) => void): number 
   const copies: number[] = [];
   for (const fd of descriptors) copies[copies.length] = duplicate(fd, descriptors.length);
   for (const index of $range(1, copies.length)) libc.dup2(copies[index - 1], index - 1);
-  for (const number of $range(1, 64)) libc.signal(number, undefined);
   libc.sigprocmask(SIG_SETMASK, ffi.new("long[16]"), undefined);
   let result = chdir(directory);
   if (result < 0) {

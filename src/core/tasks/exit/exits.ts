@@ -61,11 +61,11 @@ export class Exits {
     }
     const began = performance.now();
     await this.#operations.run({ kind: "exit", id: task.id, pid: proc.id }, async (operation) => {
-      const status = await this.#endedWith(task, proc, operation);
+      const { status, isWritten } = await this.#endedWith(task, proc, operation);
       if (proc.id === INIT) await this.#endTask(task, operation);
       await proc.startTold;
       const told = performance.now();
-      if (!task.deleteOnExit) this.#record(task, proc, status);
+      if (!(task.deleteOnExit || isWritten)) this.#record(task, proc, status);
       const exit = { status, at: task.deleteOnExit ? now() : proc.exitTime() };
       this.#reports.tellExit(task, proc, exit);
       proc.stop(exit);
@@ -77,11 +77,12 @@ export class Exits {
   }
 
   /**
-   * The status to be told of a process whose shim has ended. Nothing runs of it any more, and the runtime has forgotten a task. Never
-   * rejects.
+   * The status to be told of a process whose shim has ended, and whether it is written down as that. Nothing runs of it any more, and the
+   * runtime has forgotten a task. Never rejects.
    */
-  async #endedWith(task: Task, proc: Process, operation: Operation): Promise<number> {
-    let status = this.#recordedStatus(task, proc);
+  async #endedWith(task: Task, proc: Process, operation: Operation): Promise<{ status: number; isWritten: boolean }> {
+    const { recorded, told } = this.#recordedStatus(task, proc);
+    let status = recorded ?? told;
     try {
       if (status === undefined) {
         operation.doing = "ending the process of a dead shim";
@@ -93,20 +94,20 @@ export class Exits {
     } catch (error) {
       this.#logFailure(task, proc, error, "containerd: process exit");
     }
-    return status ?? UNKNOWN_STATUS;
+    return { status: status ?? UNKNOWN_STATUS, isWritten: recorded !== undefined };
   }
 
   /**
-   * Undefined when the shim has recorded none: it did not live to, or what is there can't be read, or it could neither record nor tell it.
+   * What the shim has written down or, where it could not, told. Neither when it did not live to, or what is there can't be read.
    */
-  #recordedStatus(task: Task, proc: Process): number | undefined {
+  #recordedStatus(task: Task, proc: Process): { recorded?: number | undefined; told?: number | undefined } {
     let isReadable = true;
-    const status = proc.exitStatus((error) => {
+    const recorded = proc.exitStatus((error) => {
       isReadable = false;
       const fields = { id: task.id, pid: proc.id, error: errorText(error) };
       this.#log.warn(fields, "containerd: the exit status can't be read");
     });
-    return status ?? (isReadable ? proc.toldExitStatus() : undefined);
+    return recorded === undefined && isReadable ? { told: proc.toldExitStatus() } : { recorded };
   }
 
   /** Whoever asks later is told the same as those who ask now, also by the next daemon: where its shim could not write it down, we do. */

@@ -47,8 +47,8 @@ export async function startExec(
       tasks.metrics.execProcess.since(began);
       const { id: pid, systemPid } = exec;
       const duration = Math.round(performance.now() - began);
-      tasks.log.info({ id: task.id, pid, systemPid, duration }, "containerd: process started");
       tasks.reports.tellStart(task, exec);
+      tasks.log.info({ id: task.id, pid, systemPid, duration }, "containerd: process started");
     }),
   );
 }
