@@ -3,7 +3,8 @@ import type { Product } from "./product.js";
 import { commit } from "./version.js";
 
 const OUTFILE = "dist/bin/containerd.js";
-const WORKER_OUTFILE = "dist/bin/layer-worker.js";
+const LAYER_WORKER_OUTFILE = "dist/bin/layer-worker.js";
+const FILE_WORKER_OUTFILE = "dist/bin/file-worker.js";
 
 const banner = [
   "#!/bin/sh",
@@ -32,16 +33,21 @@ export const daemon: Product = {
     ),
 };
 
-// The daemon gives the threads this text, with its path (see src/core/layers/worker/program.ts): a text has no place of its own from which
-// packages could be found.
+// The daemon gives the threads this text, with its path (see src/core/scheduling/worker-program.ts): a text has no place of its own from
+// which packages could be found.
 const workerBanner = 'require = require("node:module").createRequire(require("node:worker_threads").workerData);';
 
-/** The program of the daemon's worker threads, which it finds beside its own. Tests that run the sources use it, too. */
-export const layerWorker: Product = {
-  name: "layer worker",
-  outputs: [WORKER_OUTFILE],
-  build: () =>
-    bundle("src/core/layers/worker/main.ts", WORKER_OUTFILE, {
-      ...{ format: "cjs", external: EXTERNAL, banner: { js: workerBanner }, minifyWhitespace: true },
-    }),
-};
+/** A program of the daemon's worker threads, which it finds beside its own. Tests that run the sources use it, too. */
+function worker(name: string, source: string, outfile: string): Product {
+  return {
+    name,
+    outputs: [outfile],
+    build: () =>
+      bundle(source, outfile, {
+        ...{ format: "cjs", external: EXTERNAL, banner: { js: workerBanner }, minifyWhitespace: true },
+      }),
+  };
+}
+
+export const layerWorker = worker("layer worker", "src/core/layers/worker/main.ts", LAYER_WORKER_OUTFILE);
+export const fileWorker = worker("file worker", "src/core/engine/files/worker/main.ts", FILE_WORKER_OUTFILE);

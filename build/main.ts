@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { client, clientTypes } from "./client.js";
 import { ctr } from "./ctr.js";
-import { daemon, layerWorker } from "./daemon.js";
+import { daemon, fileWorker, layerWorker } from "./daemon.js";
 import { manPages } from "./man-pages.js";
 import { packages } from "./packages.js";
 import type { Product } from "./product.js";
@@ -21,8 +21,8 @@ const wanted = (product: Product) => (flag("--if-stale") ? isStale(product) : tr
 
 /** Each stage is built from the one before. */
 const stages = flag("--proto-only")
-  ? [[layerWorker]]
-  : [[daemon, layerWorker, ctr, client, clientTypes, shim, manPages], packages];
+  ? [[layerWorker, fileWorker]]
+  : [[daemon, layerWorker, fileWorker, ctr, client, clientTypes, shim, manPages], packages];
 if ([wireTypes, ...stages.flat()].some(wanted)) {
   if (flag("--locked")) await build();
   else process.exitCode = buildAlone();

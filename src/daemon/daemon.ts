@@ -7,13 +7,13 @@ import { Content } from "../core/content/content.js";
 import { logText } from "../core/failure/log-text.js";
 import { Images } from "../core/images/image-records.js";
 import { ImageTransfers } from "../core/images/transfers.js";
-import { workerProgram } from "../core/layers/worker/program.js";
 import { Collection } from "../core/metadata/collection.js";
 import { CollectionSchedule } from "../core/metadata/collection-schedule.js";
 import { Identity } from "../core/metadata/identity.js";
 import { Leases } from "../core/metadata/leases.js";
 import { Namespaces } from "../core/metadata/namespaces.js";
 import { Store } from "../core/metadata/store.js";
+import { type WorkerName, workerProgram } from "../core/scheduling/worker-program.js";
 import { Snapshots } from "../core/snapshots/snapshots.js";
 import { restore } from "../core/tasks/restore/restore.js";
 import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
@@ -70,11 +70,8 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   raiseOpenFilesLimit();
   // While there are descriptors.
   const { memory, cpus } = machine();
-  try {
-    workerProgram();
-  } catch (error) {
-    log.warn({ error: errorText(error) }, "containerd: no image can be unpacked");
-  }
+  holdWorkerProgram("layer-worker", "no image can be unpacked", log);
+  holdWorkerProgram("file-worker", "no files can be put into containers, or got from them", log);
   process.umask(UMASK);
   await takeStateDirectory(flags.stateDir);
   // As the kernel shows it: shims work elsewhere than this process, and are looked for by it.
@@ -205,6 +202,15 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
 }
 
 /** It may be installed later, and containers may name another: no reason not to start. */
+/** What goes without it says so when it is wanted. */
+function holdWorkerProgram(name: WorkerName, without: string, log: Logger): void {
+  try {
+    workerProgram(name);
+  } catch (error) {
+    log.warn({ error: errorText(error) }, `containerd: ${without}`);
+  }
+}
+
 async function warnOfMissingRuntime(runtime: string, log: Logger): Promise<void> {
   const missing = "containerd: the runtime can't be used: what names no other will not start";
   try {

@@ -4,8 +4,8 @@ import { dirname, join } from "node:path";
 import { daemonProgram, repository, shimProgram } from "../harness/paths.js";
 import { directoryPrefix } from "../harness/run-name.js";
 
-/** Stands beside the daemon's program. */
-const LAYER_WORKER = "layer-worker.js";
+/** Stand beside the daemon's program. */
+const WORKERS = ["layer-worker.js", "file-worker.js"];
 
 export interface PrivateBuild extends Disposable {
   readonly directory: string;
@@ -21,7 +21,7 @@ export function copyBuild(): PrivateBuild {
   const shim = join(bin, "containerd-shim");
   copyFileSync(daemonProgram, daemon);
   copyFileSync(shimProgram, shim);
-  copyFileSync(join(dirname(daemonProgram), LAYER_WORKER), join(bin, LAYER_WORKER));
+  for (const worker of WORKERS) copyFileSync(join(dirname(daemonProgram), worker), join(bin, worker));
   symlinkSync(join(repository, "node_modules"), join(directory, "node_modules"));
   return {
     directory,

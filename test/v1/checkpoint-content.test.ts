@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { status } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
-import { headerOf, paddingOf } from "../../src/core/layers/tar/tar-writer.js";
+import { headerOf, paddingOf } from "../../src/contract/tar/tar-writer.js";
 import type { Descriptor } from "../../src/proto/containerd/types/descriptor.js";
 import { CheckpointOptions } from "../../src/proto/containerd/types/runc/options/oci.js";
 import { Any } from "../../src/proto/google/protobuf/any.js";

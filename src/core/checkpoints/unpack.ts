@@ -1,11 +1,11 @@
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
+import type { ArchiveEntry } from "../../contract/tar/archive-entry.js";
+import { ArchiveError } from "../../contract/tar/archive-error.js";
+import { type ArchiveHandler, TarReader } from "../../contract/tar/tar-reader.js";
 import { hasCode } from "../../system/linux/libc.js";
 import { fileFailure } from "../content/content-files.js";
 import { Failure, refusal } from "../failure/failure.js";
-import type { ArchiveEntry } from "../layers/tar/archive-entry.js";
-import { ArchiveError } from "../layers/tar/archive-error.js";
-import { type ArchiveHandler, TarReader } from "../layers/tar/tar-reader.js";
 
 /** What is done in the directory for an archive, one after the other. */
 type Step = { is: "directory" | "file"; name: string } | { is: "data"; data: Buffer } | { is: "end" };

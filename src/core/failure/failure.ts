@@ -73,6 +73,11 @@ const sentences = {
     `layer ${layer}: ${entry === undefined ? "" : `entry ${JSON.stringify(entry)}: `}${why}`,
   "layer-unfinished": ({ layer, why }: { layer: string; why: string }) => `layer ${layer}: ${why}`,
   "bad-diff": ({ path, why }: { path: string; why: string }) => `${path}: ${why}`,
+  /** An archive that can't be put into a container; `entry` is the name of the one that is wrong. */
+  "bad-archive": ({ path, entry, why }: { path: string; entry?: string | undefined; why: string }) =>
+    `${path}: the archive${entry === undefined ? "" : `, entry ${JSON.stringify(entry)}`}: ${why}`,
+  /** Files in a container. */
+  "container-files": ({ path, why }: { path: string; why: string }) => `${path}: ${why}`,
   "no-snapshot": ({ name }: { name: string }) => `no snapshot ${JSON.stringify(name)}`,
   "no-parent-snapshot": ({ name }: { name: string }) => `no snapshot ${JSON.stringify(name)} to put another on`,
   "snapshot-exists": ({ name }: { name: string }) => `there is a snapshot ${JSON.stringify(name)}`,

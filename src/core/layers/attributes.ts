@@ -1,6 +1,6 @@
+import type { Bytes, EntryType } from "../../contract/tar/archive-entry.js";
+import { ArchiveError } from "../../contract/tar/archive-error.js";
 import { attributeArea } from "./erofs/format.js";
-import type { Bytes, EntryType } from "./tar/archive-entry.js";
-import { ArchiveError } from "./tar/archive-error.js";
 
 const CAPABILITY = "security.capability";
 const ACCESS_LIST = "system.posix_acl_access";

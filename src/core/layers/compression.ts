@@ -1,6 +1,6 @@
 import * as zlib from "node:zlib";
 import { Decompress } from "fzstd";
-import { ArchiveError } from "./tar/archive-error.js";
+import { ArchiveError } from "../../contract/tar/archive-error.js";
 import { ZstdFrames } from "./zstd-frames.js";
 
 type Compression = "gzip" | "zstd" | "none";

@@ -1,10 +1,13 @@
 import { abortable } from "../failure/abortable.js";
 import { Failure } from "../failure/failure.js";
+import type { IdMaps } from "../files/file-owners.js";
 import { failureOf, Pool, type Run } from "./worker/pool.js";
 
 export interface Diff {
   /** The upper directory of an overlay: whiteouts are devices 0:0, opaque directories have overlayfs' attribute. */
   upper: string;
+  /** Whom the files in it belong to, for the archive to say whom they belong to in the container. */
+  idMaps?: IdMaps | undefined;
   signal: AbortSignal;
 }
 
@@ -20,7 +23,7 @@ const pool = new Pool();
  * ever read.
  * @throws Failure: failed-precondition (bad-diff) for what an archive can't say; internal. The signal's reason
  */
-export async function* writeDiff({ upper, signal }: Diff): AsyncGenerator<Buffer, void, undefined> {
+export async function* writeDiff({ upper, idMaps, signal }: Diff): AsyncGenerator<Buffer, void, undefined> {
   const pieces: Buffer[] = [];
   let state: "more" | "end" | { error: unknown } = "more";
   let wake: () => void = () => {};
@@ -30,7 +33,7 @@ export async function* writeDiff({ upper, signal }: Diff): AsyncGenerator<Buffer
     wake();
   };
   const run: Run = await pool.run(
-    { is: "diff", upper },
+    { is: "diff", upper, idMaps },
     {
       answer: (answer) => {
         if ("piece" in answer) {

@@ -1,3 +1,6 @@
+import type { ArchiveEntry, Bytes } from "../../contract/tar/archive-entry.js";
+import { ArchiveError } from "../../contract/tar/archive-error.js";
+import type { ArchiveHandler } from "../../contract/tar/tar-reader.js";
 import { areaOfKept } from "./attributes.js";
 import { BLOCK, deviceNumber, type Inode, S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFREG } from "./erofs/format.js";
 import { ImageFile } from "./erofs/image-file.js";
@@ -13,9 +16,6 @@ import {
   type Ref,
   ROOT,
 } from "./layer-tree.js";
-import type { ArchiveEntry, Bytes } from "./tar/archive-entry.js";
-import { ArchiveError } from "./tar/archive-error.js";
-import type { ArchiveHandler } from "./tar/tar-reader.js";
 
 const WHITEOUT = ".wh.";
 const OPAQUE_MARK = ".wh..wh..opq";

@@ -1,5 +1,5 @@
-import type { Bytes } from "./tar/archive-entry.js";
-import { ArchiveError } from "./tar/archive-error.js";
+import type { Bytes } from "../../contract/tar/archive-entry.js";
+import { ArchiveError } from "../../contract/tar/archive-error.js";
 
 /** What an entry of a directory is: nothing (0), a directory (below 0), anything else (above). */
 export type Ref = number;

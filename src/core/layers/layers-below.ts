@@ -1,4 +1,6 @@
 import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, readSync, type Stats } from "node:fs";
+import type { Bytes } from "../../contract/tar/archive-entry.js";
+import { ArchiveError } from "../../contract/tar/archive-error.js";
 import { extendedAttributes } from "../../system/linux/attributes.js";
 import { areaOfKept } from "./attributes.js";
 import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from "./erofs/format.js";
@@ -14,8 +16,6 @@ import {
   type Ref,
   ROOT,
 } from "./layer-tree.js";
-import type { Bytes } from "./tar/archive-entry.js";
-import { ArchiveError } from "./tar/archive-error.js";
 
 /** What is known of a directory's place in the layers below. */
 const UNKNOWN = 0;

@@ -1,4 +1,4 @@
-import { ArchiveError } from "./tar/archive-error.js";
+import { ArchiveError } from "../../contract/tar/archive-error.js";
 
 const FRAME = 0xfd2fb528;
 /** The lowest of 16 magic numbers of frames that are to be skipped. */

@@ -24,12 +24,6 @@ export function idMappingOf(labels: Labels): IdMapping | undefined {
   return { uids: rangesOf(UID_LABEL, uids), gids: rangesOf(GID_LABEL, gids) };
 }
 
-/** Who an id of the disk is outside of the namespace; undefined: nobody. */
-export function outsideOf(id: number, ranges: readonly IdRange[]): number | undefined {
-  const range = ranges.find(({ inside, length }) => id >= inside && id < inside + length);
-  return range && range.outside + id - range.inside;
-}
-
 /** `INSIDE:OUTSIDE:LENGTH[,…]` */
 function rangesOf(label: string, value: string): IdRange[] {
   const ranges = value.split(",").map((text): IdRange => {

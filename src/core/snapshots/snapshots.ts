@@ -11,6 +11,7 @@ import { makeUserNamespace } from "../../system/mount/user-namespace.js";
 import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure } from "../failure/failure.js";
+import { outsideOf } from "../files/file-owners.js";
 import type { LayerFile } from "../layers/layer-file.js";
 import {
   type Collection,
@@ -25,7 +26,7 @@ import type { Leases } from "../metadata/leases.js";
 import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store } from "../metadata/store.js";
 import { FirstUse } from "../scheduling/first-use.js";
-import { type IdMapping, idMappingOf, outsideOf } from "./id-mapping.js";
+import { type IdMapping, idMappingOf } from "./id-mapping.js";
 import { LayerFiles } from "./layer-files.js";
 import { LayerMounts } from "./layer-mounts.js";
 import { type RootOwner, SnapshotDirectories } from "./snapshot-directories.js";

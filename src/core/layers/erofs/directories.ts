@@ -1,6 +1,7 @@
 /** Writes the directories of a tree, which ends the image. */
+
+import { ArchiveError } from "../../../contract/tar/archive-error.js";
 import { COVERS, type LayerTree, OPAQUE, type Ref, ROOT } from "../layer-tree.js";
-import { ArchiveError } from "../tar/archive-error.js";
 import { DirectoryWriter, directorySize } from "./directory.js";
 import {
   attributeArea,

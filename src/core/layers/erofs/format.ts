@@ -1,5 +1,5 @@
 /** EROFS on the disk, as far as an uncompressed image needs it: little endian, blocks of 4096 bytes. */
-import type { Bytes } from "../tar/archive-entry.js";
+import type { Bytes } from "../../../contract/tar/archive-entry.js";
 
 export const BLOCK = 4096;
 /** Inodes lie at multiples of this; the number of one (nid) is its byte in the file, by it. */

@@ -1,5 +1,5 @@
 import { ftruncateSync, readSync, writeSync } from "node:fs";
-import { ArchiveError } from "../tar/archive-error.js";
+import { ArchiveError } from "../../../contract/tar/archive-error.js";
 import { BLOCK, INODE, type Inode, LINKS_AT, putInode, putSuperBlock } from "./format.js";
 import { Packer, WINDOW } from "./packer.js";
 

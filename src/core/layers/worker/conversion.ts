@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { closeSync, constants, fdatasync, fstatSync, openSync, rmSync, statfsSync } from "node:fs";
 import { promisify } from "node:util";
+import { ArchiveError } from "../../../contract/tar/archive-error.js";
+import { TarReader } from "../../../contract/tar/tar-reader.js";
 import { decompress } from "../compression.js";
 import type { ConvertedLayer } from "../convert.js";
 import { writeDirectories } from "../erofs/directories.js";
@@ -8,8 +10,6 @@ import { ImageFile } from "../erofs/image-file.js";
 import { LayerBuilder } from "../layer-builder.js";
 import { IMPLICIT, LayerTree, ROOT } from "../layer-tree.js";
 import { LayersBelow } from "../layers-below.js";
-import { ArchiveError } from "../tar/archive-error.js";
-import { TarReader } from "../tar/tar-reader.js";
 import type { Blob } from "./blob.js";
 import type { ConvertTask } from "./messages.js";
 

@@ -1,11 +1,13 @@
 /** The program of a worker thread: it does what it is told, one thing at a time. */
+import { closeSync, constants, openSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
+import { ArchiveError } from "../../../contract/tar/archive-error.js";
 import { Failure } from "../../failure/failure.js";
-import { ArchiveError } from "../tar/archive-error.js";
+import { FileOwners, type IdMaps } from "../../files/file-owners.js";
+import { archiveOf } from "../tree-archive.js";
 import { Blob } from "./blob.js";
 import { convert } from "./conversion.js";
 import type { Answer, ConvertTask, DiffTask, Order, Task } from "./messages.js";
-import { archiveOf } from "./upper-directory.js";
 
 const port = parentPort!;
 const answer = (message: Answer, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
@@ -51,9 +53,9 @@ function checkpointOf(stop: Int32Array): () => void {
   };
 }
 
-async function diffed({ upper }: DiffTask, stop: Int32Array): Promise<void> {
+async function diffed({ upper, idMaps }: DiffTask, stop: Int32Array): Promise<void> {
   const checkpoint = checkpointOf(stop);
-  for (const piece of archiveOf(upper)) {
+  for (const piece of layerOf(upper, idMaps)) {
     while (wanted === 0) {
       await new Promise<void>((resolve) => {
         onMore = resolve;
@@ -62,6 +64,15 @@ async function diffed({ upper }: DiffTask, stop: Int32Array): Promise<void> {
     checkpoint();
     wanted--;
     answer({ piece }, [piece.buffer]);
+  }
+}
+
+function* layerOf(upper: string, idMaps: IdMaps | undefined): Generator<Buffer<ArrayBuffer>> {
+  const place = openSync(upper, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    yield* archiveOf(place, "", { owners: new FileOwners(idMaps), isLayer: true });
+  } finally {
+    closeSync(place);
   }
 }
 

@@ -1,5 +1,6 @@
 /** What the main thread and a worker say to each other. */
 import type { FailureKind, What } from "../../failure/failure.js";
+import type { IdMaps } from "../../files/file-owners.js";
 import type { ConvertedLayer, LayerLimits } from "../convert.js";
 
 export interface ConvertTask {
@@ -14,6 +15,7 @@ export interface ConvertTask {
 export interface DiffTask {
   is: "diff";
   upper: string;
+  idMaps: IdMaps | undefined;
 }
 
 export type Task = ConvertTask | DiffTask;

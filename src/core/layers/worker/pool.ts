@@ -1,8 +1,8 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../../failure/failure.js";
+import { type WorkerProgram, workerProgram } from "../../scheduling/worker-program.js";
 import type { Answer, Order, Task } from "./messages.js";
-import { type WorkerProgram, workerProgram } from "./program.js";
 
 /** At the same time; decompression has threads of its own. */
 const MOST = Math.min(Math.max(availableParallelism(), 2), 4);
@@ -144,7 +144,7 @@ export class Run {
 
 function programFor(task: Task): WorkerProgram {
   try {
-    return workerProgram();
+    return workerProgram("layer-worker");
   } catch (error) {
     const layer = task.is === "convert" ? task.layer : task.upper;
     throw new Failure("internal", "layer-unfinished", { layer, why: (error as Error).message });
