@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { basename, dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll } from "vitest";
@@ -66,6 +66,8 @@ export class DockerHost extends Machine {
 
   override async start(): Promise<void> {
     await super.start();
+    // With user namespaces, their roots have to get through it.
+    chmodSync(this.dir, 0o711);
     await this.containerd.start();
     await this.startDockerd();
     await this.shell(`tar -C ${sharedRootfs()} -c . | docker import - ${image}`);
@@ -86,13 +88,11 @@ export class DockerHost extends Machine {
     closeSync(log);
     this.#dockerd = child;
     this.#dockerdExited = once(child, "exit");
-    const answers = async () => {
-      if (child.exitCode !== null) throw new Error("dockerd has ended");
-      return (await this.#ping()) === "OK";
-    };
+    const answers = async () => child.exitCode !== null || (await this.#ping()) === "OK";
     await eventually(answers, { what: "dockerd's answer" }).catch((error) => {
       throw new Error(`${error.message}; ${this.logs}`);
     });
+    if (child.exitCode !== null) throw new Error(`dockerd has ended with ${child.exitCode}; ${this.logs}`);
   }
 
   async endDockerd(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
