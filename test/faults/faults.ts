@@ -2,7 +2,7 @@
  * Real errors for a daemon under load: a full file system, no descriptors, no processes, unreadable files, runtimes and shims that hang or
  * fail.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -23,7 +23,9 @@ import { FaultyRuntime, runtimeFaults } from "./faulty-runtime.js";
 import type { Random } from "./random.js";
 
 /** Begins a fault; what is answered ends it. */
-type Fault = (world: FaultyWorld, random: Random) => (() => void) | Promise<() => void>;
+/** Ends a fault. */
+type End = () => void | Promise<void>;
+type Fault = (world: FaultyWorld, random: Random) => End | Promise<End>;
 
 /** A small file system for the state directory, made before the daemon. */
 export class SmallDisk implements Disposable {
@@ -113,7 +115,7 @@ export class FaultyWorld implements AsyncDisposable {
   }
 
   /** Begins a fault of any kind. What is answered ends it; it may be called more than once. */
-  async begin(random: Random): Promise<{ name: string; end: () => void }> {
+  async begin(random: Random): Promise<{ name: string; end: End }> {
     const kind = random.pick(kinds);
     this.counts[kind] = (this.counts[kind] ?? 0) + 1;
     if (kind !== RUNTIME) return { name: kind, end: await faults[kind]!(this, random) };
@@ -157,12 +159,16 @@ function makeUnreadable(path: string): void {
   execFileSync("mount", ["--bind", `/proc/${process.pid}/mem`, path], { stdio: "pipe" });
 }
 
-/** The container's directory may have got another name meanwhile. */
-function makeReadable(directory: string): void {
-  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-    const [root, path] = line.split(" ").slice(3);
-    if (root === `/${process.pid}/mem` && path!.startsWith(`${directory}/`)) execFileSync("umount", [path!]);
-  }
+/** The container's directory may have got another name meanwhile, and may get one at any moment: then it is looked for again. */
+async function makeReadable(directory: string): Promise<void> {
+  await eventually(() => {
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8")
+      .split("\n")
+      .map((line) => line.split(" ").slice(3))
+      .filter(([root, path]) => root === `/${process.pid}/mem` && path!.startsWith(`${directory}/`));
+    for (const [, path] of mounts) spawnSync("umount", [path!]);
+    return mounts.length === 0;
+  });
 }
 
 const faults: Record<string, Fault> = {

@@ -139,7 +139,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     const working = load.run(enough.signal);
     const begin = performance.now();
     await work();
-    let endFault = () => {};
+    let endFault: () => void | Promise<void> = () => {};
     if (kindOfRound >= KILL_ONLY) {
       load.faulty = true;
       const injected = await world!.begin(random);
@@ -151,7 +151,7 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
     }
     const killDaemon = victim === "daemon" && (kindOfRound < KILL_ONLY || kindOfRound >= FAULT_ONLY);
     if (world !== undefined && !killDaemon) {
-      endFault();
+      await endFault();
       before = ledger.work;
       await work();
     }
@@ -171,21 +171,21 @@ export async function runKills(options: KillOptions): Promise<KillReport> {
       }
       // A fault goes before the next daemon comes, or stays for its first steps.
       const early = random.chance(0.5);
-      if (early) endFault();
+      if (early) await endFault();
       began = performance.now();
       try {
         const started = daemon.start();
         if (!early) setTimeout(endFault, random.next() * LONGEST_RESTORE);
         await started;
       } catch (error) {
-        endFault();
+        await endFault();
         violation(`the daemon does not start: ${(error as Error).message}`);
         showLog();
         await clear(daemon);
         await daemon.start();
         await ledger.begin(daemon.api);
       }
-      endFault();
+      await endFault();
       await followAgain();
     } else {
       if (victim === "shims") report.kills += killShims(daemon, ledger, random, options.progress);
