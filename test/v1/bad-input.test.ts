@@ -358,11 +358,19 @@ const BAD_TASKS: Record<string, Bad> = {
     request: () => ({ options: { typeUrl: "runtimeoptions.v1.Options", value: Buffer.from("\n\x04runX\x12\x02/x") } }),
     words: isDebians ? /./ : /^INVALID_ARGUMENT: .*"runX".*containerd\.runc\.v1\.Options/,
   },
-  "stdin is a directory": { request: (dir) => ({ stdin: dir }), words: /is a directory|EISDIR|not a FIFO/i },
-  "stdin is missing": {
-    request: (dir) => ({ stdin: join(dir, "missing") }),
-    words: /missing.*no such file or directory/s,
-  },
+  // containerd 1.6 waits until the client leaves.
+  ...(isDebians
+    ? {}
+    : {
+        "stdin is a directory": {
+          request: (dir: string) => ({ stdin: dir }),
+          words: /is a directory|EISDIR|not a FIFO/i,
+        },
+        "stdin is missing": {
+          request: (dir: string) => ({ stdin: join(dir, "missing") }),
+          words: /missing.*no such file or directory/s,
+        },
+      }),
   "stdout is a directory": { request: (dir) => ({ stdout: dir }), words: /is a directory|EISDIR|not a FIFO/i },
   "stdout is missing": {
     request: (dir) => ({ stdout: join(dir, "missing") }),
@@ -498,7 +506,8 @@ describe("processes of a task that runs", () => {
     );
   });
 
-  test.each<[stream: "stdin" | "stdout", string, (dir: string) => string, RegExp]>([
+  // The shim of containerd 1.6 waits for them until its client leaves, and answers nobody any more.
+  test.skipIf(isDebians).each<[stream: "stdin" | "stdout", string, (dir: string) => string, RegExp]>([
     ["stdin", "a directory", (dir) => dir, /is a directory|EISDIR|not a FIFO/i],
     ["stdin", "missing", (dir) => join(dir, "missing"), /missing.*no such file or directory/s],
     ["stdin", "a URI that nobody knows", () => "nope:///x", /nope/],

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { status } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import { CheckpointOptions, Options } from "../../src/proto/containerd/types/runc/options/oci.js";
-import { useContainerd1 } from "../harness/containerd1.js";
+import { isDebians, useContainerd1 } from "../harness/containerd1.js";
 import { createTask, startTask, type TestTask } from "../harness/task.js";
 import { eventually } from "../harness/wait.js";
 
@@ -31,7 +31,9 @@ test("a task that was saved ends, or goes on; another one begins where it was", 
   await using task = await startTask(daemon, api, { name: "saved", args: COUNTER, stdio: true });
   await task.printed("\n20\n");
   await checkpoint(task, { imagePath: `${imagePath}-running` });
-  await events.waitFor("/tasks/checkpointed", { containerId: task.id, checkpoint: `${imagePath}-running` });
+  // The topic is containerd's, and so was the event with the shims of 1.0; those of 1.6 do not tell it.
+  if (!isDebians)
+    await events.waitFor("/tasks/checkpointed", { containerId: task.id, checkpoint: `${imagePath}-running` });
   expect((await api.tasks.get({ containerId: task.id })).process?.status).toBe(2);
   await checkpoint(task, { imagePath, exit: true });
   await task.wait();
@@ -46,7 +48,9 @@ test("a task that was saved ends, or goes on; another one begins where it was", 
     stdio: true,
     request: { options: restoreOptions(imagePath) },
   });
-  expect(await restored.start()).toBe(restored.pid);
+  // With containerd 1.6 there is no process, and no pid, before the start.
+  const pid = await restored.start();
+  expect(restored.pid).toBe(isDebians ? 0 : pid);
   await restored.printed("\n");
   await restored.kill();
   expect(await restored.exit()).toBe(137);
@@ -58,7 +62,8 @@ test("a task that was saved ends, or goes on; another one begins where it was", 
   expect(event.checkpoint).toBe(imagePath);
 });
 
-test("what can't be saved, or restored", async () => {
+// containerd 1.6 hands any path to CRIU, which writes to it as root.
+test.skipIf(isDebians)("what can't be saved, or restored", async () => {
   const { daemon, api } = fixture;
   await using task = await startTask(daemon, api, { name: "unsaved", args: ["sleep", "100000"] });
   await expect(checkpoint(task, { imagePath: "saved" })).rejects.toMatchObject({
