@@ -2,17 +2,22 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, constants, existsSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
 import { kill, processes } from "../harness/processes.js";
-import { eventually } from "../harness/wait.js";
+import { startTimeoutFlags } from "../harness/start-timeout.js";
+import { eventually, PATIENCE } from "../harness/wait.js";
 
 let daemon: TestDaemon;
-beforeEach(async () => {
-  daemon = await startDaemon({ flags: ["--start-timeout", "3s"] });
-});
+/** For a test in which nothing is to take too long; the others wait until it has. */
+async function startPatientDaemon(): Promise<void> {
+  daemon = await startDaemon({ flags: ["--start-timeout", `${PATIENCE}ms`] });
+}
+async function startHastyDaemon(): Promise<void> {
+  daemon = await startDaemon({ flags: await startTimeoutFlags() });
+}
 afterEach(async () => {
   await daemon[Symbol.asyncDispose]();
 });
@@ -61,6 +66,7 @@ const held = (container: TestContainer) =>
   eventually(() => strangers(container).find(({ command }) => command.endsWith("init")), { interval: 5 });
 
 test("the control: let go in time, the exec runs", async () => {
+  await startPatientDaemon();
   await using container = await hostile("c");
   const started = startExec(daemon, container, EXEC);
   await held(container);
@@ -70,12 +76,14 @@ test("the control: let go in time, the exec runs", async () => {
 });
 
 test("an exec that was told to have taken too long never runs", async () => {
+  await startHastyDaemon();
   await using container = await hostile("c");
   await expect(startExec(daemon, container, EXEC)).rejects.toThrow("before the specified timeout");
   await expectNothingHeld(container);
 });
 
 test("nor one whose caller has left", async () => {
+  await startPatientDaemon();
   await using container = await hostile("c");
   await expect(startExec(daemon, container, { ...EXEC, call: { timeout: 1_000 } })).rejects.toThrow();
   await eventually(() => strangers(container).length === 0);
@@ -83,6 +91,7 @@ test("nor one whose caller has left", async () => {
 });
 
 test("nor one whose shim was killed", async () => {
+  await startPatientDaemon();
   await using container = await hostile("c");
   const started = startExec(daemon, container, EXEC);
   await held(container);
@@ -93,6 +102,7 @@ test("nor one whose shim was killed", async () => {
 });
 
 test("nor one whose daemon was killed, once the next one has given it up", async () => {
+  await startHastyDaemon();
   await using container = await hostile("c");
   startExec(daemon, container, EXEC).catch(() => {});
   await held(container);
@@ -103,6 +113,7 @@ test("nor one whose daemon was killed, once the next one has given it up", async
 });
 
 test("nor does it run in a container that was paused meanwhile; the pause does not wait for it", async () => {
+  await startHastyDaemon();
   await using container = await hostile("c");
   // Had the pause waited, there would have been no exec to be called off any more.
   const started = startExec(daemon, container, EXEC).then(
@@ -119,6 +130,7 @@ test("nor does it run in a container that was paused meanwhile; the pause does n
 });
 
 test("a start that was told to have taken too long leaves nothing", async () => {
+  await startHastyDaemon();
   const bundle = daemon.bundle("s", { args: ["sh", "-c", "echo x >/tmp-ran; sleep 1000"], ownRootfs: true });
   expect(spawnSync("mkfifo", [passwd(bundle)]).status).toBe(0);
   const id = daemon.id("s");
