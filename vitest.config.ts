@@ -18,7 +18,8 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["src/**/*.test.ts"], globalSetup: ["test/unit-setup.ts"] },
+        // One process for many files: what these start and change is gone with each test.
+        test: { name: "unit", include: ["src/**/*.test.ts"], globalSetup: ["test/unit-setup.ts"], isolate: false },
       },
       {
         extends: true,

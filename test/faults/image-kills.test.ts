@@ -4,7 +4,7 @@ import { times } from "../harness/extent.js";
 import { hasRegistry } from "../harness/registry.js";
 import { runImageKills } from "./image-kills.js";
 
-const KILLS = times(60, 8);
+const KILLS = times(60, 5);
 
 test.skipIf(!hasRegistry)(
   "the daemon killed while it pulls, imports, removes and collects: nothing is half, nothing stays",

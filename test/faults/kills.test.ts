@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { times } from "../harness/extent.js";
 import { runKills } from "./kills.js";
 
-const KILLS = times(40, 12);
+const KILLS = times(40, 8);
 
 test("the daemon killed at random moments: every invariant holds after each restart", async () => {
   const { violations, kills, work } = await runKills({ kills: KILLS, seed: 20160825 });
@@ -20,7 +20,7 @@ test("shims killed at random moments: every process that was killed for it has 1
 });
 
 test("with tasks of containerd 1.x's API on the same daemon: either's clients are told what is true of theirs", async () => {
-  const { violations, kills, work } = await runKills({ kills: times(40, 6), seed: 20261128, tasks: true });
+  const { violations, kills, work } = await runKills({ kills: times(40, 4), seed: 20261128, tasks: true });
   expect(violations).toEqual([]);
   expect(work["create of tasks"]).toBeGreaterThanOrEqual(kills / 4);
 });

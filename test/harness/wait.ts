@@ -10,20 +10,20 @@ export const PATIENCE = 90_000;
 /** Resolves after the given number of milliseconds. */
 export { sleep };
 
+/** In ms: how long `eventually` waits between two looks, at first and at most. */
+const PAUSE = { first: 10, longest: 50 };
+
 /**
  * Calls `check` until it neither throws nor answers `undefined` or `false`, and answers what it answered. When the time (ms)
- * is up, the last error is thrown, or one that names `what`.
+ * is up, the last error is thrown, or one that names `what`. Without an `interval` (ms) it looks less often the longer it takes: looking
+ * costs what the awaited thing needs.
  */
 export async function eventually<T>(
   check: () => T | Promise<T>,
-  {
-    timeout = PATIENCE,
-    interval = 10,
-    what = "the condition",
-  }: { timeout?: number; interval?: number; what?: string } = {},
+  { timeout = PATIENCE, interval, what = "the condition" }: { timeout?: number; interval?: number; what?: string } = {},
 ): Promise<Exclude<T, undefined | false>> {
   const end = performance.now() + timeout;
-  for (;;) {
+  for (let pause = interval ?? PAUSE.first; ; pause = interval ?? Math.min(pause * 1.1, PAUSE.longest)) {
     let failure: unknown;
     try {
       const value = await check();
@@ -32,7 +32,7 @@ export async function eventually<T>(
       failure = error;
     }
     if (performance.now() >= end) throw failure ?? new Error(`${what} did not come about within ${timeout} ms`);
-    await sleep(interval);
+    await sleep(pause);
   }
 }
 

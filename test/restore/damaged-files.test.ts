@@ -19,6 +19,7 @@ import type { wire } from "../harness/api.js";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { cases } from "../harness/extent.js";
 import { isRunning } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { makeFifos } from "../harness/stdio.js";
@@ -98,19 +99,24 @@ async function expectEnds(containers: TestContainer[]): Promise<void> {
 }
 
 describe("is taken over", () => {
-  test.each([
-    "state.json",
-    "init/process.json",
-    "init/exit",
-    "init/control",
-    "init/pid",
-    "init/starttime",
-    "init/shim",
-    "init/started",
-    "init/log.json",
-    "init/exitStatus",
-    "init/exitStatus.reserved",
-  ])(
+  test.each(
+    cases(
+      [
+        "state.json",
+        "init/process.json",
+        "init/exit",
+        "init/pid",
+        "init/control",
+        "init/starttime",
+        "init/shim",
+        "init/started",
+        "init/log.json",
+        "init/exitStatus",
+        "init/exitStatus.reserved",
+      ],
+      4,
+    ),
+  )(
     "a container whose %s is anything",
     async (file) => {
       const containers = await startMany(Object.keys(damages));

@@ -18,6 +18,7 @@ import type { wire } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { cases, times } from "../harness/extent.js";
 import { isRunning, kill, processes } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { collect, makeFifos, openReader } from "../harness/stdio.js";
@@ -239,13 +240,21 @@ describe("events", () => {
     expect(all.events).toEqual(seen);
   });
 
-  test.each([
-    { what: "without its end", tear: (path: string) => truncateSync(path, readFileSync(path).length - 9) },
-    { what: "without a newline", tear: (path: string) => truncateSync(path, readFileSync(path).length - 1) },
-    { what: "followed by zeros", tear: (path: string) => appendFileSync(path, "\0\0\0\0\0") },
-    { what: "that is half a character", tear: (path: string) => appendFileSync(path, Buffer.from([0x7b, 0xe2, 0x82])) },
-    { what: "that is no event", tear: (path: string) => appendFileSync(path, '[]\nnull\n"x"\n{}\n') },
-  ])("a last line $what costs at most itself", async ({ tear }) => {
+  test.each(
+    cases(
+      [
+        { what: "without its end", tear: (path: string) => truncateSync(path, readFileSync(path).length - 9) },
+        { what: "without a newline", tear: (path: string) => truncateSync(path, readFileSync(path).length - 1) },
+        { what: "followed by zeros", tear: (path: string) => appendFileSync(path, "\0\0\0\0\0") },
+        {
+          what: "that is half a character",
+          tear: (path: string) => appendFileSync(path, Buffer.from([0x7b, 0xe2, 0x82])),
+        },
+        { what: "that is no event", tear: (path: string) => appendFileSync(path, '[]\nnull\n"x"\n{}\n') },
+      ],
+      2,
+    ),
+  )("a last line $what costs at most itself", async ({ tear }) => {
     using container = await startContainer(daemon, { name: "torn", args: ["sleep", "1000"] });
     for (let n = 0; n < 3; n++) {
       using exec = await startExec(daemon, container, { pid: `e${n}`, args: ["true"] });
@@ -290,7 +299,7 @@ describe("files that a kill or a full disk has left half-written", () => {
     { what: "missing", damage: (path: string) => rmSync(path) },
   ];
 
-  describe.each(damages)("state.json $what", ({ what, damage }) => {
+  describe.each(cases(damages, 3))("state.json $what", ({ what, damage }) => {
     test("under a running container: it is not dropped", async () => {
       using container = await startContainer(daemon, { name: "state", args: ["sleep", "1000"] });
       const pid = initPid(container.response);
@@ -322,30 +331,33 @@ describe("files that a kill or a full disk has left half-written", () => {
     });
   });
 
-  test.each(damages)("process.json $what under a running container: it is not dropped", async ({ damage }) => {
-    using container = await startContainer(daemon, { name: "process", args: ["sleep", "1000"] });
-    using exec = await startExec(daemon, container, { pid: "long", args: ["sleep", "1001"] });
-    await daemon.kill();
-    damage(join(directory(container.id), "process.json"));
-    damage(join(directory(container.id, "long"), "process.json"));
-    await daemon.start();
-    const { processes: shown } = await only(container.id);
-    expect(shown.map(({ pid, systemPid }) => [pid, systemPid]).sort()).toEqual([
-      ["init", initPid(container.response)],
-      ["long", exec.systemPid],
-    ]);
-    await exec.kill();
-    expect(await exec.exit()).toBe(137);
-    using another = await startExec(daemon, container, {
-      pid: "another",
-      args: ["true"],
-      request: { cwd: "/", env: ["PATH=/bin"] },
-    });
-    expect(await another.exit()).toBe(0);
-    await container.kill();
-    expect(await container.exit()).toBe(137);
-    await expectUsable("process");
-  });
+  test.each(cases(damages, 2))(
+    "process.json $what under a running container: it is not dropped",
+    async ({ damage }) => {
+      using container = await startContainer(daemon, { name: "process", args: ["sleep", "1000"] });
+      using exec = await startExec(daemon, container, { pid: "long", args: ["sleep", "1001"] });
+      await daemon.kill();
+      damage(join(directory(container.id), "process.json"));
+      damage(join(directory(container.id, "long"), "process.json"));
+      await daemon.start();
+      const { processes: shown } = await only(container.id);
+      expect(shown.map(({ pid, systemPid }) => [pid, systemPid]).sort()).toEqual([
+        ["init", initPid(container.response)],
+        ["long", exec.systemPid],
+      ]);
+      await exec.kill();
+      expect(await exec.exit()).toBe(137);
+      using another = await startExec(daemon, container, {
+        pid: "another",
+        args: ["true"],
+        request: { cwd: "/", env: ["PATH=/bin"] },
+      });
+      expect(await another.exit()).toBe(0);
+      await container.kill();
+      expect(await container.exit()).toBe(137);
+      await expectUsable("process");
+    },
+  );
 
   test("exitStatus empty: the status is unknown, and told", async () => {
     using container = await startContainer(daemon, { name: "status", args: ["sh", "-c", "sleep 0.3; exit 4"] });
@@ -383,7 +395,7 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
   // In the order in which they are made.
   const files = ["process.json", "exit", "control"];
 
-  test.each([0, 1, 2, 3, 4])(
+  test.each(cases([4, 0, 1, 2, 3]))(
     "a directory with the first %i things of a start is removed, and the id is free",
     async (count) => {
       using model = await startContainer(daemon, { name: "model", args: ["sleep", "1000"] });
@@ -408,7 +420,7 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
     },
   );
 
-  test.each(["state.json", "init/exit", "init/control", "init/pid", "init/process.json", "init/exitStatus"])(
+  test.each(cases(["init/pid", "state.json", "init/exit", "init/control", "init/process.json", "init/exitStatus"]))(
     "a directory whose removal by an earlier release had got as far as %s is removed, and its exit is not told twice",
     async (gone) => {
       using container = await startContainer(daemon, {
@@ -434,7 +446,7 @@ describe("what a kill leaves in the middle of creation or clean-up", () => {
     },
   );
 
-  test.each([0, 1, 2, 3])(
+  test.each(cases([2, 0, 1, 3]))(
     "a directory without its name is removed, with all but %i of what was in it",
     async (rest) => {
       using container = await startContainer(daemon, { name: "gone", args: ["sh", "-c", "sleep 0.2; exit 6"] });
@@ -692,8 +704,8 @@ test("a container that is ending when the daemon dies ends under the next one", 
   await expectUsable("ending");
 });
 
-test("200 running containers: how long a newer build takes until State answers", async () => {
-  const count = 200;
+test("many running containers: how long a newer build takes until State answers", async () => {
+  const count = times(200, 60);
   const bundle = daemon.bundle("many", { args: ["sleep", "100000"] });
   const names = Array.from({ length: count }, (_, n) => daemon.id(`u${n}`));
   for (let first = 0; first < count; first += 20) {

@@ -16,6 +16,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { times } from "../harness/extent.js";
 import { spawnerCommand } from "../harness/leftovers.js";
 import { isRunning, kill, processes } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
@@ -92,7 +93,7 @@ test("it dies: containers and their execs go on, new ones start, all end as they
 
 test("it dies in the middle of many starts: each has started or failed, nothing else is there", async () => {
   await using daemon = await startDaemon();
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < times(4, 2); round++) {
     const starts = Array.from({ length: 20 }, (_, n) =>
       startContainer(daemon, { name: `c${round}-${n}`, args: ["sleep", "1000"] }),
     );

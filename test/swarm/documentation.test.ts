@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { full } from "../harness/extent.js";
 import { Machine } from "../harness/machine.js";
 import { ctrProgram, daemonProgram, repository, shimProgram, unpackedProgram } from "../harness/paths.js";
 import { sharedRootfs } from "../harness/rootfs.js";
@@ -35,7 +36,7 @@ class InstalledMachine extends Machine {
 
 const machines: Machine[] = [];
 beforeAll(async () => {
-  if (dockerd === undefined) return;
+  if (!full || dockerd === undefined) return;
   machines.push(new InstalledMachine("first"), new InstalledMachine("second"));
   await Promise.all(machines.map((machine) => machine.start()));
   await machines[0]!.connect(machines[1]!);
@@ -44,7 +45,8 @@ afterAll(async () => {
   await Promise.all(machines.map((machine) => machine[Symbol.asyncDispose]()));
 });
 
-describe.skipIf(dockerd === undefined)("docs/operations.md", () => {
+// A second path of what test/swarm/swarm.test.ts goes.
+describe.skipIf(!full || dockerd === undefined)("docs/operations.md", () => {
   test("its commands for machines with Docker work", async () => {
     const blocks = fences(readFileSync(join(repository, "docs/operations.md"), "utf8")).flatMap((fence) => {
       const where =

@@ -18,6 +18,7 @@ import { describe, expect, test } from "vitest";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { cases } from "../harness/extent.js";
 import { isRunning, kill, openDescriptors, processes } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
@@ -65,7 +66,7 @@ describe("an exit status that can't be read is 255", () => {
     await daemon.expectNothingLeft();
   });
 
-  test.each(obstacles)("$what in its place, found by the next daemon", async ({ put }) => {
+  test.each(cases(obstacles, 2))("$what in its place, found by the next daemon", async ({ put }) => {
     await using daemon = await startDaemon();
     using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
     using exec = await startExec(daemon, container, { pid: "e", args: ["sleep", "1000"] });
