@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { connect, createBundle, type StartedContainer } from "containerd-ts";
+import { connect, createBundle, type v0 } from "containerd-ts";
 
 const rootfs = process.argv[2] ?? "/srv/rootfs";
 
@@ -18,7 +18,7 @@ await using bundle = await createBundle({
 const directory = await mkdtemp(join(tmpdir(), "checkpoints-"));
 
 /** Reads numbers until there have been so many; the last one. */
-async function count(container: StartedContainer, lines: number): Promise<number> {
+async function count(container: v0.StartedContainer, lines: number): Promise<number> {
   let last = 0;
   for await (const line of createInterface({ input: container.init.stdout })) {
     last = Number(line);
@@ -29,13 +29,13 @@ async function count(container: StartedContainer, lines: number): Promise<number
 
 try {
   {
-    await using container = await client.containers.start({ bundle: bundle.path });
+    await using container = await client.v0.containers.start({ bundle: bundle.path });
     console.log(`counted to ${await count(container, 10)}`);
     await container.checkpoint("ten", { directory, exit: true });
     await container.wait();
     console.log("saved, and ended");
   }
-  await using container = await client.containers.start({
+  await using container = await client.v0.containers.start({
     bundle: bundle.path,
     checkpoint: "ten",
     checkpointDir: directory,

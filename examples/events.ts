@@ -9,7 +9,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 
 try {
   // From the first event that the daemon remembers on.
-  for await (const event of client.events({ since: 0, id: process.argv[2], signal: stop.signal })) {
+  for await (const event of client.v0.events({ since: 0, id: process.argv[2], signal: stop.signal })) {
     const time = event.timestamp ? toDate(event.timestamp).toISOString() : "";
     const what = event.type === "exit" ? `exit with status ${event.status}` : event.type;
     console.log(`${time} ${event.id} ${event.pid || "init"}: ${what}`);

@@ -4,7 +4,7 @@ import { connect } from "containerd-ts";
 const rootfs = process.argv[2] ?? "/srv/rootfs";
 
 await using client = connect();
-const { stdout, status } = await client.run({
+const { stdout, status } = await client.v0.run({
   rootfs,
   args: ["sh", "-c", "echo Hello from $(hostname)"],
   hostname: "my-first-container",

@@ -1,6 +1,6 @@
 // 50 untrusted programs, 10 at a time, each with limits and a timeout:
 // `node scripts/run-typescript.mjs examples/sandboxes.ts ROOTFS [TIMEOUT]`.
-import { connect, RunError } from "containerd-ts";
+import { connect, v0 } from "containerd-ts";
 
 const rootfs = process.argv[2] ?? "/srv/rootfs";
 /** In ms. */
@@ -19,7 +19,7 @@ await using client = connect();
 
 async function judge(program: string): Promise<string> {
   try {
-    const { stdout, stderr, status, oomKilled } = await client.run({
+    const { stdout, stderr, status, oomKilled } = await client.v0.run({
       rootfs,
       args: ["sh", "-c", program],
       input: "some input\n",
@@ -30,7 +30,7 @@ async function judge(program: string): Promise<string> {
     });
     return oomKilled ? "out of memory" : `status ${status}: ${(stdout + stderr).trim()}`;
   } catch (error) {
-    if (error instanceof RunError) return error.reason === "timeout" ? "timed out" : "printed too much";
+    if (error instanceof v0.RunError) return error.reason === "timeout" ? "timed out" : "printed too much";
     throw error;
   }
 }

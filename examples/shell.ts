@@ -5,7 +5,7 @@ import { connect } from "containerd-ts";
 const rootfs = process.argv[2] ?? "/srv/rootfs";
 
 await using client = connect();
-await using container = await client.containers.start({ rootfs, args: ["sh"], terminal: true, hostname: "shell" });
+await using container = await client.v0.containers.start({ rootfs, args: ["sh"], terminal: true, hostname: "shell" });
 const { init } = container;
 
 const resize = () => {

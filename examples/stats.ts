@@ -6,7 +6,7 @@ const seconds = Number(process.argv[3] ?? 10);
 
 await using client = connect();
 // Works for half a second, rests for half a second, and keeps more and more in memory.
-await using container = await client.containers.start({
+await using container = await client.v0.containers.start({
   rootfs,
   args: [
     "sh",

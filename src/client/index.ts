@@ -2,44 +2,25 @@
 /// <reference types="node" preserve="true" />
 
 export { defaultAddress } from "../contract/address.js";
+export type { SeccompProfile, SeccompRule } from "../contract/seccomp.js";
 export { type SignalName, signalNumber } from "../contract/signals.js";
-export type * as wire from "../proto/containerd.js";
 export type { CallOptions } from "./api/call-options.js";
 export type { ConnectionOptions } from "./api/connection.js";
 export { Exchange } from "./api/exchange.js";
 export { MessageStream } from "./api/message-stream.js";
 export type { TlsOptions } from "./api/unreachable.js";
-export { Api, type Fields } from "./api/v0.js";
 export { V1, type V1Call, type V1CallOptions, type V1Service } from "./api/v1.js";
 export { Bundle, type BundleOptions, createBundle } from "./bundle/bundle.js";
-export type { Seccomp, SeccompProfile, SeccompRule } from "./bundle/seccomp.js";
+export type { Seccomp } from "./bundle/seccomp.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./bundle/spec.js";
 export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";
-export { type CheckpointOptions, Container, type ExecOptions } from "./containers/container.js";
-export { ContainerProcess } from "./containers/container-process.js";
-export type { ContainerStats, WatchStatsOptions } from "./containers/container-stats.js";
-export {
-  type CommonStartOptions,
-  Containers,
-  type PruneOptions,
-  type PruneResult,
-  type StartBuiltOptions,
-  type StartBundleOptions,
-  type StartOptions,
-} from "./containers/containers.js";
-export { type RunBufferOptions, RunError, type RunOptions, type RunResult, type RunStats } from "./containers/run.js";
-export { type RunTarget, run } from "./containers/run-once.js";
-export type { StdioKind } from "./containers/start-process.js";
-export { StartedContainer } from "./containers/started-container.js";
 export {
   ContainerdError,
   type ContainerdErrorOptions,
   type ErrorCode,
   type ErrorKind,
 } from "./errors/containerd-error.js";
-export { Events, type EventsOptions } from "./events/events.js";
-export type { ExitStatus } from "./events/exit-watch.js";
 export type { Descriptor, HistoryEntry, Image, ImageConfig, ImageDetails, ImageLayer } from "./images/image.js";
 export {
   type ArchiveSource,
@@ -73,3 +54,4 @@ export {
   toDate,
   toTimestamp,
 } from "./timestamp.js";
+export * as v0 from "./v0/index.js";

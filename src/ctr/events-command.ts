@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import type { wire } from "../client/index.js";
+import type { v0 } from "../client/index.js";
 import { formatTimestamp, parseTimestamp } from "../client/timestamp.js";
 import { addExamples } from "./command-line/example.js";
 import { openClient } from "./command-line/global-flags.js";
@@ -19,7 +19,7 @@ export function eventsCommand(): Command {
     const since = timestamp ? parseTimestamp(timestamp) : EPOCH;
     const { json, quiet } = outputFlags(command);
     const client = await openClient(command);
-    const events = client.events({ since });
+    const events = client.v0.events({ since });
     await events.subscribed();
     if (!json && !quiet) await print(tabwriter([["TIME", "TYPE", "ID", "PID", "STATUS"]], LAYOUT));
     for await (const event of events) {
@@ -35,6 +35,6 @@ export function eventsCommand(): Command {
 }
 
 /** One event as a line of JSON, the time as `--timestamp` takes it. */
-export async function printEventJson({ timestamp = EPOCH, type, id, pid, status }: wire.Event): Promise<void> {
+export async function printEventJson({ timestamp = EPOCH, type, id, pid, status }: v0.wire.Event): Promise<void> {
   await printJsonLines([{ timestamp: formatTimestamp(timestamp), type, id, pid, status }]);
 }

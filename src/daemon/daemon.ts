@@ -201,7 +201,6 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   );
 }
 
-/** It may be installed later, and containers may name another: no reason not to start. */
 /** What goes without it says so when it is wanted. */
 function holdWorkerProgram(name: WorkerName, without: string, log: Logger): void {
   try {
@@ -211,6 +210,7 @@ function holdWorkerProgram(name: WorkerName, without: string, log: Logger): void
   }
 }
 
+/** It may be installed later, and containers may name another: no reason not to start. */
 async function warnOfMissingRuntime(runtime: string, log: Logger): Promise<void> {
   const missing = "containerd: the runtime can't be used: what names no other will not start";
   try {

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
-import { ContainerdError, type ExecOptions, type StartBuiltOptions } from "../../src/client/index.js";
+import { ContainerdError, type v0 } from "../../src/client/index.js";
 import { useClient } from "../harness/client.js";
 import { openDescriptors } from "../harness/processes.js";
 import { makeRootfs } from "../harness/rootfs.js";
@@ -11,8 +11,8 @@ import { eventually, sleep } from "../harness/wait.js";
 
 const here = useClient();
 
-const start = (args: string[], options: Partial<StartBuiltOptions> = {}) =>
-  here.client.containers.start({
+const start = (args: string[], options: Partial<v0.StartBuiltOptions> = {}) =>
+  here.client.v0.containers.start({
     ...here.one(),
     args,
     ...options,
@@ -27,9 +27,9 @@ test("await using: killed and gone at the end of the block, also when it is paus
   for (const stdio of ["pipe", "ignore", "detached"] as const) {
     {
       await using container = await start(["sleep", "1000"], { stdio });
-      expect((await here.client.containers.list()).map(({ id }) => id)).toEqual([container.id]);
+      expect((await here.client.v0.containers.list()).map(({ id }) => id)).toEqual([container.id]);
     }
-    expect(await here.client.containers.list()).toEqual([]);
+    expect(await here.client.v0.containers.list()).toEqual([]);
     await expectClean();
   }
   {
@@ -116,14 +116,14 @@ test("exec is as the first process is, but for what is given; with inherit: fals
       process.rlimits = [{ type: "RLIMIT_STACK", soft: 4 << 20, hard: 8 << 20 }];
     },
   });
-  const said = async (options: ExecOptions = {}) => {
+  const said = async (options: v0.ExecOptions = {}) => {
     using child = await container.exec(["sh", "-c", WHO_AM_I], { stdioDir: here.daemon.dir, ...options });
     const lines = (await text(child.stdout)).trim().split("\n");
     expect((await child.wait()).status).toBe(0);
     return lines;
   };
   const kill = "0000000000000020";
-  const found = await here.client.containers.get(container.id);
+  const found = await here.client.v0.containers.get(container.id);
   const asInit = ["1000", "1001", "1001 1002", "/tmp", "hello more", "CapEff: 0000000000000000", `CapBnd: ${kill}`];
   expect(await said()).toEqual([...asInit, "NoNewPrivs: 1", "4096"]);
   using same = await found.exec(["sh", "-c", WHO_AM_I], { stdioDir: here.daemon.dir });
@@ -166,7 +166,7 @@ test("handles go on working across a daemon that is killed and started again", a
   const waits = [container.wait(), child.wait()] as const;
   const seen: string[] = [];
   const following = (async () => {
-    for await (const event of here.client.events({ id: container.id })) {
+    for await (const event of here.client.v0.events({ id: container.id })) {
       seen.push(`${event.type} ${event.pid}`);
       if (event.type === "exit" && event.pid === "init") return;
     }

@@ -21,7 +21,7 @@ import { connect } from "containerd-ts";
 
 execFileSync("prlimit", ["--pid", String(process.pid), "--nofile=200:"]);
 const connected = connect();
-const run = (client) => client.run({ rootfs: process.env.ROOTFS, args: ["echo", "hello"], timeout: 30_000 });
+const run = (client) => client.v0.run({ rootfs: process.env.ROOTFS, args: ["echo", "hello"], timeout: 30_000 });
 // What is loaded later takes descriptors as well.
 await run(connected);
 const outcomes = [];

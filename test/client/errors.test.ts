@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
-import { buildSpec, ContainerdError, connect, type ErrorKind, type RunOptions } from "../../src/client/index.js";
+import { buildSpec, ContainerdError, connect, type ErrorKind, type v0 } from "../../src/client/index.js";
 import { crunForCgroupV2, inCgroupV1, inCgroupV2, withoutCgroupV2 } from "../harness/cgroup-v2.js";
 import { useClient } from "../harness/client.js";
 import { type DaemonOptions, startDaemon } from "../harness/daemon.js";
@@ -40,7 +40,8 @@ for (const { runtime, daemon, lacking } of runtimes)
   describe.skipIf(lacking)(lacking ? `with ${runtime} (skipped: ${lacking})` : `with ${runtime}`, () => {
     const here = useClient(daemon);
 
-    const runWith = (options: Partial<RunOptions>) => here.client.run({ ...here.place(), args: ["true"], ...options });
+    const runWith = (options: Partial<v0.RunOptions>) =>
+      here.client.v0.run({ ...here.place(), args: ["true"], ...options });
 
     const table: [ErrorKind, () => Promise<unknown>, RegExp, RegExp][] = [
       [
@@ -80,13 +81,13 @@ for (const { runtime, daemon, lacking } of runtimes)
       ],
       [
         "bundle-not-found",
-        () => here.client.containers.start({ bundle: "/no/such", stdioDir: here.daemon.dir }),
+        () => here.client.v0.containers.start({ bundle: "/no/such", stdioDir: here.daemon.dir }),
         /\/no\/such\/config.json: /,
         /bundle must be/,
       ],
       ["refused", () => runWith({ id: "../x" }), /invalid container id "..\/x"/, /^/],
-      ["not-found", () => here.client.containers.get("nobody"), /container not found/, /^/],
-      ["not-found", () => here.client.containers.reference("nobody").exec(["true"]), /container not found/, /^/],
+      ["not-found", () => here.client.v0.containers.get("nobody"), /container not found/, /^/],
+      ["not-found", () => here.client.v0.containers.reference("nobody").exec(["true"]), /container not found/, /^/],
     ];
     for (const [kind, call, words, advice] of table)
       test(kind, async () => {
@@ -101,14 +102,14 @@ for (const { runtime, daemon, lacking } of runtimes)
       });
 
     test("wrong-state: an exec in a container that is paused", async () => {
-      await using container = await here.client.containers.start({ ...here.one(), args: ["sleep", "1000"] });
+      await using container = await here.client.v0.containers.start({ ...here.one(), args: ["sleep", "1000"] });
       await container.pause();
       const error = await failure(() => container.exec(["true"], { stdioDir: here.daemon.dir }));
       expect(error.kind, error.message).toBe("wrong-state");
     });
 
     test("bad-limit: an update that leaves no room", async () => {
-      await using container = await here.client.containers.start({ ...here.one(), args: ["sleep", "1000"] });
+      await using container = await here.client.v0.containers.start({ ...here.one(), args: ["sleep", "1000"] });
       const limited = await failure(() => container.update({ memory: 4096 }));
       expect(limited).toMatchObject({ kind: "bad-limit", containerId: container.id });
       expect(limited.message).toContain("; a limit must leave room for what the container uses");
@@ -116,7 +117,7 @@ for (const { runtime, daemon, lacking } of runtimes)
 
     test("of a container that runs: ids and names in use, commands that are none, no pause", async () => {
       const id = here.daemon.id("c");
-      await using container = await here.client.containers.start({ ...here.place(), id, args: ["sleep", "1000"] });
+      await using container = await here.client.v0.containers.start({ ...here.place(), id, args: ["sleep", "1000"] });
       const again = await failure(() => runWith({ id }));
       expect(again).toMatchObject({ kind: "id-in-use", code: "ALREADY_EXISTS", containerId: id });
       expect(again.message).toContain(
@@ -155,9 +156,9 @@ test("nobody, and somebody else, at the address", async () => {
     await using stranger = connect(socket);
     for (const call of [
       () => stranger.version(),
-      () => stranger.run({ ...here.place(), args: ["true"] }),
+      () => stranger.v0.run({ ...here.place(), args: ["true"] }),
       async () => {
-        for await (const _ of stranger.events());
+        for await (const _ of stranger.v0.events());
       },
     ]) {
       const error = await failure(call);
@@ -177,16 +178,16 @@ test("a daemon with other mounts sees neither bundle nor streams nor rootfs: tha
   await using other = await startDaemon({ wrapper: ["unshare", "-m", "sh", "-c", hide, "sh"] });
   await using apart = connect(other.listen);
   const options = { ...here.place(), args: ["true"] };
-  const bundle = await failure(() => apart.run({ ...options, bundleDir: hidden }));
+  const bundle = await failure(() => apart.v0.run({ ...options, bundleDir: hidden }));
   expect(bundle).toMatchObject({ kind: "bundle-not-visible", code: "FAILED_PRECONDITION" });
   expect(bundle.message).toMatch(
     /; this program sees it: the daemon has other mounts .*; bundleDir and stdioDir name folders/,
   );
-  const stdio = await failure(() => apart.run({ ...options, stdioDir: hidden }));
+  const stdio = await failure(() => apart.v0.run({ ...options, stdioDir: hidden }));
   expect(stdio.message).toMatch(/; this program sees it: the daemon has other mounts .*; stdioDir names a folder/);
   expect(stdio.kind).toBe("stdio-not-visible");
   mkdirSync(join(hidden, "rootfs"));
-  const rootfs = await failure(() => apart.run({ ...options, rootfs: join(hidden, "rootfs") }));
+  const rootfs = await failure(() => apart.v0.run({ ...options, rootfs: join(hidden, "rootfs") }));
   expect(rootfs.kind).toBe("bad-rootfs");
   expect(rootfs.message).toContain(`this program sees the folder ${hidden}/rootfs: the daemon has other mounts`);
   rmSync(hidden, { recursive: true });
@@ -195,7 +196,7 @@ test("a daemon with other mounts sees neither bundle nor streams nor rootfs: tha
 test("a bundle of one's own with a root that is none", async () => {
   const bundle = mkdtempSync(join(here.daemon.dir, "own-"));
   writeFileSync(join(bundle, "config.json"), JSON.stringify(buildSpec({ rootfs: "/no/such", args: ["true"] })));
-  const error = await failure(() => here.client.containers.start({ bundle, stdioDir: here.daemon.dir }));
+  const error = await failure(() => here.client.v0.containers.start({ bundle, stdioDir: here.daemon.dir }));
   expect(error.kind).toBe("bad-rootfs");
   expect(error.message).toContain("root.path in the bundle's config.json must be a folder");
   rmSync(bundle, { recursive: true });

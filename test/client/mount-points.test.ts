@@ -2,7 +2,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { ContainerdError, type RunOptions } from "../../src/client/index.js";
+import { ContainerdError, type v0 } from "../../src/client/index.js";
 import { useClient } from "../harness/client.js";
 import { sharedRootfs } from "../harness/rootfs.js";
 
@@ -19,8 +19,8 @@ beforeAll(async () => {
   symlinkSync(join(here.daemon.dir, "data"), join(rootfs, "out"));
 });
 
-const run = (options: Partial<RunOptions>) =>
-  here.client.run({
+const run = (options: Partial<v0.RunOptions>) =>
+  here.client.v0.run({
     ...here.one(),
     rootfs,
     args: ["pwd"],
@@ -29,7 +29,7 @@ const run = (options: Partial<RunOptions>) =>
 
 const bind = (destination: string) => ({ source: data, destination });
 
-test.each<[string, () => Partial<RunOptions>, string, string]>([
+test.each<[string, () => Partial<v0.RunOptions>, string, string]>([
   ["a mount", () => ({ mounts: [bind("/missing/deep")] }), "bad-mount", "/missing/deep"],
   ["a tmpfs", () => ({ mounts: [{ type: "tmpfs", destination: "/missing" }] }), "bad-mount", "/missing"],
   ["a working directory", () => ({ cwd: "/missing" }), "bad-cwd", "/missing"],
@@ -56,7 +56,7 @@ test.each<[string, () => Partial<RunOptions>, string, string]>([
 });
 
 test("what is there is taken: folders, links within the root, what earlier mounts bring", async () => {
-  const cases: [Partial<RunOptions>, string][] = [
+  const cases: [Partial<v0.RunOptions>, string][] = [
     [{ cwd: "/job" }, "/job\n"],
     [{ mounts: [bind("/data")], cwd: "/data/there" }, "/data/there\n"],
     [{ mounts: [bind("/link")], cwd: "/data/there" }, "/data/there\n"],

@@ -22,12 +22,12 @@ const PROGRAM = `
   const [rootfs, run, owned, free] = process.argv.slice(2);
   const client = connect();
   const sleeping = { rootfs, args: ["sh", "-c", "echo up; exec sleep 1000"] };
-  void client.run({ ...sleeping, id: run, input: (async function* () { await new Promise(() => {}); })() });
+  void client.v0.run({ ...sleeping, id: run, input: (async function* () { await new Promise(() => {}); })() });
   for (const [id, belongs] of [[owned, true], [free, false]]) {
-    const container = await client.containers.start({ ...sleeping, id, owned: belongs });
+    const container = await client.v0.containers.start({ ...sleeping, id, owned: belongs });
     await new Promise((resolve) => container.init.stdout.once("data", resolve));
   }
-  while ((await client.containers.list()).length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
+  while ((await client.v0.containers.list()).length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
   console.log("up");
 `;
 
@@ -56,7 +56,7 @@ test("killed: what it ran and what it owned ends, what was to stay stays; the ne
     text: `import { connect } from "containerd-ts"; await connect().version(); process.exit(0);`,
   });
   const client = connect(daemon.listen);
-  await client.containers.prune({ folders: [daemon.dir] });
+  await client.v0.containers.prune({ folders: [daemon.dir] });
   client.close();
   // A bundle and FIFOs of the one that stays.
   expect(folders()).toHaveLength(2);
@@ -80,7 +80,7 @@ test("what a program that runs, and another user, has there is not touched, what
   using _running = await start();
   const client = connect(daemon.listen);
   const before = folders();
-  expect(await client.containers.prune({ folders: [daemon.dir] })).toEqual({ removed: [] });
+  expect(await client.v0.containers.prune({ folders: [daemon.dir] })).toEqual({ removed: [] });
   expect(folders()).toEqual(before);
   const own = before.find((name) => name.startsWith("ctr-owned-"))!;
   const [, namespace] = /^ctr-owned-(\d+)/.exec(own)!;
@@ -96,11 +96,13 @@ test("what a program that runs, and another user, has there is not touched, what
   symlinkSync(elsewhere, join(daemon.dir, names.link));
   writeFileSync(join(daemon.dir, names.file), "");
   for (const name of [names.foreign, names.dead]) mkdirSync(join(daemon.dir, name));
-  expect(await client.containers.prune({ folders: [daemon.dir] })).toEqual({ removed: [join(daemon.dir, names.dead)] });
+  expect(await client.v0.containers.prune({ folders: [daemon.dir] })).toEqual({
+    removed: [join(daemon.dir, names.dead)],
+  });
   expect(existsSync(join(elsewhere, "file"))).toBe(true);
   expect(folders()).toEqual(expect.arrayContaining([...before, names.link, names.file, names.foreign]));
   renameSync(elsewhere, `${elsewhere}-seen`);
-  await expect(client.containers.prune({ folders: ["/nowhere"] })).rejects.toThrow(/ENOENT.*\/nowhere/);
+  await expect(client.v0.containers.prune({ folders: ["/nowhere"] })).rejects.toThrow(/ENOENT.*\/nowhere/);
   client.close();
 });
 

@@ -44,7 +44,7 @@ describe.each(["containerd-ts", "containerd-ts-client"] as const)("%s", (name) =
   const hello = `
 import { connect } from "${name}";
 await using client = connect();
-const { stdout, status } = await client.run({ rootfs: process.argv[2], args: ["echo", "hello"] });
+const { stdout, status } = await client.v0.run({ rootfs: process.argv[2], args: ["echo", "hello"] });
 console.log(stdout.trim(), status);
 `;
 

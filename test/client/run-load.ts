@@ -1,6 +1,6 @@
 /** Very many `run()` calls, some of which are aborted or time out at a random moment; each must end as it should. */
 import { readdirSync } from "node:fs";
-import { type Client, ContainerdError, connect, RunError, type RunOptions } from "../../src/client/index.js";
+import { type Client, ContainerdError, connect, v0 } from "../../src/client/index.js";
 import type { TestDaemon } from "../harness/daemon.js";
 import { openDescriptors } from "../harness/processes.js";
 import { sharedRootfs } from "../harness/rootfs.js";
@@ -37,7 +37,7 @@ function generator(seed: number): Random {
   };
 }
 
-type BaseOptions = Pick<RunOptions, "rootfs" | "bundleDir" | "stdioDir" | "id">;
+type BaseOptions = Pick<v0.RunOptions, "rootfs" | "bundleDir" | "stdioDir" | "id">;
 
 /** One kind of run: performs it, and answers how it ended. Throws when that is wrong. */
 type Kind = (client: Client, options: BaseOptions, random: Random) => Promise<string>;
@@ -52,7 +52,7 @@ function check(condition: boolean, what: string): void {
 const echo: Kind = async (client, options, random) => {
   const status = Math.floor(random() * 120);
   const input = "0123456789abcdef".repeat(Math.floor(random() ** 3 * 20_000));
-  const result = await client.run({
+  const result = await client.v0.run({
     ...options,
     args: ["sh", "-c", `cat; echo complaint >&2; exit ${status}`],
     input,
@@ -68,10 +68,10 @@ const echo: Kind = async (client, options, random) => {
 /** Has started to print when its time is up, or not even been started. */
 const timeout: Kind = async (client, options, random) => {
   try {
-    await client.run({ ...options, args: ["sh", "-c", "echo begun; sleep 1000"], timeout: 1 + random() * 1500 });
+    await client.v0.run({ ...options, args: ["sh", "-c", "echo begun; sleep 1000"], timeout: 1 + random() * 1500 });
   } catch (error) {
-    check(error instanceof RunError && error.reason === "timeout", String(error));
-    const { stdout } = error as RunError;
+    check(error instanceof v0.RunError && error.reason === "timeout", String(error));
+    const { stdout } = error as v0.RunError;
     check(stdout === "" || stdout === "begun\n", `stdout is "${stdout}"`);
     return stdout === "" ? "timed out before it printed" : "timed out";
   }
@@ -83,7 +83,7 @@ const abort: Kind = async (client, options, random) => {
   const reason = new Error("changed my mind");
   setTimeout(() => controller.abort(reason), random() * 1500);
   try {
-    await client.run({ ...options, args: ["sleep", "1000"], signal: controller.signal });
+    await client.v0.run({ ...options, args: ["sleep", "1000"], signal: controller.signal });
   } catch (error) {
     check(error === reason, String(error));
     return "aborted";
@@ -97,7 +97,7 @@ const race: Kind = async (client, options, random) => {
   const reason = new Error("too late?");
   setTimeout(() => controller.abort(reason), random() * 1500);
   try {
-    const { stdout, status } = await client.run({
+    const { stdout, status } = await client.v0.run({
       ...options,
       args: ["sh", "-c", `sleep ${(random() / 2).toFixed(3)}; echo done; exit 9`],
       signal: controller.signal,
@@ -112,7 +112,7 @@ const race: Kind = async (client, options, random) => {
 
 const noSuchCommand: Kind = async (client, options) => {
   try {
-    await client.run({ ...options, args: ["/bin/no-such-command"] });
+    await client.v0.run({ ...options, args: ["/bin/no-such-command"] });
   } catch (error) {
     check(error instanceof ContainerdError && error.message.includes("no such file or directory"), String(error));
     return "refused";
@@ -122,10 +122,10 @@ const noSuchCommand: Kind = async (client, options) => {
 
 const tooMuch: Kind = async (client, options) => {
   try {
-    await client.run({ ...options, args: ["yes"], maxOutput: 100_000 });
+    await client.v0.run({ ...options, args: ["yes"], maxOutput: 100_000 });
   } catch (error) {
-    check(error instanceof RunError && error.reason === "output", String(error));
-    check((error as RunError).stdout.length === 100_000, `${(error as RunError).stdout.length} bytes were kept`);
+    check(error instanceof v0.RunError && error.reason === "output", String(error));
+    check((error as v0.RunError).stdout.length === 100_000, `${(error as v0.RunError).stdout.length} bytes were kept`);
     return "printed too much";
   }
   throw new Wrong("it was not ended");
@@ -136,7 +136,7 @@ const tooMuch: Kind = async (client, options) => {
  * removal of the cgroup when it comes to look only after both, and one such container in ten is that quick on a busy machine.
  */
 const greedy: Kind = async (client, options) => {
-  const result = await client.run({
+  const result = await client.v0.run({
     ...options,
     args: ["sh", "-c", "sh -c 'x=0123456789abcdef; while :; do x=$x$x$x$x; done'; sleep 0.5; exit 9"],
     limits: { memory: 16 << 20 },
@@ -175,7 +175,7 @@ export async function runLoad(daemon: TestDaemon, { runs, parallel, seed }: RunL
   await using client = connect(daemon.listen);
   const options = { rootfs: sharedRootfs(), bundleDir: daemon.dir, stdioDir: daemon.dir };
   // What is made once and stays: the connection, the loaded library, the daemon's own.
-  await client.run({ ...options, args: ["true"] });
+  await client.v0.run({ ...options, args: ["true"] });
   await daemon.expectNothingLeft();
   const descriptors = () => ({
     client: openDescriptors(process.pid).size,

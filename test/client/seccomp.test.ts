@@ -1,18 +1,18 @@
 /** Which system calls a container of the library's may make. */
 import { expect, test } from "vitest";
-import type { RunOptions } from "../../src/client/index.js";
+import type { v0 } from "../../src/client/index.js";
 import { useClient } from "../harness/client.js";
 
 const here = useClient();
 
-const run = async (args: string[], options: Partial<RunOptions> = {}) =>
-  await here.client.run({
+const run = async (args: string[], options: Partial<v0.RunOptions> = {}) =>
+  await here.client.v0.run({
     ...here.one(),
     args,
     ...options,
   });
 /** The mode of the filter of process 1: 2 is a filter, 0 none. */
-const mode = async (options: Partial<RunOptions> = {}) =>
+const mode = async (options: Partial<v0.RunOptions> = {}) =>
   /^Seccomp:\s*(\d)/m.exec((await run(["cat", "/proc/self/status"], options)).stdout)?.[1];
 
 test("the default: on, and ordinary programs work under it", async () => {

@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 const start = (id: string, args: string[], stdio: "pipe" | "ignore" = "pipe") =>
-  here.client.containers.start({ ...here.place(), id, args, stdio });
+  here.client.v0.containers.start({ ...here.place(), id, args, stdio });
 
 /** As if the machine of this program had another time than the daemon's. */
 function shiftClock(ms: number): void {
@@ -52,8 +52,8 @@ test.each([
   await using other = connect(here.daemon.listen);
   for (const stdio of ["pipe", "ignore"] as const) {
     await using container = await start(id, ["sleep", "1000"], stdio);
-    const found = await other.containers.get(id);
-    const waits = [container.wait(), found.wait(), other.containers.reference(id).wait()];
+    const found = await other.v0.containers.get(id);
+    const waits = [container.wait(), found.wait(), other.v0.containers.reference(id).wait()];
     await expect(found.wait({ timeout: 200 })).rejects.toMatchObject({ kind: "timeout", code: "DEADLINE_EXCEEDED" });
     await container.kill("USR1");
     // The first process of a PID namespace takes no signal that it has no handler for.
@@ -68,7 +68,7 @@ test.each([
 test("a handle of an ended run does not wait for the next run of that id", async () => {
   const id = here.daemon.id("next");
   await using first = await start(id, ["sh", "-c", "read line; exit 5"]);
-  const found = await here.client.containers.get(id);
+  const found = await here.client.v0.containers.get(id);
   first.init.stdin.end();
   await first.wait();
   await using second = await start(id, ["sleep", "1000"]);
@@ -83,10 +83,10 @@ test("a subscription that has seen nothing yet resumes by the daemon's time", as
   await using container = await start(id, ["sh", "-c", "read line; exit 6"]);
   shiftClock(-HOUR);
   await using other = connect(here.daemon.listen);
-  const events = other.events({ id });
+  const events = other.v0.events({ id });
   await events.subscribed();
   const next = events.next();
-  const waits = [(await other.containers.get(id)).wait(), container.wait()];
+  const waits = [(await other.v0.containers.get(id)).wait(), container.wait()];
   await here.daemon.restart({ kill: true });
   container.init.stdin.end();
   expect((await Promise.all(waits)).map(({ status }) => status)).toEqual([6, 6]);
@@ -101,8 +101,8 @@ test("a wait that begins while the daemon is away waits for it; so do many, thro
   const id = here.daemon.id("away");
   await using container = await start(id, ["sh", "-c", "read line; exit 7"]);
   await using other = connect(here.daemon.listen);
-  const found = await other.containers.get(id);
-  const reference = other.containers.reference(id);
+  const found = await other.v0.containers.get(id);
+  const reference = other.v0.containers.reference(id);
   const waits: Promise<{ status: number }>[] = [];
   /** Without a moment from which on the end is to be looked for: one that reaches the daemon only after the end can't know of it. */
   const ofReference: Promise<number | string>[] = [];
@@ -138,7 +138,7 @@ test("a wait that begins while the daemon is away waits for it; so do many, thro
   const late = expect(found.wait({ timeout: 30 })).rejects.toMatchObject({ kind: "timeout" });
   await late;
   await using impatient = connect(here.daemon.listen, { patience: 100 });
-  await expect(impatient.containers.reference(id).wait()).rejects.toMatchObject({ kind: "unreachable" });
+  await expect(impatient.v0.containers.reference(id).wait()).rejects.toMatchObject({ kind: "unreachable" });
   await here.daemon.start();
   expect(waits.length).toBeGreaterThan(20);
   container.init.stdin.end();
@@ -151,8 +151,8 @@ test("closing the client right after a stdin's end, and with waits under way, is
   const id = here.daemon.id("close");
   await using container = await start(id, ["sleep", "1000"]);
   const other = connect(here.daemon.listen);
-  const child = await other.containers.reference(id).exec(["cat"], { stdioDir: here.daemon.dir });
-  const waits = [child.wait(), other.containers.reference(id).wait()];
+  const child = await other.v0.containers.reference(id).exec(["cat"], { stdioDir: here.daemon.dir });
+  const waits = [child.wait(), other.v0.containers.reference(id).wait()];
   child.stdin.end();
   other.close();
   for (const wait of waits) await expect(wait).rejects.toMatchObject({ kind: "closed" });

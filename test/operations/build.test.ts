@@ -74,7 +74,7 @@ test("only the products whose sources have changed are built", { timeout: 300_00
   ).toEqual([]);
   expect(builtAfter(edit("src/core/tasks/operations/start.ts", "// Another.\n"))).toEqual(["daemon"]);
   expect(builtAfter(edit("src/shim/main.ts", "// Another.\n"))).toEqual(["shim"]);
-  expect(builtAfter(edit("src/client/containers/run.ts", "// Another.\n"))).toEqual([
+  expect(builtAfter(edit("src/client/v0/containers/run.ts", "// Another.\n"))).toEqual([
     "ctr",
     "compiled ctr",
     "client",
@@ -133,13 +133,13 @@ test("the daemon tells the commit that it was built from, and none when there is
 });
 
 test("what is wrong with a type is told, and nothing else", { timeout: 300_000 }, () => {
-  const file = join(copy, "src/client/containers/run.ts");
+  const file = join(copy, "src/client/v0/containers/run.ts");
   const before = readFileSync(file);
   try {
     appendFileSync(file, "export const wrong: string = 1;\n");
     const { status, stderr } = build("--if-stale");
     expect(status).not.toBe(0);
-    expect(stderr).toContain("src/client/containers/run.ts");
+    expect(stderr).toContain("src/client/v0/containers/run.ts");
     expect(stderr).toContain("TS2322");
     expect(stderr).not.toContain("node_modules/typescript");
   } finally {

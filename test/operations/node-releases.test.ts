@@ -49,7 +49,7 @@ describe.each(RELEASES.filter((major) => major !== own))("Node %i", (major) => {
         program,
         `import { connect } from ${JSON.stringify(library)};
 const client = connect(process.argv[2]);
-const { stdout, status } = await client.run({ rootfs: process.argv[3], args: ["sh", "-c", "cat; exit 3"], input: "hello" });
+const { stdout, status } = await client.v0.run({ rootfs: process.argv[3], args: ["sh", "-c", "cat; exit 3"], input: "hello" });
 console.log(process.version, stdout, status);
 client.close();
 `,

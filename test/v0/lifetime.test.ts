@@ -12,8 +12,8 @@ const PROGRAM = `
   import { connect } from "containerd-ts";
   const [owned, free, bundlePath] = process.argv.slice(2);
   const client = connect();
-  await client.api.createContainer({ id: owned, bundlePath, owned: true });
-  await client.api.createContainer({ id: free, bundlePath });
+  await client.v0.api.createContainer({ id: owned, bundlePath, owned: true });
+  await client.v0.api.createContainer({ id: free, bundlePath });
   console.log("started");
   setInterval(() => {}, 1000);
 `;

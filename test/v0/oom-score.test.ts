@@ -76,7 +76,8 @@ test("the client library's oomScoreAdj", async () => {
   await using daemon = await startDaemon({ wrapper: WRAPPER });
   await using client = connect(daemon.listen);
   const options = { rootfs: sharedRootfs(), args: ["cat", "/proc/self/oom_score_adj"] };
-  const printed = async (more: { oomScoreAdj?: number }) => (await client.run({ ...options, ...more })).stdout.trim();
+  const printed = async (more: { oomScoreAdj?: number }) =>
+    (await client.v0.run({ ...options, ...more })).stdout.trim();
   expect(await printed({})).toBe("0");
   expect(await printed({ oomScoreAdj: 300 })).toBe("300");
   await expect(printed({ oomScoreAdj: 1001 })).rejects.toThrow(

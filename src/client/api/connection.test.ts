@@ -60,10 +60,10 @@ test("the daemon's words, code and container id", async () => {
       callback({ code: status.ALREADY_EXISTS, details: "mkdir /run/x: file exists, 100% sure" }),
   }).start();
   await using client = connect(daemon.address);
-  const notFound = await failure(client.api.signal({ id: "web", signal: 9 }));
+  const notFound = await failure(client.v0.api.signal({ id: "web", signal: 9 }));
   expect(notFound).toMatchObject({ message: "containerd: container not found", code: "UNKNOWN", containerId: "web" });
   expect(notFound.isNotFound).toBe(true);
-  expect(await failure(client.containers.start({ id: "web", bundle: "/b" }))).toMatchObject({
+  expect(await failure(client.v0.containers.start({ id: "web", bundle: "/b" }))).toMatchObject({
     message:
       'the id "web" is taken by a container that is there: choose another, or end that one first (mkdir /run/x: file exists, 100% sure)',
     kind: "id-in-use",
@@ -82,36 +82,36 @@ test("a timeout and an abort end a call, on the daemon's side too", async () => 
     },
   }).start();
   await using client = connect(daemon.address);
-  await client.containers.list();
-  const late = await failure(client.api.stats({ id: "web" }, { timeout: 200 }));
+  await client.v0.containers.list();
+  const late = await failure(client.v0.api.stats({ id: "web" }, { timeout: 200 }));
   expect(late).toMatchObject({ code: "DEADLINE_EXCEEDED", message: "no answer from containerd within 200 ms" });
   const reason = new Error("no longer wanted");
   const controller = new AbortController();
-  const aborted = failure(client.api.stats({ id: "web" }, { signal: controller.signal }));
+  const aborted = failure(client.v0.api.stats({ id: "web" }, { signal: controller.signal }));
   await expect.poll(() => came).toBe(2);
   controller.abort(reason);
   expect(await aborted).toBe(reason);
-  expect(await failure(client.api.stats({ id: "web" }, { signal: controller.signal }))).toBe(reason);
+  expect(await failure(client.v0.api.stats({ id: "web" }, { signal: controller.signal }))).toBe(reason);
   await expect.poll(() => cancelled).toBe(2);
 });
 
 test("a restarted daemon is found again by the next call", async () => {
   await using daemon = await new FakeDaemon().start();
   await using client = connect(daemon.address);
-  await client.containers.list();
+  await client.v0.containers.list();
   for (let round = 0; round < 3; round++) {
     await daemon.stop();
-    expect((await failure(client.containers.list())).message).toContain("no such file or directory");
+    expect((await failure(client.v0.containers.list())).message).toContain("no such file or directory");
     await daemon.start();
-    expect(await client.containers.list()).toEqual([]);
+    expect(await client.v0.containers.list()).toEqual([]);
   }
 });
 
 test("close ends what is under way, and further calls", async () => {
   await using daemon = await new FakeDaemon({ stats: () => {} }).start();
   const client = connect(daemon.address);
-  const events = client.events();
-  const [hanging, reading] = [failure(client.api.stats({ id: "web" })), failure(events.next())];
+  const events = client.v0.events();
+  const [hanging, reading] = [failure(client.v0.api.stats({ id: "web" })), failure(events.next())];
   await expect.poll(() => daemon.subscribers.size).toBe(1);
   client.close();
   for (const error of [await hanging, await reading, await failure(client.version())])

@@ -38,7 +38,7 @@ const EPOCH: Timestamp = { seconds: 0n, nanos: 0 };
 const END_OF_TIME: Timestamp = { seconds: 253_402_300_799n, nanos: 0 };
 
 /**
- * The daemon's RPCs one by one, named and shaped as on the wire. {@link Client} is what most programs want; this is for
+ * The daemon's RPCs one by one, named and shaped as on the wire. `client.v0` is what most programs want; this is for
  * what it does not cover. Every method throws {@link ContainerdError}, or the signal's reason.
  */
 export class Api {
@@ -107,7 +107,7 @@ export class Api {
   /**
    * The daemon's events as they come: with `timestamp`, stored ones strictly later than it first; with `storedOnly`,
    * those alone. The subscription is sent before this resolves. It ends when the connection does;
-   * {@link Client.events} goes on by itself.
+   * `client.v0.events` goes on by itself.
    */
   async events(
     request: Fields<wire.EventsRequest> = {},

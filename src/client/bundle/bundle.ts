@@ -37,13 +37,13 @@ export class Bundle implements AsyncDisposable {
 }
 
 /**
- * Builds a bundle in a folder that only this user can read. {@link Containers.start} does it by itself for a `rootfs`; this
+ * Builds a bundle in a folder that only this user can read. `client.v0.containers.start` does it by itself for a `rootfs`; this
  * is for a bundle that several containers use, or that is kept when this program ends.
  *
  * @throws TypeError or RangeError for options that make no sense; the system's error when the folder cannot be made.
  * @example
  * await using bundle = await createBundle({ rootfs: "/srv/rootfs", args: ["sleep", "10"] });
- * const container = await client.containers.start({ bundle: bundle.path });
+ * const container = await client.v0.containers.start({ bundle: bundle.path });
  * await container.wait();
  */
 export async function createBundle(options: BundleOptions): Promise<Bundle> {

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { CAPABILITIES, capabilityName } from "../../contract/capabilities.js";
 import { type Environment, environmentCheck, environmentList } from "../options/environment.js";
 import { type ResourceLimits, resourceLimitsChecks, toLinuxResources } from "../options/limits.js";
 import {
@@ -161,18 +162,8 @@ const networkCheck: Check = (value, name) => {
   checkOptions(value, { path: required(absolutePath) }, name);
 };
 
-/** Those of Linux 5.9 and later, without "CAP_". A runtime only warns, in a log that nobody sees, of one that it does not know. */
-const CAPABILITIES_OF_LINUX = new Set(
-  (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST " +
-    "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE " +
-    "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM " +
-    "BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-  ).split(" "),
-);
-
 export const capabilitiesCheck = listOf(
-  text("the name of a capability", (name) => CAPABILITIES_OF_LINUX.has(name.toUpperCase().replace(/^CAP_/, ""))),
+  text("the name of a capability", (name) => CAPABILITIES.includes(capabilityName(name))),
 );
 
 export const specChecks: Checks<SpecOptions> = {
@@ -265,7 +256,7 @@ export function specOf(options: SpecOptions): Spec {
 
 /** As the kernel's headers have them. */
 export function capabilityNames(names: readonly string[]): string[] {
-  return names.map((name) => name.toUpperCase().replace(/^(?:CAP_)?/, "CAP_"));
+  return names.map(capabilityName);
 }
 
 function networkNamespace(network: Exclude<Network, "host">): { type: string; path?: string } {

@@ -82,7 +82,7 @@ const KINDS: Partial<Record<ErrorCode, ErrorKind>> = {
  *
  * @example
  * try {
- *   await client.containers.get("web");
+ *   await client.v0.containers.get("web");
  * } catch (error) {
  *   if (error instanceof ContainerdError && error.isNotFound) console.log("no such container");
  * }

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
-import { type Client, connect, createBundle, createStdio, Remote, run } from "../index.js";
+import { type Client, connect, createBundle, createStdio, Remote, v0 } from "../index.js";
 
 /** What must stay empty: bundles and FIFOs would be made here. */
 const dir = mkdtempSync(join(tmpdir(), "options-test-"));
@@ -14,14 +14,14 @@ afterAll(() => {
 
 /** Nothing listens here: what is wrong with the options is told before anybody is asked. */
 const client = connect("unix:///nowhere/s");
-const task = client.containers.reference("c");
+const task = client.v0.containers.reference("c");
 const STARTED = { rootfs: "/rootfs", args: ["sh"] };
 /** As JavaScript has it, where nobody checks types. */
 // biome-ignore lint/suspicious/noExplicitAny: any is what is tested
 const anything = (value: unknown) => value as any;
 
-const runWith = (options: object) => client.run(anything({ ...STARTED, ...options }));
-const startWith = (options: object) => client.containers.start(anything({ ...STARTED, ...options }));
+const runWith = (options: object) => client.v0.run(anything({ ...STARTED, ...options }));
+const startWith = (options: object) => client.v0.containers.start(anything({ ...STARTED, ...options }));
 const execWith = (options: object) => task.exec(["sh"], anything(options));
 
 /** A number that is too small or too large is a RangeError, as everywhere in JavaScript; all else is a TypeError. */
@@ -91,8 +91,8 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
   ["a run's stdio", () => runWith({ stdio: "pipe" }), "unknown option stdio"],
   ["a signal", () => runWith({ signal: "SIGTERM" }), 'signal must be an AbortSignal, not "SIGTERM"'],
   ["customize", () => runWith({ customize: {} }), "customize must be a function"],
-  ["no options", () => client.run(anything(undefined)), "options must be an object of"],
-  ["run() without a client", () => run(anything({ ...STARTED, adress: "/s" })), 'unknown option adress ("/s")'],
+  ["no options", () => client.v0.run(anything(undefined)), "options must be an object of"],
+  ["run() without a client", () => v0.run(anything({ ...STARTED, adress: "/s" })), 'unknown option adress ("/s")'],
   [
     "stdio",
     () => startWith({ stdio: "inherit" }),
@@ -107,10 +107,14 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
   ],
   [
     "the builder's options beside a bundle",
-    () => client.containers.start(anything({ bundle: "/b", limits: {} })),
+    () => client.v0.containers.start(anything({ bundle: "/b", limits: {} })),
     "unknown option limits",
   ],
-  ["an empty bundle", () => client.containers.start({ bundle: "" }), 'bundle must be a path that is not empty, not ""'],
+  [
+    "an empty bundle",
+    () => client.v0.containers.start({ bundle: "" }),
+    'bundle must be a path that is not empty, not ""',
+  ],
   ["createBundle", () => createBundle(anything({ ...STARTED, dir: "/tmp" })), 'unknown option dir ("/tmp")'],
   [
     "createStdio",
@@ -175,7 +179,7 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
   ],
   [
     "events",
-    async () => client.events(anything({ since: "yesterday" })),
+    async () => client.v0.events(anything({ since: "yesterday" })),
     'since must be a Date, milliseconds since 1970, or a timestamp { seconds: bigint, nanos: number }, not "yesterday"',
   ],
   [
@@ -231,39 +235,39 @@ test.each<[string, () => unknown, string, typeof RangeError?]>([
   ],
   [
     "a request's field",
-    () => client.api.createContainer(anything({ id: "a", bundle: "/b" })),
+    () => client.v0.api.createContainer(anything({ id: "a", bundle: "/b" })),
     'unknown field bundle ("/b"), allowed are id, bundlePath, checkpoint,',
   ],
   [
     "a field of a message in a request",
-    () => client.api.updateContainer(anything({ id: "a", resources: { memory: 1 } })),
+    () => client.v0.api.updateContainer(anything({ id: "a", resources: { memory: 1 } })),
     "unknown field resources.memory (1), allowed are blkioWeight,",
   ],
   [
     "a field of a message in a list of a request",
-    () => client.api.addProcess(anything({ id: "a", rlimits: [{ type: "x" }, { kind: "RLIMIT_CPU" }] })),
+    () => client.v0.api.addProcess(anything({ id: "a", rlimits: [{ type: "x" }, { kind: "RLIMIT_CPU" }] })),
     'unknown field rlimits[1].kind ("RLIMIT_CPU"), allowed are type, soft, hard',
   ],
   [
     "a signal's field",
-    () => client.api.signal(anything({ id: "a", sig: 9 })),
+    () => client.v0.api.signal(anything({ id: "a", sig: 9 })),
     "unknown field sig (9), allowed are id,",
   ],
   [
     "a subscription's field",
-    () => client.api.events(anything({ since: 0 })),
+    () => client.v0.api.events(anything({ since: 0 })),
     "unknown field since (0), allowed are timestamp, storedOnly, id",
   ],
-  ["a state's field", () => client.api.state(anything({ ID: "a" })), 'unknown field ID ("a"), allowed are id'],
-  ["a stats' field", () => client.api.stats(anything({ name: "a" })), 'unknown field name ("a"), allowed are id'],
+  ["a state's field", () => client.v0.api.state(anything({ ID: "a" })), 'unknown field ID ("a"), allowed are id'],
+  ["a stats' field", () => client.v0.api.stats(anything({ name: "a" })), 'unknown field name ("a"), allowed are id'],
   [
     "a checkpoint's field",
-    () => client.api.listCheckpoint(anything({ id: "a", dir: "/c" })),
+    () => client.v0.api.listCheckpoint(anything({ id: "a", dir: "/c" })),
     'unknown field dir ("/c"), allowed are id, checkpointDir',
   ],
   [
     "a container's id",
-    () => client.containers.get(anything(undefined)),
+    () => client.v0.containers.get(anything(undefined)),
     "id must be a name that is not empty, not undefined",
   ],
 ])("%s", async (_, call, message, kind = TypeError) => {
@@ -294,9 +298,9 @@ test("undefined is as not given, a getter of the value is not run for the messag
 
 test("a shared RunOptions goes into run()", () => {
   // What is tested is that this compiles.
-  const options: import("../index.js").RunOptions = { rootfs: "/rootfs", args: ["true"] };
-  const call = (client: Client) => client.run(options).then(({ stdout }) => stdout.trim());
-  const bytes: import("../index.js").RunBufferOptions = { ...options, encoding: "buffer" };
-  const callForBytes = (client: Client) => client.run(bytes).then(({ stdout }) => stdout.readUInt8(0));
+  const options: import("../index.js").v0.RunOptions = { rootfs: "/rootfs", args: ["true"] };
+  const call = (client: Client) => client.v0.run(options).then(({ stdout }) => stdout.trim());
+  const bytes: import("../index.js").v0.RunBufferOptions = { ...options, encoding: "buffer" };
+  const callForBytes = (client: Client) => client.v0.run(bytes).then(({ stdout }) => stdout.readUInt8(0));
   expect([typeof call, typeof callForBytes]).toEqual(["function", "function"]);
 });

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Event } from "../../proto/containerd.js";
 import type { Client } from "../client.js";
 import { connect } from "../connect.js";
-import { LastEvent } from "../events/last-event.js";
 import { type Checks, callback, checkOptions } from "../options/option-checks.js";
 import { toTimestamp } from "../timestamp.js";
+import { LastEvent } from "../v0/events/last-event.js";
 import {
   type DaemonOptions,
   daemonChecks,
@@ -106,7 +106,7 @@ export class Remote implements AsyncDisposable {
     }
     const signal = options.signal ? AbortSignal.any([options.signal, this.#closed.signal]) : this.#closed.signal;
     try {
-      for await (const event of this.client.events({ since, signal })) {
+      for await (const event of this.client.v0.events({ since, signal })) {
         yield event;
         if (event.timestamp) await this.#lastEvent.write(event.timestamp);
       }
@@ -161,7 +161,7 @@ export class Remote implements AsyncDisposable {
       pause.abort();
       if (signal.aborted) return;
       if (this.#daemon.running) {
-        const healthy = await this.client.api.health({ timeout: HEALTH_TIMEOUT }).catch(() => false);
+        const healthy = await this.client.v0.api.health({ timeout: HEALTH_TIMEOUT }).catch(() => false);
         failures = healthy ? 0 : failures + 1;
         if (!this.#daemon.running || failures < FAILURES || signal.aborted) continue;
         this.#tell({ kind: "lost", pid: this.#daemon.pid, reason: "unhealthy" });
@@ -206,7 +206,7 @@ async function untilHealthy(client: Client, daemon: RemoteDaemon, signal?: Abort
     if (!daemon.running)
       throw new Error(`containerd (pid ${daemon.pid}) ended before it answered; its output tells why`);
     try {
-      if (await client.api.health({ timeout: HEALTH_TIMEOUT })) return;
+      if (await client.v0.api.health({ timeout: HEALTH_TIMEOUT })) return;
     } catch (error) {
       if (Date.now() > giveUp) throw error;
     }

@@ -34,7 +34,7 @@ const DESCRIPTOR_PAUSE = 100;
  *
  * @example
  * const stdio = createStdio();
- * await client.api.createContainer({ id, bundlePath, ...stdio.paths });
+ * await client.v0.api.createContainer({ id, bundlePath, ...stdio.paths });
  * for await (const chunk of stdio.stdout) console.log(String(chunk));
  */
 export function createStdio(options: StdioOptions = {}): Stdio {

@@ -35,7 +35,7 @@ export function checkpointsCreateCommand(): Command {
       emptyNS: flags.emptyNs ?? [],
     };
     const client = await openClient(command);
-    await client.api.createCheckpoint({ id: container, checkpoint, checkpointDir: wholePath(flags.checkpointDir) });
+    await client.v0.api.createCheckpoint({ id: container, checkpoint, checkpointDir: wholePath(flags.checkpointDir) });
   });
   return addExamples(command, "ctr checkpoints create --exit web before-upgrade");
 }

@@ -18,7 +18,7 @@ export function checkpointsDeleteCommand(): Command {
         checkpointDir: wholePath(checkpointDir),
       };
       const client = await openClient(command);
-      await client.api.deleteCheckpoint(request);
+      await client.v0.api.deleteCheckpoint(request);
     },
   );
   return addExamples(command, "ctr checkpoints delete web before-upgrade");

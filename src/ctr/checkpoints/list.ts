@@ -25,7 +25,10 @@ export async function listCheckpoints(command: Command, id: string | undefined, 
   const container = required(id, "container id", command);
   const { json, quiet } = outputFlags(command);
   const client = await openClient(command);
-  const { checkpoints } = await client.api.listCheckpoint({ id: container, checkpointDir: wholePath(checkpointDir) });
+  const { checkpoints } = await client.v0.api.listCheckpoint({
+    id: container,
+    checkpointDir: wholePath(checkpointDir),
+  });
   if (quiet) return await printNames(checkpoints.map((checkpoint) => checkpoint.name));
   if (json) return await printJsonLines(checkpoints);
   const rows = checkpoints.map(({ name, tcp, unixSockets, shell }) => [name, `${tcp}`, `${unixSockets}`, `${shell}`]);

@@ -1,9 +1,9 @@
-import type { ContainerProcess } from "../../client/index.js";
+import type { v0 } from "../../client/index.js";
 import { copyOutput } from "./copy-output.js";
 import type { RawTerminal } from "./raw-terminal.js";
 
 /** What of a process is connected. */
-export interface Attachable extends Pick<ContainerProcess, "stdin" | "stdout" | "stderr" | "resize" | "detach"> {
+export interface Attachable extends Pick<v0.ContainerProcess, "stdin" | "stdout" | "stderr" | "resize" | "detach"> {
   wait(options: { signal: AbortSignal }): Promise<{ status: number }>;
 }
 

@@ -48,7 +48,7 @@ export function containersExecCommand(): Command {
       user: { uid: flags.uid, gid: flags.gid },
     };
     const client = await openClient(command);
-    const task = client.containers.reference(id);
+    const task = client.v0.containers.reference(id);
     if (!flags.attach) {
       await endingWell((signal) => task.exec(args, { ...options, stdio: "detached", signal }));
       process.stderr.write(

@@ -15,7 +15,7 @@ export function containersKillCommand(): Command {
     const container = required(id, "container id", command);
     const signal = signalNumber(flags.signal);
     const client = await openClient(command);
-    await client.api.signal({ id: container, pid: flags.pid, signal });
+    await client.v0.api.signal({ id: container, pid: flags.pid, signal });
   });
   return addExamples(command, "ctr containers kill --signal KILL web", "ctr containers kill --pid shell -s HUP web");
 }

@@ -20,7 +20,7 @@ export function containersListCommand(): Command {
 export async function listContainers(command: Command, id = ""): Promise<void> {
   const { json, quiet } = outputFlags(command);
   const client = await openClient(command);
-  const { containers } = await client.api.state({ id });
+  const { containers } = await client.v0.api.state({ id });
   containers.sort((a, b) => (a.id < b.id ? -1 : 1));
   if (quiet) return await printNames(containers.map((task) => task.id));
   if (json) return await print(containers.map((task) => `${goJson(task)}\n`).join(""));

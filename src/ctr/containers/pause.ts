@@ -11,7 +11,7 @@ export function containersPauseCommand(): Command {
   command.action(async (id: string | undefined) => {
     const container = required(id, "container id", command);
     const client = await openClient(command);
-    await client.api.updateContainer({ id: container, pid: "init", status: "paused" });
+    await client.v0.api.updateContainer({ id: container, pid: "init", status: "paused" });
   });
   return addExamples(command, "ctr containers pause web");
 }

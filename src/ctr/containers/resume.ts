@@ -11,7 +11,7 @@ export function containersResumeCommand(): Command {
   command.action(async (id: string | undefined) => {
     const container = required(id, "container id", command);
     const client = await openClient(command);
-    await client.api.updateContainer({ id: container, pid: "init", status: "running" });
+    await client.v0.api.updateContainer({ id: container, pid: "init", status: "running" });
   });
   return addExamples(command, "ctr containers resume web");
 }

@@ -44,13 +44,13 @@ export function containersStartCommand(): Command {
     };
     const client = await openClient(command);
     if (!flags.attach) {
-      await endingWell((signal) => client.containers.start({ ...options, stdio: "detached", signal }));
+      await endingWell((signal) => client.v0.containers.start({ ...options, stdio: "detached", signal }));
       return;
     }
     const terminal = readTerminalSetting(path);
     const { attach } = await import("./attach.js");
     process.exitCode = await endingWell(async (signal) => {
-      const container = await client.containers.start({ ...options, terminal, signal });
+      const container = await client.v0.containers.start({ ...options, terminal, signal });
       return attach(container.init, terminal, signal);
     });
   });

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import type { wire } from "../../client/index.js";
+import type { v0 } from "../../client/index.js";
 import { type Sample, statsTable } from "./stats-table.js";
 
 /** The fields that the table reads. */
-function partly(stats: object): wire.StatsResponse {
-  return stats as wire.StatsResponse;
+function partly(stats: object): v0.wire.StatsResponse {
+  return stats as v0.wire.StatsResponse;
 }
 
 function sample(seconds: number, cpu: bigint): Sample {

@@ -1,4 +1,4 @@
-import type { wire } from "../../client/index.js";
+import type { v0 } from "../../client/index.js";
 import { printable } from "../../contract/terminal/printable.js";
 import { bytes } from "../output/bytes.js";
 
@@ -6,7 +6,7 @@ import { bytes } from "../output/bytes.js";
 export interface Sample {
   id: string;
   status: string;
-  stats: wire.StatsResponse;
+  stats: v0.wire.StatsResponse;
 }
 
 const HEADINGS = ["ID", "STATUS", "CPU %", "MEMORY / LIMIT", "PIDS", "NET IN / OUT", "BLOCK IN / OUT"];
@@ -18,7 +18,7 @@ const HEADINGS = ["ID", "STATUS", "CPU %", "MEMORY / LIMIT", "PIDS", "NET IN / O
 export function statsTable(
   samples: readonly Sample[],
   before: ReadonlyMap<string, Sample>,
-  machine: wire.Machine | undefined,
+  machine: v0.wire.Machine | undefined,
 ): string[] {
   const rows = [HEADINGS, ...samples.map((sample) => row(sample, before.get(sample.id), machine))];
   const widths = HEADINGS.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
@@ -31,7 +31,11 @@ export function statsTable(
   );
 }
 
-function row({ id, status, stats }: Sample, before: Sample | undefined, machine: wire.Machine | undefined): string[] {
+function row(
+  { id, status, stats }: Sample,
+  before: Sample | undefined,
+  machine: v0.wire.Machine | undefined,
+): string[] {
   const { memory_stats, pids_stats, blkio_stats } = stats.cgroup_stats ?? {};
   const limit = memoryLimit(memory_stats?.usage?.limit ?? 0n, machine);
   const network = stats.network_stats;
@@ -48,7 +52,7 @@ function row({ id, status, stats }: Sample, before: Sample | undefined, machine:
   ];
 }
 
-function cpuShare(now: wire.StatsResponse, before: wire.StatsResponse | undefined): string {
+function cpuShare(now: v0.wire.StatsResponse, before: v0.wire.StatsResponse | undefined): string {
   const used = now.cgroup_stats?.cpu_stats?.cpu_usage?.total_usage;
   const usedBefore = before?.cgroup_stats?.cpu_stats?.cpu_usage?.total_usage;
   if (used === undefined || usedBefore === undefined || !now.timestamp || !before?.timestamp) return "-";
@@ -62,12 +66,12 @@ function nanoseconds({ seconds, nanos }: { seconds: bigint; nanos: number }): bi
 }
 
 /** The machine's memory is the limit where none, or an absurdly high one, is set; 0 when that is not known either. */
-function memoryLimit(limit: bigint, machine: wire.Machine | undefined): bigint {
+function memoryLimit(limit: bigint, machine: v0.wire.Machine | undefined): bigint {
   const all = (machine?.memory ?? 0n) * 1024n * 1024n;
   return limit === 0n || (all > 0n && limit > all) ? all : limit;
 }
 
-function transferred({ io_service_bytes_recursive }: wire.BlkioStats, direction: "read" | "write"): bigint {
+function transferred({ io_service_bytes_recursive }: v0.wire.BlkioStats, direction: "read" | "write"): bigint {
   return sum(io_service_bytes_recursive.filter(({ op }) => op.toLowerCase() === direction).map(({ value }) => value));
 }
 

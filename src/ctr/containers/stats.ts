@@ -24,7 +24,7 @@ export function containersStatsCommand(): Command {
     const id = required(ids[0], "container id", command);
     if (ids.length > 1) throw new Error(`one container at a time, not "${ids.join(" ")}", unless with --watch`);
     const client = await openClient(command);
-    await printJson(await client.api.stats({ id }));
+    await printJson(await client.v0.api.stats({ id }));
   });
   return addExamples(
     command,
@@ -48,7 +48,7 @@ async function watchStats(client: Client, ids: readonly string[]): Promise<void>
         const { machine, samples } = await takeSamples(client, ids, signal);
         // With ids given, there is no more to see when all of them have ended.
         if (ids.length > 0 && samples.length === 0) {
-          if (first) await client.api.state({ id: ids[0]! }, { signal });
+          if (first) await client.v0.api.state({ id: ids[0]! }, { signal });
           return;
         }
         const lines = statsTable(samples, before, machine);
@@ -68,14 +68,14 @@ async function watchStats(client: Client, ids: readonly string[]): Promise<void>
 }
 
 async function takeSamples(client: Client, ids: readonly string[], signal: AbortSignal) {
-  const { containers, machine } = await client.api.state({}, { signal });
+  const { containers, machine } = await client.v0.api.state({}, { signal });
   const wanted = containers
     .filter(({ id }) => ids.length === 0 || ids.includes(id))
     .sort((a, b) => (a.id < b.id ? -1 : 1));
   const samples = await Promise.all(
     wanted.map(async ({ id, status }): Promise<Sample | undefined> => {
       try {
-        return { id, status, stats: await client.api.stats({ id }, { signal }) };
+        return { id, status, stats: await client.v0.api.stats({ id }, { signal }) };
       } catch (error) {
         // It has just ended.
         if ((error as { isNotFound?: boolean }).isNotFound) return undefined;

@@ -52,7 +52,7 @@ export function containersUpdateCommand(): Command {
     }
     if (Object.keys(limits).length === 0) throw new Error("nothing to update: give at least one limit");
     const client = await openClient(command);
-    await client.api.updateContainer({ id: container, resources: limits });
+    await client.v0.api.updateContainer({ id: container, resources: limits });
   });
   return addExamples(command, "ctr containers update --memory-limit 256m --pids-limit 100 web");
 }

@@ -9,9 +9,9 @@ export function containersWatchCommand(): Command {
     .argument("[id]", "only this container's");
   command.action(async (id = "") => {
     const client = await openClient(command);
-    const events = client.events({ id });
+    const events = client.v0.events({ id });
     // An id that is not there is an error, not a long wait.
-    if (id !== "") await client.api.state({ id });
+    if (id !== "") await client.v0.api.state({ id });
     for await (const event of events) await printEventJson(event);
   });
   return addExamples(command, "ctr containers watch web");

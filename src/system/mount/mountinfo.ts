@@ -16,6 +16,21 @@ export async function mountsBelow(directory: string): Promise<MountPoint[]> {
   return lines.filter((line) => line.includes(` ${shown}`)).flatMap((line) => parse(line, `${directory}/`));
 }
 
+/** Whether what is mounted or unmounted at a path is seen by other mounts, too (mount_namespaces(7)). @param path absolute, without links */
+export async function isSharedMount(path: string): Promise<boolean> {
+  let longest = "";
+  let isShared = false;
+  for (const line of (await readFile("/proc/self/mountinfo", "utf8")).split("\n")) {
+    const fields = line.split(" ");
+    const target = unescaped(fields[4] ?? "");
+    // Of several at the same place the last one is seen.
+    if (target.length < longest.length || !`${path}/`.startsWith(target === "/" ? "/" : `${target}/`)) continue;
+    longest = target;
+    isShared = fields.slice(6, fields.indexOf("-", 6)).some((field) => field.startsWith("shared:"));
+  }
+  return isShared;
+}
+
 function parse(line: string, prefix: string): MountPoint[] {
   const fields = line.split(" ");
   const target = unescaped(fields[4]!);

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { ContainerdError, Remote, type wire } from "../../../src/client/index.js";
+import { ContainerdError, Remote, type v0 } from "../../../src/client/index.js";
 import { formatTimestamp } from "../../../src/client/timestamp.js";
 import { TestDaemon } from "../../harness/daemon.js";
 import { times } from "../../harness/extent.js";
@@ -32,7 +32,7 @@ test("kills under load: every event exactly once", async () => {
     args: ["--retain-count", "20000"],
   });
 
-  const seen: wire.Event[] = [];
+  const seen: v0.wire.Event[] = [];
   const reading = new AbortController();
   const reader = (async () => {
     for await (const event of remote.events({ signal: reading.signal })) seen.push(event);
@@ -48,7 +48,7 @@ test("kills under load: every event exactly once", async () => {
     while (loading) {
       const id = place.id(`load-${next++}`);
       try {
-        await remote.client.containers.start({ id, bundle, stdio: "ignore" });
+        await remote.client.v0.containers.start({ id, bundle, stdio: "ignore" });
         started.push(id);
       } catch (error) {
         // Lost with the daemon: nobody was told that it runs.
@@ -83,7 +83,7 @@ test("kills under load: every event exactly once", async () => {
   await Promise.all(loaders);
   const exitsSeen = (id: string) => seen.filter((event) => event.id === id && event.type === "exit").length;
   await eventually(() => started.every((id) => exitsSeen(id) > 0), { what: "the last exit" });
-  await eventually(async () => (await remote.client.containers.list()).length === 0, {
+  await eventually(async () => (await remote.client.v0.containers.list()).length === 0, {
     what: "no container",
   });
   await sleep(200);

@@ -34,7 +34,7 @@ const procFile = (pid: number, name: string) => readFileSync(`/proc/${pid}/${nam
 /** Starts a container and answers its id. */
 async function run(remote: Remote, name: string, ...args: string[]): Promise<string> {
   const id = place.id(name);
-  await remote.client.containers.start({ id, bundle: place.bundle(name, { args }), stdio: "ignore" });
+  await remote.client.v0.containers.start({ id, bundle: place.bundle(name, { args }), stdio: "ignore" });
   return id;
 }
 
@@ -85,7 +85,7 @@ describe("starting", () => {
     expect(existsSync(pidPath())).toBe(false);
     expect(existsSync(join(stateDir, "docker-containerd.sock"))).toBe(false);
     await using next = await Remote.start(options());
-    const container = await next.client.containers.get(id);
+    const container = await next.client.v0.containers.get(id);
     await container.kill("SIGKILL");
     expect((await container.wait()).status).toBe(137);
   });
@@ -142,7 +142,7 @@ describe("watching", () => {
     ]);
     expect(remote.pid).not.toBe(pid);
     expect(pidInFile()).toBe(remote.pid);
-    const container = await remote.client.containers.get(id);
+    const container = await remote.client.v0.containers.get(id);
     await container.kill("SIGKILL");
     await container.wait();
   });

@@ -1,16 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { SignalName } from "../../contract/signals.js";
-import type { Checkpoint as CheckpointState, Container as ContainerState, Process } from "../../proto/containerd.js";
-import { type CallOptions, callChecks } from "../api/call-options.js";
-import type { Api } from "../api/v0.js";
-import { argsCheck, capabilitiesCheck, capabilityNames } from "../bundle/spec.js";
-import { ContainerdError } from "../errors/containerd-error.js";
-import { explainFailure } from "../errors/failure-causes.js";
-import type { ExitStatus, ExitWatch } from "../events/exit-watch.js";
-import { type Environment, environmentCheck, environmentList } from "../options/environment.js";
-import { type Limits, limitsChecks, toUpdateResource } from "../options/limits.js";
+import type { SignalName } from "../../../contract/signals.js";
+import type { Checkpoint as CheckpointState, Container as ContainerState, Process } from "../../../proto/containerd.js";
+import { type CallOptions, callChecks } from "../../api/call-options.js";
+import type { Api } from "../../api/v0.js";
+import { argsCheck, capabilitiesCheck, capabilityNames } from "../../bundle/spec.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { explainFailure } from "../../errors/failure-causes.js";
+import { type Environment, environmentCheck, environmentList } from "../../options/environment.js";
+import { type Limits, limitsChecks, toUpdateResource } from "../../options/limits.js";
 import {
   absolutePath,
   anyText,
@@ -20,8 +19,9 @@ import {
   listOf,
   nameText,
   pathText,
-} from "../options/option-checks.js";
-import { isLookedUp, type User, userCheck, userIds } from "../options/user.js";
+} from "../../options/option-checks.js";
+import { isLookedUp, type User, userCheck, userIds } from "../../options/user.js";
+import type { ExitStatus, ExitWatch } from "../events/exit-watch.js";
 import { ContainerProcess } from "./container-process.js";
 import { type ContainerStats, statsOf, type WatchStatsOptions, watchStats } from "./container-stats.js";
 import { type StdioKind, startProcess, stdioKind } from "./start-process.js";

@@ -1,11 +1,11 @@
 import type { Writable } from "node:stream";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { ContainerdError } from "../errors/containerd-error.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { pause, positiveDuration, startTimer } from "../../options/duration.js";
+import { type Checks, checkOptions, number, oneOf, that } from "../../options/option-checks.js";
+import { OutputCollector } from "../../streams/output-collector.js";
 import type { ExitStatus } from "../events/exit-watch.js";
-import { pause, positiveDuration, startTimer } from "../options/duration.js";
-import { type Checks, checkOptions, number, oneOf, that } from "../options/option-checks.js";
-import { OutputCollector } from "../streams/output-collector.js";
 import type { ContainerStats } from "./container-stats.js";
 import { type Containers, type StartBuiltOptions, startBuiltChecks } from "./containers.js";
 import type { StartedContainer } from "./started-container.js";
@@ -107,7 +107,7 @@ const DEFAULT_MAX_OUTPUT = 16 << 20;
 const FIRST_INTERVAL = 50;
 const MAX_INTERVAL = 1000;
 
-/** {@link Client.run}. */
+/** {@link V0.run}. */
 export async function runContainer(
   containers: Containers,
   options: RunOptions | RunBufferOptions,

@@ -1,11 +1,11 @@
-import type { StatsResponse } from "../../proto/containerd.js";
-import { type CallOptions, signalCheck } from "../api/call-options.js";
-import { whileLost } from "../api/lost-daemon.js";
-import type { Api } from "../api/v0.js";
-import { ContainerdError } from "../errors/containerd-error.js";
-import { pause, positiveDuration } from "../options/duration.js";
-import { type Checks, checkOptions } from "../options/option-checks.js";
-import { toDate } from "../timestamp.js";
+import type { StatsResponse } from "../../../proto/containerd.js";
+import { type CallOptions, signalCheck } from "../../api/call-options.js";
+import { whileLost } from "../../api/lost-daemon.js";
+import type { Api } from "../../api/v0.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { pause, positiveDuration } from "../../options/duration.js";
+import { type Checks, checkOptions } from "../../options/option-checks.js";
+import { toDate } from "../../timestamp.js";
 import type { ContainerParts } from "./container.js";
 
 /** What a container uses, and has used, at one moment. */

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
-import type { Container as ContainerState } from "../../proto/containerd.js";
-import { type CallOptions, callChecks } from "../api/call-options.js";
-import { type BundleOptions, bundleChecks, makeBundle } from "../bundle/bundle.js";
-import { ownedFolderPrefix, removeAbandonedFolders, removeAbandonedFoldersOnce } from "../bundle/owned-folders.js";
-import { positiveDuration } from "../options/duration.js";
+import type { Container as ContainerState } from "../../../proto/containerd.js";
+import { type CallOptions, callChecks } from "../../api/call-options.js";
+import { type BundleOptions, bundleChecks, makeBundle } from "../../bundle/bundle.js";
+import { ownedFolderPrefix, removeAbandonedFolders, removeAbandonedFoldersOnce } from "../../bundle/owned-folders.js";
+import { positiveDuration } from "../../options/duration.js";
 import {
   anyText,
   type Checks,
@@ -15,7 +15,7 @@ import {
   nameText,
   pathText,
   required,
-} from "../options/option-checks.js";
+} from "../../options/option-checks.js";
 import { Container, type ContainerParts, findContainer } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
 import { type StdioKind, startProcess, stdioKind } from "./start-process.js";
@@ -116,7 +116,7 @@ export class Containers {
    * @throws ContainerdError whose `kind` says what is wrong with the id, the bundle, the root file system, the command, …, and whose
    *   message has the daemon's or the runtime's words and what can be done; TypeError or RangeError for options that make no sense.
    * @example
-   * await using container = await client.containers.start({ rootfs: "/srv/rootfs", args: ["echo", "hello"] });
+   * await using container = await client.v0.containers.start({ rootfs: "/srv/rootfs", args: ["echo", "hello"] });
    * container.init.stdout.pipe(process.stdout);
    * const { status } = await container.wait();
    */

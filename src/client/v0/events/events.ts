@@ -1,12 +1,12 @@
-import type { Event } from "../../proto/containerd.js";
-import { signalCheck } from "../api/call-options.js";
-import { Retries } from "../api/lost-daemon.js";
-import type { MessageStream } from "../api/message-stream.js";
-import type { Api } from "../api/v0.js";
-import { ContainerdError } from "../errors/containerd-error.js";
-import { duration } from "../options/duration.js";
-import { anyText, type Checks, flag } from "../options/option-checks.js";
-import { type Moment, momentCheck, type Timestamp, toTimestamp } from "../timestamp.js";
+import type { Event } from "../../../proto/containerd.js";
+import { signalCheck } from "../../api/call-options.js";
+import { Retries } from "../../api/lost-daemon.js";
+import type { MessageStream } from "../../api/message-stream.js";
+import type { Api } from "../../api/v0.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { duration } from "../../options/duration.js";
+import { anyText, type Checks, flag } from "../../options/option-checks.js";
+import { type Moment, momentCheck, type Timestamp, toTimestamp } from "../../timestamp.js";
 
 export interface EventsOptions {
   /** Stored events strictly later than this come first. Without it: only what happens from now on. */

@@ -1,9 +1,9 @@
-import { withTimeout } from "../abortable.js";
-import { type CallOptions, signalCheck } from "../api/call-options.js";
-import { whileLost } from "../api/lost-daemon.js";
-import type { Bundle } from "../bundle/bundle.js";
-import { ContainerdError } from "../errors/containerd-error.js";
-import { checkOptions } from "../options/option-checks.js";
+import { withTimeout } from "../../abortable.js";
+import { type CallOptions, signalCheck } from "../../api/call-options.js";
+import { whileLost } from "../../api/lost-daemon.js";
+import type { Bundle } from "../../bundle/bundle.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { checkOptions } from "../../options/option-checks.js";
 import { Container, type ContainerParts } from "./container.js";
 import type { ContainerProcess } from "./container-process.js";
 
@@ -31,7 +31,7 @@ export class StartedContainer extends Container implements AsyncDisposable {
    *
    * @throws ContainerdError when the daemon is away, or the container does not end, for 10 s; the signal's reason.
    * @example
-   * await using container = await client.containers.start({ rootfs, args: ["sleep", "1000"] });
+   * await using container = await client.v0.containers.start({ rootfs, args: ["sleep", "1000"] });
    */
   async remove(options: Pick<CallOptions, "signal"> = {}): Promise<void> {
     checkOptions<Pick<CallOptions, "signal">>(options, { signal: signalCheck });

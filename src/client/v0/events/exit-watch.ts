@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Event } from "../../proto/containerd.js";
-import { abortable } from "../abortable.js";
-import { whileLost } from "../api/lost-daemon.js";
-import type { Api } from "../api/v0.js";
-import { ContainerdError } from "../errors/containerd-error.js";
-import { compareTimestamps, type Timestamp } from "../timestamp.js";
+import type { Event } from "../../../proto/containerd.js";
+import { abortable } from "../../abortable.js";
+import { whileLost } from "../../api/lost-daemon.js";
+import type { Api } from "../../api/v0.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { compareTimestamps, type Timestamp } from "../../timestamp.js";
 import { Events } from "./events.js";
 
 /** How a process ended. */

@@ -1,6 +1,6 @@
-import { type ClientOptions, clientChecks } from "../client.js";
-import { connect } from "../connect.js";
-import { anyText, checkOptions } from "../options/option-checks.js";
+import { type ClientOptions, clientChecks } from "../../client.js";
+import { connect } from "../../connect.js";
+import { anyText, checkOptions } from "../../options/option-checks.js";
 import { type RunBufferOptions, type RunOptions, type RunResult, runChecks } from "./run.js";
 
 /** Where the daemon is, for a run that makes its own connection. */
@@ -11,7 +11,7 @@ export interface RunTarget extends ClientOptions {
 
 /**
  * Runs a command in a container of its own, over a connection of its own, and resolves when it has ended and nothing of it is
- * left: {@link Client.run} for a program that has no client otherwise.
+ * left: {@link V0.run} for a program that has no client otherwise.
  *
  * @throws RunError after `timeout` or too much output, with what was printed; the signal's reason; ContainerdError with the
  *   runtime's words when the command cannot be run. Nothing of the container is left then either.
@@ -28,5 +28,5 @@ export async function run(
   const { address, patience, connectTimeout, tls, ...rest } = options;
   await using client = connect(address, { patience, connectTimeout, tls });
   // Awaited here, while the client is open.
-  return await client.run(rest as RunOptions | RunBufferOptions);
+  return await client.v0.run(rest as RunOptions | RunBufferOptions);
 }

@@ -1,5 +1,5 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
-import { formatTimestamp, parseTimestamp, type Timestamp } from "../timestamp.js";
+import { formatTimestamp, parseTimestamp, type Timestamp } from "../../timestamp.js";
 
 /**
  * The file that remembers, over the end of this process, up to where the events have been seen: one RFC 3339 time, as dockerd's `event.ts`.

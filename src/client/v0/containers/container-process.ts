@@ -1,14 +1,14 @@
 import type { Readable, Writable } from "node:stream";
-import { type SignalName, signalNumber } from "../../contract/signals.js";
-import { abortable, withTimeout } from "../abortable.js";
-import { type CallOptions, callChecks } from "../api/call-options.js";
-import type { Api } from "../api/v0.js";
-import { ContainerdError } from "../errors/containerd-error.js";
+import { type SignalName, signalNumber } from "../../../contract/signals.js";
+import { abortable, withTimeout } from "../../abortable.js";
+import { type CallOptions, callChecks } from "../../api/call-options.js";
+import type { Api } from "../../api/v0.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { duration } from "../../options/duration.js";
+import { checkOptions, whole } from "../../options/option-checks.js";
+import type { Stdio } from "../../streams/stdio.js";
+import type { Timestamp } from "../../timestamp.js";
 import type { ExitStatus, ExitWatch } from "../events/exit-watch.js";
-import { duration } from "../options/duration.js";
-import { checkOptions, whole } from "../options/option-checks.js";
-import type { Stdio } from "../streams/stdio.js";
-import type { Timestamp } from "../timestamp.js";
 
 /** What the kernel keeps of a terminal's size. */
 const size = whole("a number of characters, 0 – 65535", 0, 0xffff);

@@ -1,12 +1,12 @@
 import { dirname } from "node:path";
-import type * as wire from "../../proto/containerd.js";
-import type { CallOptions } from "../api/call-options.js";
-import { whileLost } from "../api/lost-daemon.js";
-import { ContainerdError } from "../errors/containerd-error.js";
-import { type Attempt, explainFailure } from "../errors/failure-causes.js";
-import { pause } from "../options/duration.js";
-import { oneOf } from "../options/option-checks.js";
-import { detachedStdin, Stdio } from "../streams/stdio.js";
+import type * as wire from "../../../proto/containerd.js";
+import type { CallOptions } from "../../api/call-options.js";
+import { whileLost } from "../../api/lost-daemon.js";
+import { ContainerdError } from "../../errors/containerd-error.js";
+import { type Attempt, explainFailure } from "../../errors/failure-causes.js";
+import { pause } from "../../options/duration.js";
+import { oneOf } from "../../options/option-checks.js";
+import { detachedStdin, Stdio } from "../../streams/stdio.js";
 import type { ContainerParts } from "./container.js";
 import { ContainerProcess } from "./container-process.js";
 

@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import { FakeDaemon } from "../../../test/doubles/fake-daemon.js";
-import { connect } from "../connect.js";
+import { FakeDaemon } from "../../../../test/doubles/fake-daemon.js";
+import { connect } from "../../connect.js";
 
 test("none is lost and none comes twice across restarts", async () => {
   await using daemon = await new FakeDaemon().start();
   await using client = connect(daemon.address);
   const seen: string[] = [];
-  const events = client.events({ since: 0 });
+  const events = client.v0.events({ since: 0 });
   await events.subscribed();
   const reading = (async () => {
     for await (const event of events) seen.push(event.id);
@@ -32,7 +32,7 @@ test("without since: only what happens from the subscription on, also across a r
   daemon.emit({ type: "exit", id: "old" });
   await new Promise((resolve) => setTimeout(resolve, 5));
   await using client = connect(daemon.address);
-  const events = client.events();
+  const events = client.v0.events();
   await expect.poll(() => daemon.subscribers.size).toBe(1);
   const next = events.next();
   await daemon.stop();
@@ -49,7 +49,7 @@ test("storedOnly ends, id filters", async () => {
   daemon.emit({ type: "exit", id: "a", pid: "init", status: 3 });
   await using client = connect(daemon.address);
   const seen = [];
-  for await (const event of client.events({ since: first.timestamp!, storedOnly: true, id: "a" })) seen.push(event);
+  for await (const event of client.v0.events({ since: first.timestamp!, storedOnly: true, id: "a" })) seen.push(event);
   expect(seen).toMatchObject([{ type: "exit", id: "a", status: 3 }]);
 });
 
@@ -57,13 +57,13 @@ test("leaving the loop and aborting end the subscription", async () => {
   await using daemon = await new FakeDaemon().start();
   await using client = connect(daemon.address);
   daemon.emit({ id: "a" });
-  for await (const event of client.events({ since: 0 })) {
+  for await (const event of client.v0.events({ since: 0 })) {
     expect(event.id).toBe("a");
     break;
   }
   await expect.poll(() => daemon.subscribers.size).toBe(0);
   const controller = new AbortController();
-  const next = client.events({ signal: controller.signal }).next();
+  const next = client.v0.events({ signal: controller.signal }).next();
   await expect.poll(() => daemon.subscribers.size).toBe(1);
   controller.abort(new Error("enough"));
   await expect(next).rejects.toThrow("enough");
@@ -73,9 +73,9 @@ test("leaving the loop and aborting end the subscription", async () => {
 test("a daemon that is not there from the start is an error; one that does not come back is one after `patience`", async () => {
   await using daemon = new FakeDaemon();
   await using client = connect(daemon.address, { patience: 200 });
-  await expect(client.events().next()).rejects.toThrow("cannot reach containerd");
+  await expect(client.v0.events().next()).rejects.toThrow("cannot reach containerd");
   await daemon.start();
-  const next = client.events().next();
+  const next = client.v0.events().next();
   await expect.poll(() => daemon.subscribers.size).toBe(1);
   await daemon.stop();
   await expect(next).rejects.toThrow(`cannot reach containerd at ${daemon.address}: no such file or directory`);

@@ -1,0 +1,232 @@
+import type { ContainerConfig, ContainerMount, IdMap } from "../container-config.js";
+import { type HostFacts, isAtLeast } from "./host-facts.js";
+import { absolutePath, checkText, checkWhole, invalidOption } from "./invalid-option.js";
+import type { OciMount } from "./oci-spec.js";
+
+/** Files of the host that the engine has made for a container, by what they are there. */
+export interface ContainerFiles {
+  hosts?: string | undefined;
+  hostname?: string | undefined;
+  resolvConf?: string | undefined;
+}
+
+type MountWishes = Pick<
+  ContainerConfig,
+  "mounts" | "shmSize" | "privileged" | "readOnly" | "network" | "ipc" | "userns"
+>;
+
+interface MountInputs {
+  config: MountWishes;
+  files: ContainerFiles;
+  /** Of a container in a user namespace. */
+  gids: readonly IdMap[] | undefined;
+  /** A directory of the host that is /dev/shm; undefined: the container's own. */
+  shm: string | undefined;
+  /** On the host. */
+  init: string | undefined;
+  host: Pick<HostFacts, "sharedSources" | "kernel">;
+}
+
+const DEFAULT_SHM_SIZE = 64 << 20;
+
+/** Which groups write to terminals, where there is such a group. */
+const TTY_GROUP = 5;
+
+/** @throws Failure (invalid-argument) */
+export function mountsOf(inputs: MountInputs): OciMount[] {
+  const given = userMounts(inputs);
+  const covered = new Set(given.map(({ destination }) => destination));
+  const before = [...systemMounts(inputs), ...fileMounts(inputs)].filter(
+    ({ destination }) => !covered.has(destination),
+  );
+  // What is mounted in another one comes after it.
+  const depth = ({ destination }: OciMount) => destination.split("/").length;
+  return [...before, ...given].toSorted((a, b) => depth(a) - depth(b));
+}
+
+/** Where the init program is in a container: not among the image's files, unless there is no other place. */
+export function initPlace(mounts: readonly ContainerMount[]): string {
+  const isTaken = mounts.some(({ destination }) => ["/dev", "/dev/init"].includes(absolutePath("", destination)));
+  return isTaken ? "/sbin/docker-init" : "/dev/init";
+}
+
+/** What every program expects, as with Docker. */
+function systemMounts({ config, gids, shm, init }: MountInputs): OciMount[] {
+  const { privileged, network, ipc, shmSize, userns } = config;
+  checkWhole("shmSize", shmSize, 0, Number.MAX_SAFE_INTEGER, "a number of bytes, or 0 for 64 MiB");
+  const access = privileged ? "rw" : "ro";
+  const plain = ["nosuid", "noexec", "nodev"];
+  const hasTtyGroup = gids?.some(({ inside, length }) => inside <= TTY_GROUP && TTY_GROUP < inside + length) ?? true;
+  const sharedMemory = ipc.mode === "host" ? "/dev/shm" : shm;
+  const mounts: OciMount[] = [
+    { destination: "/proc", type: "proc", source: "proc", options: plain },
+    {
+      destination: "/dev",
+      type: "tmpfs",
+      source: "tmpfs",
+      options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+      destination: "/dev/pts",
+      type: "devpts",
+      source: "devpts",
+      options: [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        ...(hasTtyGroup ? [`gid=${TTY_GROUP}`] : []),
+      ],
+    },
+    // A user namespace may see what is told of a network only if that is its own.
+    userns.mode !== "host" && network.mode !== "none"
+      ? { destination: "/sys", type: "bind", source: "/sys", options: ["rbind", ...plain, access] }
+      : { destination: "/sys", type: "sysfs", source: "sysfs", options: [...plain, access] },
+    { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: [...plain, "relatime", access] },
+    { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: plain },
+  ];
+  if (sharedMemory !== undefined)
+    mounts.push({ destination: "/dev/shm", type: "bind", source: sharedMemory, options: ["rbind", "rprivate"] });
+  else if (ipc.mode !== "none") {
+    const options = [...plain, "mode=1777", `size=${shmSize || DEFAULT_SHM_SIZE}`];
+    mounts.push({ destination: "/dev/shm", type: "tmpfs", source: "shm", options });
+  }
+  if (init !== undefined)
+    mounts.push({
+      destination: initPlace(config.mounts),
+      type: "bind",
+      source: init,
+      options: ["bind", "rprivate", "ro"],
+    });
+  return mounts;
+}
+
+function fileMounts({ config, files }: MountInputs): OciMount[] {
+  const places = { "/etc/resolv.conf": files.resolvConf, "/etc/hostname": files.hostname, "/etc/hosts": files.hosts };
+  const access = config.readOnly ? "ro" : "rw";
+  return Object.entries(places).flatMap(([destination, source]) =>
+    source === undefined ? [] : [{ destination, type: "bind", source, options: ["rbind", "rprivate", access] }],
+  );
+}
+
+function userMounts({ config, host }: MountInputs): OciMount[] {
+  const taken = new Set<string>();
+  return config.mounts.map((mount, index) => {
+    const option = `mounts[${index}]`;
+    const destination = absolutePath(`${option}.destination`, mount.destination);
+    if (destination === "/")
+      throw invalidOption(
+        `${option}.destination`,
+        mount.destination,
+        "it can't be the root: that is rootfs, or the image",
+      );
+    if (taken.has(destination))
+      throw invalidOption(`${option}.destination`, mount.destination, "two mounts can't be at the same place");
+    taken.add(destination);
+    if (mount.type === "bind") return bindOf(option, mount, destination, host);
+    if (mount.type === "tmpfs") return tmpfsOf(option, mount, destination);
+    throw invalidOption(`${option}.type`, mount.type, 'it must be "bind" or "tmpfs"');
+  });
+}
+
+const PROPAGATIONS = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+
+/** Of the kernel's, by what turns each off or on again; the last of a kind counts. */
+const FLAGS: readonly (readonly string[])[] = [
+  ["nosuid", "suid"],
+  ["nodev", "dev"],
+  ["noexec", "exec"],
+  ["noatime", "atime", "relatime", "norelatime", "strictatime", "nostrictatime"],
+  ["nodiratime", "diratime"],
+];
+
+function bindOf(
+  option: string,
+  { source, readOnly, recursive, propagation, options }: ContainerMount,
+  destination: string,
+  { sharedSources, kernel }: MountInputs["host"],
+): OciMount {
+  const from = absolutePath(`${option}.source`, source);
+  const spread = propagation || "rprivate";
+  if (!PROPAGATIONS.includes(spread))
+    throw invalidOption(`${option}.propagation`, propagation, `it must be one of ${PROPAGATIONS.join(", ")}`);
+  if (spread.endsWith("shared") && !sharedSources.has(source)) {
+    const why = `${JSON.stringify(source)} is on no shared mount of this host: mount --make-shared makes one`;
+    throw invalidOption(`${option}.propagation`, propagation, why);
+  }
+  const flags = flagsOf(option, options, []);
+  // What is mounted below is read-only by itself, which a runtime can change only since Linux 5.12.
+  const all = readOnly && recursive && isAtLeast(kernel, [5, 12]) ? ["rro"] : [];
+  const access = [readOnly ? "ro" : "rw", ...all];
+  return {
+    destination,
+    type: "bind",
+    source: from,
+    options: [recursive ? "rbind" : "bind", ...access, spread, ...flags],
+  };
+}
+
+/** What a tmpfs can have besides. */
+const TMPFS_SETTING =
+  /^(?:size=\d+[kmg%]?|mode=[0-7]{1,4}|uid=\d{1,10}|gid=\d{1,10}|nr_inodes=\d+[kmg]?|nr_blocks=\d+[kmg]?)$/i;
+
+function tmpfsOf(
+  option: string,
+  { source, readOnly, recursive, propagation, createSource, size, mode, uid, gid, options }: ContainerMount,
+  destination: string,
+): OciMount {
+  for (const [name, value] of Object.entries({ source, propagation, createSource, recursive }))
+    if (value) throw invalidOption(`${option}.${name}`, value, "it is for binds: a tmpfs has none");
+  checkWhole(`${option}.size`, size, 0, Number.MAX_SAFE_INTEGER, "a number of bytes, or 0 for no limit of its own");
+  if (mode !== undefined) checkWhole(`${option}.mode`, mode, 0, 0o7777, "a file mode, from 0 to 0o7777");
+  for (const [name, id] of Object.entries({ uid, gid }))
+    if (id !== undefined) checkWhole(`${option}.${name}`, id, 0, 2 ** 32 - 2, "an id, from 0 to 4294967294");
+  const settings = options.filter((one) => TMPFS_SETTING.test(one));
+  const flags = flagsOf(
+    option,
+    options.filter((one) => !settings.includes(one)),
+    ["noexec", "nosuid", "nodev"],
+  );
+  const has = (name: string) => settings.some((one) => one.toLowerCase().startsWith(`${name}=`));
+  const fields = {
+    size: size === 0 ? undefined : size,
+    mode: mode?.toString(8) ?? (has("mode") ? undefined : "1777"),
+    uid,
+    gid,
+  };
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined && has(name)) {
+      const why = `${option}.options has ${name} as well`;
+      throw invalidOption(`${option}.${name}`, value, why);
+    }
+  }
+  const own = Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
+  return {
+    destination,
+    type: "tmpfs",
+    source: "tmpfs",
+    options: [...flags, readOnly ? "ro" : "rw", "rprivate", ...settings, ...own],
+  };
+}
+
+/** Flags over those that are there by default. @throws Failure (invalid-argument) */
+function flagsOf(option: string, given: readonly string[], defaults: readonly string[]): string[] {
+  const byKind = new Map(defaults.map((flag) => [FLAGS.findIndex((kind) => kind.includes(flag)), flag]));
+  for (const [index, flag] of given.entries()) {
+    const kind = FLAGS.findIndex((names) => names.includes(flag));
+    if (kind === -1) {
+      checkText(`${option}.options[${index}]`, flag);
+      throw invalidOption(`${option}.options`, flag, `it must be one of ${FLAGS.flat().join(", ")}`);
+    }
+    byKind.set(kind, flag);
+  }
+  return [...byKind.values()];
+}
+
+/** How mounts go between host and container as a whole, where a bind needs that; undefined: the runtime's own way. */
+export function rootPropagation(mounts: readonly ContainerMount[]): string | undefined {
+  const ends = (what: string) => mounts.some(({ type, propagation }) => type === "bind" && propagation.endsWith(what));
+  if (ends("shared")) return "shared";
+  return ends("slave") ? "rslave" : undefined;
+}
