@@ -180,9 +180,11 @@ describe("a key __proto__, which is no ordinary one in JavaScript", () => {
     ],
     [
       "changed labels of a namespace",
-      async () =>
-        (await fixture.api.namespaces.update({ namespace: { name: id(), labels: withKey("1") }, updateMask: [] }))
-          .namespace!.labels,
+      async () => {
+        await fixture.api.namespaces.create({ namespace: { name: id(), labels: {} } });
+        await fixture.api.namespaces.update({ namespace: { name: id(), labels: withKey("1") }, updateMask: [] });
+        return (await fixture.api.namespaces.get({ name: id() })).namespace!.labels;
+      },
     ],
     [
       "labels of content",
