@@ -1,7 +1,18 @@
 /** What the engine makes of wishes, as runtimes understand it: each container says itself what it has got. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ContainerConfig } from "../../src/core/engine/container-config.js";
 import { buildSpec, type SpecInputs } from "../../src/core/engine/spec/build-spec.js";
@@ -9,6 +20,8 @@ import { prepareHost } from "../../src/core/engine/spec/host-facts.js";
 import { stringifyJson } from "../../src/core/files/json.js";
 import { inCgroupV1 } from "../harness/cgroup-v2.js";
 import { containerConfig, ROOT } from "../harness/engine-config.js";
+import { wishes } from "../harness/engine-wishes.js";
+import { times } from "../harness/extent.js";
 import { makeRootfs } from "../harness/rootfs.js";
 import { directoryPrefix } from "../harness/run-name.js";
 
@@ -22,6 +35,7 @@ beforeAll(() => {
   makeRootfs(join(directory, "rootfs"));
   mkdirSync(join(directory, "source/below"), { recursive: true });
   writeFileSync(join(directory, "source/file"), "of the host\n");
+  writeFileSync(join(directory, "init"), '#!/bin/sh\nshift\n"$@"\n', { mode: 0o755 });
   writeFileSync(join(directory, "hosts"), "127.0.0.1 localhost\n");
 });
 afterAll(() => {
@@ -204,23 +218,45 @@ const CASES: Case[] = [
   },
 ];
 
-/** Runs a container as a runtime does when nobody is between. */
-async function run(runtime: readonly string[], { wishes, inputs, script }: Case): Promise<string> {
+/** Makes a bundle, and calls the runtime for it as nobody else is between. */
+async function withBundle<T>(
+  config: ContainerConfig,
+  inputs: Partial<SpecInputs>,
+  use: (id: string, bundle: string) => T,
+): Promise<T> {
   // Whatever a test has made of the root file system is not the next one's.
   const id = `${directory.split("/").at(-1)}-${++count}`.padEnd(64, "0");
   const bundle = join(directory, id);
-  makeRootfs(join(bundle, "rootfs"));
+  const rootfs = join(bundle, "rootfs");
+  makeRootfs(rootfs);
+  // As the engine has it in a user namespace: what a runtime makes there, it makes as the container's root.
+  const { userns } = config;
+  if (userns.mode === "map")
+    for (const name of [".", ...readdirSync(rootfs)]) chownSync(join(rootfs, name), userns.uids[0]!.outside, 0);
+  try {
+    const host = await prepareHost(config, { systemdCgroup: false });
+    const root = { path: "rootfs", readOnly: config.readOnly };
+    const spec = buildSpec({ id, config, user: ROOT, root, host, ...inputs });
+    writeFileSync(join(bundle, "config.json"), stringifyJson(spec));
+    return use(id, bundle);
+  } finally {
+    rmSync(bundle, { recursive: true, force: true });
+  }
+}
+
+function call(runtime: readonly string[], args: readonly string[], stdio: "pipe" | "ignore" = "pipe") {
+  const [program, ...all] = [...runtime, "--root", join(directory, "run"), ...args];
+  // A process that goes on would keep a pipe open.
+  return spawnSync(program!, all, { encoding: "utf8", timeout: 120_000, stdio: ["ignore", stdio, stdio] });
+}
+
+async function run(runtime: readonly string[], { wishes, inputs, script }: Case): Promise<string> {
   const given = typeof wishes === "function" ? wishes() : wishes;
   const config = containerConfig({ args: ["sh", "-c", script], ...given });
-  const host = await prepareHost(config, { systemdCgroup: false });
-  const root = { path: "rootfs", readOnly: config.readOnly };
-  const spec = buildSpec({ id, config, user: ROOT, root, host, ...inputs?.() });
-  writeFileSync(join(bundle, "config.json"), stringifyJson(spec));
-  writeFileSync(join(directory, "init"), '#!/bin/sh\nshift\n"$@"\n', { mode: 0o755 });
-  const [program, ...args] = [...runtime, "--root", join(directory, "run"), "run", "--bundle", bundle, id];
-  const { stdout, stderr } = spawnSync(program!, args, { encoding: "utf8", timeout: 60_000 });
-  rmSync(bundle, { recursive: true, force: true });
-  return stdout + stderr;
+  return await withBundle(config, inputs?.() ?? {}, (id, bundle) => {
+    const { stdout, stderr } = call(runtime, ["run", "--bundle", bundle, id]);
+    return stdout + stderr;
+  });
 }
 
 describe.each([
@@ -232,4 +268,23 @@ describe.each([
     if (typeof one.prints === "string") expect(printed).toBe(one.prints);
     else expect(printed).toMatch(one.prints);
   });
+
+  test("whatever else is wished for, together", async () => {
+    const wishable = {
+      sources: [join(directory, "source"), join(directory, "source/below")],
+      devices: ["/dev/fuse"],
+      controllers: true,
+    };
+    for (const config of fc.sample(wishes(wishable), times(30, 3))) {
+      await withBundle(config, {}, (id, bundle) => {
+        const log = join(bundle, "log");
+        try {
+          const { status } = call(runtime, ["--log", log, "create", "--bundle", bundle, id], "ignore");
+          expect([status, status === 0 ? "" : readFileSync(log, "utf8"), config]).toEqual([0, "", config]);
+        } finally {
+          call(runtime, ["delete", "--force", id]);
+        }
+      });
+    }
+  }, 900_000);
 });

@@ -2,7 +2,7 @@ import { CAPABILITIES } from "../../src/contract/capabilities.js";
 import type { ContainerConfig } from "../../src/core/engine/container-config.js";
 import type { HostFacts } from "../../src/core/engine/spec/host-facts.js";
 import type { ImageConfig } from "../../src/core/engine/spec/image-config.js";
-import type { ResolvedUser } from "../../src/core/engine/spec/resolved-user.js";
+import type { ResolvedUser } from "../../src/core/engine/spec/user.js";
 
 /** A container that nobody wishes anything of, but these. */
 export function containerConfig(wishes: Partial<ContainerConfig> = {}): ContainerConfig {

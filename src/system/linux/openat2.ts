@@ -32,6 +32,28 @@ export function openInRoot(root: number, path: string, flags: number): number {
 }
 
 /**
+ * As {@link openInRoot}, while this thread goes on: the file system may be one that does not answer.
+ * @param path text
+ */
+export async function openInRootAside(root: number, path: string, flags: number): Promise<number> {
+  const [pathOwn, howOwn] = [Buffer.from(`${path || "."}\0`), Buffer.alloc(howBytes.length)];
+  howOwn.writeBigUInt64LE(BigInt(flags | O_CLOEXEC), 0);
+  howOwn.writeBigUInt64LE(BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS), 16);
+  for (let tried = 1; ; tried++) {
+    const { fd, errno } = await new Promise<{ fd: number; errno: number }>((resolve, reject) => {
+      call.async(SYS_openat2, root, pathOwn, howOwn, howOwn.length, (error: unknown, result: number | bigint) => {
+        // What is asked for right here is the errno of this very call.
+        if (error) reject(error);
+        else resolve({ fd: Number(result), errno: koffi.errno() });
+      });
+    });
+    if (fd >= 0) return fd;
+    const isOver = errno !== koffi.os.errno.EAGAIN && errno !== koffi.os.errno.EINTR;
+    if (isOver || tried >= TRIES) throw systemError("openat2", path.slice(0, MAX_SHOWN), errno);
+  }
+}
+
+/**
  * Opens what is in a directory, on the same mount and by no link.
  * @throws a system error: EXDEV where something else is mounted, ELOOP for a symbolic link
  */

@@ -1,4 +1,5 @@
-import type { ContainerConfig, IdMap } from "../container-config.js";
+import type { IdMaps } from "../../files/file-owners.js";
+import type { ContainerConfig, Resources } from "../container-config.js";
 import { capabilitiesOf, setsOf } from "./capabilities.js";
 import { cgroupsPathOf } from "./cgroups-path.js";
 import { argsOf, overEnvironment, withDefaults, workdirOf } from "./command.js";
@@ -8,12 +9,12 @@ import type { ImageConfig } from "./image-config.js";
 import { absolutePath, checkWhole, invalidOption } from "./invalid-option.js";
 import { type ContainerFiles, initPlace, mountsOf, rootPropagation } from "./mounts.js";
 import { idMappings, type JoinedNamespaces, namespacesOf, ownNamespaces } from "./namespaces.js";
-import type { OciSpec } from "./oci-spec.js";
-import type { ResolvedUser } from "./resolved-user.js";
+import type { OciMount, OciResources, OciSpec } from "./oci-spec.js";
 import { resourcesOf } from "./resources.js";
 import { seccompOf } from "./seccomp.js";
 import { sysctlsOf } from "./sysctls.js";
 import { rlimitsOf } from "./ulimits.js";
+import type { ResolvedUser } from "./user.js";
 
 export interface SpecInputs {
   id: string;
@@ -23,7 +24,7 @@ export interface SpecInputs {
   user: ResolvedUser;
   root: { path: string; readOnly: boolean };
   /** Of a container with a user namespace; undefined: those of the config, if it has some. */
-  idMaps?: { uids: readonly IdMap[]; gids: readonly IdMap[] } | undefined;
+  idMaps?: IdMaps | undefined;
   /** `shm`: a directory of the host for /dev/shm, which containers share. */
   joined?: (JoinedNamespaces & { shm?: string | undefined }) | undefined;
   files?: ContainerFiles | undefined;
@@ -103,7 +104,7 @@ export function buildSpec(inputs: SpecInputs): OciSpec {
     root: { path: root.path, readonly: root.readOnly },
     ...(own.uts && { hostname }),
     ...(own.uts && config.domainname !== "" && { domainname: config.domainname }),
-    mounts: [...mounts, ...devices.mounts],
+    mounts: withDevices(mounts, devices.mounts),
     linux: {
       namespaces,
       ...(maps && { uidMappings: idMappings("uidMap", maps.uids), gidMappings: idMappings("gidMap", maps.gids) }),
@@ -116,7 +117,7 @@ export function buildSpec(inputs: SpecInputs): OciSpec {
       }),
       resources: {
         devices: [...devices.rules, ...deviceRules(config.resources.deviceCgroupRules ?? [])],
-        ...resourcesOf(config.resources, host),
+        ...limitsOf(config.resources, host),
       },
       maskedPaths: pathsOf("maskedPaths", config.maskedPaths ?? (config.privileged ? [] : MASKED_PATHS)),
       readonlyPaths: pathsOf("readonlyPaths", config.readonlyPaths ?? (config.privileged ? [] : READONLY_PATHS)),
@@ -143,7 +144,13 @@ export function hostnameOf({ id, config, host }: Pick<SpecInputs, "id" | "config
   return config.uts.mode === "host" || config.network.mode === "host" ? host.hostname : id.slice(0, SHORT_ID);
 }
 
-function idMapsOf({ config, idMaps }: SpecInputs): SpecInputs["idMaps"] {
+/** What is without a limit from the start is not said: some runtimes know −1 for a change only. */
+function limitsOf(resources: Resources, host: HostFacts): OciResources {
+  const { pids, ...limits } = resourcesOf(resources, host);
+  return { ...limits, ...(pids && pids.limit !== -1 && { pids }) };
+}
+
+function idMapsOf({ config, idMaps }: SpecInputs): IdMaps | undefined {
   const { userns } = config;
   if (userns.mode === "host") return undefined;
   const maps = idMaps ?? (userns.mode === "map" ? userns : undefined);
@@ -157,6 +164,13 @@ function appArmorOf({ apparmor }: ContainerConfig, host: HostFacts): string | un
   if (!/^[\w./:+-]+$/.test(apparmor))
     throw invalidOption("apparmor", apparmor, 'it must be the name of a loaded profile, or "unconfined"');
   return apparmor;
+}
+
+function withDevices(mounts: OciMount[], devices: readonly OciMount[]): OciMount[] {
+  for (const { destination } of devices)
+    if (mounts.some((mount) => mount.destination === destination))
+      throw invalidOption("devices", destination, "something else is mounted at this place");
+  return [...mounts, ...devices];
 }
 
 function pathsOf(option: string, paths: readonly string[]): string[] {

@@ -124,7 +124,10 @@ function userMounts({ config, host }: MountInputs): OciMount[] {
     if (taken.has(destination))
       throw invalidOption(`${option}.destination`, mount.destination, "two mounts can't be at the same place");
     taken.add(destination);
-    if (mount.type === "bind") return bindOf(option, mount, destination, host);
+    if (mount.type === "bind") {
+      if (config.userns.mode !== "host") checkFlagsInside(option, mount, config.userns.mode);
+      return bindOf(option, mount, destination, host);
+    }
     if (mount.type === "tmpfs") return tmpfsOf(option, mount, destination);
     throw invalidOption(`${option}.type`, mount.type, 'it must be "bind" or "tmpfs"');
   });
@@ -140,6 +143,12 @@ const FLAGS: readonly (readonly string[])[] = [
   ["noatime", "atime", "relatime", "norelatime", "strictatime", "nostrictatime"],
   ["nodiratime", "diratime"],
 ];
+
+/** The kernel lets nobody in a user namespace change how times of access are kept on a mount of the host. */
+function checkFlagsInside(option: string, { options }: ContainerMount, mode: string): void {
+  const flag = options.find((one) => one.endsWith("atime"));
+  if (flag !== undefined) throw invalidOption(`${option}.options`, flag, `it can't be changed with userns "${mode}"`);
+}
 
 function bindOf(
   option: string,

@@ -3,7 +3,7 @@ import { checkArgs, overEnvironment, withDefaults } from "./command.js";
 import type { HostFacts } from "./host-facts.js";
 import { absolutePath } from "./invalid-option.js";
 import type { OciProcess, OciSpec } from "./oci-spec.js";
-import type { ResolvedUser } from "./resolved-user.js";
+import type { ResolvedUser } from "./user.js";
 
 /** What a caller wishes of one more process in a container. */
 export interface ExecWishes {
