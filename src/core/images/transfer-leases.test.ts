@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { EventBus } from "../events/event-bus.js";
 import { Collection } from "../metadata/collection.js";
 import { Leases } from "../metadata/leases.js";
@@ -67,4 +67,20 @@ test("a transfer that takes longer than what it leaves is kept for does not lose
   });
   expect(lasted).toEqual([{ type: "content", id: digest }]);
   expect(await leases.list("ns")).toEqual([]);
+});
+
+test("a clock that is set forward by years takes nothing from a transfer that is under way", async () => {
+  const transfers = new TransferLeases(leases);
+  const clock = vi.spyOn(Date, "now").mockReturnValue(0);
+  const kept = await transfers
+    .during("ns", undefined, "pull", async (lease) => {
+      clock.mockRestore();
+      // By its label it has been over for decades; others look after such when they make theirs.
+      await leases.create("ns", "other", {});
+      await leases.addResource("ns", lease, { type: "content", id: digest });
+      return await leases.resources("ns", lease);
+    })
+    .finally(() => clock.mockRestore());
+  expect(kept).toEqual([{ type: "content", id: digest }]);
+  expect((await leases.list("ns")).map(({ id }) => id)).toEqual(["other"]);
 });

@@ -39,6 +39,7 @@ export class TransferLeases {
     const { id } = await this.#leases.create(namespace, "", labels());
     const key = `${namespace}/${id}`;
     this.#active.add(key);
+    const letGo = this.#leases.keep(namespace, id);
     // When somebody has deleted it, the work finds out by itself.
     const renew = () => this.#leases.relabel(namespace, id, labels()).catch(() => {});
     const renewal = setInterval(renew, this.#kept / RENEWALS).unref();
@@ -53,6 +54,7 @@ export class TransferLeases {
       throw error;
     } finally {
       clearInterval(renewal);
+      letGo();
       this.#active.delete(key);
     }
   }

@@ -5,7 +5,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import fc from "fast-check";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Collection, type Node, referencesOf } from "./collection.js";
+import { now } from "../../system/linux/clock.js";
+import { Collection, isYoung, type Node, referencesOf } from "./collection.js";
 import { Store, type Table } from "./store.js";
 
 let dir: string;
@@ -242,4 +243,11 @@ describe("many", () => {
     expect(turns).toBeGreaterThan(20);
     expect(room.removed).toEqual(Array.from({ length: count }, (_, n) => `${count - 1 - n}`));
   });
+});
+
+test("what is new is kept for a day; what is of the day after tomorrow is not new, as the clock was set back since", () => {
+  const hours = (count: number) => now() + BigInt(count) * 3_600_000_000_000n;
+  const ages = [-25, -23, 0, 23, 47].map((count) => isYoung(hours(count), { isPressed: false }));
+  expect(ages).toEqual([false, true, true, true, false]);
+  expect([-1, 0, 1].map((count) => isYoung(hours(count), { isPressed: true }))).toEqual([false, true, true]);
 });

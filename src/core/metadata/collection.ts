@@ -387,7 +387,12 @@ export function isExpired(labels: Labels): boolean {
   }
 }
 
-/** Whether something that nothing needs, and nobody has a lease for, is too new to be collected. @param time since when it is there */
+/**
+ * Whether something that nothing needs, and nobody has a lease for, is too new to be collected. What is of the day after tomorrow is not: the
+ * clock has been set back since, and it would stay until that day.
+ * @param time since when it is there
+ */
 export function isYoung(time: bigint, { isPressed }: CollectionRun): boolean {
-  return time > now() - (isPressed ? PRESSED_YOUTH : YOUTH);
+  const age = now() - time;
+  return age < (isPressed ? PRESSED_YOUTH : YOUTH) && age > -YOUTH;
 }

@@ -35,6 +35,8 @@ export class Leases {
   readonly #collection: Collection;
   readonly #records: Table<LeaseRecord>;
   readonly #resources: Table<Resource>;
+  /** Whose work is under way here: they end with it, whatever the clock says. */
+  readonly #lasting = new Set<string>();
 
   constructor(store: Store, namespaces: Namespaces, collection: Collection) {
     this.#store = store;
@@ -51,12 +53,12 @@ export class Leases {
         this.#records.page(after && [after.namespace, after.key], limit).map(({ key: [namespace], value }) => ({
           namespace: namespace!,
           key: value.id,
-          isRoot: !isExpired(value.labels),
+          isRoot: !this.#isOver(namespace!, value),
         })),
       references: (namespace, id) => this.#needs(namespace, id),
       remove: (namespace, id) => {
         const lease = this.#records.get([namespace, id]);
-        if (lease !== undefined && isExpired(lease.labels)) this.#remove(namespace, id);
+        if (lease !== undefined && this.#isOver(namespace, lease)) this.#remove(namespace, id);
         return undefined;
       },
     });
@@ -64,7 +66,7 @@ export class Leases {
 
   /** Those of a namespace that have not ended. */
   list(namespace: string): Promise<LeaseRecord[]> {
-    return this.#store.read(() => this.#records.list([namespace]).filter(({ labels }) => !isExpired(labels)));
+    return this.#store.read(() => this.#records.list([namespace]).filter((lease) => !this.#isOver(namespace, lease)));
   }
 
   /**
@@ -79,7 +81,7 @@ export class Leases {
     return await this.#store.write(() => {
       this.#namespaces.use(namespace);
       for (const lease of this.#records.list([namespace]))
-        if (isExpired(lease.labels)) this.#remove(namespace, lease.id);
+        if (this.#isOver(namespace, lease)) this.#remove(namespace, lease.id);
       if (this.#records.get([namespace, name]))
         throw new Failure("already-exists", "record-exists", { record: "lease", name });
       const lease = { id: name, labels: presentLabels(labels), createdAt: now() };
@@ -98,6 +100,20 @@ export class Leases {
       if (lease === undefined) throw new Failure("not-found", "no-record", { record: "lease", name: id });
       this.#records.put([namespace, id], { ...lease, labels });
     });
+  }
+
+  /**
+   * Keeps one from ending by its labels: somebody may set the clock while its work is under way. It is told that by them once this is over.
+   * @returns ends that
+   */
+  keep(namespace: string, id: string): () => void {
+    const key = `${namespace}/${id}`;
+    this.#lasting.add(key);
+    return () => this.#lasting.delete(key);
+  }
+
+  #isOver(namespace: string, { id, labels }: LeaseRecord): boolean {
+    return isExpired(labels) && !this.#lasting.has(`${namespace}/${id}`);
   }
 
   /** @throws Failure (not-found) */
@@ -152,7 +168,7 @@ export class Leases {
   #require(namespace: string, id: string): void {
     const isKey = id !== "" && Buffer.byteLength(id) <= MAX_ID;
     const lease = isKey ? this.#records.get([namespace, id]) : undefined;
-    if (lease === undefined || isExpired(lease.labels))
+    if (lease === undefined || this.#isOver(namespace, lease))
       throw new Failure("not-found", "no-record", { record: "lease", name: id });
   }
 
