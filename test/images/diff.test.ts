@@ -1,6 +1,6 @@
 /** The diff service: a layer's blob into a snapshot, and what a snapshot has over another as a blob. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { beforeAll, expect, test } from "vitest";
@@ -122,6 +122,32 @@ test.each([
   const again = await api.diff.diff({ left, right: await view(api, "view", "same"), mediaType: wanted, labels: KEPT });
   const etc = (names: string[]) => names.filter((name) => name.startsWith("etc/")).sort();
   expect(etc(namesOf(await archiveOf(api, again.diff!)))).toEqual(etc(listed));
+});
+
+ours("what has changed after source_date_epoch is told as of then, and so is what was removed", async () => {
+  const api = fixture.daemon.v1("diff-epoch");
+  await unpackLayer(api, layout, { name: "base" }, [...base(), file("etc/gone")]);
+  const [epoch, old] = [1_000_000_000, 900_000_000];
+  {
+    using changed = new Mounted(fixture.daemon.dir, await prepare(api, "changed", "base"));
+    for (const name of ["new", "old"]) writeFileSync(join(changed.path, name), name);
+    utimesSync(join(changed.path, "old"), old, old);
+    rmSync(join(changed.path, "etc/gone"));
+  }
+  const left = await view(api, "below", "base");
+  const { mounts: right } = await api.snapshots.mounts({ snapshotter, key: "changed" });
+  const sourceDateEpoch = { seconds: BigInt(epoch), nanos: 0 };
+  const { diff } = await api.diff.diff({ left, right, mediaType: PLAIN, labels: KEPT, sourceDateEpoch });
+  const archive = await archiveOf(api, diff!);
+  const listed = execFileSync("tar", ["-tv", "--utc", "--full-time"], { input: archive, encoding: "utf8" });
+  const times = Object.fromEntries(
+    listed
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split(/\s+/))
+      .map(([, , , day, time, name]) => [name, Date.parse(`${day}T${time}Z`) / 1000]),
+  );
+  expect(times).toMatchObject({ new: epoch, old, "etc/.wh.gone": epoch, "etc/": epoch });
 });
 
 test("the difference to nothing, and to itself", async () => {

@@ -24,6 +24,8 @@ export interface DiffRequest {
   /** Of the content. */
   labels: Labels;
   lease: string | undefined;
+  /** Nanoseconds since the epoch: what has changed later is told as of then. */
+  latest?: bigint | undefined;
   signal: AbortSignal;
 }
 
@@ -49,7 +51,7 @@ export async function diffSnapshots(
   { snapshots, content }: Pick<TransferParts, "snapshots" | "content">,
   request: DiffRequest,
 ): Promise<Descriptor> {
-  const { namespace, left, right, lease, signal } = request;
+  const { namespace, left, right, lease, latest, signal } = request;
   const mediaType = request.mediaType === "" ? GZIPPED : request.mediaType;
   const isCompressed = TYPES.get(mediaType);
   if (isCompressed === undefined)
@@ -57,7 +59,7 @@ export async function diffSnapshots(
   const blob = { namespace, ref: request.ref, kind: "diff", lease };
   return await snapshots.withDifference(namespace, left, right, async (upper) => {
     const { digest, size } = await writeBlob(content, blob, async (ingest) => {
-      const archive = upper === undefined ? [Buffer.alloc(EMPTY_ARCHIVE)] : writeDiff({ upper, signal });
+      const archive = upper === undefined ? [Buffer.alloc(EMPTY_ARCHIVE)] : writeDiff({ upper, latest, signal });
       const diffId = await write(archive, isCompressed, ingest, signal);
       return isCompressed ? { ...request.labels, [UNCOMPRESSED]: diffId } : request.labels;
     });

@@ -8,6 +8,8 @@ export interface Diff {
   upper: string;
   /** Whom the files in it belong to, for the archive to say whom they belong to in the container. */
   idMaps?: IdMaps | undefined;
+  /** Nanoseconds since the epoch: what has changed later is told as of then, and so is what was removed. */
+  latest?: bigint | undefined;
   signal: AbortSignal;
 }
 
@@ -23,7 +25,7 @@ const pool = new Pool();
  * ever read.
  * @throws Failure: failed-precondition (bad-diff) for what an archive can't say; internal. The signal's reason
  */
-export async function* writeDiff({ upper, idMaps, signal }: Diff): AsyncGenerator<Buffer, void, undefined> {
+export async function* writeDiff({ upper, idMaps, latest, signal }: Diff): AsyncGenerator<Buffer, void, undefined> {
   const pieces: Buffer[] = [];
   let state: "more" | "end" | { error: unknown } = "more";
   let wake: () => void = () => {};
@@ -33,7 +35,7 @@ export async function* writeDiff({ upper, idMaps, signal }: Diff): AsyncGenerato
     wake();
   };
   const run: Run = await pool.run(
-    { is: "diff", upper, idMaps },
+    { is: "diff", upper, idMaps, latest },
     {
       answer: (answer) => {
         if ("piece" in answer) {

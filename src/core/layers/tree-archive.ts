@@ -34,6 +34,8 @@ export interface TreeArchiveOptions {
   owners: FileOwners;
   /** Whether it is an upper directory, whose whiteouts and opaque directories are told as layers have them. */
   isLayer: boolean;
+  /** Nanoseconds since the epoch: what has changed later is told as of then, and so is what was removed. */
+  latest?: bigint | undefined;
   /** Whether only the name of a directory is told, and nothing in it. */
   isLeftOut?: (directory: number) => boolean;
 }
@@ -174,9 +176,21 @@ class TreeArchive {
     return attributes;
   }
 
-  #entry(name: Bytes, type: EntryType, stats: BigIntStats, attributes: Map<Bytes, Buffer>): ArchiveEntry {
+  /** When it has changed, in nanoseconds since the epoch, as it is told. */
+  #timeOf({ mtimeNs }: BigIntStats): bigint {
+    const { latest = mtimeNs } = this.#options;
+    return mtimeNs > latest ? latest : mtimeNs;
+  }
+
+  #entry(
+    name: Bytes,
+    type: EntryType,
+    stats: BigIntStats,
+    attributes: Map<Bytes, Buffer>,
+    time = this.#timeOf(stats),
+  ): ArchiveEntry {
     const { owners } = this.#options;
-    const nanoseconds = Number(((stats.mtimeNs % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n);
+    const nanoseconds = Number(((time % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n);
     const device = type.endsWith("device") ? Number(stats.rdev) : 0;
     const kept = new Map([...attributes].filter(([key]) => isKept(key)).sort(([a], [b]) => byBytes(a, b)));
     const capability = kept.get(CAPABILITY);
@@ -189,7 +203,7 @@ class TreeArchive {
       uid: owners.uidInside(Number(stats.uid)),
       gid: owners.gidInside(Number(stats.gid)),
       size: 0,
-      mtime: Number((stats.mtimeNs - BigInt(nanoseconds)) / 1_000_000_000n),
+      mtime: Number((time - BigInt(nanoseconds)) / 1_000_000_000n),
       nanoseconds,
       major: (device >>> 8) & 0xfff,
       minor: (device & 0xff) | ((device >>> 12) & 0xfff00),
@@ -199,7 +213,8 @@ class TreeArchive {
 
   /** An empty file that says something of the layers below. */
   #mark(name: Bytes, stats: BigIntStats): ArchiveEntry {
-    return { ...this.#entry(name, "file", stats, new Map()), mode: 0o644 };
+    const time = this.#options.latest ?? stats.mtimeNs;
+    return { ...this.#entry(name, "file", stats, new Map(), time), mode: 0o644 };
   }
 }
 

@@ -15,9 +15,20 @@ export function diffService(front: FrontV1, transfers: ImageTransfers): GrpcServ
       return { applied: messageOf(await transfers.apply({ namespace, descriptor, mounts, signal })) };
     }),
     diff: front.namespaced(async ({ namespace, request, metadata, signal }) => {
-      const { left, right, mediaType, ref, labels } = request;
+      const { left, right, mediaType, ref, labels, sourceDateEpoch: epoch } = request;
       const { lease } = metadata;
-      const descriptor = await transfers.diff({ namespace, left, right, mediaType, ref, labels, lease, signal });
+      const latest = epoch && { latest: epoch.seconds * 1_000_000_000n + BigInt(epoch.nanos) };
+      const descriptor = await transfers.diff({
+        namespace,
+        left,
+        right,
+        mediaType,
+        ref,
+        labels,
+        lease,
+        signal,
+        ...latest,
+      });
       return { diff: messageOf(descriptor) };
     }),
   };

@@ -53,9 +53,9 @@ function checkpointOf(stop: Int32Array): () => void {
   };
 }
 
-async function diffed({ upper, idMaps }: DiffTask, stop: Int32Array): Promise<void> {
+async function diffed({ upper, idMaps, latest }: DiffTask, stop: Int32Array): Promise<void> {
   const checkpoint = checkpointOf(stop);
-  for (const piece of layerOf(upper, idMaps)) {
+  for (const piece of layerOf(upper, idMaps, latest)) {
     while (wanted === 0) {
       await new Promise<void>((resolve) => {
         onMore = resolve;
@@ -67,10 +67,14 @@ async function diffed({ upper, idMaps }: DiffTask, stop: Int32Array): Promise<vo
   }
 }
 
-function* layerOf(upper: string, idMaps: IdMaps | undefined): Generator<Buffer<ArrayBuffer>> {
+function* layerOf(
+  upper: string,
+  idMaps: IdMaps | undefined,
+  latest: bigint | undefined,
+): Generator<Buffer<ArrayBuffer>> {
   const place = openSync(upper, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    yield* archiveOf(place, "", { owners: new FileOwners(idMaps), isLayer: true });
+    yield* archiveOf(place, "", { owners: new FileOwners(idMaps), isLayer: true, latest });
   } finally {
     closeSync(place);
   }

@@ -16,6 +16,7 @@ export interface DiffTask {
   is: "diff";
   upper: string;
   idMaps: IdMaps | undefined;
+  latest: bigint | undefined;
 }
 
 export type Task = ConvertTask | DiffTask;
