@@ -244,8 +244,8 @@ export class ImageLayout {
       isDockers ? `${DOCKER}.container.image.v1+json` : `${OCI}.config.v1+json`,
     );
     const typed = layers.map(({ descriptor }): Descriptor => {
-      const { oci, docker } = Object.values(LAYER_TYPES).find((types) => types.oci === descriptor.mediaType)!;
-      return { ...descriptor, mediaType: isDockers ? docker : oci };
+      const types = Object.values(LAYER_TYPES).find(({ oci }) => oci === descriptor.mediaType);
+      return isDockers && types !== undefined ? { ...descriptor, mediaType: types.docker } : descriptor;
     });
     const mediaType = isDockers ? `${DOCKER}.distribution.manifest.v2+json` : `${OCI}.manifest.v1+json`;
     const manifest = this.json({ schemaVersion: 2, mediaType, config: configuration, layers: typed }, mediaType);

@@ -156,8 +156,15 @@ describe.skipIf(!hasRegistry)("a push", () => {
     await back.transfers.pull(`${registry.host}/many/all:1`, { platforms: [OTHER], unpacks: [] });
     expect(await contentOf(back.api)).toContain(both.images[1].manifest.digest);
     expect(await refusal(back.transfers.push(`${registry.host}/many/all:1`, `${registry.host}/many/part:1`))).toMatch(
-      new RegExp(`^NOT_FOUND: manifest ${both.images[0].manifest.digest}, for linux/\\w+, of image .* was not pulled`),
+      new RegExp(
+        `^NOT_FOUND: image .*: not pulled: linux/\\w+ \\(${both.images[0].manifest.digest}\\); ` +
+          `push with --platform ${OTHER.os}/${OTHER.architecture}, or pull all with --platform all first`,
+      ),
     );
+    const here = back.transfers.push(`${registry.host}/many/all:1`, `${registry.host}/many/part:1`, {
+      platforms: [DEFAULT_PLATFORM],
+    });
+    expect(await refusal(here)).toMatch(/^NOT_FOUND: image .*: not pulled: linux\/\w+ \(.*\); pull all/);
     await back.transfers.push(`${registry.host}/many/all:1`, `${registry.host}/many/part:1`, { platforms: [OTHER] });
     const part = inNamespace("push-many-part");
     await part.transfers.pull(`${registry.host}/many/part:1`, { platforms: [OTHER], unpacks: [] });

@@ -147,6 +147,20 @@ describe.skipIf(!hasRegistry)("pull", () => {
     }
   });
 
+  test("a layer that is not to be distributed, and is not in the registry: an error that says so", async () => {
+    const layout = new ImageLayout(join(dir, "private"));
+    const layer = await layout.layer([file("private")]);
+    layer.descriptor.mediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+    layout.name(layout.image({ layers: [layer] }).manifest, "private:1");
+    const name = await put("private/image:1", { layout });
+    const { digest } = layer.descriptor;
+    const { status } = await registries.registry.request("DELETE", `/v2/private/image/blobs/${digest}`);
+    expect(status).toBe(202);
+    const { api, transfers } = inNamespace("private");
+    expect(await refusal(transfers.pull(name))).toContain(`layer ${digest} is not to be distributed (`);
+    expect(await imageNames(api)).toEqual([]);
+  });
+
   test("of an image for many platforms only what is wanted comes; what is missing is told with what there is", async () => {
     const layout = new ImageLayout(join(dir, "index"));
     const other = { os: "linux", architecture: "s390x" };

@@ -7,7 +7,7 @@ import { GrowingFile } from "../layers/growing-file.js";
 import type { BlobSink, Repository } from "../registry/registry.js";
 import { blobName } from "./blob-name.js";
 import { type Relabel, relabel } from "./documents.js";
-import type { Descriptor } from "./manifest.js";
+import { type Descriptor, isForeignLayer } from "./manifest.js";
 
 /** In ms: how often is looked whether another client has finished to write what is wanted. */
 const PATIENCE = 100;
@@ -66,6 +66,15 @@ export class Downloads {
       }
     }
   }
+}
+
+/** A registry need not have what may not be distributed. Where that is to be had instead is not asked: the image alone says where. */
+function foreignFailure({ digest, mediaType }: Descriptor, error: unknown): unknown {
+  if (!isForeignLayer(mediaType) || !(error instanceof Failure) || error.kind !== "not-found") return error;
+  const what = `layer ${digest} is not to be distributed (${mediaType})`;
+  const why =
+    "the registry does not have it, and other URLs are not asked; import the image from an archive that has it";
+  return new Failure("not-found", "refused", { why: `${what}: ${why}` });
 }
 
 type Outcome = "fetched" | "there already" | "written by another";
@@ -143,8 +152,9 @@ class Download {
         await repository.download(descriptor, sinkOf(ingest, grown), { signal, ...(onRetry && { onRetry }) });
         grown.end();
       } catch (error) {
-        grown.fail(error);
-        throw error;
+        const failure = foreignFailure(descriptor, error);
+        grown.fail(failure);
+        throw failure;
       }
     }
     try {

@@ -8,7 +8,7 @@ import { layerIsGone } from "./discard.js";
 import { bytesOf, relabel } from "./documents.js";
 import type { Images } from "./image-records.js";
 import { type Descriptor, isForeignLayer, isLayerType, parseDocument } from "./manifest.js";
-import { bestOf, noSuchPlatform, type Platform } from "./platform.js";
+import { bestOf, noSuchPlatform, type Platform, platformText } from "./platform.js";
 import { Progress, type ProgressListener } from "./progress.js";
 import { together } from "./together.js";
 
@@ -77,6 +77,7 @@ class Push {
     const found = bestOf(platforms, document.manifests);
     const made = document.manifests.flatMap(({ platform }) => platform ?? []);
     if (found === undefined) throw noSuchPlatform(this.#request.name, platforms, made);
+    await this.#checkAllPulled([found]);
     return found;
   }
 
@@ -84,6 +85,7 @@ class Push {
   async document(descriptor: Descriptor, signal: AbortSignal, tag?: string): Promise<void> {
     const bytes = await this.#bytes(descriptor);
     const document = parseDocument(descriptor, bytes);
+    if (document.kind === "index") await this.#checkAllPulled(document.manifests);
     await together(signal, (ended, add) => {
       if (document.kind === "index") for (const child of document.manifests) add(this.document(child, ended));
       else for (const blob of [document.config, ...document.layers]) add(this.#blob(blob, ended));
@@ -92,6 +94,30 @@ class Push {
     await this.#repository.putManifest(descriptor, bytes, { signal, ...(tag === undefined ? {} : { tag }) });
     await this.#remember(descriptor);
     row.done("complete");
+  }
+
+  /** @throws Failure (not-found) that lists what of an index is missing, before anything of it goes */
+  async #checkAllPulled(manifests: readonly Descriptor[]): Promise<void> {
+    const isMissing = await Promise.all(manifests.map((manifest) => this.#isMissing(manifest)));
+    const missing = manifests.filter((_, index) => isMissing[index]);
+    if (missing.length === 0) return;
+    const list = missing
+      .map(({ digest, platform }) => (platform ? `${platformText(platform)} (${digest})` : digest))
+      .join(", ");
+    const there = manifests.find(({ platform }, index) => platform !== undefined && !isMissing[index])?.platform;
+    const one = there === undefined ? "" : `push with --platform ${platformText(there)}, or `;
+    const why = `image ${this.#request.name}: not pulled: ${list}; ${one}pull all with --platform all first`;
+    throw new Failure("not-found", "refused", { why });
+  }
+
+  async #isMissing({ digest }: Descriptor): Promise<boolean> {
+    try {
+      await this.#parts.content.info(this.#request.namespace, digest);
+      return false;
+    } catch (error) {
+      if (error instanceof Failure && error.kind === "not-found") return true;
+      throw error;
+    }
   }
 
   #blob(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
@@ -147,15 +173,6 @@ class Push {
   }
 
   async #bytes(descriptor: Descriptor): Promise<Buffer> {
-    try {
-      return await bytesOf(this.#parts.content, this.#request.namespace, descriptor.digest);
-    } catch (error) {
-      if (!(error instanceof Failure && error.kind === "not-found")) throw error;
-      const { platform } = descriptor;
-      const which = platform ? `, for ${platform.os}/${platform.architecture},` : "";
-      throw new Failure("not-found", "refused", {
-        why: `manifest ${descriptor.digest}${which} of image ${this.#request.name} was not pulled: push one platform, or pull all`,
-      });
-    }
+    return await bytesOf(this.#parts.content, this.#request.namespace, descriptor.digest);
   }
 }

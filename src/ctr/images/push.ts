@@ -23,7 +23,7 @@ export function imagesPushCommand(): Command {
     .usage("[flags] IMAGE [NAME]")
     .argument("[image]", "the image")
     .argument("[name]", "its name at the registry, where that is another one")
-    .option(PLATFORM_FLAG, "only what is for this one (default: all that is here)");
+    .option(PLATFORM_FLAG, "only what is for this one (default: all that the image names)");
   addProgressFlags(addRegistryFlags(command));
   command.action(async (image: string | undefined, name: string | undefined, { platform, ...flags }: PushFlags) => {
     const pushed = required(image, "image", command);
