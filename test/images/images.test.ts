@@ -1,8 +1,11 @@
 /** containerd 1.x's images service: names for content, and all that it needs. */
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Image } from "../../src/proto/containerd/services/images/v1/images.js";
 import { isDebians, useContainerd1 } from "../harness/containerd1.js";
 import { sha256 } from "../harness/content-writer.js";
+import { times } from "../harness/extent.js";
 import { type ApiV1, refusal } from "../harness/v1.js";
 
 const fixture = useContainerd1();
@@ -130,4 +133,21 @@ test("a namespace that has images can't be deleted", async () => {
   );
   await api.images.delete({ name: "one" });
   await namespaces.delete({ name: "keeps-images" });
+});
+
+test.skipIf(isDebians)("records that come and go leave their file as large as it was", async () => {
+  const api = fixture.daemon.v1("growth");
+  const sizeAfter = async (count: number) => {
+    for (let round = 0; round < count; round += 50) {
+      const names = Array.from({ length: 50 }, (_, index) => `growth.test/image-${round + index}:1`);
+      const labels = { note: "x".repeat(500) };
+      await Promise.all(names.map((name) => api.images.create({ image: image(name, { labels }) })));
+      await Promise.all(names.map((name) => api.images.delete({ name })));
+    }
+    return statSync(join(fixture.daemon.root, "metadata/meta.db")).size;
+  };
+  const first = await sizeAfter(100);
+  const later = await sizeAfter(times(10_000, 400));
+  expect(await names(api)).toEqual([]);
+  expect(later).toBeLessThan(first + (1 << 20));
 });

@@ -48,8 +48,8 @@ function spend(session: ServerHttp2Session): void {
 }
 
 /**
- * The first GOAWAY has the client begin no more streams here, and nghttp2 leave those alone that it has begun meanwhile. The second says which
- * these are: the client begins them again elsewhere. Were there only that one, nghttp2 could still serve some of them.
+ * The first GOAWAY has the client begin no more streams here, and nghttp2 leave those alone that it has begun meanwhile. The second says
+ * which these are: the client begins them again elsewhere. Were there only that one, nghttp2 could still serve some of them.
  */
 function renew(session: ServerHttp2Session): void {
   session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
