@@ -15,6 +15,7 @@ describe("flags", () => {
       insecureTcp: false,
       runtime: "runc",
       runtimeArgs: [],
+      systemdCgroup: false,
       pprofAddress: "",
       startTimeout: 30_000,
       retainCount: 500,
@@ -48,6 +49,11 @@ describe("flags", () => {
       debug: true,
       runtimeArgs: ["--log=x", "--systemd-cgroup"],
     });
+  });
+
+  test("what the runtime is told of systemd is one thing, what the engine tells it another", () => {
+    expect(parseFlags(["--runtime-args", "--systemd-cgroup"]).systemdCgroup).toBe(false);
+    expect(parseFlags(["--systemd-cgroup"])).toMatchObject({ systemdCgroup: true, runtimeArgs: [] });
   });
 
   test("a duration that no timer can wait for is the longest that one can", () => {

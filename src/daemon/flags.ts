@@ -41,6 +41,7 @@ export interface Flags {
   insecureTcp: boolean;
   runtime: string;
   runtimeArgs: string[];
+  systemdCgroup: boolean;
   shim?: string;
   pprofAddress: string;
   startTimeout: number;
@@ -139,6 +140,11 @@ export function daemonCommand(): Command {
     .option("--insecure-tcp", "allow tcp:// without TLS: whoever reaches the port is root on this machine", false)
     .option("-r, --runtime <name>", "OCI runtime of containers that name none", "runc")
     .option("--runtime-args <argument>", "argument for the runtime, before every subcommand; repeatable", collect, [])
+    .option(
+      "--systemd-cgroup",
+      "have systemd make the cgroups of the engine's containers: slices and scopes, by the runtime's option of that name",
+      false,
+    )
     .option("--shim <name>", "name or path of the shim (default: the one of this package)")
     .option(
       "--pprof-address <address>",

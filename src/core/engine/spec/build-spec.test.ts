@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { containerConfig, hostFacts, imageConfig, ROOT } from "../../../../test/harness/engine-config.js";
 import type { ContainerConfig, ContainerMount, Resources } from "../container-config.js";
 import { buildSpec, type SpecInputs } from "./build-spec.js";
+import { cgroupArgsOf } from "./cgroups-path.js";
 import { parseImageConfig } from "./image-config.js";
 import { processOf } from "./process.js";
 import { resourcesOf } from "./resources.js";
@@ -319,6 +320,7 @@ test.each([
   [true, "machine.slice", `machine.slice:containerd-ts:${id}`],
 ])("cgroup, with systemd %j, below %j", (systemdCgroup, cgroupParent, expected) => {
   expect(build({ cgroupParent }, { host: hostFacts({ systemdCgroup }) }).linux.cgroupsPath).toBe(expected);
+  expect(cgroupArgsOf({ systemdCgroup })).toEqual(systemdCgroup ? ["--systemd-cgroup"] : []);
 });
 
 test("namespaces of others", () => {

@@ -34,3 +34,8 @@ export function cgroupsPathOf(
     );
   return `/${[...parts, id].join("/")}`;
 }
+
+/** What a runtime is told before its subcommands, so that it takes that for what it is. */
+export function cgroupArgsOf({ systemdCgroup }: Pick<HostFacts, "systemdCgroup">): string[] {
+  return systemdCgroup ? ["--systemd-cgroup"] : [];
+}
