@@ -4,7 +4,7 @@ import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import type { Mount } from "../../system/mount/mount.js";
 import type { Ingest } from "../content/ingest.js";
-import { writeBlob } from "../content/write-blob.js";
+import { type NewBlob, writeBlob } from "../content/write-blob.js";
 import { Failure } from "../failure/failure.js";
 import { writeDiff } from "../layers/diff.js";
 import type { Labels } from "../metadata/labels.js";
@@ -58,13 +58,35 @@ export async function diffSnapshots(
     throw new Failure("unimplemented", "refused", { why: `unsupported diff media type: ${mediaType}` });
   const blob = { namespace, ref: request.ref, kind: "diff", lease };
   return await snapshots.withDifference(namespace, left, right, async (upper) => {
-    const { digest, size } = await writeBlob(content, blob, async (ingest) => {
-      const archive = upper === undefined ? [Buffer.alloc(EMPTY_ARCHIVE)] : writeDiff({ upper, latest, signal });
-      const diffId = await write(archive, isCompressed, ingest, signal);
-      return isCompressed ? { ...request.labels, [UNCOMPRESSED]: diffId } : request.labels;
-    });
-    return { mediaType, digest, size, annotations: {} };
+    const archive = upper === undefined ? [Buffer.alloc(EMPTY_ARCHIVE)] : writeDiff({ upper, latest, signal });
+    const layer = { mediaType, isCompressed, archive, labels: request.labels };
+    const { descriptor } = await writeLayer(content, blob, layer, signal);
+    return descriptor;
   });
+}
+
+interface NewLayer {
+  mediaType: string;
+  isCompressed: boolean;
+  /** Uncompressed. */
+  archive: Iterable<Buffer> | AsyncIterable<Buffer>;
+  /** Of the content. */
+  labels: Labels;
+}
+
+/** Makes content of a layer's archive. @throws Failure; the signal's reason; what `archive` throws */
+export async function writeLayer(
+  content: TransferParts["content"],
+  blob: NewBlob,
+  { mediaType, isCompressed, archive, labels }: NewLayer,
+  signal: AbortSignal,
+): Promise<{ descriptor: Descriptor; diffId: string }> {
+  let diffId = "";
+  const { digest, size } = await writeBlob(content, blob, async (ingest) => {
+    diffId = await write(archive, isCompressed, ingest, signal);
+    return isCompressed ? { ...labels, [UNCOMPRESSED]: diffId } : labels;
+  });
+  return { descriptor: { mediaType, digest, size, annotations: {} }, diffId };
 }
 
 /** @returns the digest of the archive itself */

@@ -4,6 +4,7 @@ import type { Registry } from "../registry/registry.js";
 import type { LayerFiles } from "../snapshots/layer-files.js";
 import type { Snapshots } from "../snapshots/snapshots.js";
 import type { ApplyRequest } from "./apply.js";
+import type { CommitRequest } from "./commit.js";
 import type { DiffRequest } from "./diff.js";
 import type { Downloads } from "./downloads.js";
 import type { ExportRequest } from "./export.js";
@@ -87,6 +88,12 @@ export class ImageTransfers {
   async diff(request: DiffRequest): Promise<Descriptor> {
     const { diffSnapshots } = await import("./diff.js");
     return await diffSnapshots(this.#parts, request);
+  }
+
+  /** An image of another one and what a container has written: see commit.ts. */
+  async commit(request: CommitRequest): Promise<ImageRecord> {
+    const { commitImage } = await import("./commit.js");
+    return await commitImage({ ...this.#parts, ...(await this.#share()) }, request);
   }
 
   async tag({ namespace, name, destination, listener }: TagRequest): Promise<ImageRecord[]> {

@@ -1,10 +1,19 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Client, credentials, Metadata, Server, ServerCredentials, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  Client,
+  type ClientWritableStream,
+  credentials,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import pino from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Failure } from "../../core/failure/failure.js";
 import type { Call, StreamingCall } from "./call.js";
-import { bidirectional, type Front, serverStream, unary } from "./handlers.js";
+import { bidirectional, clientStream, type Front, serverStream, unary } from "./handlers.js";
 
 const front: Front = { words: (error) => `in its words: ${(error as Error).message}`, log: pino({ enabled: false }) };
 const refused = new Failure("failed-precondition", "refused", { why: "no" });
@@ -21,12 +30,14 @@ const definition = {
   unary: method("unary", false, false),
   stream: method("stream", false, true),
   bidirectional: method("bidirectional", true, true),
+  incoming: method("incoming", true, false),
 };
 
 /** What the handlers do; each test has its own. */
 let onUnary: (call: Call<string>) => string | Promise<string>;
 let onStream: (call: StreamingCall<string>) => AsyncIterable<string>;
 let onBidirectional: (call: StreamingCall<AsyncIterable<string>>) => AsyncIterable<string>;
+let onIncoming: (call: Call<AsyncIterable<string>>) => Promise<string>;
 
 const server = new Server();
 let client: Client;
@@ -36,6 +47,7 @@ beforeAll(async () => {
     unary: unary(front, (call: Call<string>) => onUnary(call)),
     stream: serverStream(front, (call: StreamingCall<string>) => onStream(call)),
     bidirectional: bidirectional(front, (call: StreamingCall<AsyncIterable<string>>) => onBidirectional(call)),
+    incoming: clientStream(front, (call: Call<AsyncIterable<string>>) => onIncoming(call)),
   });
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
@@ -266,4 +278,53 @@ test("both ways: a handler that reads no further still answers, and an error is 
   const { messages, error } = await messagesOf(call);
   expect(messages).toEqual(["first: a", "enough"]);
   expect(error).toMatchObject({ code: status.FAILED_PRECONDITION, details: "in its words: no" });
+});
+
+test("a stream of requests is read to its end, or until its caller goes away", async () => {
+  const begin = () => {
+    let call: ClientWritableStream<string>;
+    const answer = new Promise<string>((resolve, reject) => {
+      call = client.makeClientStreamRequest<string, string>(
+        "/test/incoming",
+        Buffer.from,
+        String,
+        new Metadata(),
+        (error, value) => (error === null ? resolve(value!) : reject(error)),
+      );
+    });
+    return { call: call!, answer };
+  };
+  onIncoming = async ({ request }) => {
+    let all = "";
+    for await (const text of request) all += text;
+    return all;
+  };
+  const whole = begin();
+  for (const text of ["a", "b", "c"]) whole.call.write(text);
+  whole.call.end();
+  expect(await whole.answer).toBe("abc");
+
+  onIncoming = async ({ request }) => {
+    for await (const _ of request) throw refused;
+    return "";
+  };
+  const early = begin();
+  early.call.write("a");
+  await expect(early.answer).rejects.toMatchObject({ code: status.FAILED_PRECONDITION, details: "in its words: no" });
+
+  const ended = new Promise<string>((resolve) => {
+    onIncoming = async ({ request, signal }) => {
+      try {
+        for await (const _ of request) gone.call.cancel();
+        resolve("as if that were all");
+      } catch (error) {
+        resolve(`${(error as Error).message}, ${signal.aborted}`);
+      }
+      return "";
+    };
+  });
+  const gone = begin();
+  gone.answer.catch(() => {});
+  gone.call.write("a");
+  expect(await ended).toBe("the caller has cancelled the call, true");
 });

@@ -1,6 +1,7 @@
 import { type EventEmitter, once } from "node:events";
 import {
   type handleBidiStreamingCall,
+  type handleClientStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
   Metadata,
@@ -88,6 +89,29 @@ class UnaryCall<Request> implements Call<Request> {
 }
 
 /**
+ * A call whose request is a stream, which is read as fast as the handler takes it; what the handler returns is the response, what it throws
+ * the status. The requests end with an error when the caller goes away without saying that this was all.
+ */
+export function clientStream<Request, Response>(
+  front: Front,
+  handle: (call: Call<AsyncIterable<Request>>) => Promise<Response>,
+): handleClientStreamingCall<Request, Response> {
+  return (call, respond) => {
+    const ended = new AbortController();
+    const answered = abortAtEnd(call, ended);
+    const requests = untilHalfClosed(call, call.iterator({ destroyOnReturn: false }), ended.signal);
+    const run = async () => handle(callOf(call, requests, ended.signal));
+    run()
+      .finally(answered)
+      .then(
+        (response) => respond(null, response),
+        (error: unknown) => respond(serviceError(error, front.words(error), front.code?.(error))),
+      )
+      .catch((error: unknown) => front.log.error({ error: logText(error) }, "containerd: answer a call"));
+  };
+}
+
+/**
  * A call that is answered with a stream of messages, one after the other as the caller takes them. The handler's signal is aborted when
  * nobody takes any more; what it waits for has to end then. What it throws is the status, after what it has yielded.
  */
@@ -112,7 +136,7 @@ export function bidirectional<Request, Response>(
 
 /** All that a caller sends. @throws the signal's reason when it has gone, and not said that this is all */
 async function* untilHalfClosed<Request>(
-  call: ServerDuplexStream<unknown, unknown>,
+  call: Pick<ServerDuplexStream<unknown, unknown>, "sendMetadata">,
   requests: AsyncIterable<Request>,
   signal: AbortSignal,
 ): AsyncGenerator<Request> {
