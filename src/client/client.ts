@@ -1,7 +1,10 @@
 import { parseAddress } from "../contract/address.js";
 import type { CallOptions } from "./api/call-options.js";
 import { Connection, type ConnectionOptions, closedError, connectionChecks } from "./api/connection.js";
+import { EngineApi } from "./api/engine.js";
 import { V1 } from "./api/v1.js";
+import { Containers } from "./containers/containers.js";
+import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } from "./containers/run.js";
 import { Images } from "./images/images.js";
 import { duration } from "./options/duration.js";
 import { anyText, type Checks, checkOptions, nameText } from "./options/option-checks.js";
@@ -14,7 +17,7 @@ export interface ClientOptions extends ConnectionOptions {
    */
   patience?: number | undefined;
   /**
-   * The namespace of containerd 1.x's API in which images are. Default: that of the environment variable CONTAINERD_NAMESPACE, else
+   * The namespace in which images and containers are. Default: that of the environment variable CONTAINERD_NAMESPACE, else
    * "default".
    */
   namespace?: string | undefined;
@@ -29,6 +32,8 @@ export const clientChecks: Checks<ClientOptions> = { ...connectionChecks, patien
 export class Client implements AsyncDisposable {
   /** As given, in full: `unix:///run/containerd/containerd.sock`. */
   readonly address: string;
+  /** The containers of the client's namespace that were made of images or root file systems. */
+  readonly containers: Containers;
   /** The images of the client's namespace. */
   readonly images: Images;
   /** Containers of bundles, as containerd 0.2 has them. */
@@ -36,6 +41,7 @@ export class Client implements AsyncDisposable {
   /** containerd 1.x's services one by one, in the client's namespace. */
   readonly v1: V1;
   readonly #connection: Connection;
+  readonly #engine: EngineApi;
 
   constructor(address: string, options: ClientOptions = {}) {
     anyText(address, "address");
@@ -43,14 +49,43 @@ export class Client implements AsyncDisposable {
     this.#connection = new Connection(parseAddress(address), options);
     this.address = this.#connection.address.text;
     this.v0 = new V0(this.#connection, options.patience);
-    this.v1 = new V1(this.#connection, options.namespace ?? (process.env.CONTAINERD_NAMESPACE || DEFAULT_NAMESPACE));
+    const namespace = options.namespace ?? (process.env.CONTAINERD_NAMESPACE || DEFAULT_NAMESPACE);
+    this.v1 = new V1(this.#connection, namespace);
     this.images = new Images(this.v1);
+    this.#engine = new EngineApi(this.#connection, namespace, options.patience);
+    this.containers = new Containers({ api: this.#engine, images: this.images });
   }
 
   /** The daemon's version: "0.2.9", and the commit it was built from, where it says so. */
   async version(options?: CallOptions): Promise<{ version: string; revision: string }> {
     const { major, minor, patch, revision } = await this.v0.api.getServerVersion(options);
     return { version: `${major}.${minor}.${patch}`, revision };
+  }
+
+  /**
+   * Runs a command in a container of its own, of an image or over a root file system, and resolves when it has ended and nothing of it is
+   * left: the call for sandboxes and CI runners. A status other than 0 is a result, no error. What is not asked for is not given: no network,
+   * nothing that can be written to, no ids of the host.
+   *
+   * A daemon that is killed and started again meanwhile changes nothing: its containers go on.
+   *
+   * @throws RunError after `timeout` or too much output, with what was printed; the signal's reason; ContainerdError whose `kind` and
+   *   message say why the command can't be run. Nothing of the container is left then either; of a daemon that is away for more than 10 s
+   *   then, the next one removes it.
+   * @example
+   * const { stdout, status, oomKilled } = await client.run({
+   *   image: "alpine:3.20",
+   *   args: ["wc", "-c"],
+   *   input: "hello",
+   *   timeout: 5000,
+   *   limits: { memory: 64 << 20, cpus: 0.5, pids: 20 },
+   * });
+   */
+  run(options: RunOptions): Promise<RunResult>;
+  run(options: RunBufferOptions): Promise<RunResult<Buffer>>;
+  run(options: RunOptions | RunBufferOptions): Promise<RunResult | RunResult<Buffer>>;
+  run(options: RunOptions | RunBufferOptions): Promise<RunResult | RunResult<Buffer>> {
+    return runContainer({ api: this.#engine, images: this.images }, options);
   }
 
   /** Ends everything that is under way with an error; containers go on running. */

@@ -8,19 +8,57 @@ export type { CallOptions } from "./api/call-options.js";
 export type { ConnectionOptions } from "./api/connection.js";
 export { Exchange } from "./api/exchange.js";
 export { MessageStream } from "./api/message-stream.js";
+export type { V1Call, V1CallOptions, V1Service } from "./api/services.js";
 export type { TlsOptions } from "./api/unreachable.js";
-export { V1, type V1Call, type V1CallOptions, type V1Service } from "./api/v1.js";
+export { V1 } from "./api/v1.js";
 export { Bundle, type BundleOptions, createBundle } from "./bundle/bundle.js";
 export type { Seccomp } from "./bundle/seccomp.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./bundle/spec.js";
 export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";
+export type { CollectOptions, RunInput } from "./containers/collected-run.js";
+export {
+  Container,
+  type ContainerStdio,
+  CreatedContainer,
+  type KillOptions,
+  type RemoveOptions as RemoveContainerOptions,
+  type StartOptions,
+  type StopOptions,
+  type UpdateOptions,
+} from "./containers/container.js";
+export type { ContainerInfo, ContainerStatus } from "./containers/container-info.js";
+export type {
+  BindMount,
+  ContainerLimits,
+  ContainerOptions,
+  DeviceMapping,
+  DeviceRate,
+  IdMap,
+  OfContainer,
+  TmpfsOptions,
+} from "./containers/container-options.js";
+export { ContainerProcess } from "./containers/container-process.js";
+export type { ContainerStats, WatchStatsOptions } from "./containers/container-stats.js";
+export {
+  Containers,
+  type CreateOptions,
+  type ListOptions,
+  type PruneOptions,
+  type PruneResult,
+  type StartNewOptions,
+} from "./containers/containers.js";
+export type { CommonExecOptions, ExecBufferOptions, ExecOptions, ExecResult, SpawnOptions } from "./containers/exec.js";
+export type { ContainerExit, Usage } from "./containers/exit.js";
+export type { RunBufferOptions, RunOptions, RunResult } from "./containers/run.js";
+export { type RunTarget, run } from "./containers/run-once.js";
 export {
   ContainerdError,
   type ContainerdErrorOptions,
   type ErrorCode,
   type ErrorKind,
 } from "./errors/containerd-error.js";
+export { RunError } from "./errors/run-error.js";
 export type { Descriptor, HistoryEntry, Image, ImageConfig, ImageDetails, ImageLayer } from "./images/image.js";
 export {
   type ArchiveSource,

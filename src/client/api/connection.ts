@@ -47,6 +47,7 @@ export class Connection {
   readonly #tls: TlsOptions | undefined;
   readonly #calls = new Set<Cancellable>();
   #closed = false;
+  #reached = false;
 
   /** @param channelOptions for grpc-js, over those that are set here */
   constructor(
@@ -108,6 +109,11 @@ export class Connection {
     });
   }
 
+  /** Whether there ever was a daemon: one that is away now is then being restarted, perhaps. */
+  get reached(): boolean {
+    return this.#reached;
+  }
+
   /**
    * Resolves at once while the connection stands, else when it has been made.
    *
@@ -116,13 +122,19 @@ export class Connection {
   async ready(signal?: AbortSignal, timeout = Number.POSITIVE_INFINITY): Promise<void> {
     signal?.throwIfAborted();
     const channel = this.service.getChannel();
-    if (channel.getConnectivityState(false) === connectivityState.READY) return;
+    if (channel.getConnectivityState(false) === connectivityState.READY) {
+      this.#reached = true;
+      return;
+    }
     const patience = Math.min(this.#connectTimeout, timeout);
     const deadline = Date.now() + patience;
     let refused = false;
     for (;;) {
       const state = channel.getConnectivityState(true);
-      if (state === connectivityState.READY) return;
+      if (state === connectivityState.READY) {
+        this.#reached = true;
+        return;
+      }
       if (state === connectivityState.TRANSIENT_FAILURE) {
         const reason = await whyUnreachable(this.address, Math.max(1, deadline - Date.now()), this.#tls);
         signal?.throwIfAborted();
@@ -156,6 +168,16 @@ export class Connection {
       return new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`, {
         containerId,
       });
+    if (
+      ours.code === "UNIMPLEMENTED" &&
+      /(?:unknown service|does not implement) ?.*containerdts\.engine\./.test(ours.message)
+    )
+      return new ContainerdError(
+        "UNIMPLEMENTED",
+        `what listens at ${this.address.text} makes no containers of images (${ours.message}): this project's daemon of this version does; ` +
+          "for another address: connect(address), or CONTAINERD_ADDRESS",
+        { containerId },
+      );
     if (
       ours.code === "UNIMPLEMENTED" &&
       /(?:unknown service|does not implement) ?.*containerd\.services\./.test(ours.message)

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import type { V1, V1CallOptions } from "../api/v1.js";
+import type { V1CallOptions } from "../api/services.js";
+import type { V1 } from "../api/v1.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import type { Descriptor, HistoryEntry, Image, ImageConfig, ImageDetails, ImageLayer } from "./image.js";
 import { isFor, platformText } from "./platform.js";

@@ -98,7 +98,7 @@ const wantedPlatform = (value: unknown, name: string) => {
 };
 const transferChecks: Checks<TransferOptions> = { ...callChecks, onProgress: callback };
 const registryChecks: Checks<RegistryOptions> = { ...transferChecks, auth: authCheck, plainHttp: flag };
-const pullChecks: Checks<PullOptions> = { ...registryChecks, platform: wantedPlatform, unpack: flag };
+export const pullChecks: Checks<PullOptions> = { ...registryChecks, platform: wantedPlatform, unpack: flag };
 const pushChecks: Checks<PushOptions> = { ...registryChecks, platform: platformCheck, as: nameText };
 const importChecks: Checks<ImportOptions> = {
   ...transferChecks,
@@ -345,7 +345,7 @@ export class Images {
 }
 
 /** @throws TypeError for what is no name */
-function fullName(image: string): string {
+export function fullName(image: string): string {
   anyText(image, "image");
   try {
     return parseImageName(image).name;

@@ -5,7 +5,8 @@ import { AuthRequest, AuthResponse, AuthType } from "../../proto/containerd/type
 import { Data, WindowUpdate } from "../../proto/containerd/types/transfer/streaming.js";
 import type { Any } from "../../proto/google/protobuf/any.js";
 import type { Exchange } from "../api/exchange.js";
-import type { V1, V1CallOptions } from "../api/v1.js";
+import type { V1CallOptions } from "../api/services.js";
+import type { V1 } from "../api/v1.js";
 import type { AuthQuestion, RegistryAuth, RegistryCredentials } from "./registry-auth.js";
 
 export const TYPES = "containerd.types.transfer.";

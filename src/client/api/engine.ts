@@ -1,0 +1,53 @@
+import { EngineService } from "../../proto/containerdts/engine/v1/engine.js";
+import { withTimeout } from "../abortable.js";
+import { ContainerdError } from "../errors/containerd-error.js";
+import type { CallOptions } from "./call-options.js";
+import type { Connection } from "./connection.js";
+import { whileLost } from "./lost-daemon.js";
+import { Services, type V1Service } from "./services.js";
+
+/** The engine's calls in one namespace, and what becomes of them while the daemon is away. */
+export class EngineApi {
+  readonly namespace: string;
+  /** The RPCs one by one. */
+  readonly calls: V1Service<typeof EngineService>;
+  readonly patience: number | undefined;
+  readonly #connection: Connection;
+
+  constructor(connection: Connection, namespace: string, patience: number | undefined) {
+    this.#connection = connection;
+    this.namespace = namespace;
+    this.patience = patience;
+    this.calls = new Services(connection, namespace).of(EngineService);
+  }
+
+  /** Whether the daemon can tell which program calls it: only then can a container belong to this one. */
+  get knowsCaller(): boolean {
+    return this.#connection.address.kind === "unix";
+  }
+
+  in(namespace: string): EngineApi {
+    return new EngineApi(this.#connection, namespace, this.patience);
+  }
+
+  /**
+   * Makes a call, and makes it again for as long as a daemon that was there is away: only for calls that may arrive twice.
+   *
+   * @param patience milliseconds; default: the client's
+   * @throws ContainerdError DEADLINE_EXCEEDED after `timeout`, unreachable when there never was a daemon or it stays away
+   */
+  again<T>(
+    call: (signal: AbortSignal | undefined) => Promise<T>,
+    { signal, timeout }: CallOptions = {},
+    patience = this.patience,
+  ): Promise<T> {
+    return withTimeout(
+      async (signal) => {
+        if (!this.#connection.reached) await this.#connection.ready(signal);
+        return await whileLost(() => call(signal), patience, signal);
+      },
+      { signal, timeout },
+      () => new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`),
+    );
+  }
+}

@@ -1,0 +1,59 @@
+import type { Container, ContainerConfig, IdMap } from "../../proto/containerdts/engine/v1/engine.js";
+import { toDate } from "../timestamp.js";
+import { type ContainerExit, exitOf } from "./exit.js";
+
+export type ContainerStatus = "created" | "running" | "paused" | "stopped";
+
+/** What the daemon knows of a container. */
+export interface ContainerInfo {
+  id: string;
+  /** "" is none. */
+  name: string;
+  status: ContainerStatus;
+  /** Of its first process on the daemon's machine; 0 when it does not run. */
+  pid: number;
+  /** The image's full name; "" of a root file system. */
+  image: string;
+  /** Of the image's manifest. */
+  imageDigest: string;
+  /** "" of an image. */
+  rootfs: string;
+  labels: Record<string, string>;
+  createdAt: Date | undefined;
+  startedAt: Date | undefined;
+  /** How it ended last, of one that has stopped. */
+  exit: ContainerExit | undefined;
+  /** When it is killed, if it still runs. */
+  endsAt: Date | undefined;
+  /** Whether it ends with the program that has made it. */
+  owned: boolean;
+  /** Whether it is removed as soon as it has stopped. */
+  autoRemove: boolean;
+  /** What is run, of the image and what was asked for. */
+  args: string[];
+  env: string[];
+  workdir: string;
+  user: string;
+  execIds: string[];
+  uidMap: IdMap[];
+  gidMap: IdMap[];
+  /** What was asked for, as on the wire. */
+  config: ContainerConfig | undefined;
+}
+
+export function infoOf(message: Container): ContainerInfo {
+  const { createdAt, startedAt, exit, endsAt, config, ...same } = message;
+  const date = (time: Parameters<typeof toDate>[0] | undefined) => time && toDate(time);
+  return {
+    ...same,
+    status: message.status as ContainerStatus,
+    image: config?.image ?? "",
+    rootfs: config?.rootfs ?? "",
+    labels: { ...config?.labels },
+    createdAt: date(createdAt),
+    startedAt: date(startedAt),
+    exit: exit && exitOf(exit),
+    endsAt: date(endsAt),
+    config,
+  };
+}

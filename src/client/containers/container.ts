@@ -1,0 +1,288 @@
+import type { Readable, Writable } from "node:stream";
+import type { SignalName } from "../../contract/signals.js";
+import { type CallOptions, callChecks } from "../api/call-options.js";
+import type { EngineApi } from "../api/engine.js";
+import { ownedFolderPrefix } from "../bundle/owned-folders.js";
+import { ContainerdError } from "../errors/containerd-error.js";
+import { duration } from "../options/duration.js";
+import { type Checks, checkOptions, flag, nameText, object, oneOf, pathText } from "../options/option-checks.js";
+import { Stdio } from "../streams/stdio.js";
+import { containerLimitsChecks, signalText as signalCheck } from "./container-checks.js";
+import { lifetimeOf, milliseconds, resourcesOf, signalText } from "./container-config.js";
+import { type ContainerInfo, infoOf } from "./container-info.js";
+import type { ContainerLimits } from "./container-options.js";
+import { ContainerProcess } from "./container-process.js";
+import { type ContainerStats, statsOf, type WatchStatsOptions, watchStats } from "./container-stats.js";
+import {
+  type ExecBufferOptions,
+  type ExecOptions,
+  type ExecResult,
+  execIn,
+  type SpawnOptions,
+  spawnIn,
+} from "./exec.js";
+import { type ContainerExit, exitOf } from "./exit.js";
+import { closeStdinOf } from "./run.js";
+
+/** "ignore": no input, output is dropped; "output": streams to read; "pipe": also one to write, of a container that was made with `openStdin`. */
+export type ContainerStdio = "ignore" | "output" | "pipe";
+
+export interface StartOptions extends CallOptions {
+  /** Default: "ignore". */
+  stdio?: ContainerStdio | undefined;
+  /** Where the FIFOs are made; the daemon must see it at the same path. Default: the system's temporary directory. */
+  stdioDir?: string | undefined;
+}
+
+export interface StopOptions extends CallOptions {
+  /** Milliseconds until it is killed. Default: the container's `stopTimeout`. */
+  grace?: number | undefined;
+  /** In place of the container's own `stopSignal`. */
+  stopSignal?: string | undefined;
+}
+
+export interface KillOptions extends CallOptions {
+  /** Whether every process in the container gets it. Default: false, only the first one. */
+  all?: boolean | undefined;
+}
+
+export interface RemoveOptions extends CallOptions {
+  /** Whether one that runs is killed first. Default: false. */
+  force?: boolean | undefined;
+}
+
+export interface UpdateOptions extends CallOptions {
+  /** What is not given stays as it is. */
+  limits?: ContainerLimits | undefined;
+  /** Milliseconds from now until it is killed; Infinity: not any more. */
+  lifetime?: number | undefined;
+}
+
+export const stdioChecks = { stdio: oneOf("ignore", "output", "pipe"), stdioDir: pathText };
+const startChecks: Checks<StartOptions> = { ...callChecks, ...stdioChecks };
+const stopChecks: Checks<StopOptions> = { ...callChecks, grace: duration, stopSignal: signalCheck };
+const restartChecks: Checks<StartOptions & Pick<StopOptions, "grace">> = { ...startChecks, grace: duration };
+const killChecks: Checks<KillOptions> = { ...callChecks, all: flag };
+const removeChecks: Checks<RemoveOptions> = { ...callChecks, force: flag };
+const updateChecks: Checks<UpdateOptions> = {
+  ...callChecks,
+  limits: object(containerLimitsChecks),
+  lifetime: duration,
+};
+
+/**
+ * A container of the daemon's, whether it runs or not. Every method throws {@link ContainerdError}, `isNotFound` once it was removed, or the
+ * signal's reason, and TypeError or RangeError for options that make no sense.
+ */
+export class Container {
+  readonly id: string;
+  protected readonly api: EngineApi;
+  #info: ContainerInfo | undefined;
+  #process: ContainerProcess | undefined;
+
+  /** @internal */
+  constructor(api: EngineApi, id: string, info?: ContainerInfo) {
+    this.api = api;
+    this.id = id;
+    this.#info = info;
+  }
+
+  /** What was known of it when it was last asked for, by `get`, `list`, `inspect` or `state`. */
+  get info(): ContainerInfo | undefined {
+    return this.#info;
+  }
+
+  /** Its first process, with streams, when this object has started it with `stdio`. */
+  get process(): ContainerProcess | undefined {
+    return this.#process;
+  }
+
+  /** Of its first process. @throws Error when it was not started with `stdio` by this object */
+  get stdin(): Writable {
+    return this.#attached.stdin;
+  }
+
+  get stdout(): Readable {
+    return this.#attached.stdout;
+  }
+
+  get stderr(): Readable {
+    return this.#attached.stderr;
+  }
+
+  /** Has it run, again if it has stopped. With `stdio` its streams are this object's `stdin`, `stdout` and `stderr` then. */
+  async start(options: StartOptions = {}): Promise<void> {
+    checkOptions(options, startChecks);
+    const { id, api } = this;
+    await this.startWith(options, ({ paths }, call) =>
+      api.again((signal) => api.calls.start({ id, stdio: paths }, { signal }), call),
+    );
+  }
+
+  /** Stops it and has it run again. */
+  async restart(options: StartOptions & Pick<StopOptions, "grace"> = {}): Promise<void> {
+    checkOptions(options, restartChecks);
+    const { id, api } = this;
+    const grace = milliseconds(options.grace);
+    await this.startWith(options, ({ paths }, call) =>
+      api.again((signal) => api.calls.restart({ id, grace, stdio: paths }, { signal }), call),
+    );
+  }
+
+  /** @internal */
+  async startWith(
+    { stdio: kind = "ignore", stdioDir, signal, timeout }: StartOptions,
+    start: (stdio: Pick<Stdio, "paths">, call: CallOptions) => Promise<{ pid: number }>,
+    tty = this.#info?.config?.tty ?? false,
+  ): Promise<void> {
+    const { id, api } = this;
+    const call = { signal, timeout };
+    if (kind === "ignore") {
+      await start({ paths: { stdin: "", stdout: "", stderr: "" } }, call);
+      return;
+    }
+    const closeStdin = () => closeStdinOf(api, id, "");
+    const stdio = new Stdio({ dir: stdioDir, terminal: tty, input: kind === "pipe", closeStdin }, ownedFolderPrefix());
+    try {
+      const { pid } = await start(stdio, call);
+      this.#process = new ContainerProcess(api, { containerId: id, execId: "", pid }, stdio);
+    } catch (error) {
+      stdio.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Runs a command in it, and resolves when that has ended. A status other than 0 is a result, no error.
+   *
+   * @throws RunError after `timeout` or too much output, with what was printed
+   * @example
+   * const { stdout } = await container.exec(["wc", "-c"], { input: "hello", timeout: 5000 });
+   */
+  exec(args: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  exec(args: readonly string[], options: ExecBufferOptions): Promise<ExecResult<Buffer>>;
+  async exec(
+    args: readonly string[],
+    options: ExecOptions | ExecBufferOptions = {},
+  ): Promise<ExecResult | ExecResult<Buffer>> {
+    return await execIn(this.api, this.id, args, options);
+  }
+
+  /**
+   * Starts a command in it, whose streams are read and written while it runs.
+   *
+   * @example
+   * const shell = await container.spawn(["sh"], { tty: true });
+   * shell.stdout.pipe(process.stdout);
+   * shell.stdin.end("exit 3\n");
+   * console.log((await shell.wait()).status);
+   */
+  async spawn(args: readonly string[], options: SpawnOptions = {}): Promise<ContainerProcess> {
+    return await spawnIn(this.api, this.id, args, options);
+  }
+
+  /** Resolves when it has stopped, at once when it has already. */
+  async wait(options: CallOptions = {}): Promise<ContainerExit> {
+    checkOptions(options, callChecks);
+    const { id, api } = this;
+    return exitOf(await api.again((signal) => api.calls.wait({ id }, { signal }), options));
+  }
+
+  /** Its stop signal, then SIGKILL after the grace period. Resolves when it has stopped. */
+  async stop(options: StopOptions = {}): Promise<ContainerExit> {
+    checkOptions(options, stopChecks);
+    const { id, api } = this;
+    const request = { id, grace: milliseconds(options.grace), signal: signalText(options.stopSignal) };
+    return exitOf(await api.again((signal) => api.calls.stop(request, { signal }), options));
+  }
+
+  /** Sends a signal; default SIGKILL. */
+  async kill(signal: SignalName = "SIGKILL", options: KillOptions = {}): Promise<void> {
+    checkOptions(options, killChecks);
+    const { all = false, ...call } = options;
+    await this.api.calls.kill({ id: this.id, signal: signalText(signal), all }, call);
+  }
+
+  async pause(options: CallOptions = {}): Promise<void> {
+    await this.api.calls.pause({ id: this.id }, options);
+  }
+
+  async resume(options: CallOptions = {}): Promise<void> {
+    await this.api.calls.resume({ id: this.id }, options);
+  }
+
+  /** Changes its limits, and when it is killed. */
+  async update(options: UpdateOptions): Promise<void> {
+    checkOptions(options, updateChecks);
+    const { limits, lifetime, ...call } = options;
+    const request = {
+      id: this.id,
+      resources: resourcesOf(limits),
+      lifetime: lifetime === undefined ? undefined : lifetimeOf(lifetime),
+    };
+    await this.api.calls.update(request, call);
+  }
+
+  async rename(name: string, options: CallOptions = {}): Promise<void> {
+    nameText(name, "name");
+    await this.api.calls.rename({ id: this.id, name }, options);
+  }
+
+  /** What it uses. @throws ContainerdError when it does not run */
+  async stats(options: CallOptions = {}): Promise<ContainerStats> {
+    return statsOf(await this.api.calls.stats({ id: this.id }, options));
+  }
+
+  /** One sample at once, then one each `interval`; it ends when the container has stopped. */
+  watchStats(options: WatchStatsOptions = {}): AsyncGenerator<ContainerStats, void, undefined> {
+    return watchStats(this.api, this.id, options);
+  }
+
+  /** "created", "running", "paused" or "stopped". */
+  async state(options: CallOptions = {}): Promise<ContainerInfo["status"]> {
+    return (await this.inspect(options)).status;
+  }
+
+  async inspect(options: CallOptions = {}): Promise<ContainerInfo> {
+    this.#info = infoOf(await this.api.calls.get({ id: this.id }, options));
+    return this.#info;
+  }
+
+  /** Takes it away, with its layer. One that is gone already is no error. @throws ContainerdError when it runs, without `force` */
+  async remove(options: RemoveOptions = {}): Promise<void> {
+    checkOptions(options, removeChecks);
+    const { id, api } = this;
+    const { force = false, ...call } = options;
+    try {
+      await api.again((signal) => api.calls.remove({ id, force }, { signal }), call);
+    } catch (error) {
+      if (!(error instanceof ContainerdError && error.isNotFound)) throw error;
+    }
+    this.#process?.detach();
+  }
+
+  toJSON(): Pick<ContainerInfo, "id"> & Partial<ContainerInfo> {
+    return { ...this.#info, id: this.id };
+  }
+
+  get #attached(): ContainerProcess {
+    if (this.#process) return this.#process;
+    throw new Error(`container "${this.id}" was not started with stdio by this object`);
+  }
+}
+
+/** A container that this program has made: `await using` kills and removes it. */
+export class CreatedContainer extends Container implements AsyncDisposable {
+  /** What the daemon had to say about its options. */
+  readonly warnings: readonly string[];
+
+  /** @internal */
+  constructor(api: EngineApi, id: string, warnings: readonly string[] = []) {
+    super(api, id);
+    this.warnings = warnings;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.remove({ force: true });
+  }
+}

@@ -1,0 +1,223 @@
+import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
+import { type CallOptions, callChecks } from "../api/call-options.js";
+import { ContainerdError } from "../errors/containerd-error.js";
+import { explainFailure } from "../errors/failure-causes.js";
+import { positiveDuration } from "../options/duration.js";
+import { anyText, type Checks, checkOptions, flag, listOf, nameText, oneOf, wrong } from "../options/option-checks.js";
+import { Container, type ContainerStdio, CreatedContainer, stdioChecks } from "./container.js";
+import { checkTogether, containerChecks } from "./container-checks.js";
+import { configOf, lifetimeOf } from "./container-config.js";
+import { type ContainerStatus, infoOf } from "./container-info.js";
+import type { ContainerOptions } from "./container-options.js";
+import { type EngineParts, isUnanswered } from "./run.js";
+import { withImage } from "./wanted-image.js";
+
+export interface CreateOptions extends ContainerOptions, CallOptions {
+  /** Default: none. */
+  name?: string | undefined;
+  /** 64 hexadecimal digits that no other container has. Default: random ones. */
+  id?: string | undefined;
+  /** Whether its first process has a terminal: there is no stderr then. Default: false. */
+  tty?: boolean | undefined;
+  /** Whether its first process has a stdin that can be written to. Default: false; of `start` with `stdio: "pipe"` true. */
+  openStdin?: boolean | undefined;
+  /** Whether it ends and goes with this program, however that ends. Default: false. */
+  owned?: boolean | undefined;
+  /** Whether it is removed as soon as it has stopped. Default: false. */
+  autoRemove?: boolean | undefined;
+  /** Milliseconds after its start; then the daemon kills it. Default, and with Infinity: none. */
+  lifetime?: number | undefined;
+}
+
+export interface StartNewOptions extends CreateOptions {
+  /** Default: "ignore". */
+  stdio?: ContainerStdio | undefined;
+  /** Where the FIFOs are made; the daemon must see it at the same path. Default: the system's temporary directory. */
+  stdioDir?: string | undefined;
+}
+
+export interface ListOptions extends CallOptions {
+  /** All of them hold: `{ tier: "web" }`, where `true` is any value; or `NAME`, `NAME=value`. */
+  labels?: Readonly<Record<string, string | true>> | readonly string[] | undefined;
+  /** One of them holds. */
+  status?: ContainerStatus | readonly ContainerStatus[] | undefined;
+  names?: readonly string[] | undefined;
+}
+
+export interface PruneOptions extends CallOptions {
+  labels?: ListOptions["labels"];
+}
+
+export interface PruneResult {
+  /** The ids of those that were removed. */
+  removed: string[];
+  /** In bytes. */
+  freed: number;
+}
+
+const createChecks: Checks<CreateOptions> = {
+  ...containerChecks,
+  ...callChecks,
+  name: nameText,
+  id: nameText,
+  tty: flag,
+  openStdin: flag,
+  owned: flag,
+  autoRemove: flag,
+  lifetime: positiveDuration,
+};
+
+const startChecks: Checks<StartNewOptions> = { ...createChecks, ...stdioChecks };
+
+const STATUSES: readonly ContainerStatus[] = ["created", "running", "paused", "stopped"];
+
+const labelsCheck = (value: unknown, name: string) => {
+  if (Array.isArray(value)) listOf(anyText)(value, name);
+  else if (typeof value !== "object" || value === null)
+    throw wrong(name, "an object of texts, or a list of texts", value);
+  else for (const [label, text] of Object.entries(value)) if (text !== true) anyText(text, `${name}.${label}`);
+};
+
+const statusCheck = (value: unknown, name: string) => {
+  const one = oneOf(...STATUSES);
+  if (Array.isArray(value)) listOf(one)(value, name);
+  else one(value, name);
+};
+
+const listChecks: Checks<ListOptions> = {
+  ...callChecks,
+  labels: labelsCheck,
+  status: statusCheck,
+  names: listOf(nameText),
+};
+const pruneChecks: Checks<PruneOptions> = { ...callChecks, labels: labelsCheck };
+
+/** The containers of a namespace that were made of images or root file systems; those of `create` and `start` have Docker's defaults. */
+export class Containers {
+  readonly #parts: EngineParts;
+
+  /** @internal */
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** The containers of another namespace. */
+  in(namespace: string): Containers {
+    nameText(namespace, "namespace");
+    const { api, images } = this.#parts;
+    return new Containers({ api: api.in(namespace), images: images.in(namespace) });
+  }
+
+  /**
+   * Makes a container, which does not run yet. What fails leaves nothing.
+   *
+   * @throws ContainerdError whose `kind` and message say what is wrong; TypeError or RangeError for options that make no sense
+   * @example
+   * await using container = await client.containers.create({ image: "alpine", args: ["sleep", "1000"], name: "web" });
+   * await container.start();
+   */
+  async create(options: CreateOptions): Promise<CreatedContainer> {
+    checkOptions(options, createChecks);
+    checkTogether(options);
+    const { api } = this.#parts;
+    const request = this.#request(options, options.openStdin);
+    return await this.#made(options, request.id, async (call) => {
+      const { warnings } = await api.again((signal) => api.calls.create(request, { signal }), call);
+      return new CreatedContainer(api, request.id, warnings);
+    });
+  }
+
+  /**
+   * Makes a container and has it run. What fails leaves nothing.
+   *
+   * @example
+   * await using container = await client.containers.start({ image: "alpine", args: ["sh", "-c", "while :; do date; sleep 1; done"] });
+   * const { stdout } = await container.exec(["ps"]);
+   */
+  async start(options: StartNewOptions): Promise<CreatedContainer> {
+    checkOptions(options, startChecks);
+    checkTogether(options);
+    const { api } = this.#parts;
+    const create = this.#request(options, options.openStdin ?? options.stdio === "pipe");
+    return await this.#made(options, create.id, async (call) => {
+      let warnings: readonly string[] = [];
+      const container = new CreatedContainer(api, create.id);
+      const { stdio, stdioDir } = options;
+      await container.startWith(
+        { stdio, stdioDir, ...call },
+        async ({ paths }, call) => {
+          const answer = await api.again((signal) => api.calls.run({ create, stdio: paths }, { signal }), call);
+          warnings = answer.warnings;
+          return answer;
+        },
+        options.tty,
+      );
+      return Object.assign(container, { warnings });
+    });
+  }
+
+  /** By its id, the beginning of one, or its name. @throws ContainerdError, `isNotFound` when there is none */
+  async get(id: string, options: CallOptions = {}): Promise<Container> {
+    nameText(id, "id");
+    checkOptions(options, callChecks);
+    const { api } = this.#parts;
+    const info = infoOf(await api.calls.get({ id }, options));
+    return new Container(api, info.id, info);
+  }
+
+  /**
+   * Those that there are, running or not, with their `info`.
+   *
+   * @example
+   * for (const container of await client.containers.list({ labels: { job: "42" }, status: "stopped" })) await container.remove();
+   */
+  async list(options: ListOptions = {}): Promise<Container[]> {
+    checkOptions(options, listChecks);
+    const { labels, status = [], names = [], ...call } = options;
+    const { api } = this.#parts;
+    const request = { labels: labelsOf(labels), statuses: [status].flat() as string[], names: [...names] };
+    const { containers } = await api.calls.list(request, call);
+    return containers.map((message) => new Container(api, message.id, infoOf(message)));
+  }
+
+  /** Removes those that do not run. */
+  async prune(options: PruneOptions = {}): Promise<PruneResult> {
+    checkOptions(options, pruneChecks);
+    const { labels, ...call } = options;
+    const { ids, freed } = await this.#parts.api.calls.prune({ labels: labelsOf(labels) }, call);
+    return { removed: ids, freed: Number(freed) };
+  }
+
+  #request(options: CreateOptions, openStdin = false) {
+    const {
+      id = randomBytes(32).toString("hex"),
+      name = "",
+      tty,
+      owned = false,
+      lifetime,
+      autoRemove = false,
+    } = options;
+    const config = configOf(options, "docker", tty, openStdin);
+    return { id, name, config, owned, lifetime: lifetimeOf(lifetime), autoRemove };
+  }
+
+  async #made<T>(options: StartNewOptions, id: string, make: (call: CallOptions) => Promise<T>): Promise<T> {
+    const { api, images } = this.#parts;
+    const { signal, timeout, rootfs, stdioDir = tmpdir() } = options;
+    try {
+      return await withImage(images, options, { signal }, () => make({ signal, timeout }));
+    } catch (error) {
+      // It may have been made all the same; another's id is not touched.
+      const ours = options.id === undefined && isUnanswered(error, signal ?? new AbortController().signal);
+      if (ours) await new Container(api, id).remove({ force: true, timeout: 10_000 }).catch(() => {});
+      if (error instanceof ContainerdError && error.code === "ALREADY_EXISTS") throw error;
+      throw explainFailure(error, { containerId: id, name: "init", rootfs, stdioDir });
+    }
+  }
+}
+
+function labelsOf(labels: ListOptions["labels"] = []): string[] {
+  if (Array.isArray(labels)) return [...labels];
+  return Object.entries(labels).map(([name, value]) => (value === true ? name : `${name}=${value}`));
+}
