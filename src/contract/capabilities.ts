@@ -1,6 +1,6 @@
 /**
- * Those of Linux 5.9 and later, as the kernel's headers have them: each has the number of its place here. A runtime only warns, in a log that
- * nobody sees, of one that it does not know.
+ * Those of Linux 5.9 and later, as the kernel's headers have them: each has the number of its place here. A runtime only warns, in a log
+ * that nobody sees, of one that it does not know.
  */
 export const CAPABILITIES: readonly string[] = (
   "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST " +

@@ -3,11 +3,13 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -23,8 +25,10 @@ import { containerConfig, ROOT } from "../harness/engine-config.js";
 import { wishes } from "../harness/engine-wishes.js";
 import { times } from "../harness/extent.js";
 import { makeRootfs } from "../harness/rootfs.js";
-import { directoryPrefix } from "../harness/run-name.js";
+import { directoryPrefix, runName } from "../harness/run-name.js";
+import { eventually } from "../harness/wait.js";
 
+const CGROUP = `ctd-${runName()}-spec`;
 let directory: string;
 let count = 0;
 
@@ -38,9 +42,26 @@ beforeAll(() => {
   writeFileSync(join(directory, "init"), '#!/bin/sh\nshift\n"$@"\n', { mode: 0o755 });
   writeFileSync(join(directory, "hosts"), "127.0.0.1 localhost\n");
 });
-afterAll(() => {
+afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
+  // Runtimes leave those above a container's own, and those of a start that failed; what is killed takes its time.
+  const tops = readdirSync("/sys/fs/cgroup").map((hierarchy) => join("/sys/fs/cgroup", hierarchy, CGROUP));
+  await eventually(() => {
+    for (const top of tops) removeCgroup(top);
+    return !tops.some((top) => existsSync(top));
+  });
 });
+
+function removeCgroup(path: string): void {
+  if (!existsSync(path)) return;
+  for (const entry of readdirSync(path, { withFileTypes: true }))
+    if (entry.isDirectory()) removeCgroup(join(path, entry.name));
+  try {
+    rmdirSync(path);
+  } catch {
+    // There is still somebody in it.
+  }
+}
 
 interface Case {
   name: string;
@@ -69,7 +90,8 @@ const CASES: Case[] = [
     name: "no wishes",
     wishes: {},
     script:
-      "hostname; id; echo $HOME $HOSTNAME; pwd; grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status; cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+      "hostname; id; echo $HOME $HOSTNAME; " +
+      "pwd; grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status; cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
     prints: /^([\w-]{12})\nuid=0 gid=0\n\/root \1\n\/\nCapEff:\s00000000a80425fb\nNoNewPrivs:\s0\nSeccomp:\s2\n0\n$/,
   },
   {
@@ -93,7 +115,8 @@ const CASES: Case[] = [
     },
     script:
       "ulimit -n; ulimit -Hc; df -k /dev/shm | tail -1 | awk '{print $2}'; cat /proc/self/oom_score_adj; " +
-      "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max cpu/cpu.shares",
+      "cd /sys/fs/cgroup; " +
+      "cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max cpu/cpu.shares",
     prints: "100\nunlimited\n1024\n500\n67108864\n134217728\n50000\n77\n512\n",
   },
   {
@@ -140,14 +163,16 @@ const CASES: Case[] = [
       sysctls: { "net.ipv4.ip_forward": "1", "kernel/shmmax": "1000000", "fs.mqueue.msg_max": "20" },
     },
     script:
-      "stat -c '%F %t:%T' /dev/other; : </dev/other && echo opened; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmax /proc/sys/fs/mqueue/msg_max",
+      "stat -c '%F %t:%T' /dev/other; " +
+      ": </dev/other && echo opened; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmax /proc/sys/fs/mqueue/msg_max",
     prints: "character special file a:e5\nopened\n1\n1000000\n20\n",
   },
   {
     name: "privileged",
     wishes: { privileged: true },
     script:
-      "grep Seccomp: /proc/self/status; ls /dev/loop-control; mount -t tmpfs x /tmp && echo mounted; touch /sys/fs/cgroup/pids/cgroup.procs && echo writable",
+      "grep Seccomp: /proc/self/status; ls /dev/loop-control; " +
+      "mount -t tmpfs x /tmp && echo mounted; touch /sys/fs/cgroup/pids/cgroup.procs && echo writable",
     prints: "Seccomp:\t0\n/dev/loop-control\nmounted\nwritable\n",
   },
   {
@@ -160,7 +185,8 @@ const CASES: Case[] = [
     },
     inputs: () => ({ idMaps: { uids: idMap, gids: idMap } }),
     script:
-      "id -u; cat /proc/self/uid_map | tr -s ' '; stat -c %F /dev/fuse; cat /proc/sys/net/ipv4/ip_forward; ls /sys/class/net; ls -d /sys/fs/cgroup/pids",
+      "id -u; cat /proc/self/uid_map | tr -s ' '; stat -c %F /dev/fuse; " +
+      "cat /proc/sys/net/ipv4/ip_forward; ls /sys/class/net; ls -d /sys/fs/cgroup/pids",
     prints: "0\n 0 1000000 65536\ncharacter special file\n1\nlo\n/sys/fs/cgroup/pids\n",
   },
   {
@@ -212,9 +238,9 @@ const CASES: Case[] = [
   },
   {
     name: "another place for its cgroup",
-    wishes: { cgroupParent: "spec-test/below", cgroupns: { mode: "host" } },
+    wishes: { cgroupParent: `${CGROUP}/below`, cgroupns: { mode: "host" } },
     script: "grep pids: /proc/self/cgroup",
-    prints: /^\d+:pids:\/spec-test\/below\/\S+\n$/,
+    prints: new RegExp(`^\\d+:pids:/${CGROUP}/below/\\S+\\n$`),
   },
 ];
 
@@ -234,6 +260,7 @@ async function withBundle<T>(
   if (userns.mode === "map")
     for (const name of [".", ...readdirSync(rootfs)]) chownSync(join(rootfs, name), userns.uids[0]!.outside, 0);
   try {
+    config.cgroupParent ||= CGROUP;
     const host = await prepareHost(config, { systemdCgroup: false });
     const root = { path: "rootfs", readOnly: config.readOnly };
     const spec = buildSpec({ id, config, user: ROOT, root, host, ...inputs });

@@ -1,10 +1,10 @@
-/** What a caller wishes of a container. It is kept with the container's record, as JSON: fields may be added, none may change its meaning. */
+/** What a caller wishes of a container. It is kept with its record, as JSON: fields may be added, none may change its meaning. */
 export interface ContainerConfig {
   /** The image's reference in its full form; "" with {@link rootfs}. */
   image: string;
   /** An absolute path on the host of a directory that is the root file system; "" with {@link image}. */
   rootfs: string;
-  /** Whether it has a directory of its own for what it writes, over the image or `rootfs`. Without one an image's files can't be changed. */
+  /** Whether it has a directory of its own for what it writes, over the image or `rootfs`. Without one an image's files stay as they are. */
   writable: boolean;
   /** Whether the container's processes see their root read-only; if not, they write to the layer of its own or, without one, to `rootfs`. */
   readOnly: boolean;
@@ -98,7 +98,7 @@ export interface IdMap {
 export interface Resources {
   /** In bytes, as all that follows about memory; undefined is no limit. */
   memory?: number | undefined;
-  /** Memory and swap; −1 is no limit. */
+  /** Memory and swap; −1 is no limit; undefined: twice `memory`, where that is given and the kernel counts swap. */
   memorySwap?: number | undefined;
   memoryReservation?: number | undefined;
   /** 0 to 100. */

@@ -23,8 +23,8 @@ export interface Span {
 }
 
 /**
- * Ranges of ids for containers with a user namespace of their own: none has an id of another, of a user of the host, or of what users of the
- * host may take for their containers. Which are taken is known from the containers' records alone: the lowest free one is the next.
+ * Ranges of ids for containers with a user namespace of their own: none has an id of another, of a user of the host, or of what users of
+ * the host may take for their containers. Which are taken is known from the containers' records alone: the lowest free one is the next.
  */
 export class IdRanges {
   readonly #pool: Span;

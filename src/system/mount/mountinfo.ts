@@ -16,7 +16,7 @@ export async function mountsBelow(directory: string): Promise<MountPoint[]> {
   return lines.filter((line) => line.includes(` ${shown}`)).flatMap((line) => parse(line, `${directory}/`));
 }
 
-/** Whether what is mounted or unmounted at a path is seen by other mounts, too (mount_namespaces(7)). @param path absolute, without links */
+/** Whether what is mounted at a path is seen by other mounts, too (mount_namespaces(7)). @param path absolute, without links */
 export async function isSharedMount(path: string): Promise<boolean> {
   let longest = "";
   let isShared = false;

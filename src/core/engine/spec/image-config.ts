@@ -22,8 +22,8 @@ export interface ImageConfig {
 const LARGEST = 4 << 20;
 
 /**
- * Reads an image's config as Docker and OCI write it. What has not the form that it should have counts as not there: images are made by many
- * programs, and what is odd in one that nobody uses should not keep it from running.
+ * Reads an image's config as Docker and OCI write it. What has not the form that it should have counts as not there: images are made by
+ * many programs, and what is odd in a part of one that nobody uses should not keep it from running.
  * @param digest what to call it
  * @throws Failure (invalid-argument) for what is no JSON object, or too large
  */

@@ -31,7 +31,8 @@ const O_PATH = 0o10000000;
  *   the groups that /etc/group puts a user in do not count
  * @param groupAdd more groups, names or numbers
  * @param where what to call the root file system, also when it does not answer
- * @throws Failure: invalid-argument for a user or group who is not there, and for files that are none; deadline-exceeded; the caller's reason
+ * @throws Failure: invalid-argument for a user or group who is not there, and for files that are none; deadline-exceeded; the caller's
+ *   reason
  */
 export async function resolveUser(
   root: number,
