@@ -20,7 +20,7 @@ import type { ContainerConfig } from "../../src/core/engine/container-config.js"
 import { buildSpec, type SpecInputs } from "../../src/core/engine/spec/build-spec.js";
 import { prepareHost } from "../../src/core/engine/spec/host-facts.js";
 import { stringifyJson } from "../../src/core/files/json.js";
-import { inCgroupV1 } from "../harness/cgroup-v2.js";
+import { inCgroupV1, inCgroupV2, withoutCgroupV2 } from "../harness/cgroup-v2.js";
 import { containerConfig, ROOT } from "../harness/engine-config.js";
 import { wishes } from "../harness/engine-wishes.js";
 import { times } from "../harness/extent.js";
@@ -314,4 +314,15 @@ describe.each([
       });
     }
   }, 900_000);
+});
+
+/** Those that neither limit anything nor look at v1's files: there are few controllers in v2's hierarchy on many machines. */
+const ON_V2 = ["no wishes", "mounts", "a user namespace on the host's network", "the host's namespaces"];
+
+describe.skipIf(withoutCgroupV2())("runc with cgroup v2 alone", () => {
+  test.each(CASES.filter(({ name }) => ON_V2.includes(name)))("$name", async (one) => {
+    const printed = await run([...inCgroupV2(), "runc"], one);
+    if (typeof one.prints === "string") expect(printed).toBe(one.prints);
+    else expect(printed).toMatch(one.prints);
+  });
 });
