@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { CheckpointBlobs } from "../core/checkpoints/checkpoint-blobs.js";
 import { Containers } from "../core/containers/containers.js";
 import { Content } from "../core/content/content.js";
+import { Engine } from "../core/engine/engine.js";
 import { logText } from "../core/failure/log-text.js";
 import { Images } from "../core/images/image-records.js";
 import { ImageTransfers } from "../core/images/transfers.js";
@@ -18,6 +19,7 @@ import { Snapshots } from "../core/snapshots/snapshots.js";
 import { restore } from "../core/tasks/restore/restore.js";
 import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
 import { Tasks } from "../core/tasks/tasks.js";
+import { engineService } from "../services/engine/service.js";
 import { createServer } from "../services/grpc/server.js";
 import { serviceV0 } from "../services/v0/service.js";
 import { serverVersion } from "../services/v0/version.js";
@@ -118,8 +120,10 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   });
   const { content } = metadata;
   const checkpoints = new CheckpointBlobs(join(root, "checkpoints"), { store, content, tasks, log });
+  const engine = new Engine({ ...metadata, tasks, transfers, root, systemdCgroup: flags.systemdCgroup, log });
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
+    engineService(engine, ready),
     ...servicesV1({ tasks, ...metadata, transfers, checkpoints, ready, log, version: VERSION, revision: COMMIT }),
   ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.
@@ -161,6 +165,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
       });
     });
     server.forceShutdown();
+    await engine.close();
     await output.flush(FLUSH_TIMEOUT);
     // Nothing may run in between: it would find its descriptors closed.
     tasks.close();
@@ -188,6 +193,10 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   await Promise.all([prepared, tasks.runDirectory.takeOver()]);
   // A restore that was under way is over now.
   void checkpoints.tidy();
+  // Nobody has to call for it: what belongs to programs that have gone goes.
+  engine
+    .restore()
+    .catch((error) => log.warn({ error: logText(error) }, "containerd: the engine's containers are not available"));
   tellServiceManager("READY=1");
   log.debug(
     {

@@ -10,13 +10,18 @@ import * as files from "./syscalls/files";
 const MOST_BELOW = 1000;
 const TEMPORARY_NAME = `${USAGE_FILE}.tmp`;
 
-/** Where the daemon has found the container's memory to be counted, and whether it is v1's hierarchy; undefined when it has not. */
-function memoryDirectory(): LuaMultiReturn<[string | undefined, boolean]> {
+/** Where the daemon has found the container's cgroup; undefined when it has not. */
+function placeOfCgroup(): CgroupJson["place"] {
   const text = files.readFile(`../${CGROUP_JSON}`);
-  if (typeof text === "number") return $multi(undefined, false);
-  const { place } = loadJson().decode(text) as CgroupJson;
-  const v1 = place?.memory?.path;
-  return $multi(v1 ?? place?.unified?.path, v1 !== undefined);
+  return typeof text === "number" ? undefined : (loadJson().decode(text) as CgroupJson).place;
+}
+
+/** In ns. */
+function cpuTime(place: NonNullable<CgroupJson["place"]>): number | undefined {
+  if (place.cpuacct !== undefined) return count(`${place.cpuacct.path}/cpuacct.usage`, "^");
+  if (place.unified === undefined) return undefined;
+  const microseconds = count(`${place.unified.path}/cpu.stat`, "usage_usec ");
+  return microseconds === undefined ? undefined : microseconds * 1000;
 }
 
 /** The number behind a name in a file of such lines, or in a file of one number. */
@@ -40,13 +45,17 @@ function killsBelow(directory: string): number {
 }
 
 function record(): void {
-  const [directory, isV1] = memoryDirectory();
-  if (directory === undefined) return;
+  const place = placeOfCgroup();
+  const isV1 = place?.memory !== undefined;
+  const directory = place?.memory?.path ?? place?.unified?.path;
+  if (place === undefined || directory === undefined) return;
   const peak = count(isV1 ? `${directory}/memory.max_usage_in_bytes` : `${directory}/memory.peak`, "^");
   const kills = isV1 ? killsBelow(directory) : count(`${directory}/memory.events`, "oom_kill ");
   const fields: string[] = [];
   if (peak !== undefined) fields[fields.length] = string.format('"memoryPeak":%.0f', peak);
   if (kills !== undefined) fields[fields.length] = string.format('"oomKills":%.0f', kills);
+  const time = cpuTime(place);
+  if (time !== undefined) fields[fields.length] = string.format('"cpuTime":%.0f', time);
   const fd = files.open(TEMPORARY_NAME, files.O_WRONLY + files.O_CREAT + files.O_TRUNC, 0o600);
   if (fd < 0) return;
   const text = `{${table.concat(fields, ",")}}`;
@@ -56,7 +65,7 @@ function record(): void {
   else files.unlink(TEMPORARY_NAME);
 }
 
-/** Writes down the most memory that the container had, and how many of its processes were killed for lack of it. */
+/** Writes down the most memory that the container had, how many of its processes were killed for lack of it, and its time on processors. */
 export function recordUsage(): void {
   const [ok, problem] = pcall(record);
   if (!ok) logWarning(`usage: ${problem}`);

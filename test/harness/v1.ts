@@ -38,6 +38,7 @@ import { TasksClient } from "../../src/proto/containerd/services/tasks/v1/tasks.
 import { TransferClient } from "../../src/proto/containerd/services/transfer/v1/transfer.js";
 import { VersionClient } from "../../src/proto/containerd/services/version/v1/version.js";
 import type { Envelope } from "../../src/proto/containerd/types/event.js";
+import { EngineClient } from "../../src/proto/containerdts/engine/v1/engine.js";
 import type { Any } from "../../src/proto/google/protobuf/any.js";
 import { HealthClient } from "../../src/proto/health.js";
 import { ContentWriter } from "./content-writer.js";
@@ -80,6 +81,8 @@ export class ApiV1 {
   readonly introspection: Promising<IntrospectionClient>;
   readonly version: Promising<VersionClient>;
   readonly health: Promising<HealthClient>;
+  /** The engine's service, which is this project's own. */
+  readonly engine: Promising<EngineClient>;
   /** Publish and Forward; see {@link subscribe}. */
   readonly events: Promising<EventsClient>;
   readonly #channel: HealthClient;
@@ -116,6 +119,7 @@ export class ApiV1 {
     this.version = this.#promising(VersionClient);
     this.health = this.#promising(HealthClient);
     this.events = this.#promising(EventsClient);
+    this.engine = this.#promising(EngineClient);
   }
 
   /** Another namespace, over the same connection. */

@@ -4,6 +4,8 @@ export interface UsageJson {
   memoryPeak?: number;
   /** How many of its processes were killed for lack of memory. */
   oomKills?: number;
+  /** Of all processors that it has had, in ns; not there where the kernel does not tell. */
+  cpuTime?: number;
 }
 
 /** What a shim reads of cgroup.json. */
@@ -11,6 +13,8 @@ export interface CgroupJson {
   place?: {
     /** v1's hierarchy of the memory controller. */
     memory?: { path: string };
+    /** v1's of the time on processors. */
+    cpuacct?: { path: string };
     /** v2's. */
     unified?: { path: string };
   };

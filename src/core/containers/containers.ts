@@ -6,12 +6,14 @@ import { type Collection, type Node, referencesOf } from "../metadata/collection
 import { checkIdentifier, isIdentifier } from "../metadata/identifier.js";
 import { checkKeys, checkLabels, presentLabels } from "../metadata/labels.js";
 import type { Namespaces } from "../metadata/namespaces.js";
-import type { Store, Table } from "../metadata/store.js";
+import type { Key, Store, Table } from "../metadata/store.js";
 import type { ContainerEvent } from "./container-event.js";
 import type { ContainerRecord } from "./container-record.js";
 
 /** How many records that were read last are kept in memory: a client asks for the same one before most of what it does with a task. */
 const RECENT = 16;
+/** How many records are read before others get their turn. */
+const PAGE = 100;
 
 /** The records of containers, by namespace and id. */
 export class Containers {
@@ -74,6 +76,16 @@ export class Containers {
     return this.#store.read(() => this.#records.list([namespace]));
   }
 
+  /** Those of all namespaces, with theirs. */
+  async *all(): AsyncGenerator<{ namespace: string; record: ContainerRecord }> {
+    for (let after: Key | undefined; ; ) {
+      const page = await this.#store.read(() => this.#records.page(after, PAGE));
+      after = page.at(-1)?.key;
+      if (after === undefined) return;
+      for (const { key, value } of page) yield { namespace: key[0]!, record: value };
+    }
+  }
+
   /** @throws Failure: invalid-argument, already-exists */
   async create(namespace: string, wanted: Omit<ContainerRecord, "createdAt" | "updatedAt">): Promise<ContainerRecord> {
     check(wanted, "create container failed validation");
@@ -111,11 +123,15 @@ export class Containers {
     return record;
   }
 
-  /** @throws Failure (not-found) */
-  async delete(namespace: string, id: string): Promise<void> {
+  /**
+   * @param isAsExpected refuses to delete what it must not
+   * @throws Failure (not-found); what `isAsExpected` does
+   */
+  async delete(namespace: string, id: string, isAsExpected?: (record: ContainerRecord) => void): Promise<void> {
     const before = await this.#change(namespace, id, () => {
       const record = this.#record(namespace, id);
       if (record === undefined) throw notFound(namespace, id, "delete");
+      isAsExpected?.(record);
       this.#records.remove([namespace, id]);
       return record;
     });

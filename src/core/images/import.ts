@@ -331,7 +331,7 @@ class ArchiveStore {
 }
 
 /** An image whose blobs are content already. */
-class ContentSource implements ImageSource {
+export class ContentSource implements ImageSource {
   readonly #assembly: Assembly;
 
   constructor(assembly: Assembly) {

@@ -16,6 +16,7 @@ import type { PullRequest } from "./pull.js";
 import type { PushRequest } from "./push.js";
 import type { TransferLeases } from "./transfer-leases.js";
 import type { Unpacker } from "./unpack.js";
+import type { UnpackRequest } from "./unpack-image.js";
 
 export interface TransferParts {
   content: Content;
@@ -94,6 +95,12 @@ export class ImageTransfers {
   async commit(request: CommitRequest): Promise<ImageRecord> {
     const { commitImage } = await import("./commit.js");
     return await commitImage({ ...this.#parts, ...(await this.#share()) }, request);
+  }
+
+  /** Has snapshots of an image that is content: see unpack-image.ts. */
+  async unpack(request: UnpackRequest): Promise<void> {
+    const { unpackImage } = await import("./unpack-image.js");
+    await unpackImage({ ...this.#parts, ...(await this.#share()) }, request);
   }
 
   async tag({ namespace, name, destination, listener }: TagRequest): Promise<ImageRecord[]> {

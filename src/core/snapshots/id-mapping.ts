@@ -40,3 +40,10 @@ function rangesOf(label: string, value: string): IdRange[] {
   if (ranges.length > MAX_RANGES) throw refusal(`label ${label}: more than ${MAX_RANGES} ranges`);
   return ranges;
 }
+
+/** The labels that ask for a mapping. */
+export function idMappingLabels({ uids, gids }: IdMapping): Labels {
+  const text = (ranges: readonly IdRange[]) =>
+    ranges.map(({ inside, outside, length }) => `${inside}:${outside}:${length}`).join();
+  return { [UID_LABEL]: text(uids), [GID_LABEL]: text(gids) };
+}

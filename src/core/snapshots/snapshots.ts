@@ -60,6 +60,13 @@ export interface SnapshotsParts {
   erofsWay?: ErofsWay;
 }
 
+/** Layers that stay mounted until they are released. */
+export interface HeldLayers {
+  /** Where they are, the topmost first; one that somebody has unmounted is mounted again. @throws Failure: not-found, failed-precondition */
+  directories(): Promise<string[]>;
+  release(): Promise<void>;
+}
+
 type Wanted = Pick<SnapshotRecord, "name" | "parent" | "kind" | "labels">;
 
 /** In characters: how much of mounts an error quotes. */
@@ -341,6 +348,23 @@ export class Snapshots {
       const lower = await this.#mounts.use(chain);
       return lower.length === 1 ? await work(lower[0]!) : await this.#withOverlay(lower, work);
     });
+  }
+
+  /** Keeps the layers of a committed snapshot mounted, for containers that have none of their own. @throws Failure (not-found) */
+  async holdLayers(namespace: string, name: string): Promise<HeldLayers> {
+    await this.#open();
+    const chain = await this.#read(() => {
+      const chain = this.#records.chain(namespace, name);
+      this.#mounts.hold(chain[0]!.id);
+      return chain;
+    });
+    return {
+      directories: async () => {
+        await this.#read(() => this.#still(namespace, chain[0]!));
+        return await this.#mounts.use(chain);
+      },
+      release: () => this.#mounts.letGo(chain[0]!.id),
+    };
   }
 
   /** Keeps mounted what is mounted of a committed one, and those that it is put on, which `work` gets, the topmost first. */

@@ -18,10 +18,10 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  * while no daemon ran. A container without a lifetime and an owner is left to itself.
  */
 export function watchLifetime(log: Logger, task: Task): void {
-  const { owner, endsAt } = task;
+  const { owner } = task;
   if (task.exited.aborted) return;
-  const releases: (() => void)[] = [];
-  if (endsAt !== undefined) releases.push(atBootTime(endsAt, () => void end(log, task, "its time is over")));
+  const releases: (() => void)[] = [() => task.stopClock()];
+  watchClock(log, task);
   if (owner !== undefined) {
     const gone = () => void end(log, task, `the program that it belongs to (pid ${owner.pid}) has gone`);
     releases.push(watchOwner(log, owner, gone));
@@ -32,8 +32,25 @@ export function watchLifetime(log: Logger, task: Task): void {
   task.exited.addEventListener("abort", release, { once: true });
 }
 
+function watchClock(log: Logger, task: Task): void {
+  const { endsAt } = task;
+  task.stopClock();
+  if (endsAt === undefined) return;
+  task.stopClock = atBootTime(endsAt, () => void end(log, task, "its time is over"));
+}
+
+/**
+ * Has a container that runs end at another time.
+ * @param endsAt in ms since the machine has booted; undefined: not by itself
+ * @throws a system error; it ends when it would have ended
+ */
+export function changeLifetime(log: Logger, task: Task, endsAt: number | undefined): void {
+  task.changeEnd(endsAt);
+  if (!task.exited.aborted) watchClock(log, task);
+}
+
 /** Never throws: what can't be watched yet (no descriptor is left) is tried again. @returns what ends the watch */
-function watchOwner(log: Logger, owner: Owner, gone: () => void): () => void {
+export function watchOwner(log: Logger, owner: Owner, gone: () => void): () => void {
   let release = () => {};
   const watch = () => {
     try {
@@ -83,7 +100,7 @@ function watchProcess(owner: Owner, gone: () => void): () => void {
 }
 
 /** As setTimeout, for a time of {@link bootTime}, however far away. @returns what takes it back */
-function atBootTime(time: number, run: () => void): () => void {
+export function atBootTime(time: number, run: () => void): () => void {
   let timer: NodeJS.Timeout;
   const wait = () => {
     const left = time - bootTime();

@@ -1,7 +1,9 @@
 import { rmdirSync } from "node:fs";
 import { goQuote } from "../../contract/go/quote.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
+import { unmountNow } from "../../system/mount/kernel-mount.js";
 import { type Mount, mount, unmount } from "../../system/mount/mount.js";
+import { mountOverlayNow, upperOf } from "../../system/mount/overlay.js";
 import { Failure } from "../failure/failure.js";
 
 /** In ms: how long one mount may take. */
@@ -20,11 +22,18 @@ export function checkMounts(mounts: readonly Mount[]): void {
 
 /**
  * Mounts file systems at a directory, each over the last.
+ * @param isOurs they are overlays of our own layers, which keep nobody waiting
  * @param signal ends the attempt
  * @throws Failure (internal, deadline-exceeded) that names the mount, or the signal's reason; those before are there then, to be unmounted
  */
-export async function mountAll(mounts: readonly Mount[], target: string, signal: AbortSignal): Promise<void> {
+export async function mountAll(
+  mounts: readonly Mount[],
+  target: string,
+  isOurs: boolean,
+  signal: AbortSignal,
+): Promise<void> {
   for (const entry of mounts) {
+    if (isOurs && mountedNow(entry, target)) continue;
     const limit = AbortSignal.timeout(TIMEOUT);
     try {
       await mount(entry, target, AbortSignal.any([signal, limit]));
@@ -38,13 +47,38 @@ export async function mountAll(mounts: readonly Mount[], target: string, signal:
   }
 }
 
+/** False for one that only mount(8) can mount. @throws as {@link mountAll} */
+function mountedNow(entry: Mount, target: string): boolean {
+  try {
+    return mountOverlayNow(entry, target);
+  } catch (error) {
+    const name = `${entry.type} ${goQuote(entry.source)}`;
+    throw new Failure("internal", "mount-failed", { mount: name, why: errorText(error) }, { cause: error });
+  }
+}
+
 /**
  * Unmounts all that is mounted at a directory of ours, the last first, and removes the directory: then nothing that is still under way can
  * be mounted there.
+ * @param isQuick see {@link isQuickToUnmount}
  * @throws a system error, an Error with the words of umount(8), or a TimeoutError
  */
-export async function unmountAll(target: string): Promise<void> {
-  while (isMounted(target)) await unmount(target, AbortSignal.timeout(TIMEOUT));
+export async function unmountAll(target: string, isQuick = false): Promise<void> {
+  while (isMounted(target)) {
+    if (isQuick) unmountNow(target);
+    else await unmount(target, AbortSignal.timeout(TIMEOUT));
+  }
+}
+
+/**
+ * Whether overlays of our own layers can be unmounted in this process. The kernel writes what is in the upper directory to its disk first,
+ * which may take long: unless it is not asked to, or there is nothing but what a runtime has mounted over, in the task's own directory.
+ */
+export function isQuickToUnmount(mounts: readonly Mount[], directory: string): boolean {
+  return mounts.every((entry) => {
+    const upper = upperOf(entry);
+    return upper === undefined || entry.options.includes("volatile") || upper.startsWith(`${directory}/`);
+  });
 }
 
 /** Whether something is mounted there; the directory is gone when nothing is. That asks only the file system that the directory is in. */

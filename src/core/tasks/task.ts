@@ -20,7 +20,7 @@ import { RuntimeContainer } from "./runtime/runtime-container.js";
 import type { OciProcess, OciSpec } from "./runtime/spec.js";
 import { abandonExec, abandonInit, killOrphans } from "./shims/abandon.js";
 import { launchShim, type ShimProgram } from "./shims/shim.js";
-import type { ContainerState } from "./state-directory/container-state.js";
+import { type ContainerState, writeContainerState } from "./state-directory/container-state.js";
 import { BUNDLE, processDirectoriesAmong } from "./state-directory/ownership.js";
 import { makeWhole, removeTree, takeAway } from "./state-directory/partial-directory.js";
 import type { Removals } from "./state-directory/removals.js";
@@ -41,6 +41,8 @@ export interface TaskOptions extends TaskName {
   /** "" for one that is made with the task, in its directory. */
   bundle: string;
   rootfs: readonly Mount[];
+  /** Whether these are overlays of our own layers. */
+  isOurRootfs?: boolean | undefined;
   labels: string[];
   stdio: Stdio;
   runtime: string;
@@ -66,6 +68,8 @@ export class Task implements TaskName {
   readonly bundle: string;
   /** What is mounted at `rootfs` in its bundle for as long as it is there. */
   readonly rootfs: readonly Mount[];
+  /** These are overlays of our own layers, of which none keeps this process waiting. */
+  readonly isOurRootfs: boolean;
   readonly labels: string[];
   readonly runtime: OciRuntime;
   readonly shim: ShimProgram;
@@ -73,7 +77,9 @@ export class Task implements TaskName {
   /** The program that it ends with; undefined: it belongs to nobody. */
   readonly owner: Owner | undefined;
   /** In ms since the machine has booted: when it is ended if it still runs. */
-  readonly endsAt: number | undefined;
+  endsAt: number | undefined;
+  /** Ends the wait for that. */
+  stopClock: () => void = () => {};
   /** Whether it, and each of its execs, is forgotten as soon as the exit is told: nobody comes to ask for it, and to delete it. */
   readonly deleteOnExit: boolean;
   /** Its init and its execs, from when they are added until they are deleted. */
@@ -109,6 +115,7 @@ export class Task implements TaskName {
     this.directory = directory;
     this.bundle = options.bundle || join(directory, BUNDLE);
     this.rootfs = options.rootfs;
+    this.isOurRootfs = options.isOurRootfs ?? false;
     this.labels = options.labels;
     this.runtime = new OciRuntime(options.runtime, options.runtimeArgs);
     this.shim = options.shim;
@@ -160,6 +167,7 @@ export class Task implements TaskName {
       id,
       bundle: state.bundle,
       rootfs: state.rootfs ?? [],
+      isOurRootfs: state.isOurRootfs,
       labels: [...(state.labels ?? [])],
       stdio: { stdin: state.stdin, stdout: state.stdout, stderr: state.stderr },
       runtime: state.runtime,
@@ -186,7 +194,14 @@ export class Task implements TaskName {
       owner: this.owner,
       endsAt: this.endsAt,
       ...(this.rootfs.length > 0 && { rootfs: this.rootfs }),
+      ...(this.isOurRootfs && { isOurRootfs: true }),
     };
+  }
+
+  /** Also for daemons to come. Throws a system error; nothing is changed then. */
+  changeEnd(endsAt: number | undefined): void {
+    writeContainerState(this.directory, { ...this.state, endsAt });
+    this.endsAt = endsAt;
   }
 
   /** Where the root file system of a bundle that was made with it is mounted. */
@@ -306,14 +321,16 @@ export class Task implements TaskName {
 
   /**
    * Adds another process, which does not run yet.
+   * @param endsAt as of {@link ProcessState}
    * @throws Failure (already-exists) or a system error; nothing is left of it then
    */
-  addExec(name: string, spec: OciProcess, stdio: Stdio): Process {
+  addExec(name: string, spec: OciProcess, stdio: Stdio, endsAt?: number): Process {
     const directory = join(this.directory, name);
     const init = this.init?.state;
     const state = {
       ...spec,
       exec: true,
+      ...(endsAt !== undefined && { endsAt }),
       ...this.#shared(stdio),
       checkpoint: "",
       rootUID: init?.rootUID ?? 0,
@@ -388,6 +405,11 @@ function ticksSinceBoot(): number {
   return Math.floor(bootTime() / 10) - 1;
 }
 
+/** Where the bundle of a task is that has it in its directory. */
+export function bundleIn(directory: string): string {
+  return join(directory, BUNDLE);
+}
+
 /** Where a task's root file system is mounted that has its bundle in its directory. */
 export function rootfsIn(directory: string): string {
   return join(directory, BUNDLE, ROOTFS);
@@ -399,13 +421,16 @@ export interface OwnBundle {
   config: Buffer;
   /** The host's group of the container's root, which has to get to the root file system. */
   gid: number;
+  /** Puts more into the bundle, whose path it gets; nobody sees it before. */
+  fill?: ((bundle: string) => void) | undefined;
 }
 
-function makeBundle(directory: string, { config, gid }: OwnBundle): void {
+function makeBundle(directory: string, { config, gid, fill }: OwnBundle): void {
   const bundle = join(directory, BUNDLE);
   mkdirSync(bundle, { mode: 0o700 });
   mkdirSync(join(bundle, ROOTFS), { mode: 0o711 });
   writeFileSync(join(bundle, "config.json"), config, { mode: 0o600 });
+  fill?.(bundle);
   if (gid === 0) return;
   for (const path of [directory, bundle]) {
     chownSync(path, -1, gid);

@@ -1,5 +1,6 @@
 import type { ContainerRecord } from "../../core/containers/container-record.js";
 import type { Containers } from "../../core/containers/containers.js";
+import { EXTENSION, isEngines, managed } from "../../core/engine/kept-container.js";
 import { refusal } from "../../core/failure/failure.js";
 import {
   type Container,
@@ -39,20 +40,26 @@ export function containersService(front: FrontV1, containers: Containers): GrpcS
     listStream: front.namespacedStream(async function* ({ namespace, request }) {
       for (const record of await list(namespace, request.filters)) yield { container: messageOf(record) };
     }),
-    create: front.namespaced(async ({ namespace, request }) => ({
-      container: messageOf(await containers.create(namespace, wantedOf(request.container))),
-    })),
+    create: front.namespaced(async ({ namespace, request }) => {
+      const wanted = wantedOf(request.container);
+      requireOthers(wanted);
+      return { container: messageOf(await containers.create(namespace, wanted)) };
+    }),
     update: front.namespaced(async ({ namespace, request: { container, updateMask } }) => {
       const wanted = wantedOf(container);
       if (wanted.id === "") throw refusal("Container.ID required");
       const record = await containers.update(namespace, wanted.id, (before) => {
+        if (isEngines(before)) throw managed(wanted.id, "changed");
+        requireOthers(wanted);
         if (!updateMask?.length) checkImmutable(before, wanted);
         return { ...before, ...masked<Wanted>(before, wanted, updateMask, MUTABLE, JSON.stringify(wanted.id)) };
       });
       return { container: messageOf(record) };
     }),
     delete: front.namespaced(async ({ namespace, request }) => {
-      await containers.delete(namespace, request.id);
+      await containers.delete(namespace, request.id, (record) => {
+        if (isEngines(record)) throw managed(request.id, "removed");
+      });
       return {};
     }),
   };
@@ -66,6 +73,11 @@ const definition = {
   get: { ...ContainersService.get, ...asIs },
   list: { ...ContainersService.list, ...asIs },
 };
+
+/** Only the engine says of a container that it is its. */
+function requireOthers(wanted: Wanted): void {
+  if (isEngines(wanted)) throw refusal(`container.Extensions: ${EXTENSION} is written by the engine only`);
+}
 
 type Wanted = Omit<ContainerRecord, "createdAt" | "updatedAt">;
 

@@ -48,7 +48,7 @@ function descendantsOf(ancestor: number): Descendant[] {
 }
 
 /** Of any of its threads. Empty when it has ended. */
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
       readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").split(" ").filter(Boolean).map(Number),

@@ -9,6 +9,8 @@ export interface ProcStat {
   /** "R", "S", "D", "T", "Z", … */
   state: string;
   parent: number;
+  /** Of processes: the pid of the one that has begun it. */
+  session: number;
   /** PF_EXITING is set: the process is on its way out, or a zombie. */
   exiting: boolean;
   /** Field 22: clock ticks after boot. With the pid it names one process for good; a recycled pid has another. */
@@ -25,15 +27,17 @@ export function parseProcStat(text: string): ProcStat {
   const fields = close < 0 ? [] : text.slice(close + 2).split(" ");
   const [state, parent] = fields;
   // Numbers as in proc(5), less the first three (pid, comm, state being fields[0]).
+  const session = fields[6 - 3];
   const flags = fields[9 - 3];
   const startTime = fields[22 - 3];
-  if (open < 0 || !state || !parent || !flags || !startTime) {
+  if (open < 0 || !state || !parent || !session || !flags || !startTime) {
     throw new Error(`not a /proc/<pid>/stat: ${JSON.stringify(text)}`);
   }
   return {
     comm: text.slice(open + 1, close),
     state,
     parent: Number(parent),
+    session: Number(session),
     exiting: (Number(flags) & PF_EXITING) !== 0,
     startTime: startTime.trimEnd(),
   };

@@ -1,3 +1,4 @@
+import { mountNow } from "./kernel-mount.js";
 import type { Mount } from "./mount.js";
 
 /**
@@ -31,4 +32,24 @@ export function directoriesOf({ type, source, options }: Mount): string[] {
   const upper = value("upperdir");
   const lower = value("lowerdir")?.split(":") ?? [];
   return upper === undefined ? lower : [upper, ...lower];
+}
+
+/** Where an overlay keeps what is written to it; undefined: nothing can be. */
+export function upperOf({ options }: Pick<Mount, "options">): string | undefined {
+  return options.find((option) => option.startsWith("upperdir="))?.slice("upperdir=".length);
+}
+
+/** In bytes: what the kernel takes of options. */
+const LONGEST_OPTIONS = 4095;
+
+/**
+ * Mounts an overlay by mount(2), in this process: only for directories of our own on local disks.
+ * @returns false, and nothing is mounted, when it has so many that the kernel does not take them in this form
+ * @throws a system error that names the target
+ */
+export function mountOverlayNow({ options }: Mount, target: string): boolean {
+  const text = options.join();
+  if (Buffer.byteLength(text) > LONGEST_OPTIONS) return false;
+  mountNow("overlay", target, "overlay", 0, text);
+  return true;
 }

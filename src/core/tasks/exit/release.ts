@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
-import { removeWithMounts, unmountAll } from "../rootfs.js";
+import { isQuickToUnmount, removeWithMounts, unmountAll } from "../rootfs.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
@@ -43,7 +43,7 @@ export function release(tasks: Releasing, task: Task, { ready, before }: Release
 async function unmountRootfs({ log }: Releasing, task: Task, ready: Promise<void> | undefined): Promise<void> {
   await ready;
   try {
-    await unmountAll(task.rootfsPath);
+    await unmountAll(task.rootfsPath, task.isOurRootfs && isQuickToUnmount(task.rootfs, task.directory));
   } catch (error) {
     log.error({ id: task.id, error: errorText(error) }, "containerd: unmount the root file system; trying again");
   }

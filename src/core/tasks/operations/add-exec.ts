@@ -12,6 +12,8 @@ export interface ExecRequest {
   name: string;
   process: OciProcess;
   stdio: Stdio;
+  /** In ms since the machine has booted: when it is to end; undefined: by itself. It is written down only. */
+  endsAt?: number | undefined;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface ExecRequest {
 export async function addExec(
   { removals }: Pick<Tasks, "removals">,
   task: Task,
-  { name, process, stdio }: ExecRequest,
+  { name, process, stdio, endsAt }: ExecRequest,
   signal: AbortSignal,
 ): Promise<Process> {
   checkIdentifier("process id", name);
@@ -30,7 +32,7 @@ export async function addExec(
   await removals.settled(path, signal);
   if (task.processes.has(name)) throw new Failure("already-exists", "name-taken", { what: "process", path });
   task.exited.throwIfAborted();
-  return task.addExec(name, process, stdio);
+  return task.addExec(name, process, stdio, endsAt);
 }
 
 /**

@@ -20,6 +20,10 @@ export interface CreateRequest extends TaskName {
   bundle: string | Buffer;
   /** What is mounted at `rootfs` in the bundle. */
   rootfs?: readonly Mount[];
+  /** Whether these are overlays of our own layers: they are mounted in this process. */
+  isOurRootfs?: boolean;
+  /** Puts more into a bundle that is made with the task: see {@link OwnBundle}. */
+  fillBundle?: (bundle: string) => void;
   /** Name of a checkpoint to restore, which also starts the task; "" for a fresh one. */
   checkpoint: string;
   /** "" is the bundle's own. */
@@ -72,6 +76,7 @@ export async function create(
     id,
     bundle: bundlePath,
     rootfs: request.rootfs ?? [],
+    isOurRootfs: request.isOurRootfs,
     labels: request.labels,
     stdio: request.stdio,
     runtime: request.runtime || tasks.runtime,
@@ -84,7 +89,7 @@ export async function create(
     ioOwner: request.ioOwner,
     deleteOnExit: request.deleteOnExit,
   };
-  const own = ownSpec && { config: bundle as Buffer, gid: rootIds(ownSpec).gid };
+  const own = ownSpec && { config: bundle as Buffer, gid: rootIds(ownSpec).gid, fill: request.fillBundle };
   const task = Task.create(tasks.removals, directory, options, own);
   tasks.add(task);
   tasks.metrics.containerCreate.since(began);
@@ -96,7 +101,7 @@ export async function create(
     await tasks.startWorkers.run(signal, () =>
       withTimeout([signal], tasks.startTimeout, "start-timeout", async (limited) => {
         operation.doing = "mounting the root file system";
-        await mountAll(task.rootfs, task.rootfsPath, limited);
+        await mountAll(task.rootfs, task.rootfsPath, task.isOurRootfs, limited);
         operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
         await task.create(spec, checkpoint, limited);
         await andThen(task, limited);

@@ -20,6 +20,7 @@ export interface ContainerState {
   endsAt?: number | undefined;
   /** Of one in a namespace, if there are any: what is mounted at `rootfs` in its bundle. */
   rootfs?: readonly Mount[] | undefined;
+  isOurRootfs?: boolean | undefined;
 }
 
 /** As far as nobody knows better. */
@@ -75,6 +76,7 @@ export function parseContainerState(value: unknown): ContainerState | undefined 
     owner: parseOwner(state.owner),
     endsAt: typeof state.endsAt === "number" ? state.endsAt : undefined,
     ...(Array.isArray(state.rootfs) && { rootfs: state.rootfs.filter(isMount) }),
+    ...(state.isOurRootfs === true && { isOurRootfs: true }),
   };
 }
 

@@ -6,6 +6,8 @@ import { type ContainerState, isStrings, parseContainerState } from "./container
 export interface ProcessState extends OciProcess, ProcessJson {
   /** Of an init: a second copy of state.json, should that be lost. */
   container?: ContainerState;
+  /** Of an exec, in ms since the machine has booted: when it is to end. */
+  endsAt?: number;
 }
 
 type Check = (value: unknown) => boolean;
@@ -54,6 +56,7 @@ const checks: Record<Exclude<keyof ProcessState, "container">, Check> = {
   checkpoint: isText,
   rootUID: isId,
   rootGID: isId,
+  endsAt: (value) => Number.isFinite(value),
 };
 
 /** A field that is missing, or of another type than it should be, is as if nothing had been asked for. */

@@ -9,18 +9,21 @@ export interface Usage {
   memoryPeak?: bigint;
   /** How many of its processes were killed for lack of memory. */
   oomKills?: bigint;
+  /** In ns; undefined where the kernel does not tell. */
+  cpuTime?: bigint;
 }
 
 /** Of a container's init. Empty when it runs, or had another shim, or one that was killed. */
 export function readUsage(directory: string): Usage {
   try {
-    const { memoryPeak, oomKills } = JSON.parse(readStateFile(join(directory, USAGE_FILE))) as Record<
+    const { memoryPeak, oomKills, cpuTime } = JSON.parse(readStateFile(join(directory, USAGE_FILE))) as Record<
       keyof UsageJson,
       unknown
     >;
     return {
       ...(isCount(memoryPeak) && { memoryPeak: BigInt(memoryPeak) }),
       ...(isCount(oomKills) && { oomKills: BigInt(oomKills) }),
+      ...(isCount(cpuTime) && { cpuTime: BigInt(cpuTime) }),
     };
   } catch {
     return {};

@@ -1,6 +1,7 @@
 import { secondsAndNanos } from "../../../contract/go/rfc3339.js";
 import type { CheckpointPlace } from "../../../core/checkpoints/checkpoint-blobs.js";
 import type { ContainerRecord } from "../../../core/containers/container-record.js";
+import { isEngines, isEnginesTask, managed } from "../../../core/engine/kept-container.js";
 import { Failure, refusal } from "../../../core/failure/failure.js";
 import { checkIdentifier } from "../../../core/metadata/identifier.js";
 import { addKept } from "../../../core/tasks/operations/add-exec.js";
@@ -35,6 +36,7 @@ export async function create(
   const { request, namespace, signal } = call;
   const { containerId } = request;
   const record = await containers.get(namespace, containerId);
+  if (isEngines(record)) throw managed(containerId, "started");
   const { checkpoint: saved, ...asked } = runtimeOptions(record, request.options, namespace, tasks.rootArgs(namespace));
   const stdio = await stdioOf(call);
   await tasks.runDirectory.make(namespace);
@@ -82,6 +84,7 @@ function specOf({ id, spec }: ContainerRecord): Buffer {
 export async function start({ tasks }: TaskCalls, call: NamespacedCall<StartRequest>): Promise<StartResponse> {
   const { execId } = call.request;
   const name = nameOf(call);
+  if (execId === "" && isEnginesTask(tasks.get(name))) throw managed(name.id, "started");
   if (execId === "") return { pid: (await startCreated(tasks, name)).systemPid };
   const { stdio } = tasks.get(name).process(execId);
   const { systemPid: pid } = await explainingStdio(stdio, () => startAdded(tasks, name, execId));
@@ -104,7 +107,9 @@ export async function deleteTask(
   { tasks }: TaskCalls,
   call: NamespacedCall<DeleteTaskRequest>,
 ): Promise<DeleteResponse> {
-  return deletedMessage("", await deleteStopped(tasks, nameOf(call)));
+  const name = nameOf(call);
+  if (isEnginesTask(tasks.get(name))) throw managed(name.id, "removed");
+  return deletedMessage("", await deleteStopped(tasks, name));
 }
 
 export function deleteProcess({ tasks }: TaskCalls, call: NamespacedCall<DeleteProcessRequest>): DeleteResponse {

@@ -1,0 +1,52 @@
+import type { Owner } from "../tasks/owner.js";
+import type { IdMap } from "./container-config.js";
+import type { ContainerExit } from "./kept-container.js";
+
+/** A container of the engine as it is kept in memory: what is asked for often. All else is in its record. */
+export class EngineContainer {
+  readonly namespace: string;
+  readonly id: string;
+  /** "" is none. */
+  name = "";
+  labels: Readonly<Record<string, string>> = {};
+  /** Of the request that has made it. */
+  request = "";
+  owner: Owner | undefined;
+  autoRemove = false;
+  /** Whether it has a snapshot of its own. */
+  hasLayer = false;
+  /** The range of ids that it was given. */
+  idMaps: { uids: IdMap[]; gids: IdMap[] } | undefined;
+  /** Settled when it is known whether its creation has succeeded. */
+  made: Promise<void> = Promise.resolve();
+  /** Its creation is over, and has succeeded. */
+  isMade = false;
+  /** It is on its way out. */
+  isRemoving = false;
+  /** It was removed. */
+  isGone = false;
+  /** Of its last run; undefined before the first, and while it runs. */
+  exit: ContainerExit | undefined;
+  readonly #watchers = new Set<() => void>();
+
+  constructor(namespace: string, id: string) {
+    this.namespace = namespace;
+    this.id = id;
+  }
+
+  /** Its run has ended, or it is gone. */
+  tell(): void {
+    const watchers = [...this.#watchers];
+    this.#watchers.clear();
+    for (const watcher of watchers) watcher();
+  }
+
+  /**
+   * Calls back, once, when its run has ended or it is gone.
+   * @returns what takes that back
+   */
+  onceTold(then: () => void): () => void {
+    this.#watchers.add(then);
+    return () => this.#watchers.delete(then);
+  }
+}

@@ -1,0 +1,128 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Containers } from "../containers/containers.js";
+import { abortable } from "../failure/abortable.js";
+import { Failure } from "../failure/failure.js";
+import { logText } from "../failure/log-text.js";
+import { NamedTurns } from "../scheduling/named-turns.js";
+import type { Snapshots } from "../snapshots/snapshots.js";
+import type { Task } from "../tasks/task.js";
+import type { Tasks } from "../tasks/tasks.js";
+import { ContainerIndex } from "./container-index.js";
+import type { EngineContainer } from "./engine-container.js";
+import { IdRanges } from "./id-ranges.js";
+import { removeNow } from "./operations/remove.js";
+import { restoreContainers } from "./operations/restore.js";
+import { Owners } from "./owners.js";
+import { type ImageParts, ResolvedImages } from "./resolved-images.js";
+
+export interface EngineParts extends ImageParts {
+  tasks: Tasks;
+  containers: Containers;
+  snapshots: Snapshots;
+  /** `--root` */
+  root: string;
+  /** Whether systemd makes the cgroups of containers. */
+  systemdCgroup: boolean;
+  log: Logger;
+}
+
+/**
+ * Containers as people mean them: an image, or a root file system, and wishes become a record, a snapshot and tasks. What is done with one is
+ * in operations/, a file each. Only what is asked for often is kept in memory.
+ */
+export class Engine {
+  readonly tasks: Tasks;
+  readonly containers: Containers;
+  readonly snapshots: Snapshots;
+  readonly images: ResolvedImages;
+  readonly index = new ContainerIndex();
+  readonly owners: Owners;
+  readonly idRanges = new IdRanges();
+  readonly systemdCgroup: boolean;
+  readonly log: Logger;
+  readonly #turns = new NamedTurns();
+  /** Is there when there may be containers: without it no store is opened at the daemon's start. */
+  readonly #marker: string;
+  #isMarked = false;
+  #restored: Promise<void> | undefined;
+
+  constructor(parts: EngineParts) {
+    this.tasks = parts.tasks;
+    this.containers = parts.containers;
+    this.snapshots = parts.snapshots;
+    this.log = parts.log;
+    this.systemdCgroup = parts.systemdCgroup;
+    this.#marker = join(parts.root, "engine");
+    this.images = new ResolvedImages(parts, this.#marker);
+    this.owners = new Owners(parts.log, (container) => {
+      const { id } = container;
+      this.log.info(
+        { id, owner: container.owner?.pid },
+        "containerd: the program that a container belongs to has gone",
+      );
+      this.removeUnasked(container);
+    });
+  }
+
+  /** Takes over what an earlier daemon has left, at its first call. Rejects as the store does, and tries again when it is called again. */
+  restore(): Promise<void> {
+    this.#restored ??= this.#restoreNow().catch((error) => {
+      this.#restored = undefined;
+      throw error;
+    });
+    return this.#restored;
+  }
+
+  async #restoreNow(): Promise<void> {
+    if (!existsSync(this.#marker)) return;
+    await restoreContainers(this);
+  }
+
+  /** To be called before the first container is written down: daemons to come look for them then. Throws a system error. */
+  mark(): void {
+    if (this.#isMarked) return;
+    mkdirSync(this.#marker, { recursive: true, mode: 0o700 });
+    this.#isMarked = true;
+  }
+
+  /** By its id, its name, or the beginning of its id; one that is being made is waited for. @throws Failure: not-found, invalid-argument */
+  async find(namespace: string, text: string, signal: AbortSignal): Promise<EngineContainer> {
+    const container = this.index.find(namespace, text);
+    await abortable(
+      container.made.catch(() => {}),
+      signal,
+    );
+    if (!container.isMade) throw new Failure("not-found", "container-not-found", { id: text });
+    await this.tasks.restored(container, { signal });
+    return container;
+  }
+
+  /** What changes a container is done one after the other. */
+  inTurn<T>({ namespace, id }: EngineContainer, work: () => Promise<T>): Promise<T> {
+    return this.#turns.run(`${namespace}/${id}`, work);
+  }
+
+  /** The task that a container has now, whatever has become of it. */
+  taskOf({ namespace, id }: EngineContainer): Task | undefined {
+    try {
+      return this.tasks.get({ namespace, id });
+    } catch (error) {
+      if (error instanceof Failure && error.kind === "not-found") return undefined;
+      throw error;
+    }
+  }
+
+  /** As a container's owner has gone, or it is removed after its exit: nobody waits for that. */
+  removeUnasked(container: EngineContainer): void {
+    removeNow(this, container, true).catch((error) => {
+      if (error instanceof Failure && error.kind === "not-found") return;
+      this.log.error({ id: container.id, error: logText(error) }, "containerd: remove a container");
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.images.close();
+  }
+}

@@ -1,0 +1,104 @@
+import type { ContainerRecord } from "../containers/container-record.js";
+import { Failure } from "../failure/failure.js";
+import { type Owner, parseOwner } from "../tasks/owner.js";
+import type { ContainerConfig, IdMap } from "./container-config.js";
+
+/** The extension of a container's record that says that the engine manages it, and what it knows of it. Only the engine writes it. */
+export const EXTENSION = "containerdts.engine.v1";
+
+/** Of every task that the engine has made: one without a record is what a kill has left. */
+export const TASK_MARK = "containerdts.engine.v1";
+
+/** How a container's own process has ended. */
+export interface ContainerExit {
+  /** 128 + N of a process that signal N has killed. */
+  status: number;
+  /** Nanoseconds since the epoch. */
+  at: bigint;
+  oomKilled: boolean;
+  /** Whether its lifetime was over. */
+  timedOut: boolean;
+  /** In nanoseconds; undefined where the kernel does not tell. */
+  cpuTime?: bigint | undefined;
+  /** In bytes; as above. */
+  memoryPeak?: bigint | undefined;
+  /** Why its end is not known better; "" as a rule. */
+  error: string;
+}
+
+/** A start that is under way, or was when a daemon was killed. */
+export interface Starting {
+  /** With another one, what has become of it is lost. */
+  bootId: string;
+  /** A container whose `run` was never answered is removed; one whose `start` was not is as it was before. */
+  by: "run" | "start";
+}
+
+/** The extension's value. */
+export interface KeptContainer {
+  version: 1;
+  name: string;
+  config: ContainerConfig;
+  /** Of the request that has made it: who repeats that is answered again. */
+  request: string;
+  /** The program that it belongs to. */
+  owner?: Owner | undefined;
+  autoRemove: boolean;
+  /** In ms from its start; 0 is none. */
+  lifetime: number;
+  /** Which ids of it are which ones of the host. */
+  idMaps?: { uids: IdMap[]; gids: IdMap[] } | undefined;
+  /** Of the image's manifest; "" without an image. */
+  imageDigest: string;
+  starting?: Starting | undefined;
+  /** Since when it runs, or has run last: nanoseconds since the epoch. */
+  startedAt?: bigint | undefined;
+  /** Of its last run; undefined while it runs. */
+  exit?: ContainerExit | undefined;
+}
+
+/** Whether a record is the engine's. */
+export function isEngines({ extensions }: Pick<ContainerRecord, "extensions">): boolean {
+  return Object.hasOwn(extensions, EXTENSION);
+}
+
+/** Whether a task is the engine's. */
+export function isEnginesTask({ labels }: { labels: readonly string[] }): boolean {
+  return labels.includes(TASK_MARK);
+}
+
+/** For who wants to take away, or change, what the engine manages by another API. */
+export function managed(id: string, doing: string): Failure {
+  const why =
+    `container ${JSON.stringify(id)} is managed by the engine, and not ${doing} this way: ` +
+    `"ctr rm ${id}" removes it, as client.containers does`;
+  return new Failure("failed-precondition", "refused", { why });
+}
+
+/** What the extension says; undefined of a record that is not the engine's, or of a later version. */
+export function keptOf({ extensions }: Pick<ContainerRecord, "extensions">): KeptContainer | undefined {
+  const value = extensions[EXTENSION]?.value;
+  if (value === undefined) return undefined;
+  const kept = JSON.parse(value.toString("utf8"), revive) as KeptContainer;
+  return kept.version === 1 ? { ...kept, owner: parseOwner(kept.owner) } : undefined;
+}
+
+/** A record's extensions with this value in it. */
+export function withKept(
+  extensions: ContainerRecord["extensions"],
+  kept: KeptContainer,
+): ContainerRecord["extensions"] {
+  return { ...extensions, [EXTENSION]: { typeUrl: EXTENSION, value: Buffer.from(JSON.stringify(kept, replace)) } };
+}
+
+/** JSON has no integers of 64 bits. */
+const BIGINT = "$bigint";
+
+function replace(_: string, value: unknown): unknown {
+  return typeof value === "bigint" ? { [BIGINT]: String(value) } : value;
+}
+
+function revive(_: string, value: unknown): unknown {
+  const text = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[BIGINT] : undefined;
+  return typeof text === "string" && /^-?\d+$/.test(text) ? BigInt(text) : value;
+}

@@ -1,0 +1,67 @@
+import { bootTime } from "../../../system/linux/clock.js";
+import { refusal } from "../../failure/failure.js";
+import { changeLifetime } from "../../tasks/lifetime.js";
+import { update as updateTask } from "../../tasks/operations/update.js";
+import type { Resources } from "../container-config.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import { keptOf } from "../kept-container.js";
+import { prepareHost } from "../spec/host-facts.js";
+import { resourcesOf } from "../spec/resources.js";
+import { keep } from "./keeping.js";
+import { requireThere } from "./remove.js";
+import { checkName } from "./requests.js";
+
+export interface UpdateRequest {
+  /** Of what is not given nothing changes. */
+  resources: Resources;
+  /** In ms from now; 0 is none any more. */
+  lifetime?: number | undefined;
+}
+
+/**
+ * Changes limits, of what runs at once, of what does not from its next start; and when it is killed.
+ * @param signal ends the attempt
+ * @throws Failure: invalid-argument; what the runtime says
+ */
+export async function update(
+  engine: Engine,
+  container: EngineContainer,
+  { resources, lifetime }: UpdateRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespace, id } = container;
+  if (lifetime !== undefined && (!Number.isSafeInteger(lifetime) || lifetime < 0))
+    throw refusal(`lifetime ${lifetime}: not a time in ms`);
+  const wishes = { devices: [], mounts: [], privileged: false, ulimits: [], resources };
+  const limits = resourcesOf(resources, await prepareHost(wishes, { systemdCgroup: false, signal }));
+  await engine.inTurn(container, async () => {
+    requireThere(container);
+    const kept = keptOf(await engine.containers.get(namespace, id))!;
+    const task = engine.taskOf(container);
+    const isRunning = task?.status === "running" || task?.status === "paused";
+    if (isRunning && Object.keys(limits).length > 0)
+      await updateTask(engine.tasks, { namespace, id, kind: "update", resources: limits }, signal);
+    const config = { ...kept.config, resources: { ...kept.config.resources, ...resources } };
+    await keep(engine, container, { ...kept, config, ...(lifetime !== undefined && { lifetime }) });
+    if (lifetime === undefined || task === undefined || !isRunning) return;
+    changeLifetime(engine.log, task, lifetime === 0 ? undefined : bootTime() + lifetime);
+  });
+}
+
+/** @param name "" is none any more. @throws Failure: invalid-argument, already-exists; the name is as it was then */
+export async function rename(engine: Engine, container: EngineContainer, name: string): Promise<void> {
+  checkName(name);
+  await engine.inTurn(container, async () => {
+    requireThere(container);
+    const { namespace, id, name: before } = container;
+    engine.index.rename(container, name);
+    try {
+      const kept = keptOf(await engine.containers.get(namespace, id))!;
+      await keep(engine, container, { ...kept, name });
+    } catch (error) {
+      engine.index.rename(container, before);
+      throw error;
+    }
+  });
+}

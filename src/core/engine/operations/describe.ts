@@ -1,0 +1,89 @@
+import { bootTime, now } from "../../../system/linux/clock.js";
+import { Failure } from "../../failure/failure.js";
+import { Slices } from "../../scheduling/slices.js";
+import { INIT } from "../../tasks/process.js";
+import type { OciProcess } from "../../tasks/runtime/spec.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import { type ContainerExit, type KeptContainer, keptOf } from "../kept-container.js";
+import { type Status, statusOf } from "./running.js";
+
+/** All that is known of a container. */
+export interface Description {
+  container: EngineContainer;
+  kept: KeptContainer;
+  status: Status;
+  /** On the host; 0 while it does not run. */
+  pid: number;
+  /** Times are in nanoseconds since the epoch. */
+  createdAt: bigint;
+  startedAt: bigint | undefined;
+  exit: ContainerExit | undefined;
+  endsAt: bigint | undefined;
+  /** Of its specification. */
+  process: OciProcess;
+  execIds: string[];
+}
+
+/** @throws Failure (not-found) */
+export async function describe(engine: Engine, container: EngineContainer): Promise<Description> {
+  const { namespace, id } = container;
+  const record = await engine.containers.get(namespace, id);
+  const kept = keptOf(record);
+  if (kept === undefined) throw new Failure("not-found", "container-not-found", { id });
+  const task = engine.taskOf(container);
+  const status = statusOf(engine, container);
+  const { process = {} } = JSON.parse(record.spec!.value.toString("utf8")) as { process?: OciProcess };
+  return {
+    ...{ container, kept, status, process },
+    pid: status === "running" || status === "paused" ? (task?.init?.systemPid ?? 0) : 0,
+    createdAt: record.createdAt,
+    startedAt: kept.startedAt,
+    exit: container.exit,
+    endsAt: task?.endsAt === undefined ? undefined : now() + BigInt(Math.round((task.endsAt - bootTime()) * 1e6)),
+    execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT),
+  };
+}
+
+export interface ListRequest {
+  /** `NAME` or `NAME=value`; all of them hold. */
+  labels: readonly string[];
+  /** One of them holds; none: any. */
+  statuses: readonly string[];
+  names: readonly string[];
+}
+
+/** Those that a list is to have. */
+export function select(engine: Engine, namespace: string, { labels, statuses, names }: ListRequest): EngineContainer[] {
+  const wanted = labels.map((label) => {
+    const end = label.indexOf("=");
+    return end < 0 ? { key: label, value: undefined } : { key: label.slice(0, end), value: label.slice(end + 1) };
+  });
+  return engine.index
+    .list(namespace)
+    .filter(
+      (container) =>
+        container.isMade &&
+        wanted.every(({ key, value }) =>
+          value === undefined ? Object.hasOwn(container.labels, key) : container.labels[key] === value,
+        ) &&
+        (names.length === 0 || names.includes(container.name)) &&
+        (statuses.length === 0 || statuses.includes(statusOf(engine, container))),
+    );
+}
+
+/** Many take a while, so others get their turn in between. */
+export async function list(engine: Engine, namespace: string, request: ListRequest): Promise<Description[]> {
+  const found: Description[] = [];
+  const slices = new Slices();
+  for (const container of select(engine, namespace, request)) {
+    await slices.next();
+    try {
+      found.push(await describe(engine, container));
+    } catch (error) {
+      // It may go at each wait.
+      if (!(error instanceof Failure && error.kind === "not-found")) throw error;
+    }
+  }
+  return found;
+}

@@ -1,0 +1,52 @@
+import { logText } from "../../failure/log-text.js";
+import { deleteStopped } from "../../tasks/operations/delete.js";
+import type { Task } from "../../tasks/task.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import { keptOf } from "../kept-container.js";
+import { exitOf } from "./exit-of.js";
+import { keep } from "./keeping.js";
+import { removeInTurn } from "./remove.js";
+
+/** Has the end of a container's task written down, told, and what follows done. */
+export function follow(engine: Engine, container: EngineContainer, task: Task): void {
+  task.init!.whenOver(() => {
+    ended(engine, container, task).catch((error) => {
+      engine.log.error({ id: container.id, error: logText(error) }, "containerd: the end of a container");
+    });
+  });
+}
+
+async function ended(engine: Engine, container: EngineContainer, task: Task): Promise<void> {
+  await engine.inTurn(container, async () => {
+    // Whoever removes it, or starts it anew, has seen its end.
+    if (container.isGone || engine.taskOf(container) !== task) return;
+    await settleEnd(engine, container, task);
+  });
+}
+
+/** In turn: what a task that has ended leaves. */
+export async function settleEnd(engine: Engine, container: EngineContainer, task: Task): Promise<void> {
+  const exit = exitOf(task);
+  if (container.autoRemove) {
+    container.exit = exit;
+    container.tell();
+    await removeInTurn(engine, container, true);
+    return;
+  }
+  if (container.owner !== undefined) {
+    // Its task keeps it until it is removed: a record of what goes with a program is not worth a wait for the disk.
+    container.exit = exit;
+    container.tell();
+    return;
+  }
+  try {
+    const { starting: _, ...kept } = keptOf(await engine.containers.get(container.namespace, container.id))!;
+    await keep(engine, container, { ...kept, exit });
+    await deleteStopped(engine.tasks, container);
+  } finally {
+    // Where it can't be written down the task stays, and the next daemon tries.
+    container.exit = exit;
+    container.tell();
+  }
+}

@@ -1,0 +1,36 @@
+import { bootId } from "../../../system/linux/boot-id.js";
+import { now } from "../../../system/linux/clock.js";
+import type { ContainerRecord } from "../../containers/container-record.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import { type KeptContainer, keptOf, type Starting, withKept } from "../kept-container.js";
+
+/** That a start begins, for the daemon that finds only that. */
+export function starting(kept: KeptContainer, by: Starting["by"]): KeptContainer {
+  return { ...kept, starting: { bootId: bootId(), by } };
+}
+
+/** Changes what is kept of a container. Resolves once it is on the disk. @throws Failure */
+export async function keep(
+  engine: Engine,
+  { namespace, id }: EngineContainer,
+  kept: KeptContainer,
+  changes: Partial<ContainerRecord> = {},
+): Promise<void> {
+  await engine.containers.update(namespace, id, (before) => ({
+    ...before,
+    ...changes,
+    extensions: withKept(before.extensions, kept),
+  }));
+}
+
+/** A container that runs is not taken for one whose start was not answered. */
+export async function keepStarted(engine: Engine, container: EngineContainer): Promise<void> {
+  if (container.owner !== undefined) return;
+  const { namespace, id } = container;
+  const { starting: begun, ...kept } = keptOf(await engine.containers.get(namespace, id))!;
+  // It may have ended by now.
+  if (begun === undefined) return;
+  const { exit: _, ...running } = kept;
+  await keep(engine, container, { ...running, startedAt: now() });
+}

@@ -1,0 +1,202 @@
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Mount } from "../../../system/mount/mount.js";
+import { directoriesOf } from "../../../system/mount/overlay.js";
+import type { ContainerRecord } from "../../containers/container-record.js";
+import { refusal } from "../../failure/failure.js";
+import { stringifyJson } from "../../files/json.js";
+import { SNAPSHOTTER } from "../../snapshots/snapshots.js";
+import { bundleIn } from "../../tasks/task.js";
+import type { ContainerConfig } from "../container-config.js";
+import type { Engine } from "../engine.js";
+import { checkIdMappedLayers } from "../id-ranges.js";
+import { type KeptContainer, withKept } from "../kept-container.js";
+import type { ResolvedImage } from "../resolved-images.js";
+import { directoryAsRoot, layersAsRoot, type RootFileSystem, snapshotAsRoot } from "../root-file-system.js";
+import { buildSpec, hostnameOf } from "../spec/build-spec.js";
+import { userOf } from "../spec/command.js";
+import { type ContainerFileTexts, containerFiles } from "../spec/container-files.js";
+import { type HostFacts, prepareHost } from "../spec/host-facts.js";
+import { type ImageConfig, parseImageConfig } from "../spec/image-config.js";
+import { findInit } from "../spec/init-program.js";
+import type { JoinedNamespaces } from "../spec/namespaces.js";
+import { type ResolvedUser, resolveUser } from "../spec/user.js";
+import { type CreateRequest, fingerprint } from "./requests.js";
+import { runningTask } from "./running.js";
+
+/** How 1.x's clients call what runs the engine's containers, too. */
+const RUNTIME = "io.containerd.runc.v2";
+const SPEC = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+/** Keeps the layers of a container that has none of its own. */
+export const LAYERS_LABEL = `containerd.io/gc.ref.snapshot.${SNAPSHOTTER}`;
+
+type NewRecord = Omit<ContainerRecord, "createdAt" | "updatedAt">;
+
+/** What is to become of a request. */
+export interface Plan {
+  kept: KeptContainer;
+  image: ResolvedImage | undefined;
+  record: NewRecord;
+  /** Puts its files into the task's bundle. */
+  fill: (bundle: string) => void;
+}
+
+interface Place {
+  namespace: string;
+  id: string;
+}
+
+/**
+ * Ids of a user namespace that it takes are the container's then, also when it is not made.
+ * @throws Failure: not-found for an image that is not there, invalid-argument for wishes that can't be granted; the signal's reason
+ */
+export async function plan(engine: Engine, request: CreateRequest, signal: AbortSignal): Promise<Plan> {
+  const { namespace, id, name, config, owner, autoRemove, lifetime } = request;
+  const image = config.image === "" ? undefined : await engine.images.resolve(namespace, config.image, signal);
+  const hostFacts = await prepareHost(config, { systemdCgroup: engine.systemdCgroup, signal });
+  const kept: KeptContainer = {
+    version: 1,
+    ...{ name, config, owner, autoRemove, lifetime },
+    request: fingerprint(request),
+    imageDigest: image?.digest ?? "",
+    idMaps: idMapsOf(engine, config, image, hostFacts),
+  };
+  const { spec, fill } = await specOf(engine, request, kept, image, hostFacts, signal);
+  const hasSnapshot = needsSnapshot(kept);
+  const isOnLayers = image !== undefined && image.chainId !== "" && !hasSnapshot;
+  const record: NewRecord = {
+    id,
+    labels: { ...config.labels, ...(isOnLayers && { [LAYERS_LABEL]: image.chainId }) },
+    image: config.image,
+    runtime: { name: RUNTIME },
+    spec: { typeUrl: SPEC, value: spec },
+    snapshotter: SNAPSHOTTER,
+    snapshotKey: hasSnapshot ? id : "",
+    extensions: withKept({}, kept),
+    sandbox: "",
+  };
+  return { kept, image, record, fill };
+}
+
+/** Whether it has one of its own: to write to, or of layers whose files belong to its own ids. */
+export function needsSnapshot({ config, idMaps }: Pick<KeptContainer, "config" | "idMaps">): boolean {
+  return config.writable || (idMaps !== undefined && config.image !== "");
+}
+
+function idMapsOf(
+  engine: Engine,
+  { userns }: ContainerConfig,
+  image: ResolvedImage | undefined,
+  host: HostFacts,
+): KeptContainer["idMaps"] {
+  if (userns.mode === "host") return undefined;
+  if (image !== undefined) checkIdMappedLayers(userns.mode, host.kernel);
+  const { uids, gids } = userns.mode === "map" ? userns : engine.idRanges.take();
+  return { uids: [...uids], gids: [...gids] };
+}
+
+/**
+ * What a runtime gets of a container, made of what holds now.
+ * @throws Failure; the signal's reason
+ */
+export async function specOf(
+  engine: Engine,
+  { namespace, id }: Place,
+  { config, idMaps }: KeptContainer,
+  image: ResolvedImage | undefined,
+  host: HostFacts,
+  signal: AbortSignal,
+): Promise<{ spec: Buffer; fill: (bundle: string) => void }> {
+  const imageConfig = image && parseImageConfig(image.digest, image.config);
+  const user = await resolved(engine, namespace, config, image, imageConfig, signal);
+  const bundle = bundleIn(engine.tasks.directoryOf({ namespace, id }));
+  const spec = buildSpec({
+    ...{ id, config, image: imageConfig, user, host, idMaps },
+    root: { path: config.rootfs !== "" && !config.writable ? config.rootfs : "rootfs", readOnly: config.readOnly },
+    joined: await joinedOf(engine, namespace, config, signal),
+    files: Object.fromEntries(Object.entries(FILES).map(([name, file]) => [name, join(bundle, file)])),
+    init: config.init ? findInit() : undefined,
+  });
+  return { spec: Buffer.from(stringifyJson(spec)), fill: await filesOf(id, config, host, signal) };
+}
+
+/** What puts a container's own files into its bundle. @throws Failure; the signal's reason */
+export async function filesOf(
+  id: string,
+  config: ContainerConfig,
+  host: HostFacts,
+  signal: AbortSignal,
+): Promise<(bundle: string) => void> {
+  const texts = await containerFiles(config, hostnameOf({ id, config, host }), signal);
+  return (bundle) => {
+    for (const [name, file] of Object.entries(FILES))
+      writeFileSync(join(bundle, file), texts[name as keyof ContainerFileTexts], { mode: 0o644 });
+  };
+}
+
+/** What they are called in the bundle. */
+const FILES: Record<keyof ContainerFileTexts, string> = {
+  hosts: "hosts",
+  hostname: "hostname",
+  resolvConf: "resolv.conf",
+};
+
+async function resolved(
+  engine: Engine,
+  namespace: string,
+  config: ContainerConfig,
+  image: ResolvedImage | undefined,
+  imageConfig: ImageConfig | undefined,
+  signal: AbortSignal,
+): Promise<ResolvedUser> {
+  const user = userOf(config, imageConfig);
+  const where = image === undefined ? `rootfs ${config.rootfs}` : `image ${image.name}`;
+  const look = (root: number) => resolveUser(root, user, config.groupAdd, { where, signal });
+  if (image !== undefined) return await engine.images.lookInto(namespace, image.chainId, look);
+  let root: number;
+  try {
+    root = openSync(config.rootfs, "r");
+  } catch (error) {
+    throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: ${(error as Error).message}`);
+  }
+  try {
+    return await look(root);
+  } finally {
+    closeSync(root);
+  }
+}
+
+/** The namespaces of other containers that one is to join. @throws Failure: not-found, failed-precondition for one that does not run */
+async function joinedOf(
+  engine: Engine,
+  namespace: string,
+  { network, pid, ipc, uts, cgroupns }: ContainerConfig,
+  signal: AbortSignal,
+): Promise<JoinedNamespaces> {
+  const joined: JoinedNamespaces = {};
+  const wanted = { network, pid, ipc, uts, cgroup: cgroupns };
+  for (const [name, mode] of Object.entries(wanted)) {
+    if (mode.mode !== "container") continue;
+    const other = await engine.find(namespace, mode.container, signal);
+    const file = name === "network" ? "net" : name;
+    joined[name as keyof JoinedNamespaces] = `/proc/${runningTask(engine, other).init!.systemPid}/ns/${file}`;
+  }
+  return joined;
+}
+
+/**
+ * @param mounts of its snapshot, if it has one
+ * @throws Failure
+ */
+export async function rootOf(
+  engine: Engine,
+  { namespace, id }: Place,
+  { config, owner }: Pick<KeptContainer, "config" | "owner">,
+  chainId: string,
+  mounts: readonly Mount[] | undefined,
+): Promise<RootFileSystem> {
+  if (mounts !== undefined && config.writable) return snapshotAsRoot(mounts, owner !== undefined);
+  if (config.rootfs !== "") return directoryAsRoot(config.rootfs);
+  const layers = mounts === undefined ? await engine.images.layers(namespace, chainId) : mounts.flatMap(directoriesOf);
+  return layersAsRoot(layers, bundleIn(engine.tasks.directoryOf({ namespace, id })));
+}

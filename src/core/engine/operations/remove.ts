@@ -1,0 +1,75 @@
+import { Failure } from "../../failure/failure.js";
+import { thaw } from "../../tasks/exit/thaw.js";
+import { deleteStopped } from "../../tasks/operations/delete.js";
+import type { Task } from "../../tasks/task.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import { exitOf } from "./exit-of.js";
+
+/**
+ * Removes a container with all that is its own. Nobody calls it off.
+ * @param force kills it first, if it runs
+ * @throws Failure: not-found when it is gone, failed-precondition while it runs
+ */
+export async function removeNow(engine: Engine, container: EngineContainer, force: boolean): Promise<void> {
+  await container.made.catch(() => {});
+  await engine.inTurn(container, () => removeInTurn(engine, container, force));
+}
+
+/** As {@link removeNow}, for who has the turn. */
+export async function removeInTurn(engine: Engine, container: EngineContainer, force: boolean): Promise<void> {
+  const { id } = container;
+  requireThere(container);
+  const task = engine.taskOf(container);
+  if (task !== undefined && task.status !== "stopped") {
+    if (!force) {
+      const why = `container ${JSON.stringify(id)} is ${task.status}: stop it first, or remove it with force`;
+      throw new Failure("failed-precondition", "refused", { why });
+    }
+    await killTask(task);
+    container.exit = exitOf(task);
+  }
+  await removeRest(engine, container);
+}
+
+/** @throws Failure (not-found) */
+export function requireThere({ id, isGone }: EngineContainer): void {
+  if (isGone) throw new Failure("not-found", "container-not-found", { id });
+}
+
+/** What is left of a container that does not run. The record goes last: who finds it finds what else there may be. */
+export async function removeRest(engine: Engine, container: EngineContainer): Promise<void> {
+  const { namespace, id, hasLayer } = container;
+  container.isRemoving = true;
+  if (engine.taskOf(container) !== undefined) await ignoring(deleteStopped(engine.tasks, container));
+  // Both are one change on the disk.
+  const snapshot = hasLayer ? ignoring(engine.snapshots.remove(namespace, id)) : undefined;
+  const record = ignoring(engine.containers.delete(namespace, id));
+  // Of what belongs to a program, a record without a task is removed by the next daemon as well: nobody waits for the disk.
+  if (container.owner === undefined || snapshot !== undefined) await Promise.all([snapshot, record]);
+  else
+    record.catch((error) => engine.log.error({ id, error: String(error) }, "containerd: remove a container's record"));
+  if (container.idMaps !== undefined) engine.idRanges.release(container.idMaps);
+  container.idMaps = undefined;
+  container.isGone = true;
+  engine.owners.remove(container);
+  engine.index.remove(container);
+  container.tell();
+}
+
+/** Kills all of a task; resolves when its end was told. */
+export async function killTask(task: Task): Promise<void> {
+  const init = task.init!;
+  await thaw(task);
+  init.kill();
+  await new Promise<void>((resolve) => init.whenOver(resolve));
+}
+
+/** As if it were done when there is nothing to do it with. */
+async function ignoring(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof Failure && error.kind === "not-found")) throw error;
+  }
+}

@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto";
+import { isAbsolute } from "node:path";
+import { refusal } from "../../failure/failure.js";
+import { checkIdentifier } from "../../metadata/identifier.js";
+import { checkLabels } from "../../metadata/labels.js";
+import type { Owner } from "../../tasks/owner.js";
+import type { ContainerConfig } from "../container-config.js";
+
+/** What is wanted of a new container. */
+export interface CreateRequest {
+  namespace: string;
+  /** Who repeats it after a lost connection gives the same id. */
+  id: string;
+  /** "" is none. */
+  name: string;
+  config: ContainerConfig;
+  /** The program that it ends and goes with. */
+  owner?: Owner | undefined;
+  /** In ms from its start; 0 is none. */
+  lifetime: number;
+  autoRemove: boolean;
+}
+
+/** Of other users of the daemon, whose programs take what they find there for theirs. */
+const FOREIGN_NAMESPACES = new Set(["moby", "k8s.io"]);
+
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
+
+/** @throws Failure (invalid-argument) for what can't be a container, as far as that shows without a look at anything else */
+export function checkRequest({ namespace, id, name, config, lifetime }: CreateRequest): void {
+  checkNamespace(namespace);
+  checkIdentifier(id, "id: ");
+  checkName(name);
+  checkLabels(config.labels, "labels: ");
+  if (!Number.isSafeInteger(lifetime) || lifetime < 0) throw refusal(`lifetime ${lifetime}: not a time in ms`);
+  if (config.image === "" && config.rootfs === "") throw refusal("a container needs an image or a rootfs");
+  if (config.image !== "" && config.rootfs !== "") throw refusal("a container has an image or a rootfs, not both");
+  if (config.rootfs !== "" && !isAbsolute(config.rootfs))
+    throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: not an absolute path`);
+  if (config.rootfs !== "" && config.writable)
+    throw refusal("rootfs with a layer of the container's own is not supported yet");
+  if (config.image !== "" && !config.writable && !config.readOnly)
+    throw refusal(
+      "an image's files can't be changed: choose writable, for a layer of the container's own, or readOnly",
+    );
+}
+
+/** @throws Failure (invalid-argument) */
+export function checkNamespace(namespace: string): void {
+  checkIdentifier(namespace, "namespace: ");
+  if (FOREIGN_NAMESPACES.has(namespace))
+    throw refusal(`namespace ${JSON.stringify(namespace)} is other programs': choose another`);
+}
+
+/** @throws Failure (invalid-argument) */
+export function checkName(name: string): void {
+  if (name !== "" && !NAME.test(name))
+    throw refusal(`name ${JSON.stringify(name.slice(0, 200))}: it has to match ${NAME.source}`);
+}
+
+/** What tells a repeated request from another one with the same id. */
+export function fingerprint({ name, config, owner, lifetime, autoRemove }: CreateRequest): string {
+  const text = JSON.stringify([name, sorted(config), owner ?? null, lifetime, autoRemove]);
+  return createHash("sha256").update(text).digest("base64url").slice(0, 22);
+}
+
+/** The order of a map's entries is no part of it. */
+function sorted(config: ContainerConfig): object {
+  const inOrder = (map: Record<string, string>) => Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1));
+  return { ...config, labels: inOrder(config.labels), sysctls: inOrder(config.sysctls) };
+}

@@ -1,0 +1,133 @@
+import { UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
+import { bootId } from "../../../system/linux/boot-id.js";
+import { now } from "../../../system/linux/clock.js";
+import { Failure } from "../../failure/failure.js";
+import { logText } from "../../failure/log-text.js";
+import { deleteStopped } from "../../tasks/operations/delete.js";
+import { isOwnerAlive } from "../../tasks/owner.js";
+import type { Task } from "../../tasks/task.js";
+import type { Engine } from "../engine.js";
+import { EngineContainer } from "../engine-container.js";
+import { isEnginesTask, type KeptContainer, keptOf } from "../kept-container.js";
+import { follow, settleEnd } from "./ended.js";
+import { watchTimeouts } from "./exec.js";
+import { keep } from "./keeping.js";
+import { killTask, removeRest } from "./remove.js";
+
+/** Takes over the containers of an earlier daemon, once its tasks are known. @throws Failure when the store can't be used */
+export async function restoreContainers(engine: Engine): Promise<void> {
+  const found: { container: EngineContainer; kept: KeptContainer }[] = [];
+  for await (const { namespace, record } of engine.containers.all()) {
+    const kept = keptOf(record);
+    if (kept === undefined) continue;
+    const container = new EngineContainer(namespace, record.id);
+    const { name, owner, autoRemove, request, config } = kept;
+    Object.assign(container, { name, owner, autoRemove, request, labels: config.labels, isMade: true });
+    container.hasLayer = record.snapshotKey !== "";
+    engine.index.add(container);
+    if (kept.idMaps !== undefined && config.userns.mode === "auto") {
+      container.idMaps = kept.idMaps;
+      engine.idRanges.keep(kept.idMaps);
+    }
+    found.push({ container, kept });
+  }
+  await engine.tasks.runDirectory.open();
+  // Each for itself: one that can't be taken over does not hold up the others.
+  await Promise.all(
+    found.map(({ container, kept }) => attempt(engine, container, () => restoreOne(engine, container, kept))),
+  );
+  await removeUnknownTasks(engine);
+}
+
+async function restoreOne(engine: Engine, container: EngineContainer, kept: KeptContainer): Promise<void> {
+  const { tasks } = engine;
+  await tasks.restored(container, new AbortController());
+  const task = engine.taskOf(container);
+  if (await isLeftOver(engine, container, kept, task)) {
+    if (task?.status === "running" || task?.status === "paused") await killTask(task);
+    await removeRest(engine, container);
+    return;
+  }
+  if (task === undefined) await restoreWithoutTask(engine, container, kept);
+  else if (task.status === "created" && !task.init!.isStarting) {
+    // Its start had not begun.
+    await deleteStopped(tasks, container);
+    await keep(engine, container, { ...kept, starting: undefined });
+  } else if (task.status === "stopped") {
+    await engine.inTurn(container, () => settleEnd(engine, container, task));
+  } else {
+    follow(engine, container, task);
+    watchTimeouts(engine, task);
+    if (kept.starting !== undefined && container.owner === undefined)
+      await keep(engine, container, { ...kept, starting: undefined, startedAt: now(), exit: undefined });
+  }
+  if (!container.isGone) engine.owners.add(container);
+}
+
+/** Whether it was not to stay: its owner has gone, its removal had begun, or nobody was ever told that it is there. */
+async function isLeftOver(
+  engine: Engine,
+  container: EngineContainer,
+  { owner, starting, autoRemove, exit, startedAt }: KeptContainer,
+  task: Task | undefined,
+): Promise<boolean> {
+  if (owner !== undefined && !isOwnerAlive(owner)) return true;
+  if (container.hasLayer && !(await hasSnapshot(engine, container))) return true;
+  const isOfThisBoot = starting?.bootId === bootId();
+  if (starting?.by === "run" && isOfThisBoot) {
+    if (task === undefined) return true;
+    if (task.status === "created" && !task.init!.isStarting) return true;
+  }
+  // It has run, and nobody has asked for its end in time.
+  const hasRun = startedAt !== undefined || exit !== undefined || (starting !== undefined && !isOfThisBoot);
+  return autoRemove && task === undefined && hasRun;
+}
+
+async function hasSnapshot(engine: Engine, { namespace, id }: EngineContainer): Promise<boolean> {
+  try {
+    await engine.snapshots.stat(namespace, id);
+    return true;
+  } catch (error) {
+    if (error instanceof Failure && error.kind === "not-found") return false;
+    throw error;
+  }
+}
+
+/** It does not run: it never has, its end is known, or both have been lost, with the boot that it ran in as a rule. */
+async function restoreWithoutTask(engine: Engine, container: EngineContainer, kept: KeptContainer): Promise<void> {
+  const { starting, exit, startedAt } = kept;
+  const wasRunning =
+    exit === undefined && (startedAt !== undefined || (starting !== undefined && starting.bootId !== bootId()));
+  if (wasRunning) {
+    const error = "its end was not seen: the machine was started anew, or what was known of it is lost";
+    const lost = { status: UNKNOWN_STATUS, at: now(), oomKilled: false, timedOut: false, error };
+    container.exit = lost;
+    await keep(engine, container, { ...kept, starting: undefined, exit: lost });
+    return;
+  }
+  container.exit = exit;
+  if (starting !== undefined) await keep(engine, container, { ...kept, starting: undefined });
+}
+
+/** A kill has left them: their records were not written yet, or gone already. */
+async function removeUnknownTasks(engine: Engine): Promise<void> {
+  const { tasks } = engine;
+  await Promise.all(
+    tasks.list().map(async (task) => {
+      const { namespace, id } = task;
+      if (!isEnginesTask(task) || engine.index.get(namespace, id) !== undefined) return;
+      await attempt(engine, task, async () => {
+        if (task.status === "running" || task.status === "paused" || task.init?.isStarting) await killTask(task);
+        await deleteStopped(tasks, task);
+      });
+    }),
+  );
+}
+
+async function attempt(engine: Engine, { id }: { id: string }, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    engine.log.error({ id, error: logText(error) }, "containerd: take over a container");
+  }
+}

@@ -1,0 +1,23 @@
+import { Failure } from "../../failure/failure.js";
+import type { Task } from "../../tasks/task.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+
+/** A container's task, which runs or is paused. @throws Failure (failed-precondition) */
+export function runningTask(engine: Engine, container: EngineContainer): Task {
+  const task = engine.taskOf(container);
+  const status = statusOf(engine, container);
+  if (task === undefined || status === "created" || status === "stopped")
+    throw new Failure("failed-precondition", "refused", {
+      why: `container ${JSON.stringify(container.id)} does not run: it is ${status}`,
+    });
+  return task;
+}
+
+export type Status = "created" | "running" | "paused" | "stopped";
+
+export function statusOf(engine: Engine, container: EngineContainer): Status {
+  const task = engine.taskOf(container);
+  if (task !== undefined) return task.status;
+  return container.exit === undefined ? "created" : "stopped";
+}

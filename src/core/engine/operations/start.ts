@@ -1,0 +1,87 @@
+import { Failure } from "../../failure/failure.js";
+import { deleteStopped } from "../../tasks/operations/delete.js";
+import type { Process, Stdio } from "../../tasks/process.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import { type KeptContainer, keptOf } from "../kept-container.js";
+import type { ResolvedImage } from "../resolved-images.js";
+import { prepareHost } from "../spec/host-facts.js";
+import { keep, keepStarted, starting } from "./keeping.js";
+import { launch } from "./launch.js";
+import { filesOf, LAYERS_LABEL, rootOf, specOf } from "./plan.js";
+import { requireThere } from "./remove.js";
+
+/**
+ * Has a container run that does not. One that runs with the same streams answers as it did when it was started.
+ * @param signal ends the attempt
+ * @throws Failure: not-found, failed-precondition when it runs with other streams; it is as it was then
+ */
+export function start(engine: Engine, container: EngineContainer, stdio: Stdio, signal: AbortSignal): Promise<Process> {
+  return engine.inTurn(container, () => startInTurn(engine, container, stdio, signal));
+}
+
+/** As {@link start}, for who has the turn. */
+export async function startInTurn(
+  engine: Engine,
+  container: EngineContainer,
+  stdio: Stdio,
+  signal: AbortSignal,
+): Promise<Process> {
+  const { namespace, id } = container;
+  signal.throwIfAborted();
+  requireThere(container);
+  const task = engine.taskOf(container);
+  if (task !== undefined && task.status !== "stopped") {
+    const init = task.init!;
+    const { stdin, stdout, stderr } = init.stdio;
+    if (stdin === stdio.stdin && stdout === stdio.stdout && stderr === stdio.stderr) return init;
+    const why = `container ${JSON.stringify(id)} is ${task.status} already, with other streams`;
+    throw new Failure("failed-precondition", "refused", { why });
+  }
+  if (task !== undefined) await deleteStopped(engine.tasks, container);
+  const record = await engine.containers.get(namespace, id);
+  const before = keptOf(record)!;
+  const kept = starting(before, "start");
+  const { exit } = container;
+  // Who waits from here on waits for the end of this run.
+  container.exit = undefined;
+  const written = keep(engine, container, kept);
+  written.catch(() => {});
+  try {
+    const mounts = container.hasLayer ? await engine.snapshots.mounts(namespace, id) : undefined;
+    const { config } = before;
+    const image = config.image === "" ? undefined : await sameImage(engine, container, before, signal);
+    const hostFacts = await prepareHost(config, { systemdCgroup: engine.systemdCgroup, signal });
+    // Without its image what was made of it when it was there goes on to hold.
+    const { spec, fill } =
+      config.image === "" || image !== undefined
+        ? await specOf(engine, container, before, image, hostFacts, signal)
+        : { spec: record.spec!.value, fill: await filesOf(id, config, hostFacts, signal) };
+    const chainId = record.labels[LAYERS_LABEL] ?? image?.chainId ?? "";
+    const root = await rootOf(engine, container, kept, chainId, mounts);
+    const init = await launch(engine, { container, kept, spec, root, fill, stdio, written }, signal);
+    await keepStarted(engine, container);
+    return init;
+  } catch (error) {
+    container.exit = exit;
+    container.tell();
+    await keep(engine, container, before);
+    throw error;
+  }
+}
+
+/** The image that a container was made of; undefined when it has gone, or its name is another's by now. */
+async function sameImage(
+  engine: Engine,
+  { namespace }: EngineContainer,
+  { config, imageDigest }: KeptContainer,
+  signal: AbortSignal,
+): Promise<ResolvedImage | undefined> {
+  try {
+    const image = await engine.images.resolve(namespace, config.image, signal);
+    return image.digest === imageDigest ? image : undefined;
+  } catch (error) {
+    if (error instanceof Failure && error.kind === "not-found") return undefined;
+    throw error;
+  }
+}

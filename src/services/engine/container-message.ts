@@ -1,0 +1,41 @@
+import { secondsAndNanos } from "../../contract/go/rfc3339.js";
+import type { ContainerExit } from "../../core/engine/kept-container.js";
+import type { Description } from "../../core/engine/operations/describe.js";
+import type { Exit as ProcessExit } from "../../core/tasks/process.js";
+import type { Container, Exit } from "../../proto/containerdts/engine/v1/engine.js";
+import { configMessage } from "./container-config.js";
+
+export function containerMessage(description: Description): Container {
+  const { container, kept, status, pid, createdAt, startedAt, exit, endsAt, process, execIds } = description;
+  const { user } = process;
+  return {
+    id: container.id,
+    name: container.name,
+    config: configMessage(kept.config),
+    status,
+    pid,
+    createdAt: secondsAndNanos(createdAt),
+    startedAt: startedAt === undefined ? undefined : secondsAndNanos(startedAt),
+    exit: exit && exitMessage(exit),
+    owned: kept.owner !== undefined,
+    autoRemove: kept.autoRemove,
+    args: process.args ?? [],
+    env: process.env ?? [],
+    workdir: process.cwd ?? "",
+    user: `${user?.uid ?? 0}:${user?.gid ?? 0}`,
+    imageDigest: kept.imageDigest,
+    execIds,
+    uidMap: kept.idMaps?.uids ?? [],
+    gidMap: kept.idMaps?.gids ?? [],
+    endsAt: endsAt === undefined ? undefined : secondsAndNanos(endsAt),
+  };
+}
+
+export function exitMessage({ status, at, oomKilled, timedOut, cpuTime, memoryPeak, error }: ContainerExit): Exit {
+  const usage = cpuTime === undefined && memoryPeak === undefined ? undefined : { cpuTime: cpuTime ?? 0n, memoryPeak };
+  return { status, exitedAt: secondsAndNanos(at), oomKilled, timedOut, usage, error };
+}
+
+export function execExitMessage({ status, at, timedOut }: ProcessExit & { timedOut: boolean }): Exit {
+  return { status, exitedAt: secondsAndNanos(at), oomKilled: false, timedOut, usage: undefined, error: "" };
+}

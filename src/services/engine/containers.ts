@@ -1,0 +1,132 @@
+import { randomBytes } from "node:crypto";
+import type { Engine } from "../../core/engine/engine.js";
+import type { EngineContainer } from "../../core/engine/engine-container.js";
+import { rename, update } from "../../core/engine/operations/change.js";
+import { create, run } from "../../core/engine/operations/create.js";
+import { describe, list } from "../../core/engine/operations/describe.js";
+import { waitForExec } from "../../core/engine/operations/exec.js";
+import { kill } from "../../core/engine/operations/kill.js";
+import { pause } from "../../core/engine/operations/pause.js";
+import { prune } from "../../core/engine/operations/prune.js";
+import { removeNow } from "../../core/engine/operations/remove.js";
+import type { CreateRequest } from "../../core/engine/operations/requests.js";
+import { restart } from "../../core/engine/operations/restart.js";
+import { runningTask } from "../../core/engine/operations/running.js";
+import { start } from "../../core/engine/operations/start.js";
+import { stop } from "../../core/engine/operations/stop.js";
+import { wait } from "../../core/engine/operations/wait.js";
+import { refusal } from "../../core/failure/failure.js";
+import { pidsOf } from "../../core/tasks/operations/state.js";
+import { stats } from "../../core/tasks/operations/stats.js";
+import type { Stdio } from "../../core/tasks/process.js";
+import type {
+  CreateRequest as CreateMessage,
+  EngineServer,
+  Stdio as StdioMessage,
+  WaitRequest,
+} from "../../proto/containerdts/engine/v1/engine.js";
+import { callerProcess } from "../grpc/peer.js";
+import { configOf, resourcesOf } from "./container-config.js";
+import { containerMessage, execExitMessage, exitMessage } from "./container-message.js";
+import type { EngineCall, EngineFront } from "./front.js";
+import { statsMessage } from "./stats.js";
+
+type Served =
+  | ("create" | "run" | "start" | "wait" | "get" | "list" | "stop" | "kill" | "remove" | "restart" | "pause" | "resume")
+  | ("update" | "rename" | "prune" | "stats" | "top");
+
+/** The calls about containers as a whole. */
+export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineServer, Served> {
+  return {
+    create: front.call(async (call: EngineCall<CreateMessage>) => {
+      const { id } = await create(engine, requestOf(call, call.request), call.signal);
+      return { id, warnings: [] };
+    }),
+    run: front.call(async (call) => {
+      const { request, signal } = call;
+      if (request.create === undefined) throw refusal("run: what is to be created is not given");
+      const container = await run(engine, requestOf(call, request.create), stdioOf(request.stdio), signal);
+      return { id: container.id, pid: pidOf(engine, container), warnings: [] };
+    }),
+    start: front.about(async (container, { request, signal }) => {
+      const { systemPid: pid } = await start(engine, container, stdioOf(request.stdio), signal);
+      return { id: container.id, pid };
+    }),
+    wait: front.about(async (container, { request, signal }: EngineCall<WaitRequest>) => {
+      const { execId } = request;
+      if (execId === "") return exitMessage(await wait(engine, container, signal));
+      return execExitMessage(await waitForExec(engine, container, execId, signal));
+    }),
+    get: front.about(async (container) => containerMessage(await describe(engine, container))),
+    list: front.call(async ({ namespace, request }) => ({
+      containers: (await list(engine, namespace, request)).map(containerMessage),
+    })),
+    stop: front.about(async (container, call) => {
+      const { grace, signal } = call.request;
+      return exitMessage(await stop(engine, container, { grace: optionalMs(grace), signal }, call.signal));
+    }),
+    kill: front.about(async (container, { request }) => {
+      await kill(engine, container, request);
+      return {};
+    }),
+    restart: front.about(async (container, { request: { grace, stdio }, signal }) => {
+      const request = { grace: optionalMs(grace), signal: "", stdio: stdioOf(stdio) };
+      const { systemPid: pid } = await restart(engine, container, request, signal);
+      return { id: container.id, pid };
+    }),
+    pause: front.about(async (container, { signal }) => {
+      await pause(engine, container, "pause", signal);
+      return {};
+    }),
+    resume: front.about(async (container, { signal }) => {
+      await pause(engine, container, "resume", signal);
+      return {};
+    }),
+    update: front.about(async (container, { request: { resources, lifetime }, signal }) => {
+      const changes = { resources: resourcesOf(resources), lifetime: optionalMs(lifetime) };
+      await update(engine, container, changes, signal);
+      return {};
+    }),
+    rename: front.about(async (container, { request }) => {
+      await rename(engine, container, request.name);
+      return {};
+    }),
+    prune: front.call(async ({ namespace, request, signal }) => {
+      const { ids, freed } = await prune(engine, namespace, request.labels, signal);
+      return { ids, freed: BigInt(freed) };
+    }),
+    stats: front.about(async (container, { signal }) => {
+      runningTask(engine, container);
+      return statsMessage(await stats(engine.tasks, container, signal));
+    }),
+    top: front.about(async (container) => ({ pids: await pidsOf(runningTask(engine, container)) })),
+    remove: front.about(async (container, { request }) => {
+      await removeNow(engine, container, request.force);
+      return {};
+    }),
+  };
+}
+
+function requestOf({ namespace, peer }: EngineCall<object>, message: CreateMessage): CreateRequest {
+  const { name, config, owned, lifetime, autoRemove } = message;
+  if (config === undefined) throw refusal("create: a container needs a config");
+  const owner = owned ? callerProcess(peer) : undefined;
+  if (owned && owner === undefined)
+    throw refusal("owned: only the daemon's own machine knows which program calls: connect to its unix socket");
+  const id = message.id || randomBytes(32).toString("hex");
+  return { namespace, id, name, config: configOf(config), owner, lifetime: Number(lifetime), autoRemove };
+}
+
+export function stdioOf(message: StdioMessage | undefined): Stdio {
+  const { stdin = "", stdout = "", stderr = "" } = message ?? {};
+  return { stdin, stdout, stderr };
+}
+
+function optionalMs(value: bigint | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}
+
+/** On the host; 0 when it has stopped. */
+function pidOf(engine: Engine, container: EngineContainer): number {
+  return engine.taskOf(container)?.init?.systemPid ?? 0;
+}

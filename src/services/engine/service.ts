@@ -1,0 +1,31 @@
+import { Metadata, status } from "@grpc/grpc-js";
+import type { Engine } from "../../core/engine/engine.js";
+import { type EngineServer, EngineService } from "../../proto/containerdts/engine/v1/engine.js";
+import type { GrpcService } from "../grpc/server.js";
+import { containerCalls } from "./containers.js";
+import { execCalls } from "./execs.js";
+import { EngineFront } from "./front.js";
+
+/**
+ * The engine's service.
+ * @param ready resolves once the tasks of an earlier daemon are known
+ */
+export function engineService(engine: Engine, ready: Promise<void>): GrpcService {
+  const front = new EngineFront(engine, ready);
+  const implementation = {
+    ...unimplemented(),
+    ...containerCalls(front, engine),
+    ...execCalls(front, engine),
+  } as unknown as EngineServer;
+  return { definition: EngineService, implementation };
+}
+
+/** What is not served yet. */
+function unimplemented(): Record<string, unknown> {
+  const refuse = (call: { emit(event: "error", error: object): void }, respond?: (error: object) => void) => {
+    const error = { code: status.UNIMPLEMENTED, details: "not implemented yet", metadata: new Metadata() };
+    if (respond === undefined) call.emit("error", error);
+    else respond(error);
+  };
+  return Object.fromEntries(Object.keys(EngineService).map((name) => [name, refuse]));
+}
