@@ -107,7 +107,13 @@ async function write(
     for await (const chunk of chunks) await ingest.write(chunk);
   };
   const from = Readable.from(archive, { objectMode: false });
-  if (isCompressed) await pipeline(from, hashed, createGzip(), store, { signal });
-  else await pipeline(from, hashed, store, { signal });
+  try {
+    if (isCompressed) await pipeline(from, hashed, createGzip(), store, { signal });
+    else await pipeline(from, hashed, store, { signal });
+  } catch (error) {
+    // A pipeline has an error of its own for that.
+    signal.throwIfAborted();
+    throw error;
+  }
   return `sha256:${hash.digest("hex")}`;
 }
