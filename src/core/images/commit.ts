@@ -24,9 +24,12 @@ import {
 } from "./manifest.js";
 import { HERE } from "./platform.js";
 import { Progress } from "./progress.js";
-import type { TransferLeases } from "./transfer-leases.js";
 import type { TransferParts } from "./transfers.js";
 import type { Unpacker } from "./unpack.js";
+
+const EXPIRE = "containerd.io/gc.expire";
+/** In ms: more than a commit takes. */
+const LIFE = 24 * 60 * 60 * 1000;
 
 export interface CommitRequest {
   namespace: string;
@@ -60,18 +63,22 @@ interface Base {
  * @throws Failure; the signal's reason
  */
 export async function commitImage(
-  parts: Pick<TransferParts, "content" | "images"> & { unpacker: Unpacker; leases: TransferLeases },
+  parts: Pick<TransferParts, "content" | "images" | "leases"> & { unpacker: Unpacker },
   request: CommitRequest,
 ): Promise<ImageRecord> {
   const { namespace, name } = request;
-  const purpose = `commit ${request.upper}`;
-  return await parts.leases.during(namespace, undefined, purpose, async (lease) => {
+  // What is made before a kill goes when its time is over.
+  const expires = new Date(Date.now() + LIFE).toISOString();
+  const { id: lease } = await parts.leases.create(namespace, "", { [EXPIRE]: expires });
+  try {
     const target = await makeImage(parts, request, lease);
     using progress = new Progress(undefined);
     const wanted = [{ name: name === "" ? target.digest : name, target }];
     const [record] = await nameImages(parts.images, namespace, wanted, {}, progress);
     return record!;
-  });
+  } finally {
+    await parts.leases.delete(namespace, lease);
+  }
 }
 
 async function makeImage(

@@ -94,7 +94,8 @@ export class ImageTransfers {
   /** An image of another one and what a container has written: see commit.ts. */
   async commit(request: CommitRequest): Promise<ImageRecord> {
     const { commitImage } = await import("./commit.js");
-    return await commitImage({ ...this.#parts, ...(await this.#share()) }, request);
+    const { unpacker } = await this.#share();
+    return await commitImage({ ...this.#parts, unpacker }, request);
   }
 
   /** Has snapshots of an image that is content: see unpack-image.ts. */
