@@ -152,6 +152,11 @@ export class ApiV1 {
     return this.#unary(method, Buffer.alloc(0), {});
   }
 
+  /** The engine's calls that are streams. */
+  get engineStreams(): EngineClient {
+    return this.#client(EngineClient);
+  }
+
   /** Containers.ListStream. */
   listContainers(...filters: string[]) {
     const stream = this.#client(ContainersClient).listStream({ filters }, this.#metadata());

@@ -11,6 +11,7 @@ import type { Task } from "../tasks/task.js";
 import type { Tasks } from "../tasks/tasks.js";
 import { ContainerIndex } from "./container-index.js";
 import type { EngineContainer } from "./engine-container.js";
+import { ContainerFiles } from "./files/container-files.js";
 import { IdRanges } from "./id-ranges.js";
 import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
@@ -39,6 +40,7 @@ export class Engine {
   readonly images: ResolvedImages;
   readonly index = new ContainerIndex();
   readonly owners: Owners;
+  readonly files = new ContainerFiles();
   readonly idRanges = new IdRanges();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
@@ -78,6 +80,11 @@ export class Engine {
   async #restoreNow(): Promise<void> {
     if (!existsSync(this.#marker)) return;
     await restoreContainers(this);
+  }
+
+  /** A directory for what a kernel before 6.5 mounts for a moment; it need not be there. */
+  get place(): string {
+    return join(this.#marker, "place");
   }
 
   /** To be called before the first container is written down: daemons to come look for them then. Throws a system error. */

@@ -4,6 +4,7 @@ import { type EngineServer, EngineService } from "../../proto/containerdts/engin
 import type { GrpcService } from "../grpc/server.js";
 import { containerCalls } from "./containers.js";
 import { execCalls } from "./execs.js";
+import { fileCalls } from "./files.js";
 import { EngineFront } from "./front.js";
 
 /**
@@ -16,6 +17,7 @@ export function engineService(engine: Engine, ready: Promise<void>): GrpcService
     ...unimplemented(),
     ...containerCalls(front, engine),
     ...execCalls(front, engine),
+    ...fileCalls(front, engine),
   } as unknown as EngineServer;
   return { definition: EngineService, implementation };
 }

@@ -1,0 +1,60 @@
+import { constants, mkdirSync, openSync } from "node:fs";
+import { directoriesOf, upperOf } from "../../../system/mount/overlay.js";
+import { Failure } from "../../failure/failure.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import { openRootOfLayers, openRootOfProcess } from "../files/open-root.js";
+import type { Root } from "../files/root.js";
+import { type KeptContainer, keptOf } from "../kept-container.js";
+import { needsSnapshot } from "./plan.js";
+
+/** Where a container's files are: in what its process sees while it runs, else in its layers. @throws Failure (not-found) */
+export async function rootOf(engine: Engine, container: EngineContainer): Promise<Root> {
+  const { namespace, id } = container;
+  const record = await engine.containers.get(namespace, id);
+  const kept = keptOf(record)!;
+  const { process } = JSON.parse(record.spec!.value.toString()) as { process: { user: { uid: number; gid: number } } };
+  return {
+    key: `${namespace}/${id}`,
+    idMaps: kept.idMaps,
+    user: { uid: process.user.uid, gid: process.user.gid },
+    open: async (forWriting) => {
+      const task = engine.taskOf(container);
+      if (task?.init !== undefined && task.status !== "stopped" && task.status !== "created")
+        return openRootOfProcess(task.init.systemPid, task.init.startTime);
+      return await openStopped(engine, container, kept, record.labels[LAYERS_LABEL] ?? "", forWriting);
+    },
+  };
+}
+
+const LAYERS_LABEL = "containerd.io/gc.ref.snapshot.overlayfs";
+
+async function openStopped(
+  engine: Engine,
+  { namespace, id }: EngineContainer,
+  kept: KeptContainer,
+  chainId: string,
+  forWriting: boolean,
+): Promise<number> {
+  const { config } = kept;
+  if (forWriting && !config.writable && config.image !== "") {
+    const why = `container ${JSON.stringify(id)} has no layer of its own for files to go into: make it with writable: true`;
+    throw new Failure("failed-precondition", "refused", { why });
+  }
+  if (!needsSnapshot(kept)) {
+    if (config.rootfs !== "") return openSync(config.rootfs, constants.O_RDONLY | constants.O_DIRECTORY);
+    return openRootOfLayers(await engine.images.layers(namespace, chainId), undefined, placeOf(engine));
+  }
+  const [mount] = await engine.snapshots.mounts(namespace, id);
+  const directories = directoriesOf(mount!);
+  const upper = upperOf(mount!);
+  // Only to look at, its own directory is a layer like the others: the container may be started meanwhile.
+  if (upper === undefined || !forWriting) return openRootOfLayers(directories, undefined, placeOf(engine));
+  const work = mount!.options.find((option) => option.startsWith("workdir="))!.slice("workdir=".length);
+  return openRootOfLayers(directories.slice(1), { upper, work }, placeOf(engine));
+}
+
+function placeOf(engine: Engine): string {
+  mkdirSync(engine.place, { recursive: true, mode: 0o700 });
+  return engine.place;
+}

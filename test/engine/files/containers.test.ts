@@ -1,0 +1,45 @@
+/** Files into and out of containers by the engine's service. */
+import { Metadata } from "@grpc/grpc-js";
+import { expect, test } from "vitest";
+import type { Empty } from "../../../src/proto/google/protobuf/empty.js";
+import { useContainerd1 } from "../../harness/containerd1.js";
+import { importImage, NO_STDIO, newId, requestFor, texts } from "../../harness/engine.js";
+import { archive } from "../../images/layers/archive.js";
+
+const fixture = useContainerd1({});
+
+test("files go into a container that runs, and one that does not; they come out again", async () => {
+  const { daemon } = fixture;
+  const api = daemon.v1();
+  await importImage(daemon);
+  const id = newId(daemon);
+  await api.engine.create(requestFor({ id, config: { writable: true, args: texts("sleep", "1000") } }));
+  const client = api.engineStreams;
+  const put = (path: string, data: Buffer, more: { keepOwners?: boolean } = {}) =>
+    new Promise<Empty>((resolve, reject) => {
+      const call = client.putFiles(new Metadata(), (error, answer) =>
+        error === null ? resolve(answer) : reject(error),
+      );
+      call.write({ id, path, keepKinds: true, keepOwners: more.keepOwners ?? true, data: data.subarray(0, 600) });
+      call.write({ id: "", path: "", keepKinds: false, keepOwners: false, data: data.subarray(600) });
+      call.end();
+    });
+  const get = async (path: string) => {
+    const pieces: Buffer[] = [];
+    for await (const { data } of client.getFiles({ id, path, followLink: false })) pieces.push(data);
+    return Buffer.concat(pieces);
+  };
+  const data = archive([{ name: "a/b", mode: 0o640, uid: 5, data: Buffer.from("content") }]);
+  try {
+    await put("/srv", data);
+    expect(await api.engine.statFile({ id, path: "/srv/a/b" })).toMatchObject({ name: "b", size: 7n, uid: 5 });
+    await api.engine.start({ id, stdio: NO_STDIO });
+    expect((await get("/srv")).includes("content")).toBe(true);
+    await put("/tmp/new", data);
+    expect((await get("/tmp/new/a/b")).includes("content")).toBe(true);
+    await expect(put("/srv/a/b", data)).rejects.toMatchObject({ details: expect.stringContaining("/srv/a/b") });
+    await expect(get("/nowhere")).rejects.toMatchObject({ details: expect.stringContaining("no such file") });
+  } finally {
+    await api.engine.remove({ id, force: true });
+  }
+});
