@@ -1,5 +1,5 @@
 /**
- * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|images|mixed|both] [--shims | --faults] [--verbose]`: kills the daemon N
+ * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|engine|images|mixed|both] [--shims | --faults] [--verbose]`: kills the daemon N
  * times in all phases of its work for clients of an API, or N times for those of both (mixed: for both at once; images: while it pulls,
  * imports, removes and collects; with --shims: shims instead, with 0.2's API; with --faults: N kills and real errors, with 0.2's API,
  * unless 1.x is asked for, of the machine, the runtimes and the shims, with 1.x's of the runtimes) and checks the invariants after each.
@@ -8,6 +8,7 @@
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { removeSharedRootfs } from "../harness/rootfs.js";
+import { runEngineKills } from "./engine-kills.js";
 import { runImageKills } from "./image-kills.js";
 import { runKills } from "./kills.js";
 import { runTaskKills } from "./task-kills.js";
@@ -31,9 +32,9 @@ const isUsable =
   Number.isInteger(kills) &&
   kills >= 1 &&
   Number.isInteger(seed) &&
-  ["0.2", "1.x", "images", "mixed", "both"].includes(api);
+  ["0.2", "1.x", "engine", "images", "mixed", "both"].includes(api);
 if (!isUsable || (shims && withFaults)) {
-  const flags = "[--kills N] [--seed S] [--api 0.2|1.x|images|mixed|both] [--shims | --faults] [--verbose]";
+  const flags = "[--kills N] [--seed S] [--api 0.2|1.x|engine|images|mixed|both] [--shims | --faults] [--verbose]";
   console.error(`usage: npm run test:faults -- ${flags}`);
   process.exit(2);
 }
@@ -74,6 +75,12 @@ async function killUnder1(): Promise<Outcome> {
   return { ...report, done: report.kills + total(report.faults) };
 }
 
+async function killUnderEngine(): Promise<Outcome> {
+  const report = await runEngineKills({ kills, seed, signal: interrupt.signal, progress });
+  console.log(`killed while: ${describeWork(report.phases)}`);
+  return { ...report, done: report.kills };
+}
+
 async function killAmongImages(): Promise<Outcome> {
   const report = await runImageKills({ kills, seed, signal: interrupt.signal, progress });
   console.log(`killed during: ${describeWork(report.phases)}`);
@@ -84,6 +91,7 @@ let [done, violations] = [0, 0];
 for (const [name, run] of [
   ["0.2", () => killUnder02()],
   ["1.x", killUnder1],
+  ["engine", killUnderEngine],
   ["images", killAmongImages],
   ["mixed", () => killUnder02(true)],
 ] as const) {

@@ -42,11 +42,10 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   const { namespace, id, hasLayer } = container;
   container.isRemoving = true;
   if (engine.taskOf(container) !== undefined) await ignoring(deleteStopped(engine.tasks, container));
-  // Both are one change on the disk.
-  const snapshot = hasLayer ? ignoring(engine.snapshots.remove(namespace, id)) : undefined;
+  if (hasLayer) await ignoring(engine.snapshots.remove(namespace, id));
   const record = ignoring(engine.containers.delete(namespace, id));
   // Of what belongs to a program, a record without a task is removed by the next daemon as well: nobody waits for the disk.
-  if (container.owner === undefined || snapshot !== undefined) await Promise.all([snapshot, record]);
+  if (container.owner === undefined) await record;
   else
     record.catch((error) => engine.log.error({ id, error: String(error) }, "containerd: remove a container's record"));
   if (container.idMaps !== undefined) engine.idRanges.release(container.idMaps);

@@ -1,0 +1,215 @@
+/**
+ * The kill suite over containers of the engine: clients that repeat each call for which they got no answer, and a daemon that is killed
+ * among the calls. Each program has to run once, each answer has to be true, and nothing may be left.
+ */
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type ServiceError, status } from "../harness/api.js";
+import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { importImage, NO_STDIO, requestFor, texts } from "../harness/engine.js";
+import type { ApiV1 } from "../harness/v1.js";
+import { eventually, sleep } from "../harness/wait.js";
+import { copyBuild } from "./private-build.js";
+import { Random } from "./random.js";
+import { LONGEST_RESTORE, SECOND_KILL } from "./rounds.js";
+import { tooLittle, type Work } from "./work.js";
+
+export interface EngineKillOptions {
+  kills: number;
+  seed: number;
+  /** How many containers there are at most. */
+  places?: number;
+  progress?: (line: string) => void;
+  signal?: AbortSignal;
+}
+
+export interface EngineKillReport {
+  kills: number;
+  violations: string[];
+  /** How often each call was carried out. */
+  work: Work;
+  /** How often the daemon was killed while a call of this kind had no answer yet. */
+  phases: Work;
+  /** In ms, from the kill until the next daemon answers. */
+  recoveries: number[];
+}
+
+const PHASES = ["create", "start", "run", "exec", "stop", "remove"];
+/** In ms: how long a call of the phase is waited for, and how long it is left to go on at most. */
+const PHASE_TIMEOUT = 2_000;
+const PHASE_DEPTH = 40;
+/** Codes of calls that got no answer. */
+const NO_ANSWER = new Set([status.UNAVAILABLE, status.CANCELLED]);
+const KILLED = 137;
+
+export async function runEngineKills(options: EngineKillOptions): Promise<EngineKillReport> {
+  const { seed, places = 8 } = options;
+  const report: EngineKillReport = { kills: 0, violations: [], work: {}, phases: {}, recoveries: [] };
+  const violation = (text: string) => {
+    report.violations.push(`after kill ${report.kills}: ${text}`);
+    options.progress?.(`VIOLATION after kill ${report.kills}: ${text}`);
+  };
+  const random = new Random(seed);
+  using build = copyBuild();
+  await using daemon = await startDaemon({ program: build.daemon, flags: ["--shim", build.shim] });
+  await importImage(daemon);
+  const clients = new Clients(daemon, report.work, violation);
+  const ending = new AbortController();
+  const lives = Array.from({ length: places }, async (_, place) => {
+    const own = random.fork();
+    for (let n = 0; !ending.signal.aborted; n++) await live(clients, daemon.id(`e${place}-${n}`), own);
+  });
+  const ended = Promise.all(lives).catch((error: Error) => violation(`a client gave up: ${error.message}`));
+  while (report.kills < options.kills && !options.signal?.aborted && report.violations.length === 0) {
+    const phase = PHASES[report.kills % PHASES.length]!;
+    const isOpen = () => [...clients.open.values()].includes(phase);
+    await eventually(isOpen, { timeout: PHASE_TIMEOUT, interval: 1 }).catch(() => {});
+    await sleep(random.next() * PHASE_DEPTH);
+    for (const kind of new Set(clients.open.values())) report.phases[kind] = (report.phases[kind] ?? 0) + 1;
+    const begin = performance.now();
+    clients.down();
+    await daemon.kill();
+    report.kills++;
+    if (random.chance(SECOND_KILL)) {
+      daemon.spawn();
+      await sleep(random.next() * LONGEST_RESTORE);
+      await daemon.kill();
+      report.kills++;
+    }
+    await daemon.start();
+    clients.up();
+    report.recoveries.push(performance.now() - begin);
+    options.progress?.(`${report.kills} kills, ${report.violations.length} violations`);
+  }
+  ending.abort();
+  await ended;
+  const api = daemon.v1();
+  for (const { id } of (await api.engine.list()).containers) violation(`container ${id} is still there`);
+  for (const { id } of (await api.containers.list()).containers) violation(`the record of ${id} is still there`);
+  for (const { id } of (await api.tasks.list()).tasks) violation(`the task of ${id} is still there`);
+  const committed = 3;
+  for (const { name, kind } of await api.listSnapshots("overlayfs"))
+    if (kind !== committed) violation(`snapshot ${name} is still there`);
+  await daemon.stop();
+  await daemon.expectNothingLeft().catch((error: Error) => violation(error.message));
+  const missing = tooLittle(report.work, Object.fromEntries(PHASES.map((phase) => [phase, report.kills / 10])));
+  if (missing !== undefined && report.violations.length === 0 && !options.signal?.aborted) violation(missing);
+  if (report.violations.length > 0)
+    options.progress?.(`the daemon's log:\n${daemon.log.split("\n").slice(-100).join("\n")}`);
+  return report;
+}
+
+/** Repeats a call until it is answered, over any number of daemons. */
+class Clients {
+  /** The calls that wait for an answer. */
+  readonly open = new Map<object, string>();
+  #isUp = Promise.resolve();
+  #setUp = () => {};
+
+  constructor(
+    readonly daemon: TestDaemon,
+    private readonly work: Work,
+    readonly violation: (text: string) => void,
+  ) {}
+
+  down(): void {
+    this.#isUp = new Promise((resolve) => {
+      this.#setUp = resolve;
+    });
+  }
+
+  up(): void {
+    this.#setUp();
+  }
+
+  /** @param done an error that is as good as an answer once a try got none */
+  async call<T>(kind: string, id: string, call: (api: ApiV1) => Promise<T>, done?: RegExp): Promise<T | undefined> {
+    for (let isRepeated = false; ; isRepeated = true) {
+      await this.#isUp;
+      const token = {};
+      this.open.set(token, kind);
+      try {
+        const answer = await call(this.daemon.v1());
+        this.work[kind] = (this.work[kind] ?? 0) + 1;
+        return answer;
+      } catch (error) {
+        const { code, details } = error as ServiceError;
+        if (NO_ANSWER.has(code) || details === undefined) {
+          await sleep(5);
+          continue;
+        }
+        const text = `${status[code]}: ${details}`;
+        this.work[kind] = (this.work[kind] ?? 0) + 1;
+        if (!(isRepeated && done?.test(text)))
+          this.violation(`${id}: ${kind}${isRepeated ? ", repeated" : ""}: ${text}`);
+        return undefined;
+      } finally {
+        this.open.delete(token);
+      }
+    }
+  }
+}
+
+/** One container, from its creation until it is removed. */
+async function live(clients: Clients, id: string, random: Random): Promise<void> {
+  const { daemon, violation } = clients;
+  const said = join(daemon.dir, "said", id);
+  mkdirSync(said, { recursive: true });
+  const call = <T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: RegExp) =>
+    clients.call(kind, id, request, done);
+  const isLong = random.chance(0.6);
+  const exit = random.integer(0, 99);
+  const say = (name: string) => `echo ran >>/var/${name}`;
+  const command = isLong
+    ? `${say("init")}; exec sleep 100000`
+    : `${say("init")}; sleep 0.${random.integer(0, 3)}; exit ${exit}`;
+  const mount = { type: "bind", source: said, destination: "/var", readOnly: false, recursive: true } as const;
+  const request = requestFor({
+    id,
+    owned: random.chance(0.4),
+    config: {
+      writable: random.chance(0.4),
+      args: texts("sh", "-c", command),
+      stopSignal: "KILL",
+      mounts: [{ ...mount, propagation: "", createSource: false, size: 0n, options: [] }],
+    },
+  });
+  // A start without an answer may have run to its end: asked for again, it is another one.
+  let mayRunTwice = false;
+  if (random.chance(0.5)) await call("run", (api) => api.engine.run({ create: request, stdio: NO_STDIO }));
+  else {
+    await call("create", (api) => api.engine.create(request));
+    let tries = 0;
+    await call("start", (api) => {
+      tries++;
+      return api.engine.start({ id, stdio: NO_STDIO });
+    });
+    mayRunTwice = tries > 1 && !isLong;
+  }
+  if (isLong) {
+    const execStatus = random.integer(0, 99);
+    const exec = { id, execId: "x", args: ["sh", "-c", `${say("x")}; exit ${execStatus}`], stdio: NO_STDIO };
+    if (random.chance(0.5)) {
+      const started = await call("exec", (api) => api.engine.exec(exec), /start|ended|abandon/);
+      if (started !== undefined) {
+        const ended = await call("wait exec", (api) => api.engine.wait({ id, execId: "x" }));
+        if (ended?.status !== execStatus && ended?.status !== KILLED && ended?.status !== 255)
+          violation(`${id}: its exec ended with ${ended?.status}, not ${execStatus}`);
+        await call("delete exec", (api) => api.engine.deleteExec({ id, execId: "x" }), /NOT_FOUND/);
+      }
+    }
+    if (random.chance(0.5)) await call("stop", (api) => api.engine.stop({ id }));
+    else await call("kill", (api) => api.engine.kill({ id }), /FAILED_PRECONDITION|NOT_FOUND/);
+  }
+  const ended = await call("wait", (api) => api.engine.wait({ id }));
+  const wanted = isLong ? KILLED : exit;
+  if (ended?.status !== wanted) violation(`${id}: ended with ${ended?.status}, not ${wanted}`);
+  await call("remove", (api) => api.engine.remove({ id }), /^NOT_FOUND/);
+  for (const name of ["init", "x"]) {
+    const file = join(said, name);
+    const ran = existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
+    // One that is killed at once may not have come to say so.
+    if (ran > (mayRunTwice && name === "init" ? 2 : 1) || (name === "init" && !isLong && ran < 1))
+      violation(`${id}: its program ${name} ran ${ran} times`);
+  }
+}
