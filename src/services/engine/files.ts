@@ -1,17 +1,24 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { Engine } from "../../core/engine/engine.js";
-import { rootOf } from "../../core/engine/operations/files.js";
+import { changesIn, rootOf } from "../../core/engine/operations/files.js";
 import { statusOf } from "../../core/engine/operations/running.js";
 import { refusal } from "../../core/failure/failure.js";
-import type {
-  GetFilesRequest,
-  GetFilesResponse,
-  PutFilesRequest,
-  StatFileRequest,
+import {
+  Change_Kind,
+  type DiffRequest,
+  type DiffResponse,
+  type GetFilesRequest,
+  type GetFilesResponse,
+  type PutFilesRequest,
+  type StatFileRequest,
 } from "../../proto/containerdts/engine/v1/engine.js";
 import type { Call, StreamingCall } from "../grpc/call.js";
 import { clientStream, serverStream } from "../grpc/handlers.js";
 import type { EngineCall, EngineFront } from "./front.js";
+
+/** So many changes are in a message. */
+const PAGE = 500;
+const KINDS = { modified: Change_Kind.MODIFIED, added: Change_Kind.ADDED, deleted: Change_Kind.DELETED };
 
 /** The calls about files in containers. */
 export function fileCalls(front: EngineFront, engine: Engine) {
@@ -46,6 +53,13 @@ export function fileCalls(front: EngineFront, engine: Engine) {
         for await (const data of engine.files.get(root, request.path, request.followLink, call.signal)) yield { data };
       },
     ),
+    diff: serverStream(front, async function* (call: StreamingCall<DiffRequest>): AsyncGenerator<DiffResponse> {
+      const { namespace, request } = await front.ready(call);
+      const container = await engine.find(namespace, request.id, call.signal);
+      const changes = await changesIn(engine, container, call.signal);
+      for (let at = 0; at < changes.length; at += PAGE)
+        yield { changes: changes.slice(at, at + PAGE).map(({ path, kind }) => ({ path, kind: KINDS[kind] })) };
+    }),
     statFile: front.about(async (container, { request, signal }: EngineCall<StatFileRequest>) => {
       const info = await engine.files.stat(await rootOf(engine, container), request.path, signal);
       return { ...info, size: BigInt(info.size), modifiedAt: secondsAndNanos(info.modifiedAt) };

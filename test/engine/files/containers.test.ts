@@ -1,6 +1,7 @@
 /** Files into and out of containers by the engine's service. */
 import { Metadata } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
+import type { Change } from "../../../src/proto/containerdts/engine/v1/engine.js";
 import type { Empty } from "../../../src/proto/google/protobuf/empty.js";
 import { useContainerd1 } from "../../harness/containerd1.js";
 import { importImage, NO_STDIO, newId, requestFor, texts } from "../../harness/engine.js";
@@ -37,6 +38,10 @@ test("files go into a container that runs, and one that does not; they come out 
     expect((await get("/srv")).includes("content")).toBe(true);
     await put("/tmp/new", data);
     expect((await get("/tmp/new/a/b")).includes("content")).toBe(true);
+    const changes: string[] = [];
+    for await (const message of client.diff({ id }))
+      changes.push(...message.changes.map(({ path, kind }: Change) => `${kind} ${path}`));
+    expect(changes).toEqual(expect.arrayContaining(["1 /srv", "1 /srv/a", "1 /srv/a/b", "1 /tmp/new/a/b"]));
     await expect(put("/srv/a/b", data)).rejects.toMatchObject({ details: expect.stringContaining("/srv/a/b") });
     await expect(get("/nowhere")).rejects.toMatchObject({ details: expect.stringContaining("no such file") });
   } finally {

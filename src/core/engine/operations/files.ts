@@ -3,6 +3,7 @@ import { directoriesOf, upperOf } from "../../../system/mount/overlay.js";
 import { Failure } from "../../failure/failure.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
+import type { Change } from "../files/container-files.js";
 import { openRootOfLayers, openRootOfProcess } from "../files/open-root.js";
 import type { Root } from "../files/root.js";
 import { type KeptContainer, keptOf } from "../kept-container.js";
@@ -25,6 +26,27 @@ export async function rootOf(engine: Engine, container: EngineContainer): Promis
       return await openStopped(engine, container, kept, record.labels[LAYERS_LABEL] ?? "", forWriting);
     },
   };
+}
+
+/**
+ * What a container has changed in its own layer, as `docker diff` tells it; nothing where it has none.
+ * @throws Failure; the signal's reason
+ */
+export async function changesIn(engine: Engine, container: EngineContainer, signal: AbortSignal): Promise<Change[]> {
+  const { namespace, id } = container;
+  const kept = keptOf(await engine.containers.get(namespace, id))!;
+  if (!kept.config.writable) return [];
+  const { parent } = await engine.snapshots.stat(namespace, id);
+  const [mount] = await engine.snapshots.mounts(namespace, id);
+  const upper = upperOf(mount!) ?? mount!.source;
+  const changes = async (lower: string) => {
+    const all: Change[] = [];
+    const layer = { key: `${namespace}/${id}`, upper, lower, idMaps: kept.idMaps };
+    for await (const some of engine.files.changes(layer, signal)) all.push(...some);
+    return all;
+  };
+  if (parent !== "") return await engine.snapshots.withMounted(namespace, parent, changes);
+  return await changes(kept.config.rootfs);
 }
 
 const LAYERS_LABEL = "containerd.io/gc.ref.snapshot.overlayfs";
