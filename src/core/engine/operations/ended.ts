@@ -43,10 +43,11 @@ export async function settleEnd(engine: Engine, container: EngineContainer, task
   try {
     const { starting: _, ...kept } = keptOf(await engine.containers.get(container.namespace, container.id))!;
     await keep(engine, container, { ...kept, exit });
-    await deleteStopped(engine.tasks, container);
   } finally {
     // Where it can't be written down the task stays, and the next daemon tries.
     container.exit = exit;
     container.tell();
   }
+  // Not before its end is known: without a task and an end it would be one that was never started.
+  await deleteStopped(engine.tasks, container);
 }
