@@ -5,6 +5,7 @@ import type { Containers } from "../containers/containers.js";
 import { abortable } from "../failure/abortable.js";
 import { Failure } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
+import type { ImageTransfers } from "../images/transfers.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
 import type { Snapshots } from "../snapshots/snapshots.js";
 import type { Task } from "../tasks/task.js";
@@ -41,6 +42,7 @@ export class Engine {
   readonly index = new ContainerIndex();
   readonly owners: Owners;
   readonly files = new ContainerFiles();
+  readonly transfers: ImageTransfers;
   readonly idRanges = new IdRanges();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
@@ -55,6 +57,7 @@ export class Engine {
     this.containers = parts.containers;
     this.snapshots = parts.snapshots;
     this.log = parts.log;
+    this.transfers = parts.transfers;
     this.systemdCgroup = parts.systemdCgroup;
     this.#marker = join(parts.root, "engine");
     this.images = new ResolvedImages(parts, this.#marker);

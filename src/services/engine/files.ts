@@ -1,10 +1,12 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { Engine } from "../../core/engine/engine.js";
+import { commit } from "../../core/engine/operations/commit.js";
 import { changesIn, rootOf } from "../../core/engine/operations/files.js";
 import { statusOf } from "../../core/engine/operations/running.js";
 import { refusal } from "../../core/failure/failure.js";
 import {
   Change_Kind,
+  type CommitRequest,
   type DiffRequest,
   type DiffResponse,
   type GetFilesRequest,
@@ -60,6 +62,9 @@ export function fileCalls(front: EngineFront, engine: Engine) {
       for (let at = 0; at < changes.length; at += PAGE)
         yield { changes: changes.slice(at, at + PAGE).map(({ path, kind }) => ({ path, kind: KINDS[kind] })) };
     }),
+    commit: front.about(async (container, { request, signal }: EngineCall<CommitRequest>) => ({
+      digest: await commit(engine, container, request, signal),
+    })),
     statFile: front.about(async (container, { request, signal }: EngineCall<StatFileRequest>) => {
       const info = await engine.files.stat(await rootOf(engine, container), request.path, signal);
       return { ...info, size: BigInt(info.size), modifiedAt: secondsAndNanos(info.modifiedAt) };

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { Change } from "../../../src/proto/containerdts/engine/v1/engine.js";
 import type { Empty } from "../../../src/proto/google/protobuf/empty.js";
 import { useContainerd1 } from "../../harness/containerd1.js";
-import { importImage, NO_STDIO, newId, requestFor, texts } from "../../harness/engine.js";
+import { importImage, NO_STDIO, newId, requestFor, runToEnd, texts } from "../../harness/engine.js";
 import { archive } from "../../images/layers/archive.js";
 
 const fixture = useContainerd1({});
@@ -42,6 +42,14 @@ test("files go into a container that runs, and one that does not; they come out 
     for await (const message of client.diff({ id }))
       changes.push(...message.changes.map(({ path, kind }: Change) => `${kind} ${path}`));
     expect(changes).toEqual(expect.arrayContaining(["1 /srv", "1 /srv/a", "1 /srv/a/b", "1 /tmp/new/a/b"]));
+    const ref = "docker.io/library/made:latest";
+    await expect(api.engine.commit({ id, ref, changes: ["RUN x"] })).rejects.toMatchObject({
+      details: expect.stringContaining("RUN x"),
+    });
+    const { digest } = await api.engine.commit({ id, ref, changes: ['CMD ["cat", "/srv/a/b"]'] });
+    expect(digest).toMatch(/^sha256:/);
+    expect(await api.engine.get({ id })).toMatchObject({ status: "running" });
+    expect(await runToEnd(daemon, ["cat", "/srv/a/b"], { image: ref })).toMatchObject({ stdout: "content" });
     await expect(put("/srv/a/b", data)).rejects.toMatchObject({ details: expect.stringContaining("/srv/a/b") });
     await expect(get("/nowhere")).rejects.toMatchObject({ details: expect.stringContaining("no such file") });
   } finally {
