@@ -50,6 +50,17 @@ export {
 } from "./containers/containers.js";
 export type { CommonExecOptions, ExecBufferOptions, ExecOptions, ExecResult, SpawnOptions } from "./containers/exec.js";
 export type { ContainerExit, Usage } from "./containers/exit.js";
+export type {
+  FileContent,
+  FileInfo,
+  GetFilesOptions,
+  NewFiles,
+  PutFilesOptions,
+  ReadFileBufferOptions,
+  ReadFileOptions,
+  WriteFileOptions,
+} from "./containers/files.js";
+export type { CommitOptions, FileChange } from "./containers/own-layer.js";
 export type { RunBufferOptions, RunOptions, RunResult } from "./containers/run.js";
 export { type RunTarget, run } from "./containers/run-once.js";
 export {

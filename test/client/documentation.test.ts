@@ -1,9 +1,10 @@
 /** The snippets of docs/client.md, each run as the JavaScript that it is, and compiled as TypeScript. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { connect } from "../../src/client/index.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { repository } from "../harness/paths.js";
 import { sharedRootfs } from "../harness/rootfs.js";
@@ -28,6 +29,7 @@ const snippets = text
 const OUTPUTS: Record<string, string> = {
   "Run a command": "5 0 false true\n",
   Containers: "from stdin\nbin\n3\npaused\n134217728\n0\n",
+  "Files of a container": "2\n0\nadded /srv/count.sh\nadded /srv/in\nadded /srv/in/words\nadded /srv/lines\ntrue\n",
   "Abort, time out": "TimeoutError\ntrue no-such-container\n",
   "What went wrong": "command-not-found\n",
   "Stats and events": "true true true\nstart-container 0\nexit 0\n",
@@ -40,8 +42,17 @@ test("every snippet is known here", () => {
 });
 
 test.each(snippets)("$title", async ({ title, code }) => {
-  const output = await runProgram(daemon, { script: code }, [], { ROOTFS: sharedRootfs() });
+  const client = connect(daemon.listen);
+  const env: Record<string, string> = { ROOTFS: sharedRootfs() };
+  if (code.includes("process.env.IMAGE")) {
+    env.IMAGE = "docs:1";
+    const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
+    await client.images.import(tar.stdout, { rootfs: true, name: env.IMAGE });
+  }
+  const output = await runProgram(daemon, { script: code }, [], env);
   expect(output).toBe(OUTPUTS[title]);
+  await client.images.prune({ all: true });
+  client.close();
   await daemon.expectNothingLeft();
 });
 

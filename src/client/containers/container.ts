@@ -4,6 +4,7 @@ import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import { ownedFolderPrefix } from "../bundle/owned-folders.js";
 import { ContainerdError } from "../errors/containerd-error.js";
+import type { ArchiveSource } from "../images/images.js";
 import { duration } from "../options/duration.js";
 import { type Checks, checkOptions, flag, nameText, object, oneOf, pathText } from "../options/option-checks.js";
 import { Stdio } from "../streams/stdio.js";
@@ -22,6 +23,22 @@ import {
   spawnIn,
 } from "./exec.js";
 import { type ContainerExit, exitOf } from "./exit.js";
+import {
+  type FileContent,
+  type FileInfo,
+  type GetFilesOptions,
+  getFiles,
+  type NewFiles,
+  type PutFilesOptions,
+  putFiles,
+  type ReadFileBufferOptions,
+  type ReadFileOptions,
+  readFile,
+  statFile,
+  type WriteFileOptions,
+  writeFile,
+} from "./files.js";
+import { type CommitOptions, commitOf, diffOf, type FileChange } from "./own-layer.js";
 import { closeStdinOf } from "./run.js";
 
 /** "ignore": no input, output is dropped; "output": streams to read; "pipe": also one to write, of a container that was made with `openStdin`. */
@@ -246,6 +263,68 @@ export class Container {
   async inspect(options: CallOptions = {}): Promise<ContainerInfo> {
     this.#info = infoOf(await this.api.calls.get({ id: this.id }, options));
     return this.#info;
+  }
+
+  /**
+   * Puts files into a directory, which is made where it is not there, whether the container runs or not. No link in the container leads out
+   * of it. Each file is there as a whole or not at all.
+   *
+   * @param path absolute, in the container
+   * @param files contents by paths below the directory, which belong to the container's user; or a tar archive
+   * @throws ContainerdError: "wrong-state" for one that can't be written to, "refused" when the archive is none, or a file would come in
+   *   the place of a directory
+   * @example
+   * await container.putFiles("/srv", { "main.py": "print(1)", "run.sh": { data: "#!/bin/sh\n", mode: 0o755 } });
+   */
+  async putFiles(path: string, files: NewFiles | ArchiveSource, options?: PutFilesOptions): Promise<void> {
+    await putFiles(this.api, this.id, path, files, options);
+  }
+
+  /** Puts one file, as {@link putFiles}. */
+  async writeFile(path: string, data: FileContent, options?: WriteFileOptions): Promise<void> {
+    await writeFile(this.api, this.id, path, data, options);
+  }
+
+  /**
+   * What is at a path as a tar archive, whose names begin with the path's last part.
+   *
+   * @throws ContainerdError, `isNotFound` when there is nothing
+   */
+  async getFiles(path: string, options?: GetFilesOptions): Promise<Readable> {
+    return await getFiles(this.api, this.id, path, options);
+  }
+
+  /**
+   * What is in one file; links are followed, within the container.
+   *
+   * @throws ContainerdError as {@link getFiles}, TypeError for what is no file, RangeError for one that is larger than `maxSize`
+   */
+  readFile(path: string, options?: ReadFileOptions): Promise<string>;
+  readFile(path: string, options: ReadFileBufferOptions): Promise<Buffer>;
+  async readFile(path: string, options?: ReadFileOptions | ReadFileBufferOptions): Promise<string | Buffer> {
+    return await readFile(this.api, this.id, path, options);
+  }
+
+  /** What is at a path, of a link the link. @throws ContainerdError, `isNotFound` when there is nothing */
+  async stat(path: string, options: CallOptions = {}): Promise<FileInfo> {
+    return await statFile(this.api, this.id, path, options);
+  }
+
+  /** What it has changed in its own layer; nothing where it has none. */
+  async diff(options: CallOptions = {}): Promise<FileChange[]> {
+    return await diffOf(this.api, this.id, options);
+  }
+
+  /**
+   * Makes an image of its own layer, on the image that it was made of; its command and environment are the container's. One that runs is
+   * paused until its layer is read.
+   *
+   * @param image its name; without one only the digest leads to it
+   * @returns the digest of its manifest
+   * @throws ContainerdError: "wrong-state" for one without a layer of its own, "refused" for `changes` that make no sense
+   */
+  async commit(image?: string, options: CommitOptions = {}): Promise<string> {
+    return await commitOf(this.api, this.id, image, options);
   }
 
   /** Takes it away, with its layer. One that is gone already is no error. @throws ContainerdError when it runs, without `force` */
