@@ -91,6 +91,7 @@ export type { ImagesUsage, Room } from "./images/usage.js";
 export type { Environment } from "./options/environment.js";
 export type { Limits, ResourceLimits } from "./options/limits.js";
 export type { User, UserIds } from "./options/user.js";
+export { Embedded, type EmbeddedOptions, embedded } from "./remote/embedded.js";
 export { Remote, type RemoteChange, type RemoteOptions } from "./remote/remote.js";
 export type { DaemonOptions } from "./remote/remote-daemon.js";
 export { createStdio, Stdio, type StdioOptions } from "./streams/stdio.js";

@@ -1,6 +1,6 @@
 /** The snippets of docs/client.md, each run as the JavaScript that it is, and compiled as TypeScript. */
 import { execFile, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -13,6 +13,8 @@ import { runProgram } from "./typescript-program.js";
 let daemon: TestDaemon;
 beforeAll(async () => {
   daemon = await startDaemon();
+  // A container with user ids of its own has to get through it to its root file system.
+  chmodSync(daemon.dir, 0o711);
 });
 afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
@@ -27,6 +29,7 @@ const snippets = text
   );
 
 const OUTPUTS: Record<string, string> = {
+  "Run an image": "hello from 0 0 false\n",
   "Run a command": "5 0 false true\n",
   Containers: "from stdin\nbin\n3\npaused\n134217728\n0\n",
   "Files of a container": "2\n0\nadded /srv/count.sh\nadded /srv/in\nadded /srv/in/words\nadded /srv/lines\ntrue\n",
