@@ -88,11 +88,15 @@ export class ResolvedImages {
         void held.release();
       }
     }
+    const before = known.layers;
     known.layers ??= this.#parts.snapshots.holdLayers(namespace, chainId);
+    const { layers } = known;
     try {
-      return await (await known.layers).directories();
+      return await (await layers).directories();
     } catch (error) {
-      known.layers = undefined;
+      if (known.layers === layers) known.layers = undefined;
+      // What was held has gone with its image; another one of the same layers may have come since.
+      if (before !== undefined) return await this.layers(namespace, chainId);
       throw error;
     }
   }
