@@ -60,6 +60,7 @@ export type {
   ReadFileOptions,
   WriteFileOptions,
 } from "./containers/files.js";
+export type { ForkOptions } from "./containers/fork.js";
 export type { CommitOptions, FileChange } from "./containers/own-layer.js";
 export type { RunBufferOptions, RunOptions, RunResult } from "./containers/run.js";
 export { type RunTarget, run } from "./containers/run-once.js";

@@ -38,6 +38,7 @@ import {
   type WriteFileOptions,
   writeFile,
 } from "./files.js";
+import { type ForkOptions, forkOf } from "./fork.js";
 import { type CommitOptions, commitOf, diffOf, type FileChange } from "./own-layer.js";
 import { closeStdinOf } from "./run.js";
 
@@ -325,6 +326,20 @@ export class Container {
    */
   async commit(image?: string, options: CommitOptions = {}): Promise<string> {
     return await commitOf(this.api, this.id, image, options);
+  }
+
+  /**
+   * Makes another container, which does not run yet, with this one's config over a copy of its layer: the same files, from which on each
+   * goes its own way. One that runs is paused while it is copied. `await using` kills and removes the new one.
+   *
+   * @throws ContainerdError: "wrong-state" for one without a layer of its own, or whose image's name is another's by now
+   * @example
+   * await using copy = await container.fork({ labels: { attempt: "2" } });
+   * await copy.start();
+   */
+  async fork(options: ForkOptions = {}): Promise<CreatedContainer> {
+    const remove = (id: string) => new Container(this.api, id).remove({ force: true, timeout: 10_000 });
+    return new CreatedContainer(this.api, await forkOf(this.api, this.id, options, remove));
   }
 
   /** Takes it away, with its layer. One that is gone already is no error. @throws ContainerdError when it runs, without `force` */

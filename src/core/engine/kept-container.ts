@@ -51,6 +51,8 @@ export interface KeptContainer {
   /** Of the image's manifest; "" without an image. */
   imageDigest: string;
   starting?: Starting | undefined;
+  /** Its layer is not whole yet: who has asked for it was not answered. */
+  isFilling?: true | undefined;
   /** Since when it runs, or has run last: nanoseconds since the epoch. */
   startedAt?: bigint | undefined;
   /** Of its last run; undefined while it runs. */

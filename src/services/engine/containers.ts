@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import type { Engine } from "../../core/engine/engine.js";
 import type { EngineContainer } from "../../core/engine/engine-container.js";
 import { rename, update } from "../../core/engine/operations/change.js";
 import { create, run } from "../../core/engine/operations/create.js";
 import { describe, list } from "../../core/engine/operations/describe.js";
 import { waitForExec } from "../../core/engine/operations/exec.js";
+import { type ForkRequest, fork } from "../../core/engine/operations/fork.js";
 import { kill } from "../../core/engine/operations/kill.js";
 import { pause } from "../../core/engine/operations/pause.js";
 import { prune } from "../../core/engine/operations/prune.js";
@@ -19,11 +21,13 @@ import { refusal } from "../../core/failure/failure.js";
 import { pidsOf } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
 import type { Stdio } from "../../core/tasks/process.js";
-import type {
-  CreateRequest as CreateMessage,
-  EngineServer,
-  Stdio as StdioMessage,
-  WaitRequest,
+import {
+  ContainerConfig as ConfigMessage,
+  type CreateRequest as CreateMessage,
+  type EngineServer,
+  type ForkRequest as ForkMessage,
+  type Stdio as StdioMessage,
+  type WaitRequest,
 } from "../../proto/containerdts/engine/v1/engine.js";
 import { callerProcess } from "../grpc/peer.js";
 import { configOf, resourcesOf } from "./container-config.js";
@@ -32,7 +36,21 @@ import type { EngineCall, EngineFront } from "./front.js";
 import { statsMessage } from "./stats.js";
 
 type Served =
-  | ("create" | "run" | "start" | "wait" | "get" | "list" | "stop" | "kill" | "remove" | "restart" | "pause" | "resume")
+  | (
+      | "create"
+      | "fork"
+      | "run"
+      | "start"
+      | "wait"
+      | "get"
+      | "list"
+      | "stop"
+      | "kill"
+      | "remove"
+      | "restart"
+      | "pause"
+      | "resume"
+    )
   | ("update" | "rename" | "prune" | "stats" | "top");
 
 /** The calls about containers as a whole. */
@@ -40,6 +58,10 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
   return {
     create: front.call(async (call: EngineCall<CreateMessage>) => {
       const { id } = await create(engine, requestOf(call, call.request), call.signal);
+      return { id, warnings: [] };
+    }),
+    fork: front.call(async (call: EngineCall<ForkMessage>) => {
+      const { id } = await fork(engine, forkOf(call), call.signal);
       return { id, warnings: [] };
     }),
     run: front.call(async (call) => {
@@ -107,14 +129,28 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
   };
 }
 
-function requestOf({ namespace, peer }: EngineCall<object>, message: CreateMessage): CreateRequest {
-  const { name, config, owned, lifetime, autoRemove } = message;
-  if (config === undefined) throw refusal("create: a container needs a config");
+function requestOf(call: EngineCall<object>, message: CreateMessage): CreateRequest {
+  if (message.config === undefined) throw refusal("create: a container needs a config");
+  return { ...wishesOf(call, message), config: configOf(message.config) };
+}
+
+function forkOf(call: EngineCall<ForkMessage>): ForkRequest {
+  const { id: of, create } = call.request;
+  if (create === undefined) throw refusal("fork: what is to be created is not given");
+  const { labels = {}, ...config } = create.config ?? {};
+  const { labels: _, ...none } = ConfigMessage.fromPartial({});
+  if (create.config !== undefined && !isDeepStrictEqual(config, none))
+    throw refusal("fork: the config is the source's: only labels can be others");
+  return { ...wishesOf(call, create), fork: { of, labels } };
+}
+
+function wishesOf({ namespace, peer }: EngineCall<object>, message: CreateMessage) {
+  const { name, owned, lifetime, autoRemove } = message;
   const owner = owned ? callerProcess(peer) : undefined;
   if (owned && owner === undefined)
     throw refusal("owned: only the daemon's own machine knows which program calls: connect to its unix socket");
   const id = message.id || randomBytes(32).toString("hex");
-  return { namespace, id, name, config: configOf(config), owner, lifetime: Number(lifetime), autoRemove };
+  return { namespace, id, name, owner, lifetime: Number(lifetime), autoRemove };
 }
 
 export function stdioOf(message: StdioMessage | undefined): Stdio {

@@ -24,10 +24,12 @@ export function engineService(engine: Engine, ready: Promise<void>): GrpcService
 
 /** What is not served yet. */
 function unimplemented(): Record<string, unknown> {
-  const refuse = (call: { emit(event: "error", error: object): void }, respond?: (error: object) => void) => {
-    const error = { code: status.UNIMPLEMENTED, details: "not implemented yet", metadata: new Metadata() };
+  type Refused = { emit(event: "error", error: object): void };
+  const refuse = (path: string) => (call: Refused, respond?: (error: object) => void) => {
+    const details = `this version of the daemon does not have ${path} yet`;
+    const error = { code: status.UNIMPLEMENTED, details, metadata: new Metadata() };
     if (respond === undefined) call.emit("error", error);
     else respond(error);
   };
-  return Object.fromEntries(Object.keys(EngineService).map((name) => [name, refuse]));
+  return Object.fromEntries(Object.entries(EngineService).map(([name, { path }]) => [name, refuse(path)]));
 }

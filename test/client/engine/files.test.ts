@@ -80,6 +80,36 @@ test("a tar archive keeps its owners, from bytes and from a stream; an image of 
   expect((await container.inspect()).status).toBe("running");
 });
 
+test("a fork has the same files, with ids of its own, and each goes its own way from then on", async () => {
+  const stdioDir = here.daemon.dir;
+  await using container = await start({ userns: "auto", user: "1000", labels: { of: "both" }, name: "source" });
+  await container.putFiles("/srv", { "state/a": "one", "state/b": { data: "two", mode: 0o600 } });
+  await container.exec(["rm", "/bin/vi"], { user: 0, stdioDir });
+  await using fork = await container.fork({ name: "fork" });
+  expect((await container.inspect()).status).toBe("running");
+  expect(await fork.inspect()).toMatchObject({ status: "created", name: "fork", labels: { of: "both" } });
+  expect(await fork.readFile("/srv/state/a")).toBe("one");
+  await fork.start();
+  const { uidMap } = await fork.inspect();
+  expect(uidMap).not.toEqual(container.info!.uidMap);
+  const seen = await fork.exec(["sh", "-c", "stat -c '%u %a' /srv/state/*; cat /srv/state/b; ls /bin/vi"], {
+    stdioDir,
+  });
+  expect(seen).toMatchObject({ stdout: "1000 644\n1000 600\ntwo", status: 1 });
+  await fork.writeFile("/srv/state/a", "three");
+  expect(await container.readFile("/srv/state/a")).toBe("one");
+  await container.stop({ grace: 0 });
+  await using second = await fork.fork({ labels: { of: "second" } });
+  await using third = await container.fork();
+  expect(second).toMatchObject({ warnings: [] });
+  expect((await second.inspect()).labels).toEqual({ of: "second" });
+  expect([await second.readFile("/srv/state/a"), await third.readFile("/srv/state/a")]).toEqual(["three", "one"]);
+  await using fixed = await start({ readOnly: true, writable: false });
+  expect(await failure(fixed.fork())).toMatchObject({ kind: "wrong-state" });
+  expect(await failure(container.fork({ name: "fork" }))).toMatchObject({ kind: "id-in-use" });
+  expect(await here.client.containers.list()).toHaveLength(5);
+});
+
 test("what can't be says so, and nothing is changed", async () => {
   await using container = await start();
   await using fixed = await here.client.containers.create({

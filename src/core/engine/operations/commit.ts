@@ -5,8 +5,7 @@ import type { ContainerConfig } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { keptOf } from "../kept-container.js";
-import { pause } from "./pause.js";
-import { statusOf } from "./running.js";
+import { holdStill } from "./hold-still.js";
 
 export interface CommitWishes {
   /** The image's name in its full form; "": its digest. */
@@ -42,24 +41,16 @@ export async function commit(
   }
   const [mount] = await engine.snapshots.mounts(namespace, id);
   const upper = upperOf(mount!) ?? mount!.source;
-  let isPaused = !noPause && statusOf(engine, container) === "running";
-  if (isPaused) await pause(engine, container, "pause", signal);
-  const resume = async () => {
-    if (!isPaused) return;
-    isPaused = false;
-    // It may have been killed meanwhile.
-    if (statusOf(engine, container) === "paused")
-      await pause(engine, container, "resume", new AbortController().signal);
-  };
+  const release = noPause ? async () => {} : await holdStill(engine, container, signal);
   try {
     const { target } = await engine.transfers.commit({
       ...{ namespace, base: imageDigest, upper, idMaps, name: ref, change, author, comment: message, signal },
       createdBy: (config.args ?? []).join(" "),
-      onRead: resume,
+      onRead: release,
     });
     return target.digest;
   } finally {
-    await resume();
+    await release();
   }
 }
 

@@ -61,10 +61,17 @@ export async function run(
   });
 }
 
-/** The container that the same request has made before. @throws Failure (already-exists) when another request has */
 async function madeBefore(engine: Engine, request: CreateRequest): Promise<EngineContainer | undefined> {
   checkRequest(request);
-  const { namespace, id } = request;
+  return await madeBy(engine, request, fingerprint(request));
+}
+
+/** The container that the same request has made before. @throws Failure (already-exists) when another request has */
+export async function madeBy(
+  engine: Engine,
+  { namespace, id }: Pick<CreateRequest, "namespace" | "id">,
+  request: string,
+): Promise<EngineContainer | undefined> {
   for (;;) {
     const found = engine.index.get(namespace, id);
     if (found === undefined) return undefined;
@@ -73,13 +80,17 @@ async function madeBefore(engine: Engine, request: CreateRequest): Promise<Engin
     } catch {
       continue;
     }
-    if (found.request !== fingerprint(request) || found.isRemoving)
+    if (found.request !== request || found.isRemoving)
       throw new Failure("already-exists", "record-exists", { record: "container", name: id });
     return found;
   }
 }
 
-async function make(
+/**
+ * @param work what is to be done for it
+ * @throws what `work` throws; nothing is left then
+ */
+export async function make(
   engine: Engine,
   request: CreateRequest,
   work: (container: EngineContainer) => Promise<void>,
@@ -112,7 +123,8 @@ async function make(
   return container;
 }
 
-async function planFor(
+/** As {@link plan}, of which the container takes note. */
+export async function planFor(
   engine: Engine,
   container: EngineContainer,
   request: CreateRequest,
@@ -126,7 +138,7 @@ async function planFor(
 }
 
 /** Writes down a container, and makes its layer: one change on the disk. */
-function writeDown(
+export function writeDown(
   engine: Engine,
   { namespace, id }: EngineContainer,
   { record, image, kept }: Plan,

@@ -19,6 +19,15 @@ export interface CreateRequest {
   /** In ms from its start; 0 is none. */
   lifetime: number;
   autoRemove: boolean;
+  /** Of one that begins with what another has in its layer. */
+  fork?: ForkOf | undefined;
+}
+
+export interface ForkOf {
+  /** The other one, as the request names it. */
+  of: string;
+  /** In place of the other one's; none are that one's. */
+  labels: Readonly<Record<string, string>>;
 }
 
 /** Of other users of the daemon, whose programs take what they find there for theirs. */
@@ -58,14 +67,28 @@ export function checkName(name: string): void {
     throw refusal(`name ${JSON.stringify(name.slice(0, 200))}: it has to match ${NAME.source}`);
 }
 
-/** What tells a repeated request from another one with the same id. */
-export function fingerprint({ name, config, owner, lifetime, autoRemove }: CreateRequest): string {
-  const text = JSON.stringify([name, sorted(config), owner ?? null, lifetime, autoRemove]);
+/**
+ * What tells a repeated request from another one with the same id. A fork's does not depend on its source, which may have changed, or gone,
+ * since it was made.
+ */
+export function fingerprint({
+  name,
+  config,
+  owner,
+  lifetime,
+  autoRemove,
+  fork,
+}: Omit<CreateRequest, "namespace" | "id" | "config"> & { config?: ContainerConfig | undefined }): string {
+  const what = fork === undefined ? sorted(config!) : { of: fork.of, labels: inOrder(fork.labels) };
+  const text = JSON.stringify([name, what, owner ?? null, lifetime, autoRemove]);
   return createHash("sha256").update(text).digest("base64url").slice(0, 22);
 }
 
 /** The order of a map's entries is no part of it. */
 function sorted(config: ContainerConfig): object {
-  const inOrder = (map: Record<string, string>) => Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1));
   return { ...config, labels: inOrder(config.labels), sysctls: inOrder(config.sysctls) };
+}
+
+function inOrder(map: Readonly<Record<string, string>>): [string, string][] {
+  return Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1));
 }

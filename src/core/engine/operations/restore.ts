@@ -11,6 +11,7 @@ import { EngineContainer } from "../engine-container.js";
 import { isEnginesTask, type KeptContainer, keptOf } from "../kept-container.js";
 import { follow, settleEnd } from "./ended.js";
 import { watchTimeouts } from "./exec.js";
+import { letGo } from "./hold-still.js";
 import { keep } from "./keeping.js";
 import { killTask, removeRest } from "./remove.js";
 
@@ -58,6 +59,7 @@ async function restoreOne(engine: Engine, container: EngineContainer, kept: Kept
   } else {
     follow(engine, container, task);
     watchTimeouts(engine, task);
+    await letGo(engine, container);
     if (kept.starting !== undefined && container.owner === undefined)
       await keep(engine, container, { ...kept, starting: undefined, startedAt: now(), exit: undefined });
   }
@@ -68,10 +70,11 @@ async function restoreOne(engine: Engine, container: EngineContainer, kept: Kept
 async function isLeftOver(
   engine: Engine,
   container: EngineContainer,
-  { owner, starting, autoRemove, exit, startedAt }: KeptContainer,
+  { owner, starting, autoRemove, exit, startedAt, isFilling }: KeptContainer,
   task: Task | undefined,
 ): Promise<boolean> {
   if (owner !== undefined && !isOwnerAlive(owner)) return true;
+  if (isFilling) return true;
   if (container.hasLayer && !(await hasSnapshot(engine, container))) return true;
   const isOfThisBoot = starting?.bootId === bootId();
   if (starting?.by === "run" && isOfThisBoot) {

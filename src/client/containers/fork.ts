@@ -1,0 +1,60 @@
+import { randomBytes } from "node:crypto";
+import { ContainerConfig } from "../../proto/containerdts/engine/v1/engine.js";
+import { type CallOptions, callChecks } from "../api/call-options.js";
+import type { EngineApi } from "../api/engine.js";
+import { positiveDuration } from "../options/duration.js";
+import { anyText, type Checks, checkOptions, flag, nameText, wrong } from "../options/option-checks.js";
+import { lifetimeOf } from "./container-config.js";
+import { isUnanswered } from "./run.js";
+
+export interface ForkOptions extends CallOptions {
+  /** Default: none. */
+  name?: string | undefined;
+  /** Default: the source's. */
+  labels?: Readonly<Record<string, string>> | undefined;
+  /** Whether it ends and goes with this program, however that ends. Default: false. */
+  owned?: boolean | undefined;
+  /** Whether it is removed as soon as it has stopped. Default: false. */
+  autoRemove?: boolean | undefined;
+  /** Milliseconds after its start; then the daemon kills it. Default, and with Infinity: none. */
+  lifetime?: number | undefined;
+}
+
+const forkChecks: Checks<ForkOptions> = {
+  ...callChecks,
+  name: nameText,
+  labels: (value, name) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw wrong(name, "an object of texts", value);
+    for (const [label, text] of Object.entries(value)) anyText(text, `${name}.${label}`);
+  },
+  owned: flag,
+  autoRemove: flag,
+  lifetime: positiveDuration,
+};
+
+/**
+ * `container.fork`
+ *
+ * @param remove removes what there may be after a call without an answer
+ * @returns the new one's id
+ */
+export async function forkOf(
+  api: EngineApi,
+  of: string,
+  options: ForkOptions,
+  remove: (id: string) => Promise<void>,
+): Promise<string> {
+  checkOptions(options, forkChecks);
+  const { name = "", labels, owned = false, autoRemove = false, lifetime, signal, timeout } = options;
+  const id = randomBytes(32).toString("hex");
+  const config = labels && ContainerConfig.fromPartial({ labels });
+  const request = { id: of, create: { id, name, config, owned, lifetime: lifetimeOf(lifetime), autoRemove } };
+  try {
+    await api.again((signal) => api.calls.fork(request, { signal }), { signal, timeout });
+  } catch (error) {
+    if (isUnanswered(error, signal ?? new AbortController().signal)) await remove(id).catch(() => {});
+    throw error;
+  }
+  return id;
+}

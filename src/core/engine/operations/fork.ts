@@ -1,0 +1,84 @@
+import { upperOf } from "../../../system/mount/overlay.js";
+import { Failure } from "../../failure/failure.js";
+import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
+import type { CopyEnd } from "../files/container-files.js";
+import { type KeptContainer, keptOf, withKept } from "../kept-container.js";
+import { madeBy, make, planFor, writeDown } from "./create.js";
+import { holdStill } from "./hold-still.js";
+import { keep } from "./keeping.js";
+import { requireThere } from "./remove.js";
+import { type CreateRequest, checkRequest, type ForkOf, fingerprint } from "./requests.js";
+import { statusOf } from "./running.js";
+
+export type ForkRequest = Omit<CreateRequest, "config" | "fork"> & { fork: ForkOf };
+
+/**
+ * Makes a container, which does not run yet, with another one's config over a copy of its layer. That one, if it runs, is paused meanwhile.
+ * The same request for an id that is there answers with that one.
+ * @param signal ends the attempt
+ * @throws Failure: not-found, already-exists for its id or name, failed-precondition for a source without a layer of its own, or whose
+ * image is another one by now; nothing is left then
+ */
+export async function fork(engine: Engine, wanted: ForkRequest, signal: AbortSignal): Promise<EngineContainer> {
+  const { namespace } = wanted;
+  const before = await madeBy(engine, wanted, fingerprint(wanted));
+  if (before !== undefined) return before;
+  const source = await engine.find(namespace, wanted.fork.of, signal);
+  const kept = keptOf(await engine.containers.get(namespace, source.id))!;
+  if (!kept.config.writable)
+    throw refused(source, "has no layer of its own that could be forked: make it with writable: true");
+  const labels = Object.keys(wanted.fork.labels).length > 0 ? wanted.fork.labels : kept.config.labels;
+  const request: CreateRequest = { ...wanted, config: { ...kept.config, labels: { ...labels } } };
+  checkRequest(request);
+  return await make(engine, request, async (container) => {
+    const planned = await planFor(engine, container, request, signal);
+    if (planned.kept.imageDigest !== kept.imageDigest) {
+      const why = `was made of ${kept.imageDigest}, and its image ${JSON.stringify(kept.config.image)} is another one by now`;
+      throw refused(source, why);
+    }
+    const filling = withKept({}, { ...planned.kept, isFilling: true });
+    const { written, mounts } = writeDown(engine, container, {
+      ...planned,
+      record: { ...planned.record, extensions: filling },
+    });
+    await Promise.all([written, mounts]);
+    // Nobody starts or removes the source meanwhile.
+    await engine.inTurn(source, () => copyLayer(engine, source, kept, container, planned.kept, signal));
+    await keep(engine, container, planned.kept);
+  });
+}
+
+async function copyLayer(
+  engine: Engine,
+  source: EngineContainer,
+  sourceKept: KeptContainer,
+  target: EngineContainer,
+  targetKept: KeptContainer,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  requireThere(source);
+  const from = await layerOf(engine, source, sourceKept);
+  const to = await layerOf(engine, target, targetKept);
+  const release = await holdStill(engine, source, signal);
+  try {
+    await engine.files.copy(`${source.namespace}/${source.id}`, from, to, signal);
+    if (statusOf(engine, source) === "running") throw refused(source, "was resumed while it was copied");
+  } finally {
+    await release();
+  }
+}
+
+async function layerOf(
+  engine: Engine,
+  { namespace, id }: EngineContainer,
+  { idMaps }: KeptContainer,
+): Promise<CopyEnd> {
+  const [mount] = await engine.snapshots.mounts(namespace, id);
+  return { directory: upperOf(mount!) ?? mount!.source, idMaps };
+}
+
+function refused({ id }: EngineContainer, why: string): Failure {
+  return new Failure("failed-precondition", "refused", { why: `container ${JSON.stringify(id)} ${why}` });
+}
