@@ -14,9 +14,15 @@ const ROUNDS = 20;
  * stopped first, so that none starts others meanwhile.
  * @param startTime of the process: does nothing when the pid is another's by now
  * @param others pids among which those are looked for whose parents have gone
+ * @param strangers pids of what was not started by it: a session that one of them is in is not its own
  * @throws a system error
  */
-export async function killFamily(pid: number, startTime: string, others: () => readonly number[]): Promise<void> {
+export async function killFamily(
+  pid: number,
+  startTime: string,
+  others: () => readonly number[],
+  strangers: () => readonly number[],
+): Promise<void> {
   const held = new Map<number, number>();
   const hold = (candidate: number, isIt: () => boolean): boolean => {
     if (held.has(candidate)) return false;
@@ -38,8 +44,9 @@ export async function killFamily(pid: number, startTime: string, others: () => r
   try {
     if (!hold(pid, () => startTimeOf(pid) === startTime)) return;
     const session = readProcStat(pid)?.session;
-    const isInSession = (one: number) =>
-      session !== undefined && session === pid && readProcStat(one)?.session === session;
+    // Not every runtime has a process lead its session: crun's has ended by now.
+    const isOwn = session !== undefined && !strangers().some((one) => readProcStat(one)?.session === session);
+    const isInSession = (one: number) => isOwn && readProcStat(one)?.session === session;
     for (let round = 0; round < ROUNDS; round++) {
       let isMore = false;
       for (const parent of [...held.keys()])

@@ -115,9 +115,13 @@ export function watchTimeout(engine: Engine, task: Task, proc: Process): void {
   const stop = atBootTime(endsAt, () => {
     const fields = { id: task.id, pid: proc.id };
     engine.log.info(fields, "containerd: a process is killed: its time is over");
-    killFamily(proc.systemPid, proc.startTime, () => task.cgroup?.pids() ?? []).catch((error) =>
-      engine.log.error({ ...fields, error: logText(error) }, "containerd: kill a process"),
-    );
+    const others = [...task.processes.values()].filter((one) => one !== proc && one.status === "running");
+    killFamily(
+      proc.systemPid,
+      proc.startTime,
+      () => task.cgroup?.pids() ?? [],
+      () => others.map(({ systemPid }) => systemPid),
+    ).catch((error) => engine.log.error({ ...fields, error: logText(error) }, "containerd: kill a process"));
   });
   proc.whenOver(stop);
 }
