@@ -9,16 +9,22 @@ const WORK = "work";
 
 /** What a container's processes see as their root. */
 export interface RootFileSystem {
-  /** `rootfs`, where the mounts are; or a directory of the host. */
-  path: string;
   mounts: readonly Mount[];
+  /** Whether all of them are of our own directories: they are mounted in this process then. */
+  isOurs: boolean;
   /** Puts what it needs into the task's bundle. */
   fill(bundle: string): void;
 }
 
 /** A directory of the host as it is. */
-export function directoryAsRoot(path: string): RootFileSystem {
-  return { path, mounts: [], fill: () => {} };
+export const DIRECTORY_AS_ROOT: RootFileSystem = { mounts: [], isOurs: true, fill: () => {} };
+
+/**
+ * A directory of the host below a snapshot of the container's own. The topmost directory is that of the snapshot: root's, whosever the
+ * host's is.
+ */
+export function directoryBelow(mounts: readonly Mount[]): RootFileSystem {
+  return { mounts, isOurs: false, fill: () => {} };
 }
 
 /**
@@ -29,8 +35,8 @@ export function directoryAsRoot(path: string): RootFileSystem {
 export function layersAsRoot(layers: readonly string[], bundle: string): RootFileSystem {
   const mount = overlayMount(layers, { upper: join(bundle, UPPER), work: join(bundle, WORK) });
   return {
-    path: "rootfs",
     mounts: [mount],
+    isOurs: true,
     fill(made) {
       const { mode, uid, gid } = statSync(layers[0]!);
       mkdirSync(join(made, UPPER), { mode: mode & 0o7777 });
@@ -47,9 +53,9 @@ export function layersAsRoot(layers: readonly string[], bundle: string): RootFil
 export function snapshotAsRoot(mounts: readonly Mount[], isShortLived: boolean): RootFileSystem {
   const [mount] = mounts;
   const upper = mount && upperOf(mount);
-  if (!isShortLived || mount === undefined || upper === undefined) return { path: "rootfs", mounts, fill: () => {} };
+  if (!isShortLived || mount === undefined || upper === undefined) return { mounts, isOurs: true, fill: () => {} };
   const work = mount.options.find((option) => option.startsWith("workdir="))!.slice("workdir=".length);
   // The kernel's mark of an overlay that was not written to the disk: it mounts no other over it.
   const clear = () => rmSync(join(work, "work", "incompat"), { recursive: true, force: true });
-  return { path: "rootfs", mounts: [{ ...mount, options: ["volatile", ...mount.options] }], fill: clear };
+  return { isOurs: true, mounts: [{ ...mount, options: ["volatile", ...mount.options] }], fill: clear };
 }

@@ -69,9 +69,11 @@ export class SnapshotDirectories {
     return join(this.path, `${id}`, "work");
   }
 
-  /** Where one of the directories that it is put on is mounted once more, for other owners. */
+  /** Where one of the directories that it is put on is mounted once more, for other owners; of those that are no snapshot's it has one. */
   mapped(id: number, directory: string): string {
-    return join(this.path, `${id}`, MAPPED, relative(this.path, directory).replaceAll("/", "-"));
+    const isOurs = directory.startsWith(`${this.path}/`);
+    const name = isOurs ? relative(this.path, directory).replaceAll("/", "-") : "foreign";
+    return join(this.path, `${id}`, MAPPED, name);
   }
 
   /** Those of {@link mapped} that there are. */

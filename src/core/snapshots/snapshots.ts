@@ -126,6 +126,16 @@ export class Snapshots {
     );
   }
 
+  /**
+   * Has an active one of nothing put on a directory of the host, whose files belong to the ids that its labels say.
+   * @param directory is there, and answers
+   * @throws Failure: not-found, failed-precondition
+   */
+  async mountsOver(namespace: string, key: string, directory: string): Promise<Mount[]> {
+    await this.#open();
+    return await this.#mountsOn([directory], namespace, await this.stat(namespace, key));
+  }
+
   /** @throws Failure: not-found, already-exists, invalid-argument, failed-precondition */
   async commit(namespace: string, name: string, key: string, labels: Labels, lease?: string): Promise<void> {
     await this.#open();

@@ -54,7 +54,7 @@ export async function run(
       ...planned,
       record: { ...planned.record, extensions: withKept({}, kept) },
     });
-    const root = await rootOf(engine, container, kept, planned.image?.chainId ?? "", await mounts);
+    const root = await rootOf(engine, container, kept, planned.image?.chainId ?? "", await mounts, signal);
     const spec = planned.record.spec!.value;
     await launch(engine, { container, kept, spec, root, fill: planned.fill, stdio, written }, signal);
     await keepStarted(engine, container);

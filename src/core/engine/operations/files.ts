@@ -7,7 +7,7 @@ import type { Change } from "../files/container-files.js";
 import { openRootOfLayers, openRootOfProcess } from "../files/open-root.js";
 import type { Root } from "../files/root.js";
 import { type KeptContainer, keptOf } from "../kept-container.js";
-import { needsSnapshot } from "./plan.js";
+import { mountsOverDirectory, needsSnapshot } from "./plan.js";
 
 /** Where a container's files are: in what its process sees while it runs, else in its layers. @throws Failure (not-found) */
 export async function rootOf(engine: Engine, container: EngineContainer): Promise<Root> {
@@ -67,7 +67,10 @@ async function openStopped(
     if (config.rootfs !== "") return openSync(config.rootfs, constants.O_RDONLY | constants.O_DIRECTORY);
     return openRootOfLayers(await engine.images.layers(namespace, chainId), undefined, placeOf(engine));
   }
-  const [mount] = await engine.snapshots.mounts(namespace, id);
+  const [mount] =
+    config.rootfs === ""
+      ? await engine.snapshots.mounts(namespace, id)
+      : await mountsOverDirectory(engine, { namespace, id }, config.rootfs);
   const directories = directoriesOf(mount!);
   const upper = upperOf(mount!);
   // Only to look at, its own directory is a layer like the others: the container may be started meanwhile.

@@ -42,7 +42,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
         ...name,
         bundle: spec,
         rootfs: root.mounts,
-        isOurRootfs: true,
+        isOurRootfs: root.isOurs,
         fillBundle: (bundle) => {
           root.fill(bundle);
           fill(bundle);

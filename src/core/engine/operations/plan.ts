@@ -1,9 +1,11 @@
 import { closeSync, openSync, writeFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Mount } from "../../../system/mount/mount.js";
 import { directoriesOf } from "../../../system/mount/overlay.js";
 import type { ContainerRecord } from "../../containers/container-record.js";
 import { refusal } from "../../failure/failure.js";
+import { onForeignFiles } from "../../files/foreign-files.js";
 import { stringifyJson } from "../../files/json.js";
 import { SNAPSHOTTER } from "../../snapshots/snapshots.js";
 import { bundleIn } from "../../tasks/task.js";
@@ -12,7 +14,13 @@ import type { Engine } from "../engine.js";
 import { checkIdMappedLayers } from "../id-ranges.js";
 import { type KeptContainer, withKept } from "../kept-container.js";
 import type { ResolvedImage } from "../resolved-images.js";
-import { directoryAsRoot, layersAsRoot, type RootFileSystem, snapshotAsRoot } from "../root-file-system.js";
+import {
+  DIRECTORY_AS_ROOT,
+  directoryBelow,
+  layersAsRoot,
+  type RootFileSystem,
+  snapshotAsRoot,
+} from "../root-file-system.js";
 import { buildSpec, hostnameOf } from "../spec/build-spec.js";
 import { userOf } from "../spec/command.js";
 import { type ContainerFileTexts, containerFiles } from "../spec/container-files.js";
@@ -85,12 +93,12 @@ export function needsSnapshot({ config, idMaps }: Pick<KeptContainer, "config" |
 
 function idMapsOf(
   engine: Engine,
-  { userns }: ContainerConfig,
+  { userns, writable }: ContainerConfig,
   image: ResolvedImage | undefined,
   host: HostFacts,
 ): KeptContainer["idMaps"] {
   if (userns.mode === "host") return undefined;
-  if (image !== undefined) checkIdMappedLayers(userns.mode, host.kernel);
+  if (image !== undefined || writable) checkIdMappedLayers(userns.mode, host.kernel);
   const { uids, gids } = userns.mode === "map" ? userns : engine.idRanges.take();
   return { uids: [...uids], gids: [...gids] };
 }
@@ -166,6 +174,26 @@ async function resolved(
   }
 }
 
+/** Of a container's layer over a directory of the host, whose file system answers. @throws Failure; the signal's reason */
+export async function mountsOverDirectory(
+  engine: Engine,
+  { namespace, id }: Place,
+  path: string,
+  signal?: AbortSignal,
+): Promise<Mount[]> {
+  const why = (text: string) => refusal(`rootfs ${JSON.stringify(path)}: ${text}`);
+  const info = await onForeignFiles(
+    path,
+    () =>
+      stat(path).catch((error) => {
+        throw why(error.message);
+      }),
+    signal,
+  );
+  if (!info.isDirectory()) throw why("it is not a directory");
+  return await engine.snapshots.mountsOver(namespace, id, path);
+}
+
 /** The namespaces of other containers that one is to join. @throws Failure: not-found, failed-precondition for one that does not run */
 async function joinedOf(
   engine: Engine,
@@ -186,7 +214,7 @@ async function joinedOf(
 
 /**
  * @param mounts of its snapshot, if it has one
- * @throws Failure
+ * @throws Failure; the signal's reason
  */
 export async function rootOf(
   engine: Engine,
@@ -194,9 +222,13 @@ export async function rootOf(
   { config, owner }: Pick<KeptContainer, "config" | "owner">,
   chainId: string,
   mounts: readonly Mount[] | undefined,
+  signal: AbortSignal,
 ): Promise<RootFileSystem> {
+  if (config.rootfs !== "") {
+    if (!config.writable) return DIRECTORY_AS_ROOT;
+    return directoryBelow(await mountsOverDirectory(engine, { namespace, id }, config.rootfs, signal));
+  }
   if (mounts !== undefined && config.writable) return snapshotAsRoot(mounts, owner !== undefined);
-  if (config.rootfs !== "") return directoryAsRoot(config.rootfs);
   const layers = mounts === undefined ? await engine.images.layers(namespace, chainId) : mounts.flatMap(directoriesOf);
   return layersAsRoot(layers, bundleIn(engine.tasks.directoryOf({ namespace, id })));
 }

@@ -46,8 +46,8 @@ export function checkRequest({ namespace, id, name, config, lifetime }: CreateRe
   if (config.image !== "" && config.rootfs !== "") throw refusal("a container has an image or a rootfs, not both");
   if (config.rootfs !== "" && !isAbsolute(config.rootfs))
     throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: not an absolute path`);
-  if (config.rootfs !== "" && config.writable)
-    throw refusal("rootfs with a layer of the container's own is not supported yet");
+  if (config.writable && /[:,\\]/.test(config.rootfs))
+    throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: with writable there can be no ":", "," or "\\" in it`);
   if (config.image !== "" && !config.writable && !config.readOnly)
     throw refusal(
       "an image's files can't be changed: choose writable, for a layer of the container's own, or readOnly",

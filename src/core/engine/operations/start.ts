@@ -58,7 +58,7 @@ export async function startInTurn(
         ? await specOf(engine, container, before, image, hostFacts, signal)
         : { spec: record.spec!.value, fill: await filesOf(id, config, hostFacts, signal) };
     const chainId = record.labels[LAYERS_LABEL] ?? image?.chainId ?? "";
-    const root = await rootOf(engine, container, kept, chainId, mounts);
+    const root = await rootOf(engine, container, kept, chainId, mounts, signal);
     const init = await launch(engine, { container, kept, spec, root, fill, stdio, written }, signal);
     await keepStarted(engine, container);
     return init;
