@@ -7,6 +7,7 @@ import { keptOf } from "../kept-container.js";
 import { exitOf } from "./exit-of.js";
 import { keep } from "./keeping.js";
 import { removeInTurn } from "./remove.js";
+import { wholeEnd } from "./running.js";
 
 /** Has the end of a container's task written down, told, and what follows done. */
 export function follow(engine: Engine, container: EngineContainer, task: Task): void {
@@ -49,5 +50,6 @@ export async function settleEnd(engine: Engine, container: EngineContainer, task
     container.tell();
   }
   // Not before its end is known: without a task and an end it would be one that was never started.
+  await wholeEnd(task);
   await deleteStopped(engine.tasks, container);
 }

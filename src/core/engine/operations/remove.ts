@@ -5,6 +5,7 @@ import type { Task } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { exitOf } from "./exit-of.js";
+import { wholeEnd } from "./running.js";
 
 /**
  * Removes a container with all that is its own. Nobody calls it off.
@@ -41,7 +42,9 @@ export function requireThere({ id, isGone }: EngineContainer): void {
 export async function removeRest(engine: Engine, container: EngineContainer): Promise<void> {
   const { namespace, id, hasLayer } = container;
   container.isRemoving = true;
-  if (engine.taskOf(container) !== undefined) await ignoring(deleteStopped(engine.tasks, container));
+  const task = engine.taskOf(container);
+  if (task?.status === "stopped") await wholeEnd(task);
+  if (task !== undefined) await ignoring(deleteStopped(engine.tasks, container));
   if (hasLayer) await ignoring(engine.snapshots.remove(namespace, id));
   const record = ignoring(engine.containers.delete(namespace, id));
   // Of what belongs to a program, a record without a task is removed by the next daemon as well: nobody waits for the disk.

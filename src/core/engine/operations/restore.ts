@@ -4,6 +4,7 @@ import { now } from "../../../system/linux/clock.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
+import { startOver } from "../../tasks/operations/start-exec.js";
 import { isOwnerAlive } from "../../tasks/owner.js";
 import type { Task } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";
@@ -45,7 +46,7 @@ async function restoreOne(engine: Engine, container: EngineContainer, kept: Kept
   await tasks.restored(container, new AbortController());
   const task = engine.taskOf(container);
   if (await isLeftOver(engine, container, kept, task)) {
-    if (task?.status === "running" || task?.status === "paused") await killTask(task);
+    if (task !== undefined) await endTask(task);
     await removeRest(engine, container);
     return;
   }
@@ -54,7 +55,7 @@ async function restoreOne(engine: Engine, container: EngineContainer, kept: Kept
     // Its start had not begun.
     await deleteStopped(tasks, container);
     await keep(engine, container, { ...kept, starting: undefined });
-  } else if (task.status === "stopped") {
+  } else if (task.init!.status === "stopped") {
     await engine.inTurn(container, () => settleEnd(engine, container, task));
   } else {
     follow(engine, container, task);
@@ -112,6 +113,13 @@ async function restoreWithoutTask(engine: Engine, container: EngineContainer, ke
   if (starting !== undefined) await keep(engine, container, { ...kept, starting: undefined });
 }
 
+/** Has a task ended, unless it never began. */
+async function endTask(task: Task): Promise<void> {
+  const init = task.init!;
+  if (init.status === "running" || init.isStarting) await killTask(task);
+  await startOver(init);
+}
+
 /** A kill has left them: their records were not written yet, or gone already. */
 async function removeUnknownTasks(engine: Engine): Promise<void> {
   const { tasks } = engine;
@@ -120,7 +128,7 @@ async function removeUnknownTasks(engine: Engine): Promise<void> {
       const { namespace, id } = task;
       if (!isEnginesTask(task) || engine.index.get(namespace, id) !== undefined) return;
       await attempt(engine, task, async () => {
-        if (task.status === "running" || task.status === "paused" || task.init?.isStarting) await killTask(task);
+        await endTask(task);
         await deleteStopped(tasks, task);
       });
     }),

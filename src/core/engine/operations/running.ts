@@ -1,4 +1,5 @@
 import { Failure } from "../../failure/failure.js";
+import { startOver } from "../../tasks/operations/start-exec.js";
 import type { Task } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
@@ -12,6 +13,12 @@ export function runningTask(engine: Engine, container: EngineContainer): Task {
       why: `container ${JSON.stringify(container.id)} does not run: it is ${status}`,
     });
   return task;
+}
+
+/** Resolves once how a task has ended is told, and nobody is starting it: a task has stopped a while before that. */
+export async function wholeEnd({ init }: Task): Promise<void> {
+  await new Promise<void>((resolve) => init!.whenOver(resolve));
+  await startOver(init!);
 }
 
 export type Status = "created" | "running" | "paused" | "stopped";

@@ -6,10 +6,12 @@ import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, keptOf } from "../kept-container.js";
 import type { ResolvedImage } from "../resolved-images.js";
 import { prepareHost } from "../spec/host-facts.js";
+import { settleEnd } from "./ended.js";
 import { keep, keepStarted, starting } from "./keeping.js";
 import { launch } from "./launch.js";
 import { filesOf, LAYERS_LABEL, rootOf, specOf } from "./plan.js";
 import { requireThere } from "./remove.js";
+import { wholeEnd } from "./running.js";
 
 /**
  * Has a container run that does not. One that runs with the same streams answers as it did when it was started.
@@ -38,7 +40,12 @@ export async function startInTurn(
     const why = `container ${JSON.stringify(id)} is ${task.status} already, with other streams`;
     throw new Failure("failed-precondition", "refused", { why });
   }
-  if (task !== undefined) await deleteStopped(engine.tasks, container);
+  if (task !== undefined) {
+    await wholeEnd(task);
+    // A daemon that finds neither task nor end takes it for one that is lost.
+    await (container.owner === undefined ? settleEnd(engine, container, task) : deleteStopped(engine.tasks, container));
+    requireThere(container);
+  }
   const record = await engine.containers.get(namespace, id);
   const before = keptOf(record)!;
   const kept = starting(before, "start");

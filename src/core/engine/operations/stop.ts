@@ -8,6 +8,7 @@ import type { EngineContainer } from "../engine-container.js";
 import { type ContainerExit, keptOf } from "../kept-container.js";
 import { signalNumber } from "../signals.js";
 import { exitOf } from "./exit-of.js";
+import { wholeEnd } from "./running.js";
 
 /** In ms: the grace period of a container that has none of its own. */
 const GRACE = 10_000;
@@ -39,7 +40,8 @@ export async function stop(
     if (container.exit !== undefined) return container.exit;
     if (task === undefined)
       throw new Failure("failed-precondition", "refused", { why: `container ${JSON.stringify(id)} was never started` });
-    return exitOf(task);
+    await abortable(wholeEnd(task), signal);
+    return await engine.inTurn(container, async () => container.exit ?? exitOf(task));
   }
   const record = await engine.containers.get(namespace, id);
   const { config } = keptOf(record)!;
