@@ -35,6 +35,8 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
   const name: TaskName = { namespace, id };
   written.catch(() => {});
   await tasks.runDirectory.make(namespace);
+  // What an earlier daemon has begun, and not written down, goes first.
+  await tasks.restored(name, { signal });
   await tasks.operations.run({ kind: "create", id }, (operation) =>
     createTask(
       tasks,
