@@ -1,4 +1,5 @@
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+// Its types only: the module itself looks at `process.stderr`, and would be loaded before that is ours.
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { ServerInterceptingCall, ServerInterceptor } from "@grpc/grpc-js";
 
 /**
@@ -7,6 +8,8 @@ import type { ServerInterceptingCall, ServerInterceptor } from "@grpc/grpc-js";
  */
 const BURST = 500;
 const PER_SECOND = 33;
+/** Of HTTP/2: nothing was wrong with the stream, or the connection. */
+const NO_ERROR = 0;
 
 /** What a connection may still have reset. */
 interface Allowance {
@@ -32,7 +35,7 @@ export const renewedConnections: ServerInterceptor = (method, call) => {
   if (stream !== undefined && session !== undefined) {
     stream.once("close", () => {
       // A client that has read all of a stream may reset it when it is over here already: Node does not tell then, but nghttp2 counts.
-      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || method.responseStream) spend(session);
+      if (stream.rstCode !== NO_ERROR || method.responseStream) spend(session);
     });
   }
   return call as ServerInterceptingCall;
@@ -52,7 +55,7 @@ function spend(session: ServerHttp2Session): void {
  * which these are: the client begins them again elsewhere. Were there only that one, nghttp2 could still serve some of them.
  */
 function renew(session: ServerHttp2Session): void {
-  session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
+  session.goaway(NO_ERROR, 2 ** 31 - 1);
   const close = () => {
     if (!session.closed && !session.destroyed) session.close();
   };
