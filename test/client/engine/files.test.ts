@@ -108,6 +108,14 @@ test("a fork has the same files, with ids of its own, and each goes its own way 
   expect(await failure(fixed.fork())).toMatchObject({ kind: "wrong-state" });
   expect(await failure(container.fork({ name: "fork" }))).toMatchObject({ kind: "id-in-use" });
   expect(await here.client.containers.list()).toHaveLength(5);
+  await fork.putFiles("/srv/more", Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`d${n}/f`, "x"])));
+  const calledOff = new AbortController();
+  const forking = failure(fork.fork({ signal: calledOff.signal }));
+  await expect.poll(() => fork.state(), { interval: 1 }).toBe("paused");
+  calledOff.abort();
+  expect(await forking).toMatchObject({ name: "AbortError" });
+  await expect.poll(() => fork.state()).toBe("running");
+  await expect.poll(async () => (await here.client.containers.list()).length).toBe(5);
 });
 
 test("what can't be says so, and nothing is changed", async () => {

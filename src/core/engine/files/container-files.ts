@@ -134,6 +134,7 @@ export class ContainerFiles {
 
   /**
    * Copies an upper directory of overlayfs with all that overlayfs has to know of it; the data is shared where the file system can.
+   * When it has failed nothing is written any more.
    * @param key as {@link Root.key}
    * @throws Failure; the signal's reason
    */
@@ -145,7 +146,15 @@ export class ContainerFiles {
       fromMaps: from.idMaps,
       toMaps: to.idMaps,
     };
-    await this.#work(key, task, [], signal, async () => {});
+    let ended: Promise<void> | undefined;
+    try {
+      await this.#work(key, task, [], signal, async (work) => {
+        ended = work.done;
+      });
+    } catch (error) {
+      await ended?.catch(() => {});
+      throw error;
+    }
   }
 
   /** Has a task give what it makes of its answers, one after the other. */
