@@ -1,3 +1,4 @@
+import { chmodSync, mkdirSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import type { Client } from "../client.js";
@@ -10,7 +11,10 @@ export interface EmbeddedOptions
   extends Pick<DaemonOptions, "program" | "shim" | "runtime" | "debug" | "args" | "output"> {
   /** Holds images and what containers write, across restarts of the machine. Is made if need be. */
   root: string;
-  /** Holds the socket and what is known of running containers, until the machine is restarted; a directory of /run, say. Is made if need be. */
+  /**
+   * Holds the socket and what is known of running containers, until the machine is restarted; a directory of /run, say. Is made if need be.
+   * Everybody may go through it (mode 0711), as the users of containers are nobody's on the host; so they must through those above it.
+   */
   state: string;
   /** Told when the daemon has ended or does not answer, and when another one is up. */
   onChange?: ((change: RemoteChange) => void) | undefined;
@@ -24,6 +28,9 @@ const embeddedChecks: Checks<EmbeddedOptions> = {
   state: required(pathText),
   onChange: callback,
 };
+
+/** May be gone through, not looked into: a container's root, who is somebody else on the host, gets to its root file system that way. */
+const PASSABLE = 0o711;
 
 /** How often, and in ms how long after each other, a daemon is started that another program starts at the same moment. */
 const TRIES = 20;
@@ -44,6 +51,7 @@ export async function embedded(options: EmbeddedOptions): Promise<Embedded> {
   checkOptions(options, embeddedChecks);
   const { root, state, args = [], onChange, program = daemonProgram(), output = "ignore", ...rest } = options;
   const stateDir = resolve(state);
+  makePassable(stateDir);
   const directories = ["--root", resolve(root), "--run-dir", join(stateDir, "run")];
   const start = () =>
     Remote.start({
@@ -93,6 +101,13 @@ export class Embedded implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** What is in it has modes of its own. One of somebody else's stays as it is: it is refused. */
+function makePassable(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: PASSABLE });
+  const { mode, uid } = statSync(directory);
+  if (uid === process.geteuid!() && (mode & PASSABLE) !== PASSABLE) chmodSync(directory, (mode & 0o7777) | PASSABLE);
 }
 
 /** Of the package that brings it. */

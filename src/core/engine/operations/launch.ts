@@ -1,3 +1,6 @@
+import { dirname } from "node:path";
+import { closedToOthers } from "../../../system/linux/searchable.js";
+import { Failure } from "../../failure/failure.js";
 import type { TaskName } from "../../tasks/history.js";
 import { create as createTask } from "../../tasks/operations/create.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
@@ -37,7 +40,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
   await tasks.runDirectory.make(namespace);
   // What an earlier daemon has begun, and not written down, goes first.
   await tasks.restored(name, { signal });
-  await tasks.operations.run({ kind: "create", id }, (operation) =>
+  const creating = tasks.operations.run({ kind: "create", id }, (operation) =>
     createTask(
       tasks,
       {
@@ -66,6 +69,9 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
       },
     ),
   );
+  await creating.catch((error: unknown) => {
+    throw explained(error, wanted, tasks.runDirectory.taskDirectory(name));
+  });
   try {
     await written;
     signal.throwIfAborted();
@@ -74,6 +80,21 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
     return init;
   } catch (error) {
     await deleteStopped(tasks, name);
-    throw error;
+    throw explained(error, wanted, tasks.runDirectory.taskDirectory(name));
   }
+}
+
+/** The runtime says only that something was denied, not where: looked for once it has failed, as access may be given by other means, too. */
+function explained(error: unknown, { kept, root }: Launch, taskDirectory: string): unknown {
+  const { message } = error as Error;
+  if (kept.idMaps === undefined || !/permission denied/i.test(message)) return error;
+  const isOfHost = root.mounts.length === 0;
+  // The task's own directory is gone with the attempt.
+  const path = isOfHost ? kept.config.rootfs : dirname(taskDirectory);
+  const closed = closedToOthers(path);
+  if (closed === undefined) return error;
+  const why =
+    `the users of a container with ids of its own (userns) can't get to ${isOfHost ? path : "its root file system"}: ` +
+    `${closed} is closed to others: chmod o+x ${closed}${isOfHost ? "" : ", or start the daemon with another --run-dir"}`;
+  return new Failure("failed-precondition", "refused", { why }, { cause: error });
 }
