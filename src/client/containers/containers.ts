@@ -212,7 +212,7 @@ export class Containers {
       const ours = options.id === undefined && isUnanswered(error, signal ?? new AbortController().signal);
       if (ours) await new Container(api, id).remove({ force: true, timeout: 10_000 }).catch(() => {});
       if (error instanceof ContainerdError && error.code === "ALREADY_EXISTS") throw error;
-      throw explainFailure(error, { containerId: id, name: "init", rootfs, stdioDir });
+      throw explainFailure(error, { workdirOption: "workdir", containerId: id, name: "init", rootfs, stdioDir });
     }
   }
 }

@@ -158,7 +158,12 @@ async function begin(
   } catch (error) {
     stdio.close();
     if (isUnanswered(error, signal ?? new AbortController().signal)) await end(api, id, execId).catch(() => {});
-    throw explainFailure(error, { containerId: id, name: execId, stdioDir: stdioDir ?? tmpdir() });
+    throw explainFailure(error, {
+      workdirOption: "workdir",
+      containerId: id,
+      name: execId,
+      stdioDir: stdioDir ?? tmpdir(),
+    });
   }
 }
 

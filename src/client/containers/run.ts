@@ -104,7 +104,13 @@ export async function runContainer(
       if (answered || isUnanswered(error, signal)) await retract(api, id).catch(() => {});
       throw answered
         ? error
-        : explainFailure(error, { containerId: id, name: "init", rootfs, stdioDir: stdioDir ?? tmpdir() });
+        : explainFailure(error, {
+            workdirOption: "workdir",
+            containerId: id,
+            name: "init",
+            rootfs,
+            stdioDir: stdioDir ?? tmpdir(),
+          });
     } finally {
       stdio.close();
     }

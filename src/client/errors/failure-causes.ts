@@ -15,6 +15,8 @@ export interface Attempt {
   network?: string | undefined;
   /** Folder of the FIFOs. */
   stdioDir?: string | undefined;
+  /** The name of the option that is the working directory. Default: "cwd", that of `client.v0`. */
+  workdirOption?: "workdir";
 }
 
 interface Cause {
@@ -88,7 +90,7 @@ const causes: readonly Cause[] = [
   {
     kind: "bad-cwd",
     words: /\bcwd\b|chdir|mkdir .*: not a directory/i,
-    advice: () => "cwd must be a folder in the container that its user may enter",
+    advice: ({ workdirOption = "cwd" }) => `${workdirOption} must be a folder in the container that its user may enter`,
   },
   {
     kind: "not-executable",
