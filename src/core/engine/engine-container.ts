@@ -15,6 +15,8 @@ export class EngineContainer {
   autoRemove = false;
   /** Whether it has a snapshot of its own. */
   hasLayer = false;
+  /** Whether its last start was its creation: the next daemon removes it then, if it has no task. */
+  isOfRun = false;
   /** The range of ids that it was given. */
   idMaps: { uids: IdMap[]; gids: IdMap[] } | undefined;
   /** Settled when it is known whether its creation has succeeded. */

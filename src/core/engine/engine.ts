@@ -14,6 +14,7 @@ import { ContainerIndex } from "./container-index.js";
 import type { EngineContainer } from "./engine-container.js";
 import { ContainerFiles } from "./files/container-files.js";
 import { IdRanges } from "./id-ranges.js";
+import { KnownUsers } from "./known-users.js";
 import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
 import { Owners } from "./owners.js";
@@ -44,6 +45,7 @@ export class Engine {
   readonly files = new ContainerFiles();
   readonly transfers: ImageTransfers;
   readonly idRanges = new IdRanges();
+  readonly users = new KnownUsers();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
   readonly #turns = new NamedTurns();

@@ -50,6 +50,7 @@ export async function run(
   return await make(engine, request, async (container) => {
     const planned = await planFor(engine, container, request, signal);
     const kept = starting(planned.kept, "run");
+    container.isOfRun = true;
     const { written, mounts } = writeDown(engine, container, {
       ...planned,
       record: { ...planned.record, extensions: withKept({}, kept) },

@@ -160,7 +160,10 @@ async function resolved(
   const user = userOf(config, imageConfig);
   const where = image === undefined ? `rootfs ${config.rootfs}` : `image ${image.name}`;
   const look = (root: number) => resolveUser(root, user, config.groupAdd, { where, signal });
-  if (image !== undefined) return await engine.images.lookInto(namespace, image.chainId, look);
+  if (image !== undefined) {
+    const key = JSON.stringify([namespace, image.chainId, user, config.groupAdd]);
+    return await engine.users.get(key, () => engine.images.lookInto(namespace, image.chainId, look));
+  }
   let root: number;
   try {
     root = openSync(config.rootfs, "r");

@@ -47,8 +47,8 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   if (task !== undefined) await ignoring(deleteStopped(engine.tasks, container));
   if (hasLayer) await ignoring(engine.snapshots.remove(namespace, id));
   const record = ignoring(engine.containers.delete(namespace, id));
-  // Of what belongs to a program, a record without a task is removed by the next daemon as well: nobody waits for the disk.
-  if (container.owner === undefined) await record;
+  // Where the next daemon removes a record without a task as well nobody waits for the disk.
+  if (container.owner === undefined || !container.isOfRun) await record;
   else
     record.catch((error) => engine.log.error({ id, error: String(error) }, "containerd: remove a container's record"));
   if (container.idMaps !== undefined) engine.idRanges.release(container.idMaps);

@@ -26,6 +26,7 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     const { name, owner, autoRemove, request, config } = kept;
     Object.assign(container, { name, owner, autoRemove, request, labels: config.labels, isMade: true });
     container.hasLayer = record.snapshotKey !== "";
+    container.isOfRun = kept.starting?.by === "run";
     engine.index.add(container);
     if (kept.idMaps !== undefined && config.userns.mode === "auto") {
       container.idMaps = kept.idMaps;

@@ -49,6 +49,7 @@ export async function startInTurn(
   const record = await engine.containers.get(namespace, id);
   const before = keptOf(record)!;
   const kept = starting(before, "start");
+  container.isOfRun = false;
   const { exit } = container;
   // Who waits from here on waits for the end of this run.
   container.exit = undefined;
