@@ -9,6 +9,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { inCgroupV2, withoutCgroupV2 } from "../test/harness/cgroup-v2.js";
 import { removeSharedRootfs } from "../test/harness/rootfs.js";
 import { calls, ctrVersion } from "./calls.js";
+import { engineRows } from "./engine.js";
 import { eventLoop } from "./event-loop.js";
 import { fleetRows } from "./fleet-rows.js";
 import { growth } from "./growth.js";
@@ -53,6 +54,7 @@ const measurements: Record<string, () => AsyncIterable<Row>> = {
   execs: () => oneByOne(execs()),
   fleet: () => fleetRows(containers),
   v1: () => v1Rows(containers),
+  engine: () => engineRows(containers),
   images: () => imageRows(),
   stdout: () => oneByOne(stdoutRate()),
   calls: () => oneByOne(calls()),

@@ -1,0 +1,143 @@
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { startContainerd1 } from "../test/harness/containerd1.js";
+import type { TestDaemon } from "../test/harness/daemon.js";
+import { type Config, importImage, NO_STDIO, newId, requestFor, texts } from "../test/harness/engine.js";
+import { sharedRootfs } from "../test/harness/rootfs.js";
+import type { ApiV1 } from "../test/harness/v1.js";
+import { BareRuntime, rate } from "./bare-runtime.js";
+import { memoryOf } from "./fleet.js";
+import { median, type Row, row } from "./row.js";
+
+const WARM_UP = 5;
+const ROUNDS = 40;
+const STOPPED = 1_000;
+
+/** Containers of the engine beside the runtime alone, by turns; and what many of them take. */
+export async function* engineRows(containers: number): AsyncIterable<Row> {
+  await using daemon = await startContainerd1({ flags: ["--log-level", "error"] });
+  // Roots of user namespaces are nobody on the host, and have to get there.
+  for (const directory of [daemon.dir, dirname(sharedRootfs())]) chmodSync(directory, 0o711);
+  const api = daemon.v1("default");
+  await importImage(daemon);
+  yield await runs(daemon, api, "run, wait, remove", {}, 1.15);
+  yield await runs(daemon, api, "run, wait, remove with a user namespace", { userns: "auto" }, 1.1);
+  yield await execs(daemon, api);
+  yield await memory(daemon, api, containers);
+}
+
+interface Mount {
+  destination: string;
+  source: string;
+}
+
+/** A bundle of the same specification as that of a container of the engine, on a directory that is there. */
+async function bundleOf(daemon: TestDaemon, api: ApiV1, config: Config, args: string[]): Promise<string> {
+  const id = newId(daemon);
+  const sleeping = { ...config, args: texts("sleep", "100000") };
+  await api.engine.run({ create: requestFor({ id, config: sleeping }), stdio: NO_STDIO });
+  const bundle = mkdtempSync(join(daemon.dir, "bare-"));
+  const { container } = await api.containers.get({ id });
+  const spec = JSON.parse(container!.spec!.value.toString("utf8"));
+  spec.root.path = sharedRootfs();
+  spec.process.args = args;
+  for (const mount of spec.mounts as Mount[]) {
+    if (!mount.source.startsWith(daemon.dir)) continue;
+    const copy = join(bundle, basename(mount.source));
+    copyFileSync(mount.source, copy);
+    mount.source = copy;
+  }
+  writeFileSync(join(bundle, "config.json"), JSON.stringify(spec));
+  chmodSync(bundle, 0o755);
+  await api.engine.remove({ id, force: true });
+  return bundle;
+}
+
+async function runs(daemon: TestDaemon, api: ApiV1, name: string, wanted: Config, aim: number): Promise<Row> {
+  const runtime = new BareRuntime("runc");
+  const config = { network: "none", args: texts("true"), ...wanted };
+  const bundle = await bundleOf(daemon, api, config, ["true"]);
+  const [ours, bare]: [number[], number[]] = [[], []];
+  for (let n = 0; n < WARM_UP + ROUNDS; n++) {
+    const peer = newId(daemon);
+    let began = performance.now();
+    await runtime.createAndStart(peer, bundle, join(bundle, "pid"));
+    await runtime.delete(peer);
+    bare.push(performance.now() - began);
+    const id = newId(daemon);
+    began = performance.now();
+    await api.engine.run({ create: requestFor({ id, config, owned: true }), stdio: NO_STDIO });
+    await api.engine.wait({ id });
+    await api.engine.remove({ id });
+    ours.push(performance.now() - began);
+  }
+  for (const times of [ours, bare]) times.splice(0, WARM_UP);
+  rmSync(bundle, { recursive: true });
+  return row({
+    name: `engine: ${name}`,
+    unit: "ms",
+    ours: median(ours),
+    peer: { name: "runc create + start + delete", value: median(bare) },
+    aim: `ratio <= ${aim}`,
+    met: (_, ratio) => ratio <= aim,
+  });
+}
+
+async function execs(daemon: TestDaemon, api: ApiV1): Promise<Row> {
+  const runtime = new BareRuntime("runc");
+  const id = newId(daemon);
+  await api.engine.run({ create: requestFor({ id, config: { args: texts("sleep", "100000") } }), stdio: NO_STDIO });
+  const peer = newId(daemon);
+  const bundle = await bundleOf(daemon, api, {}, ["sleep", "100000"]);
+  await runtime.createAndStart(peer, bundle, join(bundle, "pid"));
+  const [ours, bare]: [number[], number[]] = [[], []];
+  try {
+    for (let n = 0; n < WARM_UP + ROUNDS; n++) {
+      let began = performance.now();
+      await runtime.run("exec", peer, "true");
+      bare.push(performance.now() - began);
+      const execId = `e${n}`;
+      began = performance.now();
+      await api.engine.exec({ id, execId, args: ["true"], stdio: NO_STDIO });
+      await api.engine.wait({ id, execId });
+      await api.engine.deleteExec({ id, execId });
+      ours.push(performance.now() - began);
+    }
+  } finally {
+    await runtime.delete(peer);
+    await api.engine.remove({ id, force: true });
+  }
+  for (const times of [ours, bare]) times.splice(0, WARM_UP);
+  return row({
+    name: "engine: exec, wait, delete",
+    unit: "ms",
+    ours: median(ours),
+    peer: { name: "runc exec", value: median(bare) },
+    aim: "ratio <= 1.2",
+    met: (_, ratio) => ratio <= 1.2,
+  });
+}
+
+async function memory(daemon: TestDaemon, api: ApiV1, containers: number): Promise<Row> {
+  const config = { args: texts("sleep", "100000") };
+  const ids: string[] = [];
+  const one = async (wanted: Config) => {
+    const id = newId(daemon);
+    ids.push(id);
+    await api.engine.run({ create: requestFor({ id, config: wanted }), stdio: NO_STDIO }, { timeout: 300_000 });
+    return id;
+  };
+  try {
+    await rate(STOPPED, 10, async () => api.engine.wait({ id: await one({ args: texts("true") }) }));
+    await rate(containers, 10, () => one(config));
+    return row({
+      name: `engine: memory with ${STOPPED} stopped and ${containers} running ones`,
+      unit: "MB",
+      ours: memoryOf(daemon.pid!).rss,
+      aim: "<= 120",
+      met: (ours) => ours <= 120,
+    });
+  } finally {
+    await rate(ids.length, 10, (n) => api.engine.remove({ id: ids[n]!, force: true }, { timeout: 300_000 }));
+  }
+}
