@@ -68,7 +68,7 @@ export interface BindMount {
 export interface TmpfsOptions {
   /** Bytes. Default: half of the machine's memory. */
   size?: number | undefined;
-  /** Default: 0o1777. */
+  /** Default: 0o1777. runc 1.1 gives it the mode of a directory that is there. */
   mode?: number | undefined;
   uid?: number | undefined;
   gid?: number | undefined;
@@ -160,7 +160,7 @@ export interface ContainerOptions {
   network?: "none" | "host" | OfContainer | { path: string } | undefined;
   /** Default, as of the next three: "private". */
   pid?: "private" | "host" | OfContainer | undefined;
-  /** "shareable": others may join it; "none": without /dev/shm. */
+  /** "shareable": others may join it, but for /dev/shm; "none": without /dev/shm. */
   ipc?: "private" | "host" | "shareable" | "none" | OfContainer | undefined;
   uts?: "private" | "host" | OfContainer | undefined;
   cgroupns?: "private" | "host" | undefined;

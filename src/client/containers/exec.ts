@@ -167,11 +167,11 @@ async function begin(
   }
 }
 
-/** Kills it, if it runs, and forgets it. */
+/** Kills it, if it runs, with what it has started, and forgets it. */
 async function end(api: EngineApi, id: string, execId: string): Promise<void> {
   const patience = Math.min(api.patience ?? KILL_PATIENCE, KILL_PATIENCE);
   const within = { timeout: KILL_PATIENCE };
-  const kill = (signal: AbortSignal | undefined) => api.calls.kill({ id, execId, signal: "9" }, { signal });
+  const kill = (signal: AbortSignal | undefined) => api.calls.kill({ id, execId, signal: "9", all: true }, { signal });
   await api.again(kill, within, patience).catch(() => {});
   await api.again((signal) => api.calls.wait({ id, execId }, { signal }), within, patience);
   await forget(api, id, execId, patience);

@@ -115,15 +115,22 @@ export function watchTimeout(engine: Engine, task: Task, proc: Process): void {
   const stop = atBootTime(endsAt, () => {
     const fields = { id: task.id, pid: proc.id };
     engine.log.info(fields, "containerd: a process is killed: its time is over");
-    const others = [...task.processes.values()].filter((one) => one !== proc && one.status === "running");
-    killFamily(
-      proc.systemPid,
-      proc.startTime,
-      () => task.cgroup?.pids() ?? [],
-      () => others.map(({ systemPid }) => systemPid),
-    ).catch((error) => engine.log.error({ ...fields, error: logText(error) }, "containerd: kill a process"));
+    killExec(task, proc).catch((error) =>
+      engine.log.error({ ...fields, error: logText(error) }, "containerd: kill a process"),
+    );
   });
   proc.whenOver(stop);
+}
+
+/** Kills a process that was run in a container, with what it has started. @throws a system error */
+export async function killExec(task: Task, proc: Process): Promise<void> {
+  const others = [...task.processes.values()].filter((one) => one !== proc && one.status === "running");
+  await killFamily(
+    proc.systemPid,
+    proc.startTime,
+    () => task.cgroup?.pids() ?? [],
+    () => others.map(({ systemPid }) => systemPid),
+  );
 }
 
 /** As {@link watchTimeout}, for those that an earlier daemon has started, or was about to. */

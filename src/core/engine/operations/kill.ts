@@ -6,6 +6,7 @@ import { INIT } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { signalNumber } from "../signals.js";
+import { killExec } from "./exec.js";
 import { runningTask } from "./running.js";
 
 export interface KillRequest {
@@ -13,7 +14,7 @@ export interface KillRequest {
   execId: string;
   /** Name or number; "" is SIGKILL. */
   signal: string;
-  /** Every process in the container. */
+  /** Every process in the container; of an exec that gets SIGKILL: what it has started, too. */
   all: boolean;
 }
 
@@ -27,6 +28,11 @@ export async function kill(engine: Engine, container: EngineContainer, request: 
     await startOver(exec);
     if (exec.status === "stopped")
       throw new Failure("failed-precondition", "refused", { why: `process ${JSON.stringify(execId)} has ended` });
+    if (all && number === KILL && exec.systemPid !== 0) {
+      await killExec(task, exec);
+      await thaw(task);
+      return;
+    }
   }
   signalProcess(engine.tasks, container, execId || INIT, number, all);
   if (number === KILL) await thaw(task);

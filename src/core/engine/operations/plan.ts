@@ -4,15 +4,16 @@ import { join } from "node:path";
 import type { Mount } from "../../../system/mount/mount.js";
 import { directoriesOf } from "../../../system/mount/overlay.js";
 import type { ContainerRecord } from "../../containers/container-record.js";
-import { refusal } from "../../failure/failure.js";
+import { Failure, refusal } from "../../failure/failure.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
 import { stringifyJson } from "../../files/json.js";
 import { SNAPSHOTTER } from "../../snapshots/snapshots.js";
 import { bundleIn } from "../../tasks/task.js";
 import type { ContainerConfig } from "../container-config.js";
 import type { Engine } from "../engine.js";
+import type { EngineContainer } from "../engine-container.js";
 import { checkIdMappedLayers } from "../id-ranges.js";
-import { type KeptContainer, withKept } from "../kept-container.js";
+import { type KeptContainer, keptOf, withKept } from "../kept-container.js";
 import type { ResolvedImage } from "../resolved-images.js";
 import {
   DIRECTORY_AS_ROOT,
@@ -209,10 +210,19 @@ async function joinedOf(
   for (const [name, mode] of Object.entries(wanted)) {
     if (mode.mode !== "container") continue;
     const other = await engine.find(namespace, mode.container, signal);
+    if (name === "ipc") await checkShareable(engine, other);
     const file = name === "network" ? "net" : name;
     joined[name as keyof JoinedNamespaces] = `/proc/${runningTask(engine, other).init!.systemPid}/ns/${file}`;
   }
   return joined;
+}
+
+/** @throws Failure (failed-precondition) for a container that keeps its IPC namespace to itself */
+async function checkShareable(engine: Engine, { namespace, id }: EngineContainer): Promise<void> {
+  const { mode } = keptOf(await engine.containers.get(namespace, id))!.config.ipc;
+  if (mode !== "private" && mode !== "none") return;
+  const why = `ipc "container": container ${JSON.stringify(id)} has ipc "${mode}": only of one with "shareable" or "host" others may join it`;
+  throw new Failure("failed-precondition", "refused", { why });
 }
 
 /**
