@@ -4,8 +4,18 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { ctrProgram, daemonProgram, repository } from "./harness/paths.js";
 
@@ -18,6 +28,8 @@ if (process.getuid?.() !== 0) {
 const tag = randomBytes(2).toString("hex");
 const [hello, web] = [`hello-${tag}`, `web-${tag}`];
 const dir = mkdtempSync(join(tmpdir(), `ctd-demo-${tag}-`));
+// Containers with user ids of their own get through it to their root file systems.
+chmodSync(dir, 0o711);
 const socket = `unix://${join(dir, "sock")}`;
 const colour = process.stdout.isTTY ? (text: string) => `\x1b[1;36m${text}\x1b[0m` : (text: string) => text;
 const say = (text: string) => console.log(`\n# ${text}`);
@@ -157,6 +169,21 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     for (const command of commands) if (command !== daemon) killGroup(command);
   });
 
+const [major = 0, minor = 0] = release().split(".").map(Number);
+/** Before Linux 5.19 overlays can't have user ids of their own. */
+const isOld = major < 5 || (major === 5 && minor < 19);
+const program = `import { connect } from "containerd-ts-client";
+
+const client = connect();
+const { stdout, status } = await client.run({
+  image: "tools:${tag}",
+  args: ["sh", "-c", "echo hello from user $(id -u), on the host $(awk '{ print $2 }' /proc/self/uid_map)"],
+  timeout: 60_000,${isOld ? '\n  userns: "host",' : ""}
+});
+console.log(stdout.trim(), status);
+client.close();
+`;
+
 let code = 0;
 try {
   say(`a daemon of our own, beside any other (everything is below ${dir})`);
@@ -206,6 +233,18 @@ try {
   await run(
     `ctr run --name ${hello} tools:${tag} sh -c 'echo Hello from $(hostname); exit 7'; echo "exit status $?"`,
     /Hello from .*exit status 7\n$/s,
+  );
+
+  say(
+    "the same from a program: the client library; what it runs has nobody's user ids, no network, and nothing to write to",
+  );
+  mkdirSync(join(dir, "node_modules"));
+  symlinkSync(join(repository, "packages/client"), join(dir, "node_modules/containerd-ts-client"));
+  writeFileSync(join(dir, "hello.mjs"), program);
+  await run("cat hello.mjs");
+  await run(
+    `CONTAINERD_ADDRESS=${socket} "${process.execPath}" hello.mjs`,
+    isOld ? /^hello from user 0/ : /^hello from user 0, on the host [1-9]\d* 0\n$/,
   );
   await run(`ctr images rm --sync tools:${tag} && ctr images usage`, /^all +0 B$/m);
 
