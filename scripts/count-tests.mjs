@@ -1,5 +1,6 @@
-// Ends a run of the tests: `node scripts/count-tests.mjs REPORT STATUS`, with the report that vitest's JSON reporter wrote and vitest's exit
-// status. Prints the tests that passed only when they were tried again, each with the error of its first try, and then "N passed, N failed".
+// Ends a run of the tests: `node scripts/count-tests.mjs REPORT STATUS`, with the report that vitest's JSON reporter wrote and vitest's
+// exit status. Prints the tests that passed only when they were tried again, each with the error of its first try, and then "N passed, N
+// failed".
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
 

@@ -64,8 +64,8 @@ export class Client implements AsyncDisposable {
 
   /**
    * Runs a command in a container of its own, of an image or over a root file system, and resolves when it has ended and nothing of it is
-   * left: the call for sandboxes and CI runners. A status other than 0 is a result, no error. What is not asked for is not given: no network,
-   * nothing that can be written to, no ids of the host.
+   * left: the call for sandboxes and CI runners. A status other than 0 is a result, no error. What is not asked for is not given: no
+   * network, nothing that can be written to, no ids of the host.
    *
    * A daemon that is killed and started again meanwhile changes nothing: its containers go on.
    *

@@ -1,9 +1,9 @@
 /**
- * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|engine|images|mixed|both] [--shims | --faults] [--verbose]`: kills the daemon N
- * times in all phases of its work for clients of an API, or N times for those of both (mixed: for both at once; images: while it pulls,
- * imports, removes and collects; with --shims: shims instead, with 0.2's API; with --faults: N kills and real errors, with 0.2's API,
- * unless 1.x is asked for, of the machine, the runtimes and the shims, with 1.x's of the runtimes) and checks the invariants after each.
- * The last line is "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
+ * `npm run test:faults -- [--kills N] [--seed S] [--api 0.2|1.x|engine|images|mixed|both] [--shims | --faults] [--verbose]`: kills the
+ * daemon N times in all phases of its work for clients of an API, or N times for those of both (mixed: for both at once; images: while it
+ * pulls, imports, removes and collects; with --shims: shims instead, with 0.2's API; with --faults: N kills and real errors, with 0.2's
+ * API, unless 1.x is asked for, of the machine, the runtimes and the shims, with 1.x's of the runtimes) and checks the invariants after
+ * each. The last line is "N kills, M violations" or "N kills and faults, M violations". A run that did too little is a violation.
  */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";

@@ -19,9 +19,9 @@ function optionsOf(command: Command): string[] {
 }
 
 const known = new Set([...optionsOf(daemonCommand()), ...optionsOf(ctrProgram())]);
-/** Options of OCI runtimes, of which docs/shim.md tells, a stand-in for any option, and some of Docker's. */
+/** Options of OCI runtimes, of which docs/shim.md tells, a stand-in for any option, some of Node and of Docker's. */
 const OTHERS = new Set([
-  ...["--force", "--pid-file", "--log", "--flag", "--no-memory-reducer"],
+  ...["--always-sparkplug", "--no-flush-bytecode", "--force", "--pid-file", "--log", "--flag", "--no-memory-reducer"],
   ...["--live-restore", "--endpoint-mode"],
 ]);
 

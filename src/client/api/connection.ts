@@ -174,8 +174,8 @@ export class Connection {
     )
       return new ContainerdError(
         "UNIMPLEMENTED",
-        `what listens at ${this.address.text} makes no containers of images (${ours.message}): this project's daemon of this version does; ` +
-          "for another address: connect(address), or CONTAINERD_ADDRESS",
+        `what listens at ${this.address.text} makes no containers of images (${ours.message}): ` +
+          "this project's daemon of this version does; for another address: connect(address), or CONTAINERD_ADDRESS",
         { containerId },
       );
     if (

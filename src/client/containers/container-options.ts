@@ -165,8 +165,8 @@ export interface ContainerOptions {
   uts?: "private" | "host" | OfContainer | undefined;
   cgroupns?: "private" | "host" | undefined;
   /**
-   * "auto": ids of its own, which nobody else has on the host (Linux 5.19). Default: of `create` and `start` "host"; of `run` "auto", but "host"
-   * for `privileged`, with a namespace of the host or of another container, and for a `rootfs` that is not `writable`.
+   * "auto": ids of its own, which nobody else has on the host (Linux 5.19). Default: of `create` and `start` "host"; of `run` "auto", but
+   * "host" for `privileged`, with a namespace of the host or of another container, and for a `rootfs` that is not `writable`.
    */
   userns?: "host" | "auto" | { uids: readonly IdMap[]; gids: readonly IdMap[] } | undefined;
 

@@ -42,7 +42,10 @@ import { type ForkOptions, forkOf } from "./fork.js";
 import { type CommitOptions, commitOf, diffOf, type FileChange } from "./own-layer.js";
 import { closeStdinOf } from "./run.js";
 
-/** "ignore": no input, output is dropped; "output": streams to read; "pipe": also one to write, of a container that was made with `openStdin`. */
+/**
+ * "ignore": no input, output is dropped; "output": streams to read; "pipe": also one to write, of a container that was made with
+ * `openStdin`.
+ */
 export type ContainerStdio = "ignore" | "output" | "pipe";
 
 export interface StartOptions extends CallOptions {
@@ -89,8 +92,8 @@ const updateChecks: Checks<UpdateOptions> = {
 };
 
 /**
- * A container of the daemon's, whether it runs or not. Every method throws {@link ContainerdError}, `isNotFound` once it was removed, or the
- * signal's reason, and TypeError or RangeError for options that make no sense.
+ * A container of the daemon's, whether it runs or not. Every method throws {@link ContainerdError}, `isNotFound` once it was removed, or
+ * the signal's reason, and TypeError or RangeError for options that make no sense.
  */
 export class Container {
   readonly id: string;

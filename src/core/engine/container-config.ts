@@ -4,9 +4,13 @@ export interface ContainerConfig {
   image: string;
   /** An absolute path on the host of a directory that is the root file system; "" with {@link image}. */
   rootfs: string;
-  /** Whether it has a directory of its own for what it writes, over the image or `rootfs`. Without one an image's files stay as they are. */
+  /**
+   * Whether it has a directory of its own for what it writes, over the image or `rootfs`. Without one an image's files stay as they are.
+   */
   writable: boolean;
-  /** Whether the container's processes see their root read-only; if not, they write to the layer of its own or, without one, to `rootfs`. */
+  /**
+   * Whether the container's processes see their root read-only; if not, they write to the layer of its own or, without one, to `rootfs`.
+   */
   readOnly: boolean;
 
   /** Over the image's entrypoint; `[]` for none at all, undefined for the image's. With it, the image's command does not count. */

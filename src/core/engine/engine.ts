@@ -32,8 +32,8 @@ export interface EngineParts extends ImageParts {
 }
 
 /**
- * Containers as people mean them: an image, or a root file system, and wishes become a record, a snapshot and tasks. What is done with one is
- * in operations/, a file each. Only what is asked for often is kept in memory.
+ * Containers as people mean them: an image, or a root file system, and wishes become a record, a snapshot and tasks. What is done with one
+ * is in operations/, a file each. Only what is asked for often is kept in memory.
  */
 export class Engine {
   readonly tasks: Tasks;

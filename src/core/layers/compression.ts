@@ -102,8 +102,8 @@ async function throughStream(
 }
 
 /**
- * The pieces that come out of a stream of Node's. It makes a buffer for each, whose pages the kernel has to find and clear: here it gets one
- * again whose pieces were worked on. Where it keeps its buffer is not documented; by another name it goes on with those that it makes.
+ * The pieces that come out of a stream of Node's. It makes a buffer for each, whose pages the kernel has to find and clear: here it gets
+ * one again whose pieces were worked on. Where it keeps its buffer is not documented; by another name it goes on with those that it makes.
  */
 async function* reusing(stream: zlib.Gunzip): AsyncGenerator<Buffer> {
   const spare: Buffer[] = [];

@@ -388,8 +388,8 @@ export function isExpired(labels: Labels): boolean {
 }
 
 /**
- * Whether something that nothing needs, and nobody has a lease for, is too new to be collected. What is of the day after tomorrow is not: the
- * clock has been set back since, and it would stay until that day.
+ * Whether something that nothing needs, and nobody has a lease for, is too new to be collected. What is of the day after tomorrow is not:
+ * the clock has been set back since, and it would stay until that day.
  * @param time since when it is there
  */
 export function isYoung(time: bigint, { isPressed }: CollectionRun): boolean {

@@ -50,7 +50,8 @@ export class LayerFiles {
   }
 
   /**
-   * Keeps a file that is whole and on the disk: under its name once this resolves. One that is there with that key stays, and the other goes.
+   * Keeps a file that is whole and on the disk: under its name once this resolves. One that is there with that key stays, and the other
+   * goes.
    * @param path of {@link temporary}
    * @throws Failure
    */

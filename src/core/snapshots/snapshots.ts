@@ -62,7 +62,9 @@ export interface SnapshotsParts {
 
 /** Layers that stay mounted until they are released. */
 export interface HeldLayers {
-  /** Where they are, the topmost first; one that somebody has unmounted is mounted again. @throws Failure: not-found, failed-precondition */
+  /**
+   * Where they are, the topmost first; one that somebody has unmounted is mounted again. @throws Failure: not-found, failed-precondition
+   */
   directories(): Promise<string[]>;
   release(): Promise<void>;
 }

@@ -84,7 +84,9 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
   }
 }
 
-/** The runtime says only that something was denied, not where: looked for once it has failed, as access may be given by other means, too. */
+/**
+ * The runtime says only that something was denied, not where: looked for once it has failed, as access may be given by other means, too.
+ */
 function explained(error: unknown, { kept, root }: Launch, taskDirectory: string): unknown {
   const { message } = error as Error;
   if (kept.idMaps === undefined || !/permission denied/i.test(message)) return error;
