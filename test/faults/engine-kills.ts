@@ -100,7 +100,7 @@ export async function runEngineKills(options: EngineKillOptions): Promise<Engine
   await daemon.stop();
   await daemon.expectNothingLeft().catch((error: Error) => violation(error.message));
   // What takes long is seldom done between two kills.
-  const share = (phase: string) => (LONG_PHASES.has(phase) ? Math.floor(report.kills / 30) : report.kills / 10);
+  const share = (phase: string) => Math.floor(report.kills / (LONG_PHASES.has(phase) ? 30 : 10));
   const least = PHASES.map((phase) => [phase, share(phase)]);
   const missing = tooLittle(report.work, Object.fromEntries(least));
   if (missing !== undefined && report.violations.length === 0 && !options.signal?.aborted) violation(missing);
