@@ -72,7 +72,8 @@ test("many at once, and a daemon that is killed in between: each has its own ans
     open = resolve;
   });
   const one = async (number: number) => {
-    const code = `echo begun ${number}; sleep 0.${number % 10}; i=0; while [ $i -lt 200 ]; do i=$((i + 1)); done; echo $((i * ${number})); exit ${number % 100}\n`;
+    const work = "i=0; while [ $i -lt 200 ]; do i=$((i + 1)); done";
+    const code = `echo begun ${number}; sleep 0.${number % 10}; ${work}; echo $((i * ${number})); exit ${number % 100}\n`;
     const onStdout = (text: string) => {
       if (text.startsWith("begun") && ++printed === count / 2) open();
     };

@@ -165,7 +165,8 @@ const cases: Case[] = [
     // At a place that is not there: runc 1.1 gives a tmpfs the mode of the directory that it covers.
     { writable: true, tmpfs: { "/memory": { size: 2 << 20, mode: 0o750, uid: 12, gid: 34, options: ["exec"] } } },
     "stat -c '%a %u %g' /memory; df -k /memory | awk 'END { print $2 }'; " +
-      "cp /bin/busybox /memory/echo && /memory/echo run; grep ' /memory ' /proc/mounts | cut -d' ' -f4 | tr , '\\n' | grep -E '^(nosuid|nodev|noexec)$'",
+      "cp /bin/busybox /memory/echo && /memory/echo run; " +
+      "grep ' /memory ' /proc/mounts | cut -d' ' -f4 | tr , '\\n' | grep -E '^(nosuid|nodev|noexec)$'",
     "750 12 34\n2048\nrun\nnosuid\nnodev\n",
   ],
   [

@@ -221,7 +221,9 @@ async function joinedOf(
 async function checkShareable(engine: Engine, { namespace, id }: EngineContainer): Promise<void> {
   const { mode } = keptOf(await engine.containers.get(namespace, id))!.config.ipc;
   if (mode !== "private" && mode !== "none") return;
-  const why = `ipc "container": container ${JSON.stringify(id)} has ipc "${mode}": only of one with "shareable" or "host" others may join it`;
+  const why =
+    `ipc "container": container ${JSON.stringify(id)} has ipc "${mode}": ` +
+    'only of one with "shareable" or "host" others may join it';
   throw new Failure("failed-precondition", "refused", { why });
 }
 
