@@ -30,11 +30,6 @@ export async function get(root: Root, path: string, followLink = false): Promise
   return Buffer.concat(pieces);
 }
 
-/** How many descriptors this process has open. */
-export function countDescriptors(list: (path: string) => string[]): number {
-  return list("/proc/self/fd").length;
-}
-
 /** Fails with what it says, whatever it is. */
 export async function failureOf(promise: Promise<unknown>): Promise<Error & { kind?: string }> {
   return await promise.then(

@@ -66,14 +66,6 @@ export async function prepareHost(
   };
 }
 
-/** The devices of a limit's change, as {@link prepareHost} has them. @throws as that */
-export async function prepareResources(
-  resources: ContainerConfig["resources"],
-  { systemdCgroup, signal }: { systemdCgroup: boolean; signal?: AbortSignal | undefined },
-): Promise<HostFacts> {
-  return prepareHost({ devices: [], mounts: [], privileged: false, ulimits: [], resources }, { systemdCgroup, signal });
-}
-
 type MachineFacts = Pick<HostFacts, "cgroupVersion" | "swapLimit" | "capabilities" | "appArmor" | "kernel">;
 
 let known: MachineFacts | undefined;
