@@ -113,7 +113,7 @@ test("a run's time is over although its program stands still", async () => {
       text: `
         import { connect } from "containerd-ts";
         const [rootfs, id] = process.argv.slice(2);
-        void connect().run({ rootfs, id, args: ["sleep", "1000"], timeout: 4000 }).catch(() => {});
+        void connect().v0.run({ rootfs, id, args: ["sleep", "1000"], timeout: 4000 }).catch(() => {});
       `,
     },
     [sharedRootfs(), daemon.id("run")],
