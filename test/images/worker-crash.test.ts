@@ -10,6 +10,7 @@ import { makeTestImage } from "../harness/test-images.js";
 import { Transfers } from "../harness/transfer.js";
 import { imageNames } from "../harness/unpacked.js";
 import { refusal } from "../harness/v1.js";
+import { eventually } from "../harness/wait.js";
 
 /** What a worker does once it has read a part of a layer, by what is in the file. */
 const CRASHES = {
@@ -64,12 +65,15 @@ test.each([
     const layers = join(daemon.root, "layers");
     return existsSync(layers) ? readdirSync(layers, { recursive: true }).filter((name) => name !== "tmp") : [];
   };
+  await eventually(() => !layerFiles().some((name) => String(name).startsWith("tmp/")));
   const before = layerFiles();
   writeFileSync(order, crash);
   const [said] = await Promise.all([refusal(transfers.import(archive)), daemon.v1("other").version.version()]);
   expect(said).toMatch(new RegExp(`^UNKNOWN: layer sha256:[0-9a-f]{64}: ${why}: unknown$`));
   expect(daemon.pid).toBe(pid);
   expect(await imageNames(api)).toEqual([]);
+  // Of other layers, whose conversion ends with the import.
+  await eventually(() => layerFiles().length === before.length);
   expect(layerFiles()).toEqual(before);
   rmSync(order);
   await transfers.import(archive);

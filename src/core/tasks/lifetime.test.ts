@@ -32,6 +32,7 @@ test("an owner that can't be watched for want of descriptors is watched once the
     exited: exited.signal,
     cgroup: undefined,
     init: { kill: () => (ended = true) },
+    stopClock: () => {},
   };
   const warnings: string[] = [];
   const log = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) });

@@ -5,7 +5,7 @@ import { expect, test, vi } from "vitest";
 import { isAlive, parentOf, parseProcStat, readProcStat, startTimeOf, stateOf } from "./proc-stat.js";
 
 const TAIL =
-  "1 4000 4000 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 123456 2228224 200 18446744073709551615 " +
+  "1 3999 4000 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 123456 2228224 200 18446744073709551615 " +
   "1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
 
 test("a name may hold anything", () => {
@@ -15,6 +15,7 @@ test("a name may hold anything", () => {
         comm,
         state: "S",
         parent: 1,
+        session: 4000,
         exiting: false,
         startTime: "123456",
       });
