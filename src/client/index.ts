@@ -16,7 +16,7 @@ export type { Seccomp } from "./bundle/seccomp.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./bundle/spec.js";
 export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";
-export type { CollectOptions, RunInput } from "./containers/collected-run.js";
+export type { CollectOptions } from "./containers/collected-run.js";
 export {
   Container,
   type ContainerStdio,
@@ -95,6 +95,7 @@ export type { User, UserIds } from "./options/user.js";
 export { Embedded, type EmbeddedOptions, embedded } from "./remote/embedded.js";
 export { Remote, type RemoteChange, type RemoteOptions } from "./remote/remote.js";
 export type { DaemonOptions } from "./remote/remote-daemon.js";
+export type { RunInput } from "./streams/process-input.js";
 export { createStdio, Stdio, type StdioOptions } from "./streams/stdio.js";
 export {
   compareTimestamps,

@@ -1,15 +1,13 @@
-import { Readable, type Writable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import type { Readable, Writable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { signalCheck } from "../api/call-options.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { RunError } from "../errors/run-error.js";
 import { positiveDuration, startTimer } from "../options/duration.js";
-import { type Checks, callback, number, oneOf, that } from "../options/option-checks.js";
+import { type Checks, callback, number, oneOf } from "../options/option-checks.js";
 import { OutputCollector } from "../streams/output-collector.js";
+import { feed, inputCheck, type RunInput } from "../streams/process-input.js";
 import type { Stdio } from "../streams/stdio.js";
-
-export type RunInput = string | Uint8Array | AsyncIterable<string | Uint8Array>;
 
 /** What a process that is run to its end takes, beside what it is. */
 export interface CollectOptions<Output = string> {
@@ -30,13 +28,7 @@ export interface CollectOptions<Output = string> {
 export type Encoding = "utf8" | "buffer";
 
 export const collectChecks: Checks<CollectOptions & { encoding?: Encoding | undefined }> = {
-  input: that(
-    "a text, bytes, or a stream of them",
-    (value) =>
-      typeof value === "string" ||
-      value instanceof Uint8Array ||
-      typeof (value as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === "function",
-  ),
+  input: inputCheck,
   timeout: positiveDuration,
   maxOutput: number("a number of bytes", (value) => value >= 0),
   onStdout: callback,
@@ -156,17 +148,6 @@ export class CollectedRun {
     stdin.on("error", (error) => {
       if (error instanceof ContainerdError) this.#stop.abort(error);
     });
-    if (typeof input === "string" || input instanceof Uint8Array) stdin.end(input);
-    else pipeline(Readable.from(this.#read(input)), stdin).catch(() => {});
-  }
-
-  /** The input; when it fails, so does the run. */
-  async *#read(input: AsyncIterable<string | Uint8Array>): AsyncGenerator<string | Uint8Array> {
-    try {
-      yield* input;
-    } catch (error) {
-      this.#stop.abort(error);
-      throw error;
-    }
+    feed(input, stdin, (error) => this.#stop.abort(error));
   }
 }

@@ -1,10 +1,9 @@
 import type { Writable } from "node:stream";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { ContainerdError } from "../../errors/containerd-error.js";
 import { pause, positiveDuration, startTimer } from "../../options/duration.js";
-import { type Checks, checkOptions, number, oneOf, that } from "../../options/option-checks.js";
+import { type Checks, checkOptions, number, oneOf } from "../../options/option-checks.js";
 import { OutputCollector } from "../../streams/output-collector.js";
+import { feed, inputCheck, type RunInput } from "../../streams/process-input.js";
 import type { ExitStatus } from "../events/exit-watch.js";
 import type { ContainerStats } from "./container-stats.js";
 import { type Containers, type StartBuiltOptions, startBuiltChecks } from "./containers.js";
@@ -15,7 +14,7 @@ type NotOfRun = "stdio" | "terminal" | "timeout" | "owned" | "lifetime" | "check
 
 interface CommonRunOptions extends Omit<StartBuiltOptions, NotOfRun> {
   /** What the command reads from its stdin. Default: nothing. A stream is read only as fast as the command reads. */
-  input?: string | Uint8Array | AsyncIterable<string | Uint8Array> | undefined;
+  input?: RunInput | undefined;
   /** Milliseconds from the call; then the container is killed and {@link RunError} thrown. Default, and with Infinity: no limit. */
   timeout?: number | undefined;
   /** Ends the run; the call throws its reason once nothing is left. */
@@ -41,13 +40,7 @@ export const runChecks: Checks<RunOptions | RunBufferOptions> = {
   timeout: positiveDuration,
   maxOutput: number("a number of bytes", (value) => value >= 0),
   encoding: oneOf("utf8", "buffer"),
-  input: that(
-    "a text, bytes, or a stream of them",
-    (value) =>
-      typeof value === "string" ||
-      value instanceof Uint8Array ||
-      typeof (value as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === "function",
-  ),
+  input: inputCheck,
 };
 
 /**
@@ -216,18 +209,7 @@ class Run {
   #feed(input: NonNullable<RunOptions["input"]>, stdin: Writable): void {
     // A command that does not read all of its input is no failure.
     stdin.on("error", () => {});
-    if (typeof input === "string" || input instanceof Uint8Array) stdin.end(input);
-    else pipeline(Readable.from(this.#read(input)), stdin).catch(() => {});
-  }
-
-  /** The input; when it fails, so does the run. */
-  async *#read(input: AsyncIterable<string | Uint8Array>): AsyncGenerator<string | Uint8Array> {
-    try {
-      yield* input;
-    } catch (error) {
-      this.stop.abort(error);
-      throw error;
-    }
+    feed(input, stdin, (error) => this.stop.abort(error));
   }
 
   async #sample(container: StartedContainer, signal: AbortSignal): Promise<void> {
