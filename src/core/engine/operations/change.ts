@@ -6,7 +6,7 @@ import type { Resources } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { keptOf } from "../kept-container.js";
-import { prepareHost } from "../spec/host-facts.js";
+import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
 import { resourcesOf } from "../spec/resources.js";
 import { keep } from "./keeping.js";
 import { requireThere } from "./remove.js";
@@ -33,8 +33,8 @@ export async function update(
   const { namespace, id } = container;
   if (lifetime !== undefined && (!Number.isSafeInteger(lifetime) || lifetime < 0))
     throw refusal(`lifetime ${lifetime}: not a time in ms`);
-  const wishes = { devices: [], mounts: [], privileged: false, ulimits: [], resources };
-  const limits = resourcesOf(resources, await prepareHost(wishes, { systemdCgroup: false, signal }));
+  const host = await prepareHost({ ...NO_WISHES, resources }, { systemdCgroup: false, signal });
+  const limits = resourcesOf(resources, host);
   await engine.inTurn(container, async () => {
     requireThere(container);
     const kept = keptOf(await engine.containers.get(namespace, id))!;

@@ -14,7 +14,7 @@ import { type Exit, INIT, type Process, type Stdio } from "../../tasks/process.j
 import type { Task } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
-import { prepareHost } from "../spec/host-facts.js";
+import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
 import type { OciSpec } from "../spec/oci-spec.js";
 import { type ExecWishes, processOf } from "../spec/process.js";
 import { isPast } from "./exit-of.js";
@@ -30,9 +30,6 @@ export interface ExecRequest extends Omit<ExecWishes, "user"> {
   /** In ms: until it, and what it has started, is killed; 0 is none. */
   timeout: number;
 }
-
-/** Of an exec: all that it has is the container's. */
-const NO_WISHES = { devices: [], mounts: [], privileged: false, resources: {}, ulimits: [] };
 
 /**
  * Runs one more process in a container. The same request for an id that is there answers with that process.

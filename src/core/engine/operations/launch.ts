@@ -11,6 +11,7 @@ import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, TASK_MARK } from "../kept-container.js";
 import type { RootFileSystem } from "../root-file-system.js";
+import { cgroupArgsOf } from "../spec/cgroups-path.js";
 import { follow } from "./ended.js";
 
 export interface Launch {
@@ -58,7 +59,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
         labels: [TASK_MARK],
         noPivotRoot: false,
         runtime: kept.config.runtime,
-        runtimeArgs: [...tasks.rootArgs(namespace), ...(engine.systemdCgroup ? ["--systemd-cgroup"] : [])],
+        runtimeArgs: [...tasks.rootArgs(namespace), ...cgroupArgsOf(engine)],
         ...(kept.lifetime > 0 && { lifetime: kept.lifetime }),
         deleteOnExit: false,
       },

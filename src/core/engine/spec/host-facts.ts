@@ -46,6 +46,9 @@ export interface HostDevice {
 /** What of a config names something on the host. */
 export type HostWishes = Pick<ContainerConfig, "devices" | "mounts" | "privileged" | "resources" | "ulimits">;
 
+/** Of an exec, and of a change of limits but for these: all else is the container's. */
+export const NO_WISHES: HostWishes = { devices: [], mounts: [], privileged: false, resources: {}, ulimits: [] };
+
 /**
  * Looks for what a config names on this machine. Sources of binds that are missing are made where the config says so.
  * @param signal the caller waits no more
