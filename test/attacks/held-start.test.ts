@@ -113,19 +113,22 @@ test("nor one whose daemon was killed, once the next one has given it up", async
 });
 
 test("nor does it run in a container that was paused meanwhile; the pause does not wait for it", async () => {
-  await startHastyDaemon();
+  await startPatientDaemon();
   await using container = await hostile("c");
-  // Had the pause waited, there would have been no exec to be called off any more.
-  const started = startExec(daemon, container, EXEC).then(
+  const left = new AbortController();
+  const started = startExec(daemon, container, { ...EXEC, call: { signal: left.signal } }).then(
     () => "started",
     () => "failed",
   );
   await held(container);
   await daemon.api.updateContainer({ id: container.id, pid: "init", status: "paused" });
+  // Had the pause waited, there would have been no exec to be called off any more.
   expect(await Promise.race([started, "under way"])).toBe("under way");
+  left.abort();
   expect(await started).toBe("failed");
   await daemon.api.updateContainer({ id: container.id, pid: "init", status: "running" });
   await eventually(() => strangers(container).length === 0);
+  await eventually(() => !existsSync(join(daemon.stateDir, container.id, "e")));
   await expectNothingHeld(container);
 });
 

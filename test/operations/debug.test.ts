@@ -237,9 +237,16 @@ test("SIGUSR1 tells what every container, operation and wait is doing", async ()
   await wrapper.called("create");
   const waiting = startContainer(daemon, { name: "queued", args: ["true"], call: { signal: left.signal } });
   waiting.catch(() => {});
-  await eventually(() => existsSync(join(daemon.stateDir, daemon.id("queued"))));
-  process.kill(daemon.pid, "SIGUSR1");
-  const dump = await eventually(() => (daemon.log.includes("state of event subscriber") ? daemon.log : undefined));
+  // Nothing tells that the start has been queued but what is asked for here.
+  const dump = await eventually(async () => {
+    const before = daemon.log.length;
+    process.kill(daemon.pid, "SIGUSR1");
+    const told = await eventually(() => {
+      const log = daemon.log.slice(before);
+      return /state of event subscriber.*\n/.test(log) ? log : undefined;
+    });
+    return told.includes("queuedStarts=1") ? told : undefined;
+  });
   const line = (...parts: string[]) =>
     expect(
       dump.split("\n").find((text) => parts.every((part) => text.includes(part))),
