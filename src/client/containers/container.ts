@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Readable, Writable } from "node:stream";
 import type { SignalName } from "../../contract/signals.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
@@ -135,8 +136,9 @@ export class Container {
   async start(options: StartOptions = {}): Promise<void> {
     checkOptions(options, startChecks);
     const { id, api } = this;
+    const startId = newStartId();
     await this.startWith(options, ({ paths }, call) =>
-      api.again((signal) => api.calls.start({ id, stdio: paths }, { signal }), call),
+      api.again((signal) => api.calls.start({ id, stdio: paths, startId }, { signal }), call),
     );
   }
 
@@ -144,9 +146,10 @@ export class Container {
   async restart(options: StartOptions & Pick<StopOptions, "grace"> = {}): Promise<void> {
     checkOptions(options, restartChecks);
     const { id, api } = this;
+    const startId = newStartId();
     const grace = milliseconds(options.grace);
     await this.startWith(options, ({ paths }, call) =>
-      api.again((signal) => api.calls.restart({ id, grace, stdio: paths }, { signal }), call),
+      api.again((signal) => api.calls.restart({ id, grace, stdio: paths, startId }, { signal }), call),
     );
   }
 
@@ -366,6 +369,11 @@ export class Container {
     if (this.#process) return this.#process;
     throw new Error(`container "${this.id}" was not started with stdio by this object`);
   }
+}
+
+/** The same start, when it is asked for again since nobody has answered, starts nothing twice. */
+function newStartId(): string {
+  return randomBytes(16).toString("hex");
 }
 
 /** A container that this program has made: `await using` kills and removes it. */

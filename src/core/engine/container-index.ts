@@ -3,12 +3,28 @@ import type { EngineContainer } from "./engine-container.js";
 
 /** Who begins with that many digits of an id means a container. */
 const MIN_PREFIX = 1;
+/** How many of those that have gone with their end are kept in mind. */
+const MAX_ENDED = 1000;
 /** How many ids an error lists. */
 const MAX_SHOWN = 5;
 
 /** The engine's containers by their ids, beginnings of ids, and names. */
 export class ContainerIndex {
   readonly #namespaces = new Map<string, { ids: Map<string, EngineContainer>; names: Map<string, EngineContainer> }>();
+
+  /** The requests that have made what was removed at its end, by namespace and id. */
+  readonly #ended = new Map<string, string>();
+
+  /** Takes note of one that has run, and is removed since it has ended: who has it run asks again when nobody has answered. */
+  keepEnded({ namespace, id, request }: EngineContainer): void {
+    this.#ended.set(`${namespace}/${id}`, request);
+    if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value!);
+  }
+
+  /** Whether this very request has made one that has run, and is gone. */
+  hasEnded(namespace: string, id: string, request: string): boolean {
+    return this.#ended.get(`${namespace}/${id}`) === request;
+  }
 
   /** @throws Failure (already-exists) when its id or its name is taken */
   add(container: EngineContainer): void {

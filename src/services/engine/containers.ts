@@ -71,8 +71,9 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       return { id: container.id, pid: pidOf(engine, container), warnings: [] };
     }),
     start: front.about(async (container, { request, signal }) => {
-      const { systemPid: pid } = await start(engine, container, stdioOf(request.stdio), signal);
-      return { id: container.id, pid };
+      const { startId } = request;
+      const init = await start(engine, container, { stdio: stdioOf(request.stdio), startId }, signal);
+      return { id: container.id, pid: init?.systemPid ?? 0 };
     }),
     wait: front.about(async (container, { request, signal }: EngineCall<WaitRequest>) => {
       const { execId } = request;
@@ -91,10 +92,10 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       await kill(engine, container, request);
       return {};
     }),
-    restart: front.about(async (container, { request: { grace, stdio }, signal }) => {
-      const request = { grace: optionalMs(grace), signal: "", stdio: stdioOf(stdio) };
-      const { systemPid: pid } = await restart(engine, container, request, signal);
-      return { id: container.id, pid };
+    restart: front.about(async (container, { request: { grace, stdio, startId }, signal }) => {
+      const request = { grace: optionalMs(grace), signal: "", stdio: stdioOf(stdio), startId };
+      const init = await restart(engine, container, request, signal);
+      return { id: container.id, pid: init?.systemPid ?? 0 };
     }),
     pause: front.about(async (container, { signal }) => {
       await pause(engine, container, "pause", signal);

@@ -43,10 +43,14 @@ export async function run(
   if (before !== undefined) {
     await engine.inTurn(before, async () => {
       if (engine.taskOf(before) === undefined && before.exit === undefined && !before.isGone)
-        await startInTurn(engine, before, stdio, signal);
+        await startInTurn(engine, before, { stdio, startId: "" }, signal);
     });
     return before;
   }
+  const { namespace, id } = request;
+  // What has ended, and is gone with its end, does not run once more.
+  if (request.autoRemove && engine.index.hasEnded(namespace, id, fingerprint(request)))
+    return new EngineContainer(namespace, id);
   return await make(engine, request, async (container) => {
     const planned = await planFor(engine, container, request, signal);
     const kept = starting(planned.kept, "run");

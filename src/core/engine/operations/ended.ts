@@ -32,6 +32,7 @@ export async function settleEnd(engine: Engine, container: EngineContainer, task
   if (container.autoRemove) {
     container.exit = exit;
     container.tell();
+    engine.index.keepEnded(container);
     await removeInTurn(engine, container, true);
     return;
   }

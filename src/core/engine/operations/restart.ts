@@ -1,18 +1,28 @@
-import type { Process, Stdio } from "../../tasks/process.js";
+import type { Process } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
+import { keptOf } from "../kept-container.js";
 import { statusOf } from "./running.js";
-import { start } from "./start.js";
+import { type StartRequest, start } from "./start.js";
 import { type StopRequest, stop } from "./stop.js";
 
-/** Stops a container, if it runs, and starts it. @throws what {@link stop} and {@link start} do */
+/**
+ * Stops a container, if it runs, and starts it; the very same restart once more answers as {@link start} does.
+ * @throws what {@link stop} and {@link start} do
+ */
 export async function restart(
   engine: Engine,
   container: EngineContainer,
-  request: StopRequest & { stdio: Stdio },
+  request: StopRequest & StartRequest,
   signal: AbortSignal,
-): Promise<Process> {
+): Promise<Process | undefined> {
   const status = statusOf(engine, container);
-  if (status === "running" || status === "paused") await stop(engine, container, request, signal);
-  return await start(engine, container, request.stdio, signal);
+  if ((status === "running" || status === "paused") && !(await isDone(engine, container, request)))
+    await stop(engine, container, request, signal);
+  return await start(engine, container, request, signal);
+}
+
+/** Whether what runs was started by this very request. */
+async function isDone(engine: Engine, { namespace, id }: EngineContainer, { startId }: StartRequest): Promise<boolean> {
+  return startId !== "" && keptOf(await engine.containers.get(namespace, id))?.startId === startId;
 }

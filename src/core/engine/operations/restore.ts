@@ -47,6 +47,7 @@ async function restoreOne(engine: Engine, container: EngineContainer, kept: Kept
   await tasks.restored(container, new AbortController());
   const task = engine.taskOf(container);
   if (await isLeftOver(engine, container, kept, task)) {
+    if (container.autoRemove && (kept.startedAt ?? kept.exit) !== undefined) engine.index.keepEnded(container);
     if (task !== undefined) await endTask(task);
     await removeRest(engine, container);
     return;
@@ -55,7 +56,7 @@ async function restoreOne(engine: Engine, container: EngineContainer, kept: Kept
   else if (task.status === "created" && !task.init!.isStarting) {
     // Its start had not begun.
     await deleteStopped(tasks, container);
-    await keep(engine, container, { ...kept, starting: undefined });
+    await keep(engine, container, { ...kept, starting: undefined, startId: undefined });
   } else if (task.init!.status === "stopped") {
     await engine.inTurn(container, () => settleEnd(engine, container, task));
   } else {
@@ -111,7 +112,7 @@ async function restoreWithoutTask(engine: Engine, container: EngineContainer, ke
     return;
   }
   container.exit = exit;
-  if (starting !== undefined) await keep(engine, container, { ...kept, starting: undefined });
+  if (starting !== undefined) await keep(engine, container, { ...kept, starting: undefined, startId: undefined });
 }
 
 /** Has a task ended, unless it never began. */

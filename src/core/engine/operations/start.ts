@@ -1,4 +1,4 @@
-import { Failure } from "../../failure/failure.js";
+import { Failure, refusal } from "../../failure/failure.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
 import type { Process, Stdio } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
@@ -13,23 +13,42 @@ import { filesOf, LAYERS_LABEL, rootOf, specOf } from "./plan.js";
 import { requireThere } from "./remove.js";
 import { wholeEnd } from "./running.js";
 
+export interface StartRequest {
+  stdio: Stdio;
+  /** Chosen by the caller: the same again is the same start, also when what it has started has ended. "" is none. */
+  startId: string;
+}
+
 /**
  * Has a container run that does not. One that runs with the same streams answers as it did when it was started.
  * @param signal ends the attempt
- * @throws Failure: not-found, failed-precondition when it runs with other streams; it is as it was then
+ * @returns undefined when the very same start has been answered before, and what it started has ended
+ * @throws Failure: invalid-argument, not-found, failed-precondition when it runs with other streams; it is as it was then
  */
-export function start(engine: Engine, container: EngineContainer, stdio: Stdio, signal: AbortSignal): Promise<Process> {
-  return engine.inTurn(container, () => startInTurn(engine, container, stdio, signal));
+export function start(
+  engine: Engine,
+  container: EngineContainer,
+  request: StartRequest,
+  signal: AbortSignal,
+): Promise<Process | undefined> {
+  return engine.inTurn(container, () => startInTurn(engine, container, request, signal));
 }
+
+/** In characters. */
+const LONGEST_START_ID = 128;
 
 /** As {@link start}, for who has the turn. */
 export async function startInTurn(
   engine: Engine,
   container: EngineContainer,
-  stdio: Stdio,
+  { stdio, startId }: StartRequest,
   signal: AbortSignal,
-): Promise<Process> {
+): Promise<Process | undefined> {
   const { namespace, id } = container;
+  if (startId.length > LONGEST_START_ID)
+    throw refusal(
+      `start_id ${JSON.stringify(startId.slice(0, LONGEST_START_ID))}…: at most ${LONGEST_START_ID} characters`,
+    );
   signal.throwIfAborted();
   requireThere(container);
   const task = engine.taskOf(container);
@@ -40,6 +59,10 @@ export async function startInTurn(
     const why = `container ${JSON.stringify(id)} is ${task.status} already, with other streams`;
     throw new Failure("failed-precondition", "refused", { why });
   }
+  if (startId !== "" && (task ?? container.exit) !== undefined) {
+    const last = keptOf(await engine.containers.get(namespace, id))!;
+    if (last.startId === startId) return undefined;
+  }
   if (task !== undefined) {
     await wholeEnd(task);
     // A daemon that finds neither task nor end takes it for one that is lost.
@@ -48,7 +71,7 @@ export async function startInTurn(
   }
   const record = await engine.containers.get(namespace, id);
   const before = keptOf(record)!;
-  const kept = starting(before, "start");
+  const kept = { ...starting(before, "start"), startId };
   container.isOfRun = false;
   const { exit } = container;
   // Who waits from here on waits for the end of this run.
