@@ -287,7 +287,7 @@ describe.each(cases(RUNTIMES))("with $runtime", ({ runtime, ...options }) => {
   });
 
   test("clients of 1.x see it, and may kill and exec, but not take away what the engine manages", async () => {
-    const id = await running();
+    const id = await running({ ...SLEEP, writable: true });
     expect((await api.containers.get({ id })).container?.id).toBe(id);
     expect((await api.tasks.get({ containerId: id })).process?.pid).toBeGreaterThan(0);
     const { container } = await api.containers.get({ id });
@@ -295,6 +295,8 @@ describe.each(cases(RUNTIMES))("with $runtime", ({ runtime, ...options }) => {
       () => api.containers.delete({ id }),
       () => api.containers.update({ container: container!, updateMask: ["labels"] }),
       () => api.tasks.delete({ containerId: id }),
+      () => api.snapshots.remove({ snapshotter: "overlayfs", key: id }),
+      () => api.snapshots.commit({ snapshotter: "overlayfs", key: id, name: "committed", labels: {} }),
     ])
       expect(await refusal(refused())).toMatch(/FAILED_PRECONDITION: .*ctr rm /);
     const forged = { ...container!, id: newId(daemon) };

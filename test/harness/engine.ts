@@ -5,6 +5,7 @@ import {
   type ContainerConfig,
   CreateRequest,
   type Exit,
+  Mount,
   type Stdio as StdioPaths,
 } from "../../src/proto/containerdts/engine/v1/engine.js";
 import type { TestDaemon } from "./daemon.js";
@@ -71,6 +72,11 @@ export async function runToEnd(
   const exit = await api.engine.wait({ id });
   await api.engine.remove({ id });
   return { stdout: `${await stdout.whole}`, stderr: `${await stderr.whole}`, exit, id };
+}
+
+/** A directory of the host in a container. */
+export function bindOf(source: string, destination: string, more: Partial<Mount> = {}): Mount {
+  return Mount.fromPartial({ type: "bind", source, destination, recursive: true, ...more });
 }
 
 export const NO_STDIO: StdioPaths = { stdin: "", stdout: "", stderr: "" };

@@ -51,6 +51,8 @@ export interface KeptContainer {
   /** Of the image's manifest; "" without an image. */
   imageDigest: string;
   starting?: Starting | undefined;
+  /** What its last start was called by who asked for it: the same again starts nothing. */
+  startId?: string | undefined;
   /** Its layer is not whole yet: who has asked for it was not answered. */
   isFilling?: true | undefined;
   /** Since when it runs, or has run last: nanoseconds since the epoch. */
@@ -69,10 +71,14 @@ export function isEnginesTask({ labels }: { labels: readonly string[] }): boolea
   return labels.includes(TASK_MARK);
 }
 
-/** For who wants to take away, or change, what the engine manages by another API. */
-export function managed(id: string, doing: string): Failure {
+/**
+ * For who wants to take away, or change, what the engine manages by another API.
+ * @param part of it, when it is not the container itself
+ */
+export function managed(id: string, doing: string, part = ""): Failure {
+  const what = part === "" ? "" : `, and ${part},`;
   const why =
-    `container ${JSON.stringify(id)} is managed by the engine, and not ${doing} this way: ` +
+    `container ${JSON.stringify(id)}${what} is managed by the engine, and not ${doing} this way: ` +
     `"ctr rm ${id}" removes it, as client.containers does`;
   return new Failure("failed-precondition", "refused", { why });
 }

@@ -1,3 +1,5 @@
+import { closeSync, constants, open } from "node:fs";
+import { promisify } from "node:util";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { readRegularFile, UnfitFile } from "../../system/linux/regular-file.js";
 import { Failure } from "../failure/failure.js";
@@ -52,6 +54,26 @@ function inTurn<T>(path: string, signal: AbortSignal, operation: (signal: AbortS
     signal.throwIfAborted();
     return workers.run(signal, () => operation(signal));
   });
+}
+
+const openFile = promisify(open);
+
+/**
+ * Opens a directory as {@link onForeignFiles}; one that is opened too late is closed again.
+ * @returns a descriptor, to be closed
+ * @throws a system error, Failure (deadline-exceeded), or the caller's reason
+ */
+export async function openForeignDirectory(path: string, caller?: AbortSignal): Promise<number> {
+  return await onForeignFiles(
+    path,
+    async (signal) => {
+      const fd = await openFile(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      if (!signal.aborted) return fd;
+      closeSync(fd);
+      throw signal.reason;
+    },
+    caller,
+  );
 }
 
 /**

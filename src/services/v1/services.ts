@@ -57,7 +57,7 @@ export function servicesV1(options: V1Options): GrpcService[] {
     namespacesService(front, namespaces),
     containersService(front, containers),
     tasksService(front, { tasks, containers, content, checkpoints }),
-    snapshotsService(front, snapshots),
+    snapshotsService(front, snapshots, containers),
     diffService(front, options.transfers),
     transferService(front, options.transfers, streams),
     streamingService(front, streams),

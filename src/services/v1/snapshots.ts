@@ -1,5 +1,7 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
-import { refusal } from "../../core/failure/failure.js";
+import type { Containers } from "../../core/containers/containers.js";
+import { isEngines, managed } from "../../core/engine/kept-container.js";
+import { Failure, refusal } from "../../core/failure/failure.js";
 import type { Labels } from "../../core/metadata/labels.js";
 import type { SnapshotRecord } from "../../core/snapshots/snapshot-record.js";
 import { SNAPSHOTTER, type Snapshots } from "../../core/snapshots/snapshots.js";
@@ -25,7 +27,7 @@ const BLOCK = 100;
 const KINDS = { active: Kind.ACTIVE, view: Kind.VIEW, committed: Kind.COMMITTED } as const;
 
 /** File trees that are put on each other. */
-export function snapshotsService(front: FrontV1, snapshots: Snapshots): GrpcService {
+export function snapshotsService(front: FrontV1, snapshots: Snapshots, containers: Containers): GrpcService {
   /** A call about our snapshotter; there is no other. */
   const ours = <Request extends { snapshotter: string }, Response>(
     handle: (call: NamespacedCall<Request>) => Promise<Response>,
@@ -45,10 +47,12 @@ export function snapshotsService(front: FrontV1, snapshots: Snapshots): GrpcServ
       mounts: (await snapshots.mounts(namespace, request.key)).map(mountMessage),
     })),
     commit: ours(async ({ namespace, request: { name, key, labels }, metadata }) => {
+      await requireOthers(containers, namespace, key, "committed");
       await snapshots.commit(namespace, name, key, labels, metadata.lease);
       return {};
     }),
     remove: ours(async ({ namespace, request }) => {
+      await requireOthers(containers, namespace, request.key, "removed");
       await snapshots.remove(namespace, request.key);
       return {};
     }),
@@ -83,6 +87,16 @@ export function snapshotsService(front: FrontV1, snapshots: Snapshots): GrpcServ
     }),
   };
   return { definition: SnapshotsService, implementation };
+}
+
+/** The engine's containers have their layers, whose names are theirs. @throws Failure (failed-precondition) for one of these */
+async function requireOthers(containers: Containers, namespace: string, key: string, doing: string): Promise<void> {
+  try {
+    const record = await containers.get(namespace, key);
+    if (isEngines(record) && record.snapshotKey === key) throw managed(key, doing, "its snapshot");
+  } catch (error) {
+    if (!(error instanceof Failure && error.kind === "not-found")) throw error;
+  }
 }
 
 function checkSnapshotter(name: string): void {

@@ -1,4 +1,4 @@
-import { constants, mkdirSync, openSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { directoriesOf, upperOf } from "../../../system/mount/overlay.js";
 import { Failure } from "../../failure/failure.js";
 import type { Engine } from "../engine.js";
@@ -7,7 +7,7 @@ import type { Change } from "../files/container-files.js";
 import { openRootOfLayers, openRootOfProcess } from "../files/open-root.js";
 import type { Root } from "../files/root.js";
 import { type KeptContainer, keptOf } from "../kept-container.js";
-import { mountsOverDirectory, needsSnapshot } from "./plan.js";
+import { mountsOverDirectory, needsSnapshot, openDirectory } from "./plan.js";
 
 /** Where a container's files are: in what its process sees while it runs, else in its layers. @throws Failure (not-found) */
 export async function rootOf(engine: Engine, container: EngineContainer): Promise<Root> {
@@ -64,7 +64,7 @@ async function openStopped(
     throw new Failure("failed-precondition", "refused", { why });
   }
   if (!needsSnapshot(kept)) {
-    if (config.rootfs !== "") return openSync(config.rootfs, constants.O_RDONLY | constants.O_DIRECTORY);
+    if (config.rootfs !== "") return await openDirectory(config.rootfs);
     return openRootOfLayers(await engine.images.layers(namespace, chainId), undefined, placeOf(engine));
   }
   const [mount] =

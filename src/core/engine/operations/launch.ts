@@ -1,6 +1,7 @@
 import { dirname } from "node:path";
 import { closedToOthers } from "../../../system/linux/searchable.js";
 import { Failure } from "../../failure/failure.js";
+import { onForeignFiles } from "../../files/foreign-files.js";
 import type { TaskName } from "../../tasks/history.js";
 import { create as createTask } from "../../tasks/operations/create.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
@@ -70,8 +71,8 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
       },
     ),
   );
-  await creating.catch((error: unknown) => {
-    throw explained(error, wanted, tasks.runDirectory.taskDirectory(name));
+  await creating.catch(async (error: unknown) => {
+    throw await explained(error, wanted, tasks.runDirectory.taskDirectory(name));
   });
   try {
     await written;
@@ -81,20 +82,20 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
     return init;
   } catch (error) {
     await deleteStopped(tasks, name);
-    throw explained(error, wanted, tasks.runDirectory.taskDirectory(name));
+    throw await explained(error, wanted, tasks.runDirectory.taskDirectory(name));
   }
 }
 
 /**
  * The runtime says only that something was denied, not where: looked for once it has failed, as access may be given by other means, too.
  */
-function explained(error: unknown, { kept, root }: Launch, taskDirectory: string): unknown {
+async function explained(error: unknown, { kept, root }: Launch, taskDirectory: string): Promise<unknown> {
   const { message } = error as Error;
   if (kept.idMaps === undefined || !/permission denied/i.test(message)) return error;
   const isOfHost = root.mounts.length === 0;
   // The task's own directory is gone with the attempt.
   const path = isOfHost ? kept.config.rootfs : dirname(taskDirectory);
-  const closed = closedToOthers(path);
+  const closed = await onForeignFiles(path, () => closedToOthers(path)).catch(() => undefined);
   if (closed === undefined) return error;
   const why =
     `the users of a container with ids of its own (userns) can't get to ${isOfHost ? path : "its root file system"}: ` +

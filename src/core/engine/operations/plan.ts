@@ -1,11 +1,11 @@
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, writeFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Mount } from "../../../system/mount/mount.js";
 import { directoriesOf } from "../../../system/mount/overlay.js";
 import type { ContainerRecord } from "../../containers/container-record.js";
 import { Failure, refusal } from "../../failure/failure.js";
-import { onForeignFiles } from "../../files/foreign-files.js";
+import { onForeignFiles, openForeignDirectory } from "../../files/foreign-files.js";
 import { stringifyJson } from "../../files/json.js";
 import { SNAPSHOTTER } from "../../snapshots/snapshots.js";
 import { bundleIn } from "../../tasks/task.js";
@@ -165,16 +165,21 @@ async function resolved(
     const key = JSON.stringify([namespace, image.chainId, user, config.groupAdd]);
     return await engine.users.get(key, () => engine.images.lookInto(namespace, image.chainId, look));
   }
-  let root: number;
-  try {
-    root = openSync(config.rootfs, "r");
-  } catch (error) {
-    throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: ${(error as Error).message}`);
-  }
+  const root = await openDirectory(config.rootfs, signal);
   try {
     return await look(root);
   } finally {
     closeSync(root);
+  }
+}
+
+/** A container's `rootfs`. @returns a descriptor, to be closed. @throws Failure: invalid-argument, deadline-exceeded; the signal's reason */
+export async function openDirectory(path: string, signal?: AbortSignal): Promise<number> {
+  try {
+    return await openForeignDirectory(path, signal);
+  } catch (error) {
+    if (error instanceof Failure || signal?.aborted) throw error;
+    throw refusal(`rootfs ${JSON.stringify(path)}: ${(error as Error).message}`);
   }
 }
 
