@@ -1,6 +1,7 @@
 /** UpdateContainer on real runc: pause, resume and every resource, read back from the cgroup (v1; v2 is in crun.test.ts). */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Partially, status, type wire } from "../harness/api.js";
 import { limits } from "../harness/cgroup-files.js";
@@ -55,6 +56,31 @@ test("pause stops the processes, resume lets them go on; State and the events te
     "pause",
     "resume",
   ]);
+  await end(container);
+});
+
+test("without a process of the runtime, which sees what the daemon has paused, as the daemon sees what the runtime has", async () => {
+  const { path } = wrapRuntime(mkdtempSync(join(daemon.dir, "runtime-")), "runc", "state", { kind: "fail" });
+  using container = await startContainer(daemon, {
+    name: "seen",
+    args: ["sleep", "1000"],
+    request: { runtime: path },
+  });
+  const runc = (command: string) => execFileSync("runc", [command, container.id], { encoding: "utf8" });
+  const statusByRunc = () => JSON.parse(runc("state")).status;
+  await daemon.api.updateContainer({ id: container.id, status: "paused" });
+  expect(statusByRunc()).toBe("paused");
+  runc("resume");
+  expect(statusByRunc()).toBe("running");
+  expect(await statusOf(container)).toBe("running");
+  runc("pause");
+  expect(await statusOf(container)).toBe("paused");
+  await daemon.api.updateContainer({ id: container.id, status: "running" });
+  expect(statusByRunc()).toBe("running");
+  await daemon.api.updateContainer({ id: container.id, status: "paused" });
+  expect(await statusOf(container)).toBe("paused");
+  await daemon.api.updateContainer({ id: container.id, status: "running" });
+  expect(readFileSync(`${path}.calls`, "utf8")).not.toMatch(/ (?:pause|resume) /);
   await end(container);
 });
 

@@ -4,7 +4,7 @@ import { bootTime } from "../../system/linux/clock.js";
 import { EPOLLIN, epoll } from "../../system/linux/epoll.js";
 import { errorText } from "../../system/linux/libc.js";
 import { openPidFd } from "../../system/linux/pidfd.js";
-import { thaw } from "./exit/thaw.js";
+import { thaw } from "./freezer.js";
 import { isOwnerAlive, type Owner } from "./owner.js";
 import type { Task } from "./task.js";
 

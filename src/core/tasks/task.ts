@@ -92,8 +92,8 @@ export class Task implements TaskName {
   oom: TaskOomWatch | undefined;
   /** The order of operations on this container. */
   readonly turns = new Turns();
-  /** Undefined after a take-over, when only the cgroup knows: what the last daemon asked for may still be under way. */
-  paused: boolean | undefined = false;
+  /** What was asked for last; for one without a cgroup on this host, which nobody else can tell of. */
+  paused = false;
   /** The daemon has ended its init, and with it whatever else ran in it. */
   killed = false;
   readonly #removals: Removals;
@@ -237,7 +237,7 @@ export class Task implements TaskName {
   }
 
   get isPaused(): boolean {
-    return (this.paused ?? this.cgroup?.frozen()) === true;
+    return this.cgroup?.frozen() ?? this.paused;
   }
 
   /** Throws Failure (failed-precondition) when it has stopped. */

@@ -22,6 +22,12 @@ export interface Cgroup {
   watchOom(options?: OomWatchOptions): OomWatch;
   /** True when its processes are stopped by the freezer (paused), or about to be. */
   frozen(): boolean;
+  /**
+   * Asks the freezer to stop its processes, or to let them go on, without waiting for it.
+   * @returns whether all are so by now; undefined where there is no freezer, or the cgroup is gone
+   * @throws a system error
+   */
+  setFrozen(wanted: boolean): boolean | undefined;
   /** The limits of block devices as they are. */
   deviceLimits(): DeviceLimits;
   /** Sets those that are named. Throws an Error that names the limit and the device when the kernel refuses. */

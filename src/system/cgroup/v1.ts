@@ -65,6 +65,14 @@ export class CgroupV1 implements Cgroup {
     return this.#unified?.frozen() ?? false;
   }
 
+  setFrozen(wanted: boolean): boolean | undefined {
+    // v2's beside it is not what runtimes use then.
+    const freezer = this.#paths.get("freezer");
+    const state = wanted ? "FROZEN" : "THAWED";
+    if (freezer === undefined || !writeControlFile(freezer, "freezer.state", state)) return undefined;
+    return readControlFile(freezer, "freezer.state")?.trim() === state;
+  }
+
   deviceLimits(): DeviceLimits {
     const blkio = this.#paths.get("blkio");
     if (blkio !== undefined) return readDeviceLimits(blkio, PLACES_V1);

@@ -54,6 +54,11 @@ export class CgroupV2 implements Cgroup {
     return this.#flatKeyed("cgroup.events").get("frozen") === 1n;
   }
 
+  setFrozen(wanted: boolean): boolean | undefined {
+    if (!writeControlFile(this.#path, "cgroup.freeze", wanted ? "1" : "0")) return undefined;
+    return (this.#flatKeyed("cgroup.events").get("frozen") === 1n) === wanted;
+  }
+
   deviceLimits(): DeviceLimits {
     return readDeviceLimits(this.#path, PLACES_V2);
   }

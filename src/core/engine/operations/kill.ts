@@ -1,5 +1,5 @@
 import { Failure } from "../../failure/failure.js";
-import { thaw } from "../../tasks/exit/thaw.js";
+import { thaw } from "../../tasks/freezer.js";
 import { signalProcess } from "../../tasks/operations/signal.js";
 import { startOver } from "../../tasks/operations/start-exec.js";
 import { INIT } from "../../tasks/process.js";

@@ -1,5 +1,5 @@
 import { Failure } from "../../failure/failure.js";
-import { thaw } from "../../tasks/exit/thaw.js";
+import { thaw } from "../../tasks/freezer.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
 import type { Task } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";

@@ -1,6 +1,6 @@
 import { abortable } from "../../failure/abortable.js";
 import { Failure } from "../../failure/failure.js";
-import { thaw } from "../../tasks/exit/thaw.js";
+import { thaw } from "../../tasks/freezer.js";
 import { signalProcess } from "../../tasks/operations/signal.js";
 import { INIT } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";

@@ -5,12 +5,12 @@ import { now } from "../../../system/linux/clock.js";
 import { errorText } from "../../../system/linux/libc.js";
 import type { Metrics } from "../../telemetry/metrics.js";
 import type { Operation, Operations } from "../../telemetry/operations.js";
+import { thaw } from "../freezer.js";
 import { processEnd } from "../monitor.js";
 import { INIT, type Process } from "../process.js";
 import type { Reports } from "../reports.js";
 import { findShims, killShim } from "../shims/shim-process.js";
 import type { Task } from "../task.js";
-import { thaw } from "./thaw.js";
 
 /** In ms: how long an init's exit waits for its execs' shims before those are killed. */
 const EXEC_EXIT_TIMEOUT = 10_000;

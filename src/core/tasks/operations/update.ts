@@ -4,6 +4,7 @@ import { Failure } from "../../failure/failure.js";
 import { withTimeout } from "../../failure/timeout.js";
 import { stringifyJson } from "../../files/json.js";
 import type { Operation } from "../../telemetry/operations.js";
+import { pause, resume } from "../freezer.js";
 import type { TaskName } from "../history.js";
 import { deviceLimits, kernelLimits, type OciResources } from "../runtime/resources.js";
 import type { Task } from "../task.js";
@@ -48,15 +49,13 @@ async function runUpdate(
             { id: task.id, duration: Math.round(performance.now() - began) },
             `containerd: container ${what}`,
           );
-        // Until its runtime call has ended well, only the cgroup knows.
-        if (kind !== "update" && task.cgroup !== undefined) task.paused = undefined;
         if (kind === "pause") {
-          await task.runtime.pause(task.id, { signal: limited });
+          await pause(task, limited);
           task.paused = true;
           done("paused");
           tasks.reports.tell(task, "/tasks/paused");
         } else if (kind === "resume") {
-          await task.runtime.resume(task.id, { signal: limited });
+          await resume(task, limited);
           task.paused = false;
           done("resumed");
           tasks.reports.tell(task, "/tasks/resumed");

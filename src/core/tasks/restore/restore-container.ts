@@ -75,7 +75,6 @@ export async function restoreContainer(
   }
   // From here on nothing throws: it is taken over as a whole or not at all.
   task.isKnown = true;
-  if (init.status === "running") task.paused = undefined;
   if (init.status === "stopped") task.markExited();
   tasks.add(task);
   if (!task.deleteOnExit) tasks.reports.tellCreateOnce(task, init);

@@ -78,6 +78,11 @@ export class OciRuntime {
     return { access: kind === "runc" ? "read" : "write", path: join(root, containerId, "exec.fifo") };
   }
 
+  /** Whether its `pause` and `resume` do no more than to write to the freezer, which it asks whether a container is paused. */
+  get pausesByFreezer(): boolean {
+    return this.#kind !== undefined;
+  }
+
   /** Which of the runtimes whose ways are known it is, by its name. */
   get #kind(): "runc" | "crun" | undefined {
     const name = basename(this.name).replace(/^docker-runc$/, "runc");
