@@ -1,5 +1,5 @@
 import type { CallOptions } from "../api/call-options.js";
-import { ContainerdError } from "../errors/containerd-error.js";
+import { isImageMissing } from "../errors/containerd-error.js";
 import type { Images } from "../images/images.js";
 import type { ContainerOptions } from "./container-options.js";
 
@@ -18,12 +18,8 @@ export async function withImage<T>(
   try {
     return await call();
   } catch (error) {
-    if (pull !== "missing" || !isAboutImage(error)) throw error;
+    if (pull !== "missing" || !isImageMissing(error)) throw error;
     await images.pull(image, { onProgress, auth, signal });
     return await call();
   }
-}
-
-function isAboutImage(error: unknown): boolean {
-  return error instanceof ContainerdError && error.isNotFound && /\bimage\b/.test(error.message);
 }

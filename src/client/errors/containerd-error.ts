@@ -1,4 +1,5 @@
 import { type ServiceError, status } from "@grpc/grpc-js";
+import { ERROR_KIND } from "../../contract/error-kind-trailer.js";
 
 /** The gRPC status names an error's `code` can have. */
 export type ErrorCode = Exclude<keyof typeof status, "OK">;
@@ -73,6 +74,13 @@ const KINDS: Partial<Record<ErrorCode, ErrorKind>> = {
   UNIMPLEMENTED: "wrong-daemon",
 };
 
+/** Those that the engine tells itself; it has more to say than a code. */
+const TOLD_KINDS = [
+  ...(["not-found", "id-in-use", "command-not-found", "not-executable", "bad-cwd", "bad-rootfs", "bad-mount"] as const),
+  ...(["bad-network", "bad-limit", "runtime-not-found", "wrong-state", "denied", "refused"] as const),
+  ...(["timeout", "exhausted", "closed", "internal"] as const),
+] satisfies ErrorKind[];
+
 /**
  * What every failed call throws, unless the caller's AbortSignal ended it (then: the signal's reason).
  *
@@ -113,8 +121,20 @@ function saysNotFound(message: string): boolean {
   return /^containerd: (container|process) not found|^no such containers/.test(message);
 }
 
+/** Errors of which the daemon itself has told that there is no such image. */
+const aboutImages = new WeakSet<ContainerdError>();
+
+/** Whether it is a missing image that a call has failed for. */
+export function isImageMissing(error: unknown): boolean {
+  return error instanceof ContainerdError && aboutImages.has(error);
+}
+
 /** What grpc-js reports, as an error of ours. */
 export function fromServiceError(error: ServiceError, containerId?: string): ContainerdError {
   const code = (status[error.code] ?? "UNKNOWN") as ErrorCode;
-  return new ContainerdError(code, error.details || error.message, { containerId });
+  const told = String(error.metadata?.get(ERROR_KIND)[0] ?? "");
+  const kind = told === "image-not-found" ? "not-found" : TOLD_KINDS.find((kind) => kind === told);
+  const ours = new ContainerdError(code, error.details || error.message, { containerId, kind });
+  if (told === "image-not-found") aboutImages.add(ours);
+  return ours;
 }

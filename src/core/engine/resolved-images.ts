@@ -148,7 +148,7 @@ export class ResolvedImages {
     } catch (error) {
       if (!isFailure(error, "no-content")) throw error;
       const why = `image ${name} is not whole: ${error.facts.digest} is not there; pull it again`;
-      throw new Failure("not-found", "refused", { why }, { cause: error });
+      throw new Failure("not-found", "refused", { why, about: "image" }, { cause: error });
     }
   }
 

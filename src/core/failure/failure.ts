@@ -33,8 +33,8 @@ const sentences = {
   "call-cancelled": (_: NoFacts) => "the caller has cancelled the call",
   "call-too-late": (_: NoFacts) => "the caller's deadline is over",
   "daemon-stops": (_: NoFacts) => "the daemon stops",
-  /** A front refuses a request, in words of its own. */
-  refused: ({ why }: { why: string }) => why,
+  /** What is asked for is refused, in words of its own; `about`: for what the container is to be made of. */
+  refused: ({ why }: { why: string; about?: "rootfs" | "image" | undefined }) => why,
   "missing-value": ({ name }: { name: string }) => `${name} cannot be empty`,
   "invalid-value": ({ name, value, why }: { name: string; value: string; why: string }) =>
     `invalid ${name} ${JSON.stringify(value)}: ${why}`,
@@ -173,8 +173,8 @@ export function isFailure<W extends What>(error: unknown, what: W): error is Fai
 }
 
 /** For a request that can't be granted as it is, in the words of whoever refuses it. */
-export function refusal(why: string): Failure {
-  return new Failure("invalid-argument", "refused", { why });
+export function refusal(why: string, about?: Facts<"refused">["about"]): Failure {
+  return new Failure("invalid-argument", "refused", { why, about });
 }
 
 /** For an id that no running container has. */

@@ -98,6 +98,7 @@ export function noSuchPlatform(image: string, wanted: readonly Platform[], made:
   const there = list.length === 0 ? "nothing that names a platform" : list.slice(0, MAX_SHOWN).join(", ") + more;
   return new Failure("not-found", "refused", {
     why: `image ${image} has nothing for ${wanted.map(platformText).join(", ")}: it has ${there}`,
+    about: "image",
   });
 }
 

@@ -1,5 +1,6 @@
 import type { handleUnaryCall } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { ERROR_KIND } from "../../contract/error-kind-trailer.js";
 import type { Engine } from "../../core/engine/engine.js";
 import type { EngineContainer } from "../../core/engine/engine-container.js";
 import { checkNamespace } from "../../core/engine/operations/requests.js";
@@ -7,6 +8,7 @@ import { Failure, refusal } from "../../core/failure/failure.js";
 import { errorText } from "../../system/linux/libc.js";
 import type { Call } from "../grpc/call.js";
 import { type Front, unary } from "../grpc/handlers.js";
+import { errorKind } from "./error-kind.js";
 
 /** A call about the containers of one namespace. */
 export interface EngineCall<Request> extends Call<Request> {
@@ -31,6 +33,10 @@ export class EngineFront implements Front {
 
   words(error: unknown): string {
     return error instanceof Failure ? error.message : errorText(error);
+  }
+
+  trailers(error: unknown): Readonly<Record<string, string>> {
+    return { [ERROR_KIND]: errorKind(error) };
   }
 
   call<Request extends object, Response>(

@@ -8,20 +8,15 @@ import {
   type ServerDuplexStream,
   type ServerUnaryCall,
   type ServerWritableStream,
-  type status,
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { Failure } from "../../core/failure/failure.js";
 import { logText } from "../../core/failure/log-text.js";
 import { type Call, CallMetadata, type StreamingCall } from "./call.js";
-import { serviceError } from "./status.js";
+import { type ErrorWords, serviceError } from "./status.js";
 
 /** What the calls of one API have in common. */
-export interface Front {
-  /** The API's words for an error: the message of the status. */
-  words(error: unknown): string;
-  /** The status code for an error, where the API has another one than most. */
-  code?(error: unknown): status | undefined;
+export interface Front extends ErrorWords {
   log: Logger;
 }
 
@@ -43,7 +38,7 @@ export function unary<Request, Response>(
       .finally(() => unaryCall.answered())
       .then(
         (response) => respond(null, response),
-        (error: unknown) => respond(serviceError(error, front.words(error), front.code?.(error))),
+        (error: unknown) => respond(serviceError(error, front)),
       )
       // A call that can't be answered must not affect the others.
       .catch((error: unknown) => front.log.error({ error: logText(error) }, "containerd: answer a call"));
@@ -105,7 +100,7 @@ export function clientStream<Request, Response>(
       .finally(answered)
       .then(
         (response) => respond(null, response),
-        (error: unknown) => respond(serviceError(error, front.words(error), front.code?.(error))),
+        (error: unknown) => respond(serviceError(error, front)),
       )
       .catch((error: unknown) => front.log.error({ error: logText(error) }, "containerd: answer a call"));
   };
@@ -161,7 +156,7 @@ function answerWithStream<Request, Response>(
     answered();
     ended.abort(error);
     // Ends it after what has been written; `destroy` would end it without a status.
-    call.emit("error", serviceError(error, front.words(error), front.code?.(error)));
+    call.emit("error", serviceError(error, front));
   };
   const sendHeaders = (headers: Readonly<Record<string, string>>) => {
     const metadata = new Metadata();

@@ -18,13 +18,22 @@ const codes: Record<FailureKind, status> = {
   unimplemented: status.UNIMPLEMENTED,
 };
 
-/**
- * The gRPC status of a failed operation.
- * @param details the words of the API for it
- * @param code the API's own for it
- */
-export function serviceError(error: unknown, details: string, code = codeOf(error)): ServiceError {
-  return Object.assign(new Error(details), { code, details, metadata: new Metadata() });
+/** How an API tells of errors. */
+export interface ErrorWords {
+  /** The API's words for an error: the message of the status. */
+  words(error: unknown): string;
+  /** The status code for an error, where the API has another one than most. */
+  code?(error: unknown): status | undefined;
+  /** What else goes with the status, by name. */
+  trailers?(error: unknown): Readonly<Record<string, string>>;
+}
+
+/** The gRPC status of a failed operation. */
+export function serviceError(error: unknown, api: ErrorWords): ServiceError {
+  const details = api.words(error);
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(api.trailers?.(error) ?? {})) metadata.set(name, value);
+  return Object.assign(new Error(details), { code: api.code?.(error) ?? codeOf(error), details, metadata });
 }
 
 function codeOf(error: unknown): status {

@@ -157,7 +157,7 @@ test.each<[what: string, error: unknown, code: keyof typeof status, words: strin
     "context deadline exceeded",
   ],
 ])("%s", (_what, error, code, words) => {
-  expect(serviceError(error, wordsOf(error))).toMatchObject({ code: status[code], details: words });
+  expect(serviceError(error, { words: wordsOf })).toMatchObject({ code: status[code], details: words });
 });
 
 test("the log has plain sentences, with the facts", () => {

@@ -74,7 +74,20 @@ test("a timeout, too much output and an abort end it, and it is gone", async () 
 
 test("what can't be run says why, and is gone", async () => {
   expect(await failure(run(["no-such-command"]))).toMatchObject({ kind: "command-not-found" });
-  expect(await failure(run(["true"], { image: "no-such:1" }))).toMatchObject({ kind: "not-found" });
+  expect(await failure(run(["true"], { image: "no-such:1" }))).toMatchObject({ kind: "not-found", isNotFound: true });
+  const missing = join(here.daemon.dir, "missing");
+  const kinds: [string, Partial<RunOptions>][] = [
+    ["bad-rootfs", { image: undefined, rootfs: missing }],
+    ["bad-rootfs", { image: undefined, rootfs: missing, writable: true }],
+    ["bad-mount", { mounts: [{ source: missing, destination: "/data" }] }],
+    ["refused", { mounts: [{ source: here.daemon.dir, destination: "/" }] }],
+    ["refused", { user: "nobody-of-that-name" }],
+    ["runtime-not-found", { runtime: "no-such-runtime" }],
+    ["not-executable", { args: ["/tmp"] }],
+    ["not-found", { network: { container: "nobody" } }],
+  ];
+  for (const [kind, options] of kinds)
+    expect(await failure(run(["true"], options)), JSON.stringify(options)).toMatchObject({ kind });
   const there = await here.client.containers.list();
   expect(there).toEqual([]);
 });

@@ -179,7 +179,7 @@ export async function openDirectory(path: string, signal?: AbortSignal): Promise
     return await openForeignDirectory(path, signal);
   } catch (error) {
     if (error instanceof Failure || signal?.aborted) throw error;
-    throw refusal(`rootfs ${JSON.stringify(path)}: ${(error as Error).message}`);
+    throw refusal(`rootfs ${JSON.stringify(path)}: ${(error as Error).message}`, "rootfs");
   }
 }
 
@@ -190,7 +190,7 @@ export async function mountsOverDirectory(
   path: string,
   signal?: AbortSignal,
 ): Promise<Mount[]> {
-  const why = (text: string) => refusal(`rootfs ${JSON.stringify(path)}: ${text}`);
+  const why = (text: string) => refusal(`rootfs ${JSON.stringify(path)}: ${text}`, "rootfs");
   const info = await onForeignFiles(
     path,
     () =>

@@ -45,7 +45,7 @@ export function checkRequest({ namespace, id, name, config, lifetime }: CreateRe
   if (config.image === "" && config.rootfs === "") throw refusal("a container needs an image or a rootfs");
   if (config.image !== "" && config.rootfs !== "") throw refusal("a container has an image or a rootfs, not both");
   if (config.rootfs !== "" && !isAbsolute(config.rootfs))
-    throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: not an absolute path`);
+    throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: not an absolute path`, "rootfs");
   if (config.writable && /[:,\\]/.test(config.rootfs))
     throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: with writable there can be no ":", "," or "\\" in it`);
   if (config.image !== "" && !config.writable && !config.readOnly)
