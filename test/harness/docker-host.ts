@@ -88,7 +88,7 @@ export class DockerHost extends Machine {
     closeSync(log);
     this.#dockerd = child;
     this.#dockerdExited = once(child, "exit");
-    const answers = async () => child.exitCode !== null || (await this.#ping()) === "OK";
+    const answers = async () => child.exitCode !== null || (await this.get("/_ping")) === "OK";
     await eventually(answers, { what: "dockerd's answer" }).catch((error) => {
       throw new Error(`${error.message}; ${this.logs}`);
     });
@@ -100,10 +100,10 @@ export class DockerHost extends Machine {
     await within(this.#dockerdExited, `dockerd's end after ${signal}`);
   }
 
-  /** What dockerd answers to `GET /_ping`. */
-  #ping(): Promise<string> {
+  /** What dockerd answers to a GET. */
+  get(path: string): Promise<string> {
     return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.#socket, path: "/_ping" }, (response) => {
+      const call = request({ socketPath: this.#socket, path }, (response) => {
         let body = "";
         response.on("data", (data) => (body += data));
         response.once("end", () => resolve(body));

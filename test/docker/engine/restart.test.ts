@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hasDocker, image, useDockerHost } from "../../harness/docker-host.js";
 import { processes } from "../../harness/processes.js";
-import { eventually } from "../../harness/wait.js";
+import { eventually, within } from "../../harness/wait.js";
 
 const fixture = useDockerHost();
 
@@ -32,17 +32,20 @@ describe.skipIf(!hasDocker)("containerd is killed", () => {
     using exec = fixture.host.spawn("docker", "exec", "--interactive", "lives", "sh", "-c", "cat; exit 7");
     exec.child.stdin!.write("first\n");
     await exec.printed("first\n");
+    // It prints before dockerd is told that it has started. An exec whose start nobody tells has failed for dockerd, whose client waits for
+    // ever.
+    const [id] = JSON.parse(await fixture.host.get("/containers/lives/json")).ExecIDs;
+    await eventually(async () => JSON.parse(await fixture.host.get(`/exec/${id}/json`)).Pid > 0);
     await fixture.host.containerd.restart({ kill: true });
     attached.child.stdin!.write("two\n");
     exec.child.stdin!.write("second\n");
     await attached.printed("one\ntwo\n");
     await exec.printed("first\nsecond\n");
-    // The end of the input is told to containerd, and dockerd does not ask twice: it has to be connected again. (An exec that it begins
-    // before then fails in dockerd, whose client waits for ever.)
+    // The end of the input is told to containerd, and dockerd does not ask twice: it has to be connected again.
     await eventually(async () => (await fixture.host.attempt(["top", "lives"])).code === 0, { interval: 200 });
     exec.child.stdin!.end();
-    expect((await exec.outcome).code).toBe(7);
+    expect((await within(exec.outcome, "the exec's end")).code).toBe(7);
     attached.child.stdin!.end();
-    expect((await attached.outcome).code).toBe(0);
+    expect((await within(attached.outcome, "the container's end")).code).toBe(0);
   });
 });
