@@ -42,7 +42,7 @@ async function start(): Promise<RunningProgram> {
 
 const folders = () => readdirSync(daemon.dir).filter((name) => name.startsWith("ctr-"));
 const ids = async () => (await daemon.api.state()).containers.map(({ id }) => id).toSorted();
-const endsWithProgram = () => eventually(async () => (await ids()).join() === daemon.id("free"), { timeout: 30_000 });
+const endsWithProgram = () => eventually(async () => (await ids()).join() === daemon.id("free"));
 
 test("killed: what it ran and what it owned ends, what was to stay stays; the next program removes their files", async () => {
   using running = await start();
@@ -72,7 +72,7 @@ test("connect() removes them by itself, in the background", async () => {
   using next = await startProgram(daemon, {
     text: `import { connect } from "containerd-ts"; connect(); setInterval(() => {}, 1000);`,
   });
-  await eventually(() => folders().every((name) => !name.startsWith("ctr-owned-")), { timeout: 30_000 });
+  await eventually(() => folders().every((name) => !name.startsWith("ctr-owned-")));
   next.child.kill("SIGKILL");
 });
 
@@ -118,7 +118,7 @@ test("a run's time is over although its program stands still", async () => {
     },
     [sharedRootfs(), daemon.id("run")],
   );
-  await daemon.events.waitFor({ type: "start-container" }, 60_000);
+  await daemon.events.waitFor({ type: "start-container" });
   running.child.kill("SIGSTOP");
-  expect(await daemon.events.waitFor({ type: "exit" }, 60_000)).toMatchObject({ id: daemon.id("run"), status: 137 });
+  expect(await daemon.events.waitFor({ type: "exit" })).toMatchObject({ id: daemon.id("run"), status: 137 });
 });

@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import { expect, test } from "vitest";
 import { ContainerdError, connect, v0 } from "../../src/client/index.js";
 import { useClient } from "../harness/client.js";
-import { eventually, sleep } from "../harness/wait.js";
+import { endedInTime, eventually, sleep } from "../harness/wait.js";
 import { runLoad } from "./run-load.js";
 
 const here = useClient();
@@ -77,12 +77,17 @@ test("an input that fails fails the run", async () => {
 });
 
 test("timeout: what was printed is kept", async () => {
-  const error = await failure<v0.RunError>(
-    here.client.v0.run({ ...here.one(), args: ["sh", "-c", "echo begun; trap '' TERM; sleep 1000"], timeout: 1000 }),
+  const args = ["sh", "-c", "echo begun; trap '' TERM; sleep 1000"];
+  const { error, timeout } = await endedInTime(
+    async (timeout) => ({
+      timeout,
+      error: await failure<v0.RunError>(here.client.v0.run({ ...here.one(), args, timeout })),
+    }),
+    ({ error }) => Boolean(error.stdout),
   );
   expect(error).toBeInstanceOf(v0.RunError);
   expect(error).toMatchObject({ reason: "timeout", code: "DEADLINE_EXCEEDED", stdout: "begun\n", stderr: "" });
-  expect(error.message).toBe("the container was killed after its 1000 ms");
+  expect(error.message).toBe(`the container was killed after its ${timeout} ms`);
   expect(error.containerId).toMatch(/-c\d+$/);
   await expectClean();
 });

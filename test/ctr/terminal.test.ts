@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
@@ -120,10 +122,16 @@ test("the terminal is restored when the container is killed, and when the daemon
 test("the terminal is restored after an exception that nobody catches", async () => {
   await using daemon = await startDaemon();
   using screen = new Screen(daemon);
-  screen.line(
-    `export NODE_OPTIONS='--import "data:text/javascript,setTimeout(()=>{throw/**/Error(String(42))},1500)"'`,
+  // Thrown once the shell is there, however long that takes.
+  const [throws, now] = [join(daemon.dir, "throws.mjs"), join(daemon.dir, "now")];
+  writeFileSync(
+    throws,
+    `import { existsSync } from "node:fs";
+    setInterval(() => { if (existsSync(${JSON.stringify(now)})) throw new Error("42"); }, 20);`,
   );
+  screen.line(`export NODE_OPTIONS='--import ${throws}'`);
   await startShell(daemon, screen);
+  writeFileSync(now, "");
   await screen.shows("[ctr] 42");
   await screen.shows("status 1");
   await screen.expectRestored();

@@ -85,8 +85,8 @@ export async function startContainer(daemon: TestDaemon, options: ContainerOptio
       stdio?.[Symbol.dispose]();
       if (!daemon.running || daemon.events.all({ type: "exit", id, pid: "init" }).length > 0) return;
       try {
-        await daemon.api.signal({ id, pid: "init", signal: 9 }, { timeout: 5_000 });
-        await daemon.events.waitFor({ type: "exit", id, pid: "init" }, 5_000);
+        await daemon.api.signal({ id, pid: "init", signal: 9 }, { timeout: 30_000 });
+        await daemon.events.waitFor({ type: "exit", id, pid: "init" }, 30_000);
       } catch {
         // It has ended meanwhile. What else is left, the daemon's end removes.
       }

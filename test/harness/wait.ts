@@ -36,6 +36,20 @@ export async function eventually<T>(
   }
 }
 
+/**
+ * Calls `run` with a time in ms after which the product ends it, longer ones each time, until it `hadBegun` when it was ended: on a quiet
+ * machine that is the first one.
+ */
+export async function endedInTime<T>(
+  run: (timeout: number) => Promise<T>,
+  hadBegun: (outcome: T) => boolean,
+): Promise<T> {
+  for (let timeout = 500; ; timeout *= 3) {
+    const outcome = await run(timeout);
+    if (hadBegun(outcome) || timeout > PATIENCE) return outcome;
+  }
+}
+
 /** Rejects with an error that names `what` when `promise` is not settled within `timeout` ms. */
 export async function within<T>(promise: Promise<T>, what: string, timeout = PATIENCE): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

@@ -17,11 +17,12 @@ export function get(
     method = "GET",
     headers = {},
     timeout = PATIENCE,
-  }: { method?: string; headers?: Record<string, string>; timeout?: number } = {},
+    signal,
+  }: { method?: string; headers?: Record<string, string>; timeout?: number; signal?: AbortSignal } = {},
 ): Promise<Answer> {
   const target = typeof where === "number" ? { host: "127.0.0.1", port: where } : { socketPath: where };
   return new Promise((resolve, reject) => {
-    const call = request({ ...target, path, method, headers, timeout, agent: false }, (response) => {
+    const call = request({ ...target, path, method, headers, timeout, signal, agent: false }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("error", reject);

@@ -139,13 +139,10 @@ test("while starts of some containers hang, others start; only the workers are l
   cancel.abort();
   expect(await Promise.all(starts)).toEqual(ids.map(() => "failed"));
   create.off();
-  await eventually(
-    async () => {
-      const left = readdirSync(daemon.stateDir);
-      return !left.some((name) => ids.includes(name));
-    },
-    { timeout: 30_000 },
-  );
+  await eventually(async () => {
+    const left = readdirSync(daemon.stateDir);
+    return !left.some((name) => ids.includes(name));
+  });
 });
 
 test("an exit is told while a pause of the same container hangs", async () => {

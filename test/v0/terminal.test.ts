@@ -182,8 +182,9 @@ for (const [kind, open] of kinds) {
   });
 
   test(`${kind}: vi draws on it, in its size`, async () => {
-    using terminal = await open("vi", ["sh", "-c", "sleep 0.3; vi /tmp/letter; cat /tmp/letter"]);
+    using terminal = await open("vi", ["sh", "-c", "read line; vi /tmp/letter; cat /tmp/letter"]);
     await resize(terminal, 60, 12);
+    terminal.type("go\n");
     // vi marks the lines behind the end of the file: 10 of 12, less the first and the status line.
     await terminal.printed("~");
     terminal.type("iDear all,");

@@ -9,7 +9,7 @@ import { startExec } from "../harness/exec.js";
 import { type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
 import { startTimeout, startTimeoutFlags } from "../harness/start-timeout.js";
 import { makeFifos } from "../harness/stdio.js";
-import { eventually } from "../harness/wait.js";
+import { eventually, PATIENCE } from "../harness/wait.js";
 
 const TIMED_OUT = "containerd: container did not start before the specified timeout";
 
@@ -120,34 +120,48 @@ describe("--start-timeout", () => {
   });
 
   test("one start that hangs does not hold up the others", async () => {
-    await using daemon = await startDaemon({ flags: await startTimeoutFlags() });
-    const { path, on } = wrapRuntime(daemon.dir, "hanging", "create", { kind: "hang" });
+    await using daemon = await startDaemon({ flags: ["--start-timeout", `${PATIENCE}ms`] });
+    const { path, on, called } = wrapRuntime(daemon.dir, "hanging", "create", { kind: "hang" });
     on();
-    const hanging = startContainer(daemon, { name: "hanging", args: ["true"], request: { runtime: path } });
+    const left = new AbortController();
+    const hanging = startContainer(daemon, {
+      name: "hanging",
+      args: ["true"],
+      request: { runtime: path },
+      call: { signal: left.signal },
+    });
     let over = false;
     hanging
       .catch(() => {})
       .finally(() => {
         over = true;
       });
+    await called("create");
     using quick = await startContainer(daemon, { name: "quick", args: ["true"] });
     expect(await quick.exit()).toBe(0);
     expect(over).toBe(false);
-    await expect(hanging).rejects.toMatchObject({ details: TIMED_OUT });
+    left.abort();
+    await expect(hanging).rejects.toMatchObject({ code: status.CANCELLED });
     await daemon.expectNothingLeft();
   });
 
   test("waiting for a free worker does not count", async () => {
     await using daemon = await startDaemon({ flags: [...(await startTimeoutFlags()), "--start-workers", "1"] });
-    const { path, on } = wrapRuntime(daemon.dir, "slow", "create", {
-      kind: "sleep",
-      seconds: (0.4 * (await startTimeout())) / 1000,
-    });
+    const { path, on, called } = wrapRuntime(daemon.dir, "hanging", "create", { kind: "hang" });
     on();
-    const starts = Array.from({ length: 4 }, (_, n) =>
-      startContainer(daemon, { name: `c${n}`, args: ["true"], request: { runtime: path } }),
+    const begin = performance.now();
+    // Each holds the worker until its own time is over; the last one waits for all of that, and has its own time then.
+    const hanging = [0, 1].map((n) =>
+      expect(
+        startContainer(daemon, { name: `hanging-${n}`, args: ["true"], request: { runtime: path } }),
+      ).rejects.toMatchObject({ details: TIMED_OUT }),
     );
-    for (const start of await Promise.all(starts)) expect(await start.exit()).toBe(0);
+    await called("create");
+    await eventually(() => hanging.every((_, n) => existsSync(join(daemon.stateDir, daemon.id(`hanging-${n}`)))));
+    using last = await startContainer(daemon, { name: "last", args: ["true"] });
+    expect(performance.now() - begin).toBeGreaterThan(1.5 * (await startTimeout()));
+    expect(await last.exit()).toBe(0);
+    await Promise.all(hanging);
   });
 });
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { CreatedContainer } from "../../../src/client/index.js";
 import { useClient } from "../../harness/client.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
-import { eventually } from "../../harness/wait.js";
+import { endedInTime, eventually } from "../../harness/wait.js";
 import { startProgram } from "../typescript-program.js";
 
 const here = useClient();
@@ -73,11 +73,12 @@ test("a step that is cancelled ends with its children; the job goes on", async (
   });
   await expect(cancelled).rejects.toThrow("cancelled by its author");
   await eventually(async () => (await processes(container, "sleep 4321")) === 0, { what: "the end of the children" });
-  const late = container.exec(["sh", "-c", "echo begun; sleep 4322 & wait"], {
-    timeout: 2000,
-    stdioDir: here.daemon.dir,
-  });
-  await expect(late).rejects.toMatchObject({ timedOut: true, stdout: "begun\n" });
+  const args = ["sh", "-c", "echo begun; sleep 4322 & wait"];
+  const late = await endedInTime(
+    (timeout) => container.exec(args, { timeout, stdioDir: here.daemon.dir }).catch((error) => error),
+    ({ stdout }) => Boolean(stdout),
+  );
+  expect(late).toMatchObject({ timedOut: true, stdout: "begun\n" });
   await eventually(async () => (await processes(container, "sleep 4322")) === 0, { what: "the end of the children" });
   expect(await container.exec(["echo", "next"], { stdioDir: here.daemon.dir })).toMatchObject({ stdout: "next\n" });
   expect((await container.inspect()).execIds).toEqual([]);

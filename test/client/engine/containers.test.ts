@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { type CreatedContainer, RunError } from "../../../src/client/index.js";
 import { useClient } from "../../harness/client.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
+import { endedInTime } from "../../harness/wait.js";
 
 const here = useClient();
 const image = "base:1";
@@ -42,7 +43,10 @@ test("exec: input, status, timeout, too much output", async () => {
     stdout: "hello",
     status: 4,
   });
-  const late = await failure(container.exec(["sh", "-c", "echo begun; exec sleep 1000"], { timeout: 3000 }));
+  const late = await endedInTime(
+    (timeout) => failure(container.exec(["sh", "-c", "echo begun; exec sleep 1000"], { timeout })),
+    ({ stdout }) => Boolean(stdout),
+  );
   expect(late).toBeInstanceOf(RunError);
   expect(late).toMatchObject({ timedOut: true, stdout: "begun\n" });
   expect(await failure(container.exec(["yes"], { maxOutput: 5000 }))).toMatchObject({ reason: "output" });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ContainerdError, RunError, type RunOptions } from "../../../src/client/index.js";
 import { useClient } from "../../harness/client.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
-import { eventually } from "../../harness/wait.js";
+import { endedInTime, eventually } from "../../harness/wait.js";
 
 const here = useClient();
 const image = "base:1";
@@ -57,7 +57,10 @@ test("output as it comes, as text and as bytes", async () => {
 });
 
 test("a timeout, too much output and an abort end it, and it is gone", async () => {
-  const late = await failure(run(["sh", "-c", "echo begun; trap '' TERM; sleep 1000"], { timeout: 3000 }));
+  const late = await endedInTime(
+    (timeout) => failure(run(["sh", "-c", "echo begun; trap '' TERM; sleep 1000"], { timeout })),
+    ({ stdout }) => Boolean(stdout),
+  );
   expect(late).toBeInstanceOf(RunError);
   expect(late).toMatchObject({ reason: "timeout", timedOut: true, kind: "timeout" });
   const greedy = await failure(run(["yes"], { maxOutput: 5000 }));

@@ -35,7 +35,7 @@ test("what can be removed is removed at once, without a word", () => {
 test("what can't is tried again until it is gone; one line says so, and one that it is over", async () => {
   const directory = stubborn(1);
   expect(removals.now("/d", directory.remove)).toBe(false);
-  await expect.poll(() => directory.tries, { timeout: 10_000 }).toBe(2);
+  await expect.poll(() => directory.tries).toBe(2);
   expect(lines.map(({ level }) => level)).toEqual(["error", "info"]);
 });
 
