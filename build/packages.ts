@@ -5,7 +5,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { declarations } from "./client.js";
+import { clientFiles, declarations } from "./client.js";
 import { filesBelow, replaceFile } from "./files.js";
 import type { Product } from "./product.js";
 
@@ -16,7 +16,7 @@ export const packages: readonly Product[] = [
     ...ALWAYS_PACKED,
     "docs/client.md",
     ...filesBelow("examples"),
-    "dist/client/index.js",
+    ...clientFiles,
     ...declarations(),
   ]),
   npmPackage("containerd", () => [

@@ -187,7 +187,7 @@ describe.skipIf(!unpackedProgram("criu"))("a checkpoint", () => {
 describe("the client library with umask 0", () => {
   test("bundles and FIFOs are the user's alone", () => {
     const script = `
-      import { createBundle, createStdio } from ${JSON.stringify(join(repository, "dist/client/index.js"))};
+      import { createBundle, createStdio } from ${JSON.stringify(join(repository, "dist/client/index.cjs"))};
       import { execFileSync } from "node:child_process";
       const bundle = await createBundle({ rootfs: "/", args: ["true"], env: { PASSWORD: "secret" } });
       const stdio = createStdio();

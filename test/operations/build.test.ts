@@ -27,7 +27,7 @@ const OUTPUTS = {
   shim: "containerd-shim",
   ctr: "ctr.bundle.cjs",
   "compiled ctr": "ctr.cache",
-  client: "../client/index.js",
+  client: "../client/index.cjs",
   "client's types": "../client/index.d.ts",
   "man pages": "../man/ctr.1",
   "daemon in its package": "../../packages/containerd/dist/bin/containerd.js",

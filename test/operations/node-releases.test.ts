@@ -44,7 +44,7 @@ describe.each(RELEASES.filter((major) => major !== own))("Node %i", (major) => {
       expect((await daemon.api.state()).containers).toMatchObject([{ id: container.id, status: "running" }]);
 
       const program = join(daemon.dir, "program.mjs");
-      const library = pathToFileURL(join(repository, "dist/client/index.js")).href;
+      const library = pathToFileURL(join(repository, "dist/client/index.cjs")).href;
       writeFileSync(
         program,
         `import { connect } from ${JSON.stringify(library)};

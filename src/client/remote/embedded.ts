@@ -110,13 +110,16 @@ function makePassable(directory: string): void {
   if (uid === process.geteuid!() && (mode & PASSABLE) !== PASSABLE) chmodSync(directory, (mode & 0o7777) | PASSABLE);
 }
 
-/** Of the package that brings it. */
+/**
+ * Of the package that brings it, as this library finds it, or else as the program does: a package manager may keep both apart, and a
+ * bundle has left its own place. Else the one on the PATH.
+ */
 function daemonProgram(): string[] {
-  const require = createRequire(import.meta.url);
-  try {
-    const folder = dirname(require.resolve("containerd-ts/package.json"));
-    return [join(folder, "dist/bin/containerd.js")];
-  } catch {
-    return ["containerd"];
+  for (const options of [undefined, { paths: [dirname(process.argv[1] ?? "/")] }]) {
+    try {
+      const { resolve } = createRequire(import.meta.url);
+      return [join(dirname(resolve("containerd-ts/package.json", options)), "dist/bin/containerd.js")];
+    } catch {}
   }
+  return ["containerd"];
 }

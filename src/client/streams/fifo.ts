@@ -1,25 +1,41 @@
+import { spawnSync } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Socket } from "node:net";
 import { getSystemErrorMap } from "node:util";
 
-type Mkfifo = (path: string, mode: number) => number;
-
-let load: (() => { mkfifo: Mkfifo; errno(): number }) | undefined = () => {
-  // Loaded at the first FIFO (8 ms): most calls need none.
-  const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
-  const mkfifo = koffi.load(null).func("int mkfifo(const char *path, unsigned int mode)") as Mkfifo;
-  const loaded = { mkfifo, errno: () => koffi.errno() };
-  load = () => loaded;
-  return loaded;
-};
-
 /** Makes a FIFO that only this user may open. @throws Error with the path and the system's reason. */
 export function makeFifo(path: string): void {
-  const { mkfifo, errno } = load!();
-  if (mkfifo(path, 0o600) === 0) return;
-  const [code, text] = getSystemErrorMap().get(-errno()) ?? ["UNKNOWN", `error ${errno()}`];
-  throw Object.assign(new Error(`mkfifo ${path}: ${text}`), { code, path });
+  make(path);
+}
+
+/** The first FIFO finds out how they are made: most programs need none, and to load koffi takes 8 ms. */
+let make = (path: string): void => {
+  make = madeByKoffi() ?? madeByProgram;
+  make(path);
+};
+
+/** None where koffi is not to be had: in a bundle, say, which a program brings without its node_modules. */
+function madeByKoffi(): ((path: string) => void) | undefined {
+  let koffi: typeof import("koffi");
+  try {
+    koffi = createRequire(import.meta.url)("koffi");
+  } catch {
+    return undefined;
+  }
+  const mkfifo = koffi.load(null).func("int mkfifo(const char *path, unsigned int mode)");
+  return (path) => {
+    if (mkfifo(path, 0o600) === 0) return;
+    const [code, text] = getSystemErrorMap().get(-koffi.errno()) ?? ["UNKNOWN", `error ${koffi.errno()}`];
+    throw Object.assign(new Error(`mkfifo ${path}: ${text}`), { code, path });
+  };
+}
+
+function madeByProgram(path: string): void {
+  const { error, status, stderr } = spawnSync("mkfifo", ["-m", "600", path], { encoding: "utf8" });
+  if (error)
+    throw new Error(`mkfifo ${path}: neither the package koffi nor the program mkfifo is there`, { cause: error });
+  if (status !== 0) throw Object.assign(new Error(stderr.trim() || `mkfifo ${path}: failed`), { path });
 }
 
 /**

@@ -175,7 +175,7 @@ describe("watching", () => {
 
 /** A process of its own that starts a daemon, prints each event's type and id, and does not end by itself. */
 function otherProcess(): { child: ChildProcess; lines: string[] } {
-  const client = pathToFileURL(join(repository, "dist/client/index.js"));
+  const client = pathToFileURL(join(repository, "dist/client/index.cjs"));
   const script = `
     import { Remote } from ${JSON.stringify(client)};
     const remote = await Remote.start(${JSON.stringify(options())});

@@ -1,2 +1,2 @@
 // The client library, for programs that also bring the daemon.
-export * from "containerd-ts-client";
+module.exports = require("containerd-ts-client");
