@@ -1,7 +1,7 @@
-import { rmdirSync } from "node:fs";
+import { mkdirSync, rmdirSync } from "node:fs";
 import { goQuote } from "../../contract/go/quote.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
-import { unmountNow } from "../../system/mount/kernel-mount.js";
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mountNow, unmountNow } from "../../system/mount/kernel-mount.js";
 import { type Mount, mount, unmount } from "../../system/mount/mount.js";
 import { mountOverlayNow, upperOf } from "../../system/mount/overlay.js";
 import { Failure } from "../failure/failure.js";
@@ -94,14 +94,30 @@ function isMounted(directory: string): boolean {
 
 /**
  * Removes a directory. What is mounted in it keeps it there; then that is unmounted, so that the next try can succeed.
- * @param target where something may be mounted
+ * @param targets where something may be mounted
  * @throws what `remove` does
  */
-export function removeWithMounts(target: string, remove: () => void): void {
+export function removeWithMounts(targets: readonly string[], remove: () => void): void {
   try {
     remove();
   } catch (error) {
-    if (hasCode(error, "EBUSY")) unmountAll(target).catch(() => {});
+    if (hasCode(error, "EBUSY")) for (const target of targets) unmountAll(target).catch(() => {});
     throw error;
+  }
+}
+
+/**
+ * Mounts shared memory that several containers can have as their /dev/shm.
+ * @param size in bytes
+ * @param owner ids of the host
+ * @throws Failure (internal)
+ */
+export function mountSharedMemory(target: string, size: number, { uid, gid }: { uid: number; gid: number }): void {
+  try {
+    mkdirSync(target, { mode: 0o700 });
+    const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    mountNow("shm", target, "tmpfs", flags, `mode=1777,size=${size},uid=${uid},gid=${gid}`);
+  } catch (error) {
+    throw new Failure("internal", "mount-failed", { mount: "tmpfs", why: errorText(error) }, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Cgroup } from "../../system/cgroup/cgroup.js";
 import { bootTime } from "../../system/linux/clock.js";
@@ -28,6 +28,7 @@ import { TaskCgroup } from "./task-cgroup.js";
 
 /** Where a bundle that is made here has its root file system. */
 const ROOTFS = "rootfs";
+const SHARED_MEMORY = "shm";
 /** The file that marks one whose exit has been told; no process may have such a name. */
 const ENDED = "state.json.ended";
 
@@ -207,6 +208,16 @@ export class Task implements TaskName {
   /** Where the root file system of a bundle that was made with it is mounted. */
   get rootfsPath(): string {
     return rootfsIn(this.#partial ?? this.directory);
+  }
+
+  /** Whether something may be mounted in its directory. */
+  get hasMounts(): boolean {
+    return this.rootfs.length > 0 || (this.namespace !== "" && existsSync(sharedMemoryIn(this.directory)));
+  }
+
+  /** Where something may be mounted in its directory. */
+  get mountPoints(): readonly string[] {
+    return mountPointsIn(this.#partial ?? this.directory);
   }
 
   /** Names of the process directories on disk. */
@@ -413,6 +424,15 @@ export function bundleIn(directory: string): string {
 /** Where a task's root file system is mounted that has its bundle in its directory. */
 export function rootfsIn(directory: string): string {
   return join(directory, BUNDLE, ROOTFS);
+}
+
+/** Where memory is that it shares with other containers, if it does, in the directory of a task. */
+export function sharedMemoryIn(directory: string): string {
+  return join(bundleIn(directory), SHARED_MEMORY);
+}
+
+export function mountPointsIn(directory: string): readonly string[] {
+  return [rootfsIn(directory), sharedMemoryIn(directory)];
 }
 
 /** The bundle of a task that has none. */

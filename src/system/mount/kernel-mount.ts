@@ -6,6 +6,9 @@ const mountCall = libc.func(
 const umount2 = libc.func("int umount2(const char *target, int flags)");
 
 export const MS_RDONLY = 1;
+export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 

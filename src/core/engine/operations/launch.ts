@@ -13,6 +13,7 @@ import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, TASK_MARK } from "../kept-container.js";
 import type { RootFileSystem } from "../root-file-system.js";
 import { cgroupArgsOf } from "../spec/cgroups-path.js";
+import { sharedMemorySize } from "../spec/mounts.js";
 import { follow } from "./ended.js";
 
 export interface Launch {
@@ -50,6 +51,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
         bundle: spec,
         rootfs: root.mounts,
         isOurRootfs: root.isOurs,
+        sharedMemory: kept.config.ipc.mode === "shareable" ? sharedMemorySize(kept.config) : undefined,
         fillBundle: (bundle) => {
           root.fill(bundle);
           fill(bundle);

@@ -8,7 +8,7 @@ import { Failure, refusal } from "../../failure/failure.js";
 import { onForeignFiles, openForeignDirectory } from "../../files/foreign-files.js";
 import { stringifyJson } from "../../files/json.js";
 import { SNAPSHOTTER } from "../../snapshots/snapshots.js";
-import { bundleIn } from "../../tasks/task.js";
+import { bundleIn, sharedMemoryIn } from "../../tasks/task.js";
 import type { ContainerConfig } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
@@ -29,6 +29,7 @@ import { type HostFacts, prepareHost } from "../spec/host-facts.js";
 import { type ImageConfig, parseImageConfig } from "../spec/image-config.js";
 import { findInit } from "../spec/init-program.js";
 import type { JoinedNamespaces } from "../spec/namespaces.js";
+import type { OciSpec } from "../spec/oci-spec.js";
 import { type ResolvedUser, resolveUser } from "../spec/user.js";
 import { type CreateRequest, fingerprint } from "./requests.js";
 import { runningTask } from "./running.js";
@@ -118,11 +119,14 @@ export async function specOf(
 ): Promise<{ spec: Buffer; fill: (bundle: string) => void }> {
   const imageConfig = image && parseImageConfig(image.digest, image.config);
   const user = await resolved(engine, namespace, config, image, imageConfig, signal);
-  const bundle = bundleIn(engine.tasks.directoryOf({ namespace, id }));
+  const directory = engine.tasks.directoryOf({ namespace, id });
+  const bundle = bundleIn(directory);
+  const joined = await joinedOf(engine, namespace, config, signal);
+  if (config.ipc.mode === "shareable") joined.shm = sharedMemoryIn(directory);
   const spec = buildSpec({
     ...{ id, config, image: imageConfig, user, host, idMaps },
     root: { path: config.rootfs !== "" && !config.writable ? config.rootfs : "rootfs", readOnly: config.readOnly },
-    joined: await joinedOf(engine, namespace, config, signal),
+    joined,
     files: Object.fromEntries(Object.entries(FILES).map(([name, file]) => [name, join(bundle, file)])),
     init: config.init ? findInit() : undefined,
   });
@@ -209,27 +213,34 @@ async function joinedOf(
   namespace: string,
   { network, pid, ipc, uts, cgroupns }: ContainerConfig,
   signal: AbortSignal,
-): Promise<JoinedNamespaces> {
-  const joined: JoinedNamespaces = {};
+): Promise<JoinedNamespaces & { shm?: string | undefined }> {
+  const joined: JoinedNamespaces & { shm?: string | undefined } = {};
   const wanted = { network, pid, ipc, uts, cgroup: cgroupns };
   for (const [name, mode] of Object.entries(wanted)) {
     if (mode.mode !== "container") continue;
     const other = await engine.find(namespace, mode.container, signal);
-    if (name === "ipc") await checkShareable(engine, other);
+    if (name === "ipc") joined.shm = await sharedMemoryOf(engine, other);
     const file = name === "network" ? "net" : name;
     joined[name as keyof JoinedNamespaces] = `/proc/${runningTask(engine, other).init!.systemPid}/ns/${file}`;
   }
   return joined;
 }
 
-/** @throws Failure (failed-precondition) for a container that keeps its IPC namespace to itself */
-async function checkShareable(engine: Engine, { namespace, id }: EngineContainer): Promise<void> {
-  const { mode } = keptOf(await engine.containers.get(namespace, id))!.config.ipc;
-  if (mode !== "private" && mode !== "none") return;
-  const why =
-    `ipc "container": container ${JSON.stringify(id)} has ipc "${mode}": ` +
-    'only of one with "shareable" or "host" others may join it';
-  throw new Failure("failed-precondition", "refused", { why });
+/**
+ * What a container has at /dev/shm, as far as others can have it, too.
+ * @throws Failure (failed-precondition) for a container that keeps its IPC namespace to itself
+ */
+async function sharedMemoryOf(engine: Engine, { namespace, id }: EngineContainer): Promise<string | undefined> {
+  const record = await engine.containers.get(namespace, id);
+  const { mode } = keptOf(record)!.config.ipc;
+  if (mode === "private" || mode === "none") {
+    const why =
+      `ipc "container": container ${JSON.stringify(id)} has ipc "${mode}": ` +
+      'only of one with "shareable" or "host" others may join it';
+    throw new Failure("failed-precondition", "refused", { why });
+  }
+  const { mounts = [] } = JSON.parse(record.spec!.value.toString("utf8")) as Pick<OciSpec, "mounts">;
+  return mounts.find(({ destination, type }) => destination === "/dev/shm" && type === "bind")?.source;
 }
 
 /**

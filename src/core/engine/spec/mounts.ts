@@ -29,6 +29,12 @@ interface MountInputs {
 
 const DEFAULT_SHM_SIZE = 64 << 20;
 
+/** In bytes, of a container's own /dev/shm. @throws Failure (invalid-argument) */
+export function sharedMemorySize({ shmSize }: Pick<ContainerConfig, "shmSize">): number {
+  checkWhole("shmSize", shmSize, 0, Number.MAX_SAFE_INTEGER, "a number of bytes, or 0 for 64 MiB");
+  return shmSize || DEFAULT_SHM_SIZE;
+}
+
 /** Which groups write to terminals, where there is such a group. */
 const TTY_GROUP = 5;
 
@@ -52,8 +58,8 @@ export function initPlace(mounts: readonly ContainerMount[]): string {
 
 /** What every program expects, as with Docker. */
 function systemMounts({ config, gids, shm, init }: MountInputs): OciMount[] {
-  const { privileged, network, ipc, shmSize, userns } = config;
-  checkWhole("shmSize", shmSize, 0, Number.MAX_SAFE_INTEGER, "a number of bytes, or 0 for 64 MiB");
+  const { privileged, network, ipc, userns } = config;
+  const size = sharedMemorySize(config);
   const access = privileged ? "rw" : "ro";
   const plain = ["nosuid", "noexec", "nodev"];
   const hasTtyGroup = gids?.some(({ inside, length }) => inside <= TTY_GROUP && TTY_GROUP < inside + length) ?? true;
@@ -89,7 +95,7 @@ function systemMounts({ config, gids, shm, init }: MountInputs): OciMount[] {
   if (sharedMemory !== undefined)
     mounts.push({ destination: "/dev/shm", type: "bind", source: sharedMemory, options: ["rbind", "rprivate"] });
   else if (ipc.mode !== "none") {
-    const options = [...plain, "mode=1777", `size=${shmSize || DEFAULT_SHM_SIZE}`];
+    const options = [...plain, "mode=1777", `size=${size}`];
     mounts.push({ destination: "/dev/shm", type: "tmpfs", source: "shm", options });
   }
   if (init !== undefined)

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../../../system/linux/libc.js";
 import { isQuickToUnmount, removeWithMounts, unmountAll } from "../rootfs.js";
-import type { Task } from "../task.js";
+import { sharedMemoryIn, type Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
 /** In ms: the pause after the runtime has failed to delete a container for the first time; each later one is twice as long. */
@@ -24,11 +24,11 @@ type Releasing = Pick<Tasks, "log" | "removals">;
 export function release(tasks: Releasing, task: Task, { ready, before }: ReleaseOptions = {}): void {
   const remove = () => {
     before?.();
-    removeWithMounts(task.rootfsPath, () => task.removeDirectory());
+    removeWithMounts(task.mountPoints, () => task.removeDirectory());
   };
   const { removals } = tasks;
   const removeUnmounted = () => {
-    if (task.rootfs.length > 0) removals.after(unmountRootfs(tasks, task, ready), task.directory, remove);
+    if (task.hasMounts) removals.after(unmountRootfs(tasks, task, ready), task.directory, remove);
     else if (ready === undefined) removals.now(task.directory, remove);
     else removals.after(ready, task.directory, remove);
   };
@@ -44,6 +44,7 @@ async function unmountRootfs({ log }: Releasing, task: Task, ready: Promise<void
   await ready;
   try {
     await unmountAll(task.rootfsPath, task.isOurRootfs && isQuickToUnmount(task.rootfs, task.directory));
+    await unmountAll(sharedMemoryIn(task.directory), true);
   } catch (error) {
     log.error({ id: task.id, error: errorText(error) }, "containerd: unmount the root file system; trying again");
   }

@@ -8,10 +8,10 @@ import type { TaskName } from "../history.js";
 import { checkIdentifier } from "../identifier.js";
 import type { Owner } from "../owner.js";
 import type { Stdio } from "../process.js";
-import { checkMounts, mountAll } from "../rootfs.js";
+import { checkMounts, mountAll, mountSharedMemory } from "../rootfs.js";
 import { parseSpec, readSpec, rootIds } from "../runtime/bundle.js";
 import { checkpointsDirectory, findCheckpoint } from "../runtime/checkpoint.js";
-import { type IoOwner, Task } from "../task.js";
+import { type IoOwner, sharedMemoryIn, Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 import { deleteTask, unmounted } from "./delete.js";
 
@@ -22,6 +22,8 @@ export interface CreateRequest extends TaskName {
   rootfs?: readonly Mount[];
   /** Whether these are overlays of our own layers: they are mounted in this process. */
   isOurRootfs?: boolean;
+  /** In bytes, of the memory in `shm` in a bundle that is made with the task; undefined: there is none. */
+  sharedMemory?: number | undefined;
   /** Puts more into a bundle that is made with the task: see {@link OwnBundle}. */
   fillBundle?: (bundle: string) => void;
   /** Name of a checkpoint to restore, which also starts the task; "" for a fresh one. */
@@ -102,6 +104,8 @@ export async function create(
       withTimeout([signal], tasks.startTimeout, "start-timeout", async (limited) => {
         operation.doing = "mounting the root file system";
         await mountAll(task.rootfs, task.rootfsPath, task.isOurRootfs, limited);
+        if (request.sharedMemory !== undefined)
+          mountSharedMemory(sharedMemoryIn(task.directory), request.sharedMemory, rootIds(spec));
         operation.doing = checkpoint === "" ? "runtime create" : "runtime restore";
         await task.create(spec, checkpoint, limited);
         await andThen(task, limited);

@@ -95,7 +95,7 @@ export function deleteTask(tasks: Tasks, task: Task): void {
 
 /** Resolves when nothing of a task that is being deleted is mounted any more, or can't be unmounted now. */
 export async function unmounted({ removals }: Pick<Tasks, "removals">, task: Task): Promise<void> {
-  if (task.rootfs.length > 0) await removals.settled(task.directory, new AbortController().signal);
+  if (task.hasMounts) await removals.settled(task.directory, new AbortController().signal);
 }
 
 /** Deletes an exec that has exited, or whose start has failed: its name is free again. */

@@ -8,7 +8,7 @@ import type { TaskName } from "../history.js";
 import { removeWithMounts } from "../rootfs.js";
 import { type ContainerDirectory, readContainerDirectory } from "../state-directory/ownership.js";
 import { isPartial, removeTree } from "../state-directory/partial-directory.js";
-import { rootfsIn } from "../task.js";
+import { mountPointsIn } from "../task.js";
 import type { Tasks } from "../tasks.js";
 import { keepTrying } from "./keep-trying.js";
 import { restoreContainer } from "./restore-container.js";
@@ -62,7 +62,7 @@ async function restoreIn(tasks: Tasks, parent: string, namespace: string): Promi
     const { name: id } = entry;
     const directory = join(parent, id);
     if (isPartial(id)) {
-      tasks.removals.now(directory, () => removeWithMounts(rootfsIn(directory), () => removeTree(directory)));
+      tasks.removals.now(directory, () => removeWithMounts(mountPointsIn(directory), () => removeTree(directory)));
     } else {
       const name = { namespace, id };
       try {
