@@ -1,6 +1,7 @@
 /** What follows the end of the process: its status, the rest of its container, its output. */
 import type { Assignment } from "./creation";
 import { writeExitStatus } from "./exit-status";
+import { forget } from "./forget";
 import { logWarning } from "./log";
 import { type Child, killChildren } from "./reaper";
 import { type CallResult, CLEAN_UP_TIMEOUT, call } from "./runtime";
@@ -30,7 +31,7 @@ export function finish(assignment: Assignment, child: Child, endsAlone: boolean)
     if (!endsAlone && !succeeds("kill", call(["kill", "--all", id, "SIGKILL"], CLEAN_UP_TIMEOUT))) killChildren();
     drain(stdio, OTHER_WRITERS_TIMEOUT);
     recordUsage();
-    isDeleted = deleteContainer(id);
+    isDeleted = (endsAlone && forget(state.runtimeDirectory)) || deleteContainer(id);
   }
   closeStdio(stdio);
   return isDeleted;

@@ -27,6 +27,8 @@ export interface ProcessState {
   readonly runtimeArgs: readonly string[];
   readonly noPivotRoot: boolean;
   readonly noNewKeyring: boolean;
+  /** To be removed at the end of the container in place of a call of the runtime; empty: that has to be made. */
+  readonly runtimeDirectory: string;
   readonly checkpoint: Checkpoint | undefined;
   /** The container's root on the host: its pipes belong to it. */
   readonly rootUID: number;
@@ -111,6 +113,7 @@ export function readProcessState(): ProcessState {
     runtimeArgs: listOf(json, "runtimeArgs"),
     noPivotRoot: flagOf(json, "noPivotRoot"),
     noNewKeyring: flagOf(json, "noNewKeyring"),
+    runtimeDirectory: stringOf(json, "runtimeDirectory"),
     checkpoint: checkpoint === "" ? undefined : readCheckpoint(checkpoint),
     rootUID: numberOf(json, "rootUID"),
     rootGID: numberOf(json, "rootGID"),

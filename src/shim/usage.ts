@@ -10,10 +10,10 @@ import * as files from "./syscalls/files";
 const MOST_BELOW = 1000;
 const TEMPORARY_NAME = `${USAGE_FILE}.tmp`;
 
-/** Where the daemon has found the container's cgroup; undefined when it has not. */
-function placeOfCgroup(): CgroupJson["place"] {
+/** What the daemon has written down of the container's cgroup. Throws a message when that can't be read. */
+export function readCgroup(): CgroupJson {
   const text = files.readFile(`../${CGROUP_JSON}`);
-  return typeof text === "number" ? undefined : (loadJson().decode(text) as CgroupJson).place;
+  return typeof text === "number" ? {} : (loadJson().decode(text) as CgroupJson);
 }
 
 /** In ns. */
@@ -45,7 +45,7 @@ function killsBelow(directory: string): number {
 }
 
 function record(): void {
-  const place = placeOfCgroup();
+  const { place } = readCgroup();
   const isV1 = place?.memory !== undefined;
   const directory = place?.memory?.path ?? place?.unified?.path;
   if (place === undefined || directory === undefined) return;

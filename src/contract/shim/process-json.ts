@@ -29,6 +29,8 @@ export interface ProcessJson {
   noPivotRoot: boolean;
   /** The container gets no session keyring of its own. */
   noNewKeyring?: boolean;
+  /** Where the runtime keeps the container; there when all that its `delete` does is to remove that and the container's cgroups. */
+  runtimeDirectory?: string;
   /** The directory of the checkpoint to restore from; empty: none. */
   checkpoint: string;
   /** The container's root on the host, or whoever else its stdio is to belong to. */

@@ -10,7 +10,10 @@ export interface UsageJson {
 
 /** What a shim reads of cgroup.json. */
 export interface CgroupJson {
-  place?: {
+  /** The directories that were not there before the runtime was called. */
+  made?: readonly string[];
+  /** Those that the container's first process was in, by controller. */
+  place?: Record<string, { path: string } | undefined> & {
     /** v1's hierarchy of the memory controller. */
     memory?: { path: string };
     /** v1's of the time on processors. */

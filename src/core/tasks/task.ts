@@ -297,11 +297,13 @@ export class Task implements TaskName {
     const began = performance.now();
     const { uid, gid } = this.#ioOwner ?? rootIds(spec);
     const directory = join(this.directory, INIT);
+    const runtimeDirectory = checkpoint === "" ? this.runtime.directoryToRemove(this.id, spec) : undefined;
     const state = {
       ...spec.process,
       exec: false,
       ...this.#shared(this.#stdio),
       ...(this.#noNewKeyring && { noNewKeyring: true }),
+      ...(runtimeDirectory !== undefined && { runtimeDirectory }),
       checkpoint,
       rootUID: uid,
       rootGID: gid,

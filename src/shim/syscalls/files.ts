@@ -54,6 +54,7 @@ interface Libc {
   rename(this: void, from: string, to: string): number;
   unlink(this: void, path: string): number;
   mkdir(this: void, path: string, mode: number): number;
+  rmdir(this: void, path: string): number;
   chdir(this: void, path: string): number;
   access(this: void, path: string, mode: number): number;
   umask(this: void, mask: number): number;
@@ -79,6 +80,7 @@ int ftruncate(int, long);
 int rename(const char *, const char *);
 int unlink(const char *);
 int mkdir(const char *, unsigned);
+int rmdir(const char *);
 int chdir(const char *);
 int access(const char *, int);
 unsigned umask(unsigned);
@@ -161,6 +163,10 @@ export function unlink(path: string): number {
 
 export function mkdir(path: string, mode: number): number {
   return outcome(libc.mkdir(path, mode));
+}
+
+export function rmdir(path: string): number {
+  return outcome(libc.rmdir(path));
 }
 
 export function ftruncate(fd: number, length: number): number {

@@ -6,6 +6,7 @@ import { type CommandResult, runCommand } from "../../../system/linux/child.js";
 import { environmentStrings } from "../../../system/linux/spawn.js";
 import { Failure, type NoRuntime } from "../../failure/failure.js";
 import { findRuntime, whyNoRuntime } from "./find-runtime.js";
+import type { OciSpec } from "./spec.js";
 
 /**
  * What our children get of our environment: all but what systemd meant for this daemon alone (a runtime would hand NOTIFY_SOCKET to the
@@ -72,10 +73,26 @@ export class OciRuntime {
    * shows it). Undefined for the others, and wrappers of them may have a part in `start`.
    */
   execFifo(containerId: string): ExecFifo | undefined {
+    const directory = this.directory(containerId);
+    if (directory === undefined) return undefined;
+    return { access: this.#kind === "runc" ? "read" : "write", path: join(directory, "exec.fifo") };
+  }
+
+  /** Where it keeps what it knows of a container, for the runtimes whose way is known. */
+  directory(containerId: string): string | undefined {
     const kind = this.#kind;
     if (kind === undefined || process.geteuid?.() !== 0) return undefined;
-    const root = optionValue(this.args, "root") ?? `/run/${kind}`;
-    return { access: kind === "runc" ? "read" : "write", path: join(root, containerId, "exec.fifo") };
+    return join(optionValue(this.args, "root") ?? `/run/${kind}`, containerId);
+  }
+
+  /**
+   * That directory, where removing it, and the container's cgroups, is all that `delete` does of a container whose processes have ended:
+   * runc's that makes the cgroups itself (libcontainer's `destroy`). A crun's call takes a millisecond; it may as well be made.
+   */
+  directoryToRemove(containerId: string, { hooks, linux }: OciSpec): string | undefined {
+    const asksForMore = (hooks?.poststop?.length ?? 0) > 0 || (linux?.intelRdt ?? null) !== null;
+    if (this.#kind !== "runc" || asksForMore || this.args.includes("--systemd-cgroup")) return undefined;
+    return this.directory(containerId);
   }
 
   /** Whether its `pause` and `resume` do no more than to write to the freezer, which it asks whether a container is paused. */

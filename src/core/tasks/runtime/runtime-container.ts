@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { onForeignFiles } from "../../files/foreign-files.js";
@@ -56,7 +57,10 @@ export class RuntimeContainer {
   /** As {@link delete}, for a container whose shim has most likely done so. */
   async deleteRest(): Promise<void> {
     const isGone = await this.#runtime.knowsNone(this.#id, { signal: AbortSignal.timeout(DELETE_TIMEOUT) });
-    if (!isGone || this.#cgroup.isLeft()) await this.delete();
+    // Who was killed while it removed the runtime's directory may have left that, empty: the id is taken then.
+    const directory = this.#runtime.directory(this.#id);
+    const isDirectoryLeft = directory !== undefined && existsSync(directory);
+    if (!isGone || isDirectoryLeft || this.#cgroup.isLeft()) await this.delete();
   }
 
   /** Whether what the runtime knows under this id is this container, and not somebody else's. */

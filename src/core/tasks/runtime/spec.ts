@@ -45,11 +45,12 @@ export interface OciSpec {
   process?: OciProcess;
   root?: { path?: string };
   mounts?: { source?: string; type?: string; options?: string[] }[];
-  hooks?: { poststart?: unknown[] | null } | null;
+  hooks?: { poststart?: unknown[] | null; poststop?: unknown[] | null } | null;
   linux?: {
     cgroupsPath?: string;
     uidMappings?: OciIdMapping[] | null;
     gidMappings?: OciIdMapping[] | null;
+    intelRdt?: unknown;
     seccomp?: { syscalls?: { name?: string; names?: string[] }[] };
   };
 }

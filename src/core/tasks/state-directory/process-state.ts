@@ -53,6 +53,7 @@ const checks: Record<Exclude<keyof ProcessState, "container">, Check> = {
   runtimeArgs: isStrings,
   noPivotRoot: isFlag,
   noNewKeyring: isFlag,
+  runtimeDirectory: isText,
   checkpoint: isText,
   rootUID: isId,
   rootGID: isId,
