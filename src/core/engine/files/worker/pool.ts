@@ -1,22 +1,14 @@
-import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import { Failure } from "../../../failure/failure.js";
+import { type Thread, Threads } from "../../../scheduling/threads.js";
 import { type WorkerProgram, workerProgram } from "../../../scheduling/worker-program.js";
 import type { Answer, Order, Task } from "./messages.js";
 
-/** So many work at the same time: most of it is the kernel's work. */
-const MOST = Math.min(Math.max(availableParallelism(), 2), 4);
-/** In ms: a worker that has nothing to do ends after this. */
-const IDLE = 10_000;
 /** In ms: who has done nothing for so long, since a client or a file system is slow, is not counted any more. */
 const SLOW = 1_000;
 /** In ms: after this a file system that does not answer is given up. */
 const SILENT = 60_000;
 /** In ms: a worker that has not ended what was called off is given up. */
 const GRACE = 5_000;
-
-/** In MB, of the JavaScript heap of a worker. One that needs more ends, and nobody else. */
-const LIMITS = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 2 };
 
 /** Takes what a worker says of a task. */
 export interface Conversation {
@@ -28,63 +20,12 @@ export interface Conversation {
   released(): void;
 }
 
-/** A worker thread. */
-class Place {
-  readonly #worker: Worker;
-  #listener: ((answer: Answer | Error) => void) | undefined;
-  isOver = false;
-  /** Called when it has ended. */
-  onExit: () => void = () => {};
-
-  constructor() {
-    const { text, path } = program();
-    // Most descriptors are opened by system calls of our own.
-    const options = { eval: true, workerData: path, resourceLimits: LIMITS, trackUnmanagedFds: false };
-    this.#worker = new Worker(text, options);
-    // Nobody's exit waits for it.
-    this.#worker.unref();
-    this.#worker.on("message", (answer: Answer) => this.#listener?.(answer));
-    this.#worker.on("error", (error) => this.#end(error));
-    this.#worker.on("exit", () => {
-      this.#end(new Error("the worker thread has ended"));
-      this.onExit();
-    });
-  }
-
-  begin(task: Task, stop: Int32Array, listener: (answer: Answer | Error) => void): void {
-    this.#listener = listener;
-    this.onExit = () => {};
-    // Who waits for the task is not to exit before it ends.
-    this.#worker.ref();
-    this.send({ task, stop });
-  }
-
-  send(order: Order): void {
-    this.#worker.postMessage(order);
-  }
-
-  end(): void {
-    this.#listener = undefined;
-    this.#worker.unref();
-  }
-
-  terminate(): void {
-    this.isOver = true;
-    this.end();
-    void this.#worker.terminate();
-  }
-
-  #end(error: Error): void {
-    this.isOver = true;
-    const listener = this.#listener;
-    this.#listener = undefined;
-    listener?.(error);
-  }
-}
+type Place = Thread<Order, Answer>;
+type Places = Threads<Order, Answer>;
 
 /** A task in a worker. */
 export class Run {
-  readonly #pool: Pool;
+  readonly #places: Places;
   readonly #place: Place;
   readonly #conversation: Conversation;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
@@ -99,13 +40,13 @@ export class Run {
   #silent: NodeJS.Timeout;
   #grace: NodeJS.Timeout | undefined;
 
-  constructor(pool: Pool, place: Place, task: Task, conversation: Conversation) {
-    this.#pool = pool;
+  constructor(places: Places, place: Place, task: Task, conversation: Conversation) {
+    this.#places = places;
     this.#place = place;
     this.#conversation = conversation;
     this.#slow = setTimeout(() => this.#leave(), SLOW).unref();
     this.#silent = setTimeout(() => this.#giveUp(silence()), SILENT).unref();
-    place.begin(task, this.#stop, (answer) => this.#heard(answer));
+    place.begin({ task, stop: this.#stop }, (answer) => this.#heard(answer));
   }
 
   send(order: Order): void {
@@ -148,7 +89,7 @@ export class Run {
     this.isStuck = false;
     if (!this.#isCounted) {
       this.#isCounted = true;
-      this.#pool.enter();
+      this.#places.enter();
     }
     this.#slow.refresh();
     this.#silent.refresh();
@@ -158,7 +99,7 @@ export class Run {
     if (!this.#isCounted || this.#isOver) return;
     this.#isCounted = false;
     this.isStuck = this.#isBusy;
-    this.#pool.leave();
+    this.#places.leave();
   }
 
   #giveUp(error: Error): void {
@@ -180,7 +121,7 @@ export class Run {
     this.#place.end();
     this.#finish(error);
     this.#conversation.released();
-    if (!isGone) this.#pool.release(this.#place);
+    if (!isGone) this.#places.giveBack(this.#place);
   }
 
   #finish(error: Error | undefined): void {
@@ -188,68 +129,19 @@ export class Run {
     clearTimeout(this.#slow);
     clearTimeout(this.#silent);
     clearTimeout(this.#grace);
-    if (this.#isCounted) this.#pool.leave();
+    if (this.#isCounted) this.#places.leave();
     this.#conversation.ended(error);
   }
 }
 
-/** Worker threads: started when they are needed, ended when nobody needs them. */
+/** The threads, and whose turn it is. */
 export class Pool {
-  readonly #idle: { place: Place; timer: NodeJS.Timeout }[] = [];
-  readonly #waiting: (() => void)[] = [];
-  #busy = 0;
+  // Most descriptors are opened by system calls of our own.
+  readonly #threads: Places = new Threads({ trackUnmanagedFds: false });
 
   /** Begins a task as soon as there is a place for it. @throws the signal's reason */
   async run(task: Task, conversation: Conversation, signal: AbortSignal): Promise<Run> {
-    signal.throwIfAborted();
-    if (this.#busy >= MOST) await this.#wait(signal);
-    else this.#busy++;
-    const idle = this.#idle.pop();
-    clearTimeout(idle?.timer);
-    try {
-      return new Run(this, idle?.place ?? new Place(), task, conversation);
-    } catch (error) {
-      this.leave();
-      throw error;
-    }
-  }
-
-  async #wait(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const begin = () => {
-        signal.removeEventListener("abort", leave);
-        resolve();
-      };
-      const leave = () => {
-        this.#waiting.splice(this.#waiting.indexOf(begin), 1);
-        reject(signal.reason);
-      };
-      signal.addEventListener("abort", leave, { once: true });
-      this.#waiting.push(begin);
-    });
-  }
-
-  /** Somebody who has left needs no place, but takes one. */
-  enter(): void {
-    this.#busy++;
-  }
-
-  leave(): void {
-    const next = this.#busy <= MOST ? this.#waiting.shift() : undefined;
-    if (next === undefined) this.#busy--;
-    else next();
-  }
-
-  release(place: Place): void {
-    if (place.isOver) return;
-    const timer = setTimeout(() => {
-      this.#idle.splice(
-        this.#idle.findIndex((idle) => idle.place === place),
-        1,
-      );
-      place.terminate();
-    }, IDLE).unref();
-    this.#idle.push({ place, timer });
+    return new Run(this.#threads, await this.#threads.take(program(), signal), task, conversation);
   }
 }
 
