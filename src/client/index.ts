@@ -63,7 +63,7 @@ export type {
 export type { ForkOptions } from "./containers/fork.js";
 export type { CommitOptions, FileChange } from "./containers/own-layer.js";
 export type { RunBufferOptions, RunOptions, RunResult } from "./containers/run.js";
-export { type RunTarget, run } from "./containers/run-once.js";
+export { run } from "./containers/run-once.js";
 export {
   ContainerdError,
   type ContainerdErrorOptions,
@@ -92,6 +92,7 @@ export type { ImagesUsage, Room } from "./images/usage.js";
 export type { Environment } from "./options/environment.js";
 export type { Limits, ResourceLimits } from "./options/limits.js";
 export type { User, UserIds } from "./options/user.js";
+export type { RunTarget } from "./own-connection.js";
 export { Embedded, type EmbeddedOptions, embedded } from "./remote/embedded.js";
 export { Remote, type RemoteChange, type RemoteOptions } from "./remote/remote.js";
 export type { DaemonOptions } from "./remote/remote-daemon.js";

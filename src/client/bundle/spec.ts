@@ -1,5 +1,7 @@
 import { resolve } from "node:path";
 import { CAPABILITIES, capabilityName } from "../../contract/capabilities.js";
+import { MASKED_PATHS, READONLY_PATHS } from "../../contract/kernel-paths.js";
+import { dev, devpts, mqueue, PLAIN, sharedMemory } from "../../contract/system-mounts.js";
 import { type Environment, environmentCheck, environmentList } from "../options/environment.js";
 import { type ResourceLimits, resourceLimitsChecks, toLinuxResources } from "../options/limits.js";
 import {
@@ -106,31 +108,21 @@ export interface Spec {
   [field: string]: unknown;
 }
 
-/** What nearly every program expects, as `runc spec` has it. */
-const SYSTEM_MOUNTS: Spec["mounts"] = [
-  { destination: "/proc", type: "proc", source: "proc" },
-  {
-    destination: "/dev",
-    type: "tmpfs",
-    source: "tmpfs",
-    options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
-  },
-  {
-    destination: "/dev/pts",
-    type: "devpts",
-    source: "devpts",
-    options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-  },
-  {
-    destination: "/dev/shm",
-    type: "tmpfs",
-    source: "shm",
-    options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-  },
-  { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"] },
-  { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
-  { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "mode=1777"] },
-];
+/** In bytes. */
+const SHM_SIZE = 64 << 20;
+
+/** What nearly every program expects, as `runc spec` has it; and an empty /tmp. */
+function systemMounts(): Spec["mounts"] {
+  return [
+    { destination: "/proc", type: "proc", source: "proc" },
+    dev(),
+    devpts(true),
+    sharedMemory(SHM_SIZE),
+    mqueue(),
+    { destination: "/sys", type: "sysfs", source: "sysfs", options: [...PLAIN, "ro"] },
+    { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "mode=1777"] },
+  ];
+}
 
 export const argsCheck: Check = (value, name) => {
   const what = "a command and its arguments, as a list of texts";
@@ -202,6 +194,7 @@ export function buildSpec(options: SpecOptions): Spec {
 export function specOf(options: SpecOptions): Spec {
   const { rootfs, args, cwd = "/", user = {}, terminal = false, network = "none" } = options;
   const capabilities = capabilityNames(options.capabilities ?? ["AUDIT_WRITE", "KILL", "NET_BIND_SERVICE"]);
+  const system = systemMounts();
   const spec: Spec = {
     ociVersion: "1.0.2",
     process: {
@@ -217,25 +210,15 @@ export function specOf(options: SpecOptions): Spec {
     },
     root: { path: resolve(rootfs), readonly: options.readOnly ?? true },
     ...(options.hostname !== undefined && { hostname: options.hostname }),
-    mounts: [...SYSTEM_MOUNTS.map((mount) => ({ ...mount })), ...(options.mounts ?? []).map(toOciMount)],
+    mounts: [...system, ...(options.mounts ?? []).map(toOciMount)],
     linux: {
       namespaces: [
         ...["pid", "ipc", "uts", "mount"].map((type) => ({ type })),
         ...(network === "host" ? [] : [networkNamespace(network)]),
       ],
       resources: { devices: [{ allow: false, access: "rwm" }], ...toLinuxResources(options.limits ?? {}) },
-      maskedPaths: [
-        "/proc/acpi",
-        "/proc/kcore",
-        "/proc/keys",
-        "/proc/latency_stats",
-        "/proc/timer_list",
-        "/proc/timer_stats",
-        "/proc/sched_debug",
-        "/proc/scsi",
-        "/sys/firmware",
-      ],
-      readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+      maskedPaths: [...MASKED_PATHS],
+      readonlyPaths: [...READONLY_PATHS],
     },
   };
   const seccomp = seccompOf(options.seccomp ?? "default", capabilities);
@@ -246,7 +229,7 @@ export function specOf(options: SpecOptions): Spec {
   }));
   checkMountPoints(
     rootfs,
-    SYSTEM_MOUNTS.map(({ destination }) => ({ destination })),
+    system.map(({ destination }) => ({ destination })),
     binds,
     cwd,
   );

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { WHOLE_LIMITS } from "../../contract/limit-names.js";
 import { signalNumber } from "../../contract/signals.js";
 import { ContainerConfig, type Mount, type Resources } from "../../proto/containerdts/engine/v1/engine.js";
 import { fullName } from "../images/images.js";
@@ -132,29 +133,15 @@ function isList<T>(value: readonly string[] | T): value is readonly string[] {
   return Array.isArray(value);
 }
 
-/** What is a number in both, whole on the wire. */
-const WHOLE = [
-  "memory",
-  "memorySwap",
-  "memoryReservation",
-  "memorySwappiness",
-  "kernelMemoryTcp",
-  "cpuShares",
-  "cpuPeriod",
-  "cpuQuota",
-  "cpuRealtimePeriod",
-  "cpuRealtimeRuntime",
-  "pids",
-  "blkioWeight",
-] as const;
-
 export function resourcesOf(limits: ContainerLimits = {}): Resources {
   const rates = (list: readonly { path: string; rate: number }[] = []) =>
     list.map(({ path, rate }) => ({ path, rate: BigInt(rate) }));
   const { oomKillDisable, cpus, cpusetCpus, cpusetMems } = limits;
   return {
     ...{ oomKillDisable, cpus, cpusetCpus, cpusetMems },
-    ...Object.fromEntries(WHOLE.flatMap((name) => (limits[name] === undefined ? [] : [[name, BigInt(limits[name])]]))),
+    ...Object.fromEntries(
+      WHOLE_LIMITS.flatMap((name) => (limits[name] === undefined ? [] : [[name, BigInt(limits[name])]])),
+    ),
     blkioWeightDevice: rates(limits.blkioWeightDevice?.map(({ path, weight }) => ({ path, rate: weight }))),
     blkioDeviceReadBps: rates(limits.blkioDeviceReadBps),
     blkioDeviceWriteBps: rates(limits.blkioDeviceWriteBps),

@@ -1,13 +1,5 @@
-import { type ClientOptions, clientChecks } from "../client.js";
-import { connect } from "../connect.js";
-import { anyText, checkOptions } from "../options/option-checks.js";
+import { overOwnConnection, type RunTarget } from "../own-connection.js";
 import { type RunBufferOptions, type RunOptions, type RunResult, runChecks } from "./run.js";
-
-/** Where the daemon is, for a run that makes its own connection. */
-export interface RunTarget extends ClientOptions {
-  /** As {@link connect} takes it. */
-  address?: string | undefined;
-}
 
 /**
  * Runs a command in a container of its own, over a connection of its own, and resolves when it has ended and nothing of it is
@@ -21,12 +13,6 @@ export interface RunTarget extends ClientOptions {
 export function run(options: RunOptions & RunTarget): Promise<RunResult>;
 export function run(options: RunBufferOptions & RunTarget): Promise<RunResult<Buffer>>;
 export function run(options: (RunOptions | RunBufferOptions) & RunTarget): Promise<RunResult | RunResult<Buffer>>;
-export async function run(
-  options: (RunOptions | RunBufferOptions) & RunTarget,
-): Promise<RunResult | RunResult<Buffer>> {
-  checkOptions(options, { ...runChecks, ...clientChecks, address: anyText });
-  const { address, patience, namespace, connectTimeout, tls, ...rest } = options;
-  await using client = connect(address, { patience, namespace, connectTimeout, tls });
-  // Awaited here, while the client is open.
-  return await client.run(rest as RunOptions | RunBufferOptions);
+export function run(options: (RunOptions | RunBufferOptions) & RunTarget): Promise<RunResult | RunResult<Buffer>> {
+  return overOwnConnection(options, runChecks, (client, rest) => client.run(rest));
 }

@@ -1,4 +1,5 @@
 import { isAbsolute } from "node:path";
+import { WHOLE_LIMITS } from "../../contract/limit-names.js";
 import type * as core from "../../core/engine/container-config.js";
 import { refusal } from "../../core/failure/failure.js";
 import type * as proto from "../../proto/containerdts/engine/v1/engine.js";
@@ -81,27 +82,11 @@ export function configMessage(config: core.ContainerConfig): proto.ContainerConf
   });
 }
 
-/** What has the same name and type in both. */
-const NUMBERS = [
-  "memory",
-  "memorySwap",
-  "memoryReservation",
-  "memorySwappiness",
-  "kernelMemoryTcp",
-  "cpuShares",
-  "cpuPeriod",
-  "cpuQuota",
-  "cpuRealtimePeriod",
-  "cpuRealtimeRuntime",
-  "pids",
-  "blkioWeight",
-] as const;
-
 /** Fields that are not asked for are not there. @throws Failure (invalid-argument) */
 export function resourcesOf(message: proto.Resources | undefined): core.Resources {
   if (message === undefined) return {};
   const resources: core.Resources = {};
-  for (const name of NUMBERS) {
+  for (const name of WHOLE_LIMITS) {
     const value = optional(name, message[name]);
     if (value !== undefined) resources[name] = value;
   }
@@ -124,7 +109,7 @@ export function resourcesOf(message: proto.Resources | undefined): core.Resource
 }
 
 function resourcesMessage(resources: core.Resources) {
-  const numbers = Object.fromEntries(NUMBERS.map((name) => [name, bigint(resources[name])]));
+  const numbers = Object.fromEntries(WHOLE_LIMITS.map((name) => [name, bigint(resources[name])]));
   const rates = (list: readonly core.DeviceRate[] = []) => list.map(({ path, rate }) => ({ path, rate: BigInt(rate) }));
   const { oomKillDisable, cpus, cpusetCpus, cpusetMems } = resources;
   return {

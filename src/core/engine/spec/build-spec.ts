@@ -1,3 +1,4 @@
+import { MASKED_PATHS, READONLY_PATHS } from "../../../contract/kernel-paths.js";
 import type { IdMaps } from "../../files/file-owners.js";
 import type { ContainerConfig, Resources } from "../container-config.js";
 import { capabilitiesOf, setsOf } from "./capabilities.js";
@@ -37,22 +38,6 @@ export interface SpecInputs {
 const LONGEST_HOSTNAME = 64;
 /** What docker ps shows of an id. */
 const SHORT_ID = 12;
-
-/** What paths show of the machine, or change on it, is hidden from containers, or only shown: as with Docker. */
-const MASKED_PATHS = [
-  "/proc/asound",
-  "/proc/acpi",
-  "/proc/kcore",
-  "/proc/keys",
-  "/proc/latency_stats",
-  "/proc/timer_list",
-  "/proc/timer_stats",
-  "/proc/sched_debug",
-  "/proc/scsi",
-  "/sys/firmware",
-  "/sys/devices/virtual/powercap",
-];
-const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /**
  * The OCI specification of a container: what its image says, what the caller wishes, what this machine has. It looks at nothing itself:
@@ -119,8 +104,8 @@ export function buildSpec(inputs: SpecInputs): OciSpec {
         devices: [...devices.rules, ...deviceRules(config.resources.deviceCgroupRules ?? [])],
         ...limitsOf(config.resources, host),
       },
-      maskedPaths: pathsOf("maskedPaths", config.maskedPaths ?? (config.privileged ? [] : MASKED_PATHS)),
-      readonlyPaths: pathsOf("readonlyPaths", config.readonlyPaths ?? (config.privileged ? [] : READONLY_PATHS)),
+      maskedPaths: pathsOf("maskedPaths", config.maskedPaths ?? (config.privileged ? [] : [...MASKED_PATHS])),
+      readonlyPaths: pathsOf("readonlyPaths", config.readonlyPaths ?? (config.privileged ? [] : [...READONLY_PATHS])),
     },
   };
 }

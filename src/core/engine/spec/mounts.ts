@@ -1,3 +1,4 @@
+import { dev, devpts, mqueue, PLAIN, sharedMemory, TTY_GROUP } from "../../../contract/system-mounts.js";
 import type { ContainerConfig, ContainerMount, IdMap } from "../container-config.js";
 import { type HostFacts, isAtLeast } from "./host-facts.js";
 import { absolutePath, checkText, checkWhole, invalidOption } from "./invalid-option.js";
@@ -35,9 +36,6 @@ export function sharedMemorySize({ shmSize }: Pick<ContainerConfig, "shmSize">):
   return shmSize || DEFAULT_SHM_SIZE;
 }
 
-/** Which groups write to terminals, where there is such a group. */
-const TTY_GROUP = 5;
-
 /** @throws Failure (invalid-argument) */
 export function mountsOf(inputs: MountInputs): OciMount[] {
   const given = userMounts(inputs);
@@ -61,43 +59,22 @@ function systemMounts({ config, gids, shm, init }: MountInputs): OciMount[] {
   const { privileged, network, ipc, userns } = config;
   const size = sharedMemorySize(config);
   const access = privileged ? "rw" : "ro";
-  const plain = ["nosuid", "noexec", "nodev"];
   const hasTtyGroup = gids?.some(({ inside, length }) => inside <= TTY_GROUP && TTY_GROUP < inside + length) ?? true;
-  const sharedMemory = ipc.mode === "host" ? "/dev/shm" : shm;
+  const shared = ipc.mode === "host" ? "/dev/shm" : shm;
   const mounts: OciMount[] = [
-    { destination: "/proc", type: "proc", source: "proc", options: plain },
-    {
-      destination: "/dev",
-      type: "tmpfs",
-      source: "tmpfs",
-      options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
-    },
-    {
-      destination: "/dev/pts",
-      type: "devpts",
-      source: "devpts",
-      options: [
-        "nosuid",
-        "noexec",
-        "newinstance",
-        "ptmxmode=0666",
-        "mode=0620",
-        ...(hasTtyGroup ? [`gid=${TTY_GROUP}`] : []),
-      ],
-    },
+    { destination: "/proc", type: "proc", source: "proc", options: [...PLAIN] },
+    dev(),
+    devpts(hasTtyGroup),
     // A user namespace may see what is told of a network only if that is its own.
     userns.mode !== "host" && network.mode !== "none"
-      ? { destination: "/sys", type: "bind", source: "/sys", options: ["rbind", ...plain, access] }
-      : { destination: "/sys", type: "sysfs", source: "sysfs", options: [...plain, access] },
-    { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: [...plain, "relatime", access] },
-    { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: plain },
+      ? { destination: "/sys", type: "bind", source: "/sys", options: ["rbind", ...PLAIN, access] }
+      : { destination: "/sys", type: "sysfs", source: "sysfs", options: [...PLAIN, access] },
+    { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: [...PLAIN, "relatime", access] },
+    mqueue(),
   ];
-  if (sharedMemory !== undefined)
-    mounts.push({ destination: "/dev/shm", type: "bind", source: sharedMemory, options: ["rbind", "rprivate"] });
-  else if (ipc.mode !== "none") {
-    const options = [...plain, "mode=1777", `size=${size}`];
-    mounts.push({ destination: "/dev/shm", type: "tmpfs", source: "shm", options });
-  }
+  if (shared !== undefined)
+    mounts.push({ destination: "/dev/shm", type: "bind", source: shared, options: ["rbind", "rprivate"] });
+  else if (ipc.mode !== "none") mounts.push(sharedMemory(size));
   if (init !== undefined)
     mounts.push({
       destination: initPlace(config.mounts),
