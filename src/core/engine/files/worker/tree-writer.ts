@@ -62,6 +62,8 @@ interface NewFile {
   path: Bytes;
   position: number;
   size: number;
+  /** Whether what has come last is a hole: nothing has been written that reaches so far. */
+  endsInHole: boolean;
 }
 
 interface Attributes {
@@ -144,6 +146,7 @@ export class TreeWriter implements ArchiveHandler {
 
   data(bytes: Buffer): void {
     const file = this.#file!;
+    if (bytes.length > 0) file.endsInHole = false;
     for (let at = 0; at < bytes.length; ) {
       const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
       at += written;
@@ -152,7 +155,9 @@ export class TreeWriter implements ArchiveHandler {
   }
 
   hole(size: number): void {
-    this.#file!.position += size;
+    const file = this.#file!;
+    file.position += size;
+    if (size > 0) file.endsInHole = true;
   }
 
   entryEnd(): void {
@@ -160,7 +165,7 @@ export class TreeWriter implements ArchiveHandler {
     if (file === undefined) return;
     const { fd, size, directory, name, path, temporary } = file;
     const attributes = this.#attributes!;
-    if (file.position > 0 && fstatSync(fd).size < size) ftruncateSync(fd, size);
+    if (file.endsInHole) ftruncateSync(fd, size);
     fchownSync(fd, attributes.uid, attributes.gid);
     this.#setAttributes(fd, attributes);
     fchmodSync(fd, attributes.mode);
@@ -338,7 +343,7 @@ export class TreeWriter implements ArchiveHandler {
   }
 
   #beginFile(directory: number, name: Bytes, path: Bytes, size: number): void {
-    const file = { directory, name, path, position: 0, size };
+    const file = { directory, name, path, position: 0, size, endsInHole: false };
     if (this.#hasUnnamed)
       try {
         const fd = openAt(directory, ".", O_TMPFILE | O_WRONLY, 0o600);
