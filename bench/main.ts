@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --only NAME]… [--containers N] [--json FILE]`: measures and prints one table; nothing else should run on the machine.
+ * `npm run bench [-- --only NAME]… [--containers N] [--rounds N] [--json FILE]`: measures and prints one table; nothing else should run on the machine.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,6 +10,7 @@ import { inCgroupV2, withoutCgroupV2 } from "../test/harness/cgroup-v2.js";
 import { removeSharedRootfs } from "../test/harness/rootfs.js";
 import { calls, ctrVersion } from "./calls.js";
 import { engineRows } from "./engine.js";
+import { enginePeerRows } from "./engine-peers.js";
 import { eventLoop } from "./event-loop.js";
 import { fleetRows } from "./fleet-rows.js";
 import { growth } from "./growth.js";
@@ -24,26 +25,32 @@ if (existsSync("/dev/shm")) process.env.TMPDIR = "/dev/shm";
 
 const program = new Command("bench")
   .option("--only <name...>", "only these measurements")
-  .option("--containers <number>", "how many containers the large measurements run, at least 20", atLeastTwenty, 500)
+  .option("--containers <number>", "how many containers the large measurements run, at least 20", atLeast(20), 500)
+  .option("--rounds <number>", "how often each is measured beside the other engines, at least 3", atLeast(3), 20)
   .option("--json <file>", "write the rows as JSON as well")
   .option("--growth", "print how cost grows from 10 to 1000 containers instead")
   .parse();
 const {
   only,
   containers,
+  rounds,
   json,
   growth: wantsGrowth,
 } = program.opts<{
   only?: string[];
   containers: number;
+  rounds: number;
   json?: string;
   growth?: boolean;
 }>();
 
-function atLeastTwenty(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 20) throw new InvalidArgumentError("It is no whole number from 20.");
-  return number;
+function atLeast(least: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (!Number.isInteger(number) || number < least)
+      throw new InvalidArgumentError(`It is no whole number from ${least}.`);
+    return number;
+  };
 }
 
 /** Each tells its rows one by one, as it has measured them. */
@@ -55,6 +62,7 @@ const measurements: Record<string, () => AsyncIterable<Row>> = {
   fleet: () => fleetRows(containers),
   v1: () => v1Rows(containers),
   engine: () => engineRows(containers),
+  "engine-peers": () => enginePeerRows(rounds),
   images: () => imageRows(),
   stdout: () => oneByOne(stdoutRate()),
   calls: () => oneByOne(calls()),

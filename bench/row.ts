@@ -8,23 +8,28 @@ export interface Row {
   peer: number | null;
   /** ours / peer. */
   ratio: number | null;
+  /** Where the middle half of what was measured lies: its first and third quartile. */
+  spread?: { ours: Quartiles; peer: Quartiles };
   /** What is asked for, in words. */
   aim: string;
   met: boolean;
 }
+
+export type Quartiles = [number, number];
 
 interface Measured {
   name: string;
   unit: string;
   ours: number;
   peer?: { name: string; value: number };
+  spread?: { ours: Quartiles; peer: Quartiles };
   aim: string;
   /** Judges the measurement; `ratio` is NaN without a peer. */
   met: (ours: number, ratio: number) => boolean;
 }
 
 /** Throws when it was not measured: a figure that is none. */
-export function row({ name, unit, ours, peer, aim, met }: Measured): Row {
+export function row({ name, unit, ours, peer, spread, aim, met }: Measured): Row {
   if (!Number.isFinite(ours)) throw new Error(`${name}: ours is ${ours}`);
   if (peer !== undefined && !(peer.value > 0)) throw new Error(`${name}: ${peer.name} is ${peer.value}`);
   const ratio = peer === undefined ? Number.NaN : ours / peer.value;
@@ -35,6 +40,7 @@ export function row({ name, unit, ours, peer, aim, met }: Measured): Row {
     peerName: peer?.name ?? "",
     peer: peer?.value ?? null,
     ratio: peer === undefined ? null : ratio,
+    ...(spread && { spread }),
     aim,
     met: met(ours, ratio),
   };
@@ -44,13 +50,14 @@ export function row({ name, unit, ours, peer, aim, met }: Measured): Row {
 export function table(rows: Row[], heading = true): string {
   const number = (value: number | null) =>
     value === null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
+  const within = (quartiles: Quartiles | undefined) => (quartiles ? ` (${quartiles.map(number).join(" – ")})` : "");
   const lines = [
     ...(heading ? [["", "name", "ours", "peer", "ratio", "unit", "aim", "peer is"]] : []),
     ...rows.map((r) => [
       r.met ? "ok" : "--",
       r.name,
-      number(r.ours),
-      number(r.peer),
+      `${number(r.ours)}${within(r.spread?.ours)}`,
+      `${number(r.peer)}${within(r.spread?.peer)}`,
       number(r.ratio),
       r.unit,
       r.aim,
@@ -75,6 +82,10 @@ export function median(values: number[]): number {
 export function percentile(values: number[], percent: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN;
+}
+
+export function quartiles(values: number[]): Quartiles {
+  return [percentile(values, 25), percentile(values, 75)];
 }
 
 export function mean(values: number[]): number {

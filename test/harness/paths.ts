@@ -41,6 +41,7 @@ const unpackedPackages = {
   crun: ["crun"],
   "docker-registry": ["docker-registry"],
   "docker.io": ["containerd", "ctr", "docker", "dockerd"],
+  podman: ["podman"],
 } as const;
 type UnpackedProgram = (typeof unpackedPackages)[keyof typeof unpackedPackages][number];
 

@@ -1,0 +1,309 @@
+/**
+ * The engine, as a program drives it with the client library, beside Docker 20.10 with containerd 1.6 and dockerode, and beside podman: the
+ * same images, in turns on the same machine.
+ */
+import { once } from "node:events";
+import { chmodSync, createReadStream } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Pack, pack } from "tar-stream";
+import { type Client, type Container, connect } from "../src/client/index.js";
+import { startContainerd1 } from "../test/harness/containerd1.js";
+import type { TestDaemon } from "../test/harness/daemon.js";
+import { type DockerHost, hasDocker, startDockerHost } from "../test/harness/docker-host.js";
+import { spawnerCommand } from "../test/harness/leftovers.js";
+import { processes } from "../test/harness/processes.js";
+import { sharedRootfs } from "../test/harness/rootfs.js";
+import { rate } from "./bare-runtime.js";
+import { type Dockerode, type DockerodeContainer, dockerode } from "./dockerode.js";
+import { memoryOf } from "./fleet.js";
+import { PodmanHost } from "./podman-host.js";
+import { makePythonRootfs } from "./python-rootfs.js";
+import { median, quartiles, type Row, row } from "./row.js";
+
+const DOCKERODE = "dockerd 20.10, dockerode";
+const PODMAN = "podman 4.3";
+const PODMAN_API = "podman 4.3's API, dockerode";
+
+const BUSYBOX = "bench.test/busybox:1";
+const PYTHON = "bench.test/python:1";
+const PROGRAM = ["python3", "-c", "print(sum(range(1000)))"];
+const SLEEP = ["sleep", "100000"];
+
+const WARM_UP = 2;
+const AT_ONCE = 50;
+/** What takes seconds is measured this often. */
+const LONG_ROUNDS = 5;
+const FILES = 1_000;
+const RUNNING = 100;
+/** In ms: for what is still being cleaned up by the one whose turn is over. */
+const SETTLE = 50;
+const LONG_SETTLE = 1_000;
+/** In ms: until a daemon has nothing more to do of what it has just been asked for. */
+const REST = 10_000;
+
+/** The three of them, each with both images. */
+class Stage implements AsyncDisposable {
+  /** What is to be done at the end, the last first. */
+  readonly #endings: (() => unknown)[] = [];
+  daemon!: TestDaemon;
+  client!: Client;
+  docker!: DockerHost;
+  dockerode!: Dockerode;
+  podman!: PodmanHost;
+  podmanApi!: Dockerode;
+
+  async start(): Promise<void> {
+    if (!hasDocker) throw new Error("no Docker (scripts/setup --bench brings it)");
+    this.daemon = await startContainerd1({ flags: ["--log-level", "error"] }, false);
+    this.#endings.push(() => this.daemon[Symbol.asyncDispose]());
+    // Roots of user namespaces are nobody on the host, and have to get there.
+    for (const directory of [this.daemon.dir, dirname(sharedRootfs())]) chmodSync(directory, 0o711);
+    this.client = connect(this.daemon.listen);
+    this.#endings.push(() => this.client.close());
+    this.docker = await startDockerHost({ isDebians: true, hostname: "peer", flags: ["--log-level=error"] });
+    this.#endings.push(() => this.docker[Symbol.asyncDispose]());
+    this.dockerode = dockerode(join(this.docker.dir, "docker.sock"));
+    this.podman = new PodmanHost();
+    this.#endings.push(() => this.podman[Symbol.asyncDispose]());
+    await this.podman.start();
+    this.podmanApi = dockerode(this.podman.socket);
+    await this.#makeImages();
+  }
+
+  async #makeImages(): Promise<void> {
+    const python = join(this.daemon.dir, "python");
+    makePythonRootfs(python);
+    const archive = join(this.daemon.dir, "images.tar");
+    const make = (rootfs: string, name: string) => `tar -C ${rootfs} -c . | docker import - ${name}`;
+    await this.docker.shell(make(sharedRootfs(), BUSYBOX));
+    await this.docker.shell(make(python, PYTHON));
+    await this.docker.shell(`docker save -o ${archive} ${BUSYBOX} ${PYTHON}`);
+    await this.podman.podman("load", "--input", archive);
+    await this.client.images.import(createReadStream(archive));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const end of this.#endings.reverse()) await end();
+  }
+}
+
+/** @param rounds how often each is measured, at least 3 */
+export async function* enginePeerRows(rounds: number): AsyncIterable<Row> {
+  await using stage = new Stage();
+  await stage.start();
+  yield* await runs(stage, rounds);
+  yield await manyAtOnce(stage, Math.min(LONG_ROUNDS, rounds), "busybox", BUSYBOX, ["true"]);
+  yield await manyAtOnce(stage, Math.min(LONG_ROUNDS, rounds), "Python", PYTHON, PROGRAM);
+  yield* await inContainers(stage, rounds);
+  yield* await memory(stage);
+}
+
+type Contenders = Record<string, () => Promise<unknown>>;
+
+/** In ms, what each takes: all of them once, then all of them again. The first one is ours. */
+async function inTurns(contenders: Contenders, rounds: number, warmUp = WARM_UP, settle = SETTLE) {
+  const times = new Map(Object.keys(contenders).map((name) => [name, [] as number[]]));
+  for (let n = 0; n < warmUp + rounds; n++) {
+    for (const [name, work] of Object.entries(contenders)) {
+      const began = performance.now();
+      await work();
+      if (n >= warmUp) times.get(name)!.push(performance.now() - began);
+      await delay(settle);
+    }
+  }
+  return times;
+}
+
+/** A row for each peer that there is an aim for. */
+function rowsOf(name: string, times: Map<string, number[]>, aims: Record<string, number>): Row[] {
+  const [, ours] = [...times][0]!;
+  return Object.entries(aims).map(([peer, aim]) => {
+    const theirs = times.get(peer)!;
+    return row({
+      name,
+      unit: "ms",
+      ours: median(ours),
+      peer: { name: peer, value: median(theirs) },
+      spread: { ours: quartiles(ours), peer: quartiles(theirs) },
+      aim: `ratio <= ${aim}`,
+      met: (_, ratio) => ratio <= aim,
+    });
+  });
+}
+
+async function runOurs({ client }: Stage, image: string, args: string[]): Promise<void> {
+  const { status, stderr } = await client.run({ image, args, network: "none", pull: "never" });
+  if (status !== 0) throw new Error(`${args.join(" ")} ended with ${status}: ${stderr}`);
+}
+
+async function runTheirs(api: Dockerode, image: string, args: string[], cgroup?: string): Promise<void> {
+  const container = await created(api, image, args, cgroup);
+  await container.start();
+  const { StatusCode } = await container.wait();
+  await container.remove();
+  if (StatusCode !== 0) throw new Error(`${args.join(" ")} ended with ${StatusCode}`);
+}
+
+const created = (api: Dockerode, Image: string, Cmd: string[], CgroupParent?: string) =>
+  api.createContainer({ Image, Cmd, HostConfig: { NetworkMode: "none", ...(CgroupParent && { CgroupParent }) } });
+
+/** Arguments of podman's. */
+const bare = (podman: PodmanHost) => ["--network", "none", "--cgroup-parent", podman.cgroup];
+
+async function runs(stage: Stage, rounds: number): Promise<Row[]> {
+  const { podman } = stage;
+  const times = await inTurns(
+    {
+      ours: () => runOurs(stage, BUSYBOX, ["true"]),
+      [DOCKERODE]: () => runTheirs(stage.dockerode, BUSYBOX, ["true"]),
+      [PODMAN]: () => podman.podman("run", "--rm", "--pull=never", ...bare(podman), BUSYBOX, "true"),
+      [PODMAN_API]: () => runTheirs(stage.podmanApi, BUSYBOX, ["true"], podman.cgroup),
+    },
+    rounds,
+  );
+  return rowsOf("client.run of true", times, { [DOCKERODE]: 0.25, [PODMAN]: 0.5, [PODMAN_API]: 0.5 });
+}
+
+async function manyAtOnce(stage: Stage, rounds: number, name: string, image: string, args: string[]): Promise<Row> {
+  const many = (one: () => Promise<void>) => () => Promise.all(Array.from({ length: AT_ONCE }, one));
+  const contenders = {
+    ours: many(() => runOurs(stage, image, args)),
+    [DOCKERODE]: many(() => runTheirs(stage.dockerode, image, args)),
+  };
+  const times = await inTurns(contenders, rounds, 1, LONG_SETTLE);
+  return rowsOf(`client.run, ${AT_ONCE} of ${name} at once`, times, { [DOCKERODE]: 0.2 })[0]!;
+}
+
+/** A container of each that runs, and what is done in it. */
+async function inContainers(stage: Stage, rounds: number): Promise<Row[]> {
+  const { client, podman } = stage;
+  const ours = await client.containers.start({ image: BUSYBOX, args: SLEEP, network: "none", pull: "never" });
+  const dockers = await created(stage.dockerode, BUSYBOX, SLEEP);
+  await dockers.start();
+  const podmans = await created(stage.podmanApi, BUSYBOX, SLEEP, podman.cgroup);
+  await podmans.start();
+  const execs = await inTurns(
+    {
+      ours: async () => expectStatus((await ours.exec(["true"])).status),
+      [DOCKERODE]: () => execTheirs(dockers),
+      [PODMAN]: () => podman.podman("exec", podmans.id, "true"),
+      [PODMAN_API]: () => execTheirs(podmans),
+    },
+    rounds,
+  );
+  const files = filesOf(FILES);
+  const directories = Array.from({ length: WARM_UP + rounds }, (_, n) => `/put${n}`);
+  const mkdir = ["mkdir", ...directories];
+  await Promise.all([ours.exec(mkdir), execTheirs(dockers, mkdir)]);
+  const next = { ours: directories.values(), theirs: directories.values() };
+  const puts = await inTurns(
+    {
+      ours: () => ours.putFiles(next.ours.next().value!, files),
+      [DOCKERODE]: () => dockers.putArchive(packed(files), { path: next.theirs.next().value! }),
+    },
+    rounds,
+  );
+  const gets = await inTurns(
+    {
+      ours: async () => await drained(await ours.getFiles(directories[0]!)),
+      [DOCKERODE]: async () => await drained(await dockers.getArchive({ path: directories[0]! })),
+    },
+    rounds,
+  );
+  await Promise.all([ours.remove({ force: true }), dockers.remove({ force: true }), podmans.remove({ force: true })]);
+  return [
+    ...rowsOf("container.exec of true", execs, { [DOCKERODE]: 0.8, [PODMAN]: 0.6, [PODMAN_API]: 1 }),
+    ...rowsOf(`container.putFiles of ${FILES} files`, puts, { [DOCKERODE]: 0.3 }),
+    ...rowsOf(`container.getFiles of ${FILES} files`, gets, { [DOCKERODE]: 0.8 }),
+  ];
+}
+
+function expectStatus(status: number | null): void {
+  if (status !== 0) throw new Error(`an exec ended with ${status}`);
+}
+
+async function execTheirs(container: DockerodeContainer, args = ["true"]): Promise<void> {
+  const exec = await container.exec({ Cmd: args, AttachStdout: true, AttachStderr: true });
+  const output = await exec.start({});
+  output.resume();
+  await once(output, "end");
+  expectStatus((await exec.inspect()).ExitCode);
+}
+
+/** So many files of a kilobyte. */
+function filesOf(count: number): Record<string, string> {
+  return Object.fromEntries(Array.from({ length: count }, (_, n) => [`f${n}.txt`, `${n} `.repeat(400).slice(0, 1024)]));
+}
+
+function packed(files: Record<string, string>): Pack {
+  const archive = pack();
+  for (const [name, data] of Object.entries(files)) archive.entry({ name }, data);
+  archive.finalize();
+  return archive;
+}
+
+/** Reads an archive to its end. */
+async function drained(archive: Readable): Promise<void> {
+  let size = 0;
+  for await (const piece of archive) size += (piece as Buffer).length;
+  if (size < FILES * 1024) throw new Error(`an archive of ${FILES} files has ${size} bytes`);
+}
+
+/** What many that run cost: of the daemons together, and of each container. */
+async function memory({ daemon, client, docker, dockerode }: Stage): Promise<Row[]> {
+  const ours: Container[] = [];
+  const theirs: DockerodeContainer[] = [];
+  try {
+    await rate(RUNNING, 10, async () => {
+      ours.push(await client.containers.start({ image: BUSYBOX, args: SLEEP, network: "none", pull: "never" }));
+    });
+    await rate(RUNNING, 10, async () => {
+      const container = await created(dockerode, BUSYBOX, SLEEP);
+      theirs.push(container);
+      await container.start();
+    });
+    await delay(REST);
+    const all = processes();
+    const pidsOf = (...words: string[]) =>
+      all.filter(({ command }) => words.every((word) => command.includes(word))).map(({ pid }) => pid);
+    const spawners = all.filter(({ parent, command }) => parent === daemon.pid && command === spawnerCommand);
+    const shims = all.filter(
+      ({ command, directory }) => command.startsWith("containerd-shim ") && directory.startsWith(`${daemon.runDir}/`),
+    );
+    const daemons = [daemon.pid, ...spawners.map(({ pid }) => pid)];
+    const theirDaemons = [docker.containerd.pid, ...pidsOf("/sbin/dockerd ", `--data-root=${docker.dir}/`)];
+    const theirShims = pidsOf("containerd-shim-runc-v2", docker.containerd.dir);
+    for (const [what, { length }, expected] of [
+      ["our shims", shims, RUNNING],
+      ["Docker's daemons", theirDaemons, 2],
+      ["Docker's shims", theirShims, RUNNING],
+    ] as const) {
+      if (length !== expected) throw new Error(`there are ${length} of ${what}, not ${expected}`);
+    }
+    const sum = (pids: number[], kind: "rss" | "pss") => pids.reduce((total, pid) => total + memoryOf(pid)[kind], 0);
+    const each = (pids: number[]) => sum(pids, "pss") / RUNNING;
+    return [
+      row({
+        name: `memory of the daemons with ${RUNNING} running: RSS`,
+        unit: "MB",
+        ours: sum(daemons, "rss"),
+        peer: { name: "dockerd 20.10 + containerd 1.6", value: sum(theirDaemons, "rss") },
+        aim: "ratio <= 0.6",
+        met: (_, ratio) => ratio <= 0.6,
+      }),
+      row({
+        name: "memory of each running container: PSS of its shim",
+        unit: "MB",
+        ours: each(shims.map(({ pid }) => pid)),
+        peer: { name: "containerd 1.6's shim", value: each(theirShims) },
+        aim: "ratio <= 0.15",
+        met: (_, ratio) => ratio <= 0.15,
+      }),
+    ];
+  } finally {
+    await rate(ours.length, 10, (n) => ours[n]!.remove({ force: true }));
+    await rate(theirs.length, 10, (n) => theirs[n]!.remove({ force: true }));
+  }
+}
