@@ -10,6 +10,7 @@ import { Opening } from "../../src/services/grpc/authority/opening.js";
 import { frame, greeting, preface, SETTINGS } from "../grpc/authority/wire-client.js";
 import { Authority, type Identity, read } from "../harness/certificates.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { full } from "../harness/extent.js";
 import { openDescriptors } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { eventually, PATIENCE, within } from "../harness/wait.js";
@@ -132,7 +133,7 @@ describe("on the TLS port", () => {
 
 // Side by side: each waits for the end of the daemon's patience, or the client's.
 describe.concurrent("on the TLS port, who waits", () => {
-  test("a client that has a certificate and says nothing is hung up on", async () => {
+  test.skipIf(!full)("a client that has a certificate and says nothing is hung up on", async () => {
     using crowd = new Crowd();
     const silent = crowd.add(connectTls(tlsOptions(client)));
     const torn = crowd.add(connectTls(tlsOptions(client)));

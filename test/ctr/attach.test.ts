@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { startDaemon } from "../harness/daemon.js";
+import { full } from "../harness/extent.js";
 import { processesOf, waitsToWrite } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
@@ -123,7 +124,7 @@ test("a container that ends while the daemon is away: its status arrives once th
   expect((await running.result).status).toBe(9);
 });
 
-test("a daemon that does not come back is given up", async () => {
+test.skipIf(!full)("a daemon that does not come back is given up", async () => {
   await using daemon = await startDaemon();
   const bundle = daemon.bundle("b", { args: ["sh", "-c", "echo up; sleep 1000"] });
   const running = startCtr(daemon, "containers", "start", "-a", daemon.id("a"), bundle);

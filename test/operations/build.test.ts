@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ctr } from "../ctr/ctr.js";
 import { startDaemon } from "../harness/daemon.js";
+import { full } from "../harness/extent.js";
 import { repository } from "../harness/paths.js";
 import { directoryPrefix } from "../harness/run-name.js";
 
@@ -132,7 +133,7 @@ test("the daemon tells the commit that it was built from, and none when there is
   expect(await ctr(daemon, "version")).toContain(git("rev-parse", "HEAD"));
 });
 
-test("what is wrong with a type is told, and nothing else", { timeout: 300_000 }, () => {
+test.skipIf(!full)("what is wrong with a type is told, and nothing else", { timeout: 300_000 }, () => {
   const file = join(copy, "src/client/v0/containers/run.ts");
   const before = readFileSync(file);
   try {

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startDaemon } from "../harness/daemon.js";
+import { full } from "../harness/extent.js";
 import { activityOf, processes } from "../harness/processes.js";
 import { eventually } from "../harness/wait.js";
 import { Sandbox, type Shim } from "./stand-in-daemon.js";
@@ -41,7 +42,7 @@ async function idleCosts(what: string, pids: readonly number[]): Promise<ReturnT
   return figures;
 }
 
-test("fifty idle shims, each executed, with three FIFOs", async () => {
+test.skipIf(!full)("fifty idle shims, each executed, with three FIFOs", async () => {
   const shims: Shim[] = [];
   const start = async () => {
     const id = sandbox.id();

@@ -1,7 +1,7 @@
 /** Docker Swarm on two machines that a cable connects: Debian's dockerd on each, and our daemon below it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type DockerHost, hasDocker, image, startDockerHost } from "../harness/docker-host.js";
-import { times } from "../harness/extent.js";
+import { full, times } from "../harness/extent.js";
 import { eventually } from "../harness/wait.js";
 
 let manager: DockerHost;
@@ -97,35 +97,38 @@ describe.skipIf(!hasDocker)("a swarm of two nodes", () => {
     await eventually(async () => (await containers(manager)).join("") === "", { interval: 200 });
   });
 
-  test("an overlay network: tasks on different nodes find each other by name; a port of the host", async () => {
-    await manager.docker("network", "create", "--driver=overlay", "--attachable", "between");
-    const service = ["service", "create", "--detach", "--network=between", "--endpoint-mode=dnsrr", "--mode=global"];
-    const answer = ["nc", "-ll", "-p", "80", "-e", "hostname"];
-    await manager.docker(
-      ...[...service, "--name=web", "--publish=mode=host,target=80,published=8080", "--hostname={{.Node.Hostname}}"],
-      ...[image, ...answer],
-    );
-    await has("web", 2, ["manager", "worker"]);
-    for (const host of [manager, worker]) {
-      const each = `for i in $(nslookup tasks.web 127.0.0.11 | grep -o "10\\.0\\.[0-9.]*$"); do nc $i 80; done`;
-      const run = `docker run --rm --network=between ${image} sh -c '${each}'`;
-      await eventually(
-        async () => {
-          expect((await host.shell(run)).split("\n").sort()).toEqual(["manager", "worker"]);
-          return true;
-        },
-        { interval: 500 },
+  test.skipIf(!full)(
+    "an overlay network: tasks on different nodes find each other by name; a port of the host",
+    async () => {
+      await manager.docker("network", "create", "--driver=overlay", "--attachable", "between");
+      const service = ["service", "create", "--detach", "--network=between", "--endpoint-mode=dnsrr", "--mode=global"];
+      const answer = ["nc", "-ll", "-p", "80", "-e", "hostname"];
+      await manager.docker(
+        ...[...service, "--name=web", "--publish=mode=host,target=80,published=8080", "--hostname={{.Node.Hostname}}"],
+        ...[image, ...answer],
       );
-    }
-    expect(await manager.shell("busybox nc 10.99.0.2 8080")).toBe("worker");
-    expect(await worker.shell("busybox nc 10.99.0.1 8080")).toBe("manager");
-    await manager.docker("service", "rm", "web");
-    await eventually(
-      async () => (await containers(manager)).join("") === "" && (await containers(worker)).join("") === "",
-      { interval: 200 },
-    );
-    await manager.docker("network", "rm", "between");
-  });
+      await has("web", 2, ["manager", "worker"]);
+      for (const host of [manager, worker]) {
+        const each = `for i in $(nslookup tasks.web 127.0.0.11 | grep -o "10\\.0\\.[0-9.]*$"); do nc $i 80; done`;
+        const run = `docker run --rm --network=between ${image} sh -c '${each}'`;
+        await eventually(
+          async () => {
+            expect((await host.shell(run)).split("\n").sort()).toEqual(["manager", "worker"]);
+            return true;
+          },
+          { interval: 500 },
+        );
+      }
+      expect(await manager.shell("busybox nc 10.99.0.2 8080")).toBe("worker");
+      expect(await worker.shell("busybox nc 10.99.0.1 8080")).toBe("manager");
+      await manager.docker("service", "rm", "web");
+      await eventually(
+        async () => (await containers(manager)).join("") === "" && (await containers(worker)).join("") === "",
+        { interval: 200 },
+      );
+      await manager.docker("network", "rm", "between");
+    },
+  );
 
   test("containerd is killed on one node, and starts again: no task is lost", async () => {
     const create = ["service", "create", "--detach", "--name=stays", "--replicas=4"];

@@ -18,7 +18,7 @@ import { describe, expect, test } from "vitest";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
-import { cases } from "../harness/extent.js";
+import { cases, full } from "../harness/extent.js";
 import { isRunning, kill, openDescriptors, processes } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
@@ -135,36 +135,39 @@ test("no descriptor is left, idle connections have them all: exits have their st
 });
 
 describe("an exit waits for no operation on its container", () => {
-  test("an exec that hangs in the runtime, with a shim that does not hear that it is called off", async () => {
-    await using daemon = await startDaemon();
-    const wrapper = wrapRuntime(daemon.dir, "hanging", "exec", { kind: "hang" });
-    wrapper.on();
-    using container = await startContainer(daemon, {
-      name: "c",
-      args: ["sleep", "1000"],
-      request: { runtime: wrapper.path },
-    });
-    let isOver = false;
-    const exec = startExec(daemon, container, { pid: "e", args: ["true"] }).finally(() => {
-      isOver = true;
-    });
-    exec.catch(() => {});
-    const shim = await eventually(() => shimsOf(daemon, container.id, "e")[0]);
-    await eventually(() => readFileSync(`${wrapper.path}.calls`, "utf8").includes(" exec "));
-    kill(shim.pid, "SIGSTOP");
-    await container.kill();
-    expect(await container.exit()).toBe(137);
-    expect(isOver).toBe(false);
-    expect((await daemon.api.state()).containers).toEqual([]);
-    // The id is free as soon as the exec has let go of the directory: a start of it waits for that.
-    const bundlePath = daemon.bundle("again", { args: ["sh", "-c", "exit 9"] });
-    await daemon.api.createContainer({ id: container.id, bundlePath });
-    await daemon.events.waitFor({ type: "exit", id: container.id, pid: "init", status: 9 });
-    await expect(exec).rejects.toThrow(/container not found/);
-    await daemon.expectNothingLeft();
-  });
+  test.skipIf(!full)(
+    "an exec that hangs in the runtime, with a shim that does not hear that it is called off",
+    async () => {
+      await using daemon = await startDaemon();
+      const wrapper = wrapRuntime(daemon.dir, "hanging", "exec", { kind: "hang" });
+      wrapper.on();
+      using container = await startContainer(daemon, {
+        name: "c",
+        args: ["sleep", "1000"],
+        request: { runtime: wrapper.path },
+      });
+      let isOver = false;
+      const exec = startExec(daemon, container, { pid: "e", args: ["true"] }).finally(() => {
+        isOver = true;
+      });
+      exec.catch(() => {});
+      const shim = await eventually(() => shimsOf(daemon, container.id, "e")[0]);
+      await eventually(() => readFileSync(`${wrapper.path}.calls`, "utf8").includes(" exec "));
+      kill(shim.pid, "SIGSTOP");
+      await container.kill();
+      expect(await container.exit()).toBe(137);
+      expect(isOver).toBe(false);
+      expect((await daemon.api.state()).containers).toEqual([]);
+      // The id is free as soon as the exec has let go of the directory: a start of it waits for that.
+      const bundlePath = daemon.bundle("again", { args: ["sh", "-c", "exit 9"] });
+      await daemon.api.createContainer({ id: container.id, bundlePath });
+      await daemon.events.waitFor({ type: "exit", id: container.id, pid: "init", status: 9 });
+      await expect(exec).rejects.toThrow(/container not found/);
+      await daemon.expectNothingLeft();
+    },
+  );
 
-  test("an exec whose client stands still, after a restart of the daemon", async () => {
+  test.skipIf(!full)("an exec whose client stands still, after a restart of the daemon", async () => {
     await using daemon = await startDaemon();
     using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"] });
     const paths = { stdin: "", stdout: join(daemon.dir, "out"), stderr: "" };
