@@ -1,4 +1,4 @@
-import { closeSync, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { type DiskUsage, diskUsage } from "../../system/linux/disk-usage.js";
@@ -7,7 +7,6 @@ import type { ErofsWay } from "../../system/mount/erofs.js";
 import { unmountNow } from "../../system/mount/kernel-mount.js";
 import { type Mount, mount } from "../../system/mount/mount.js";
 import { bindMount, directoriesOf, overlayMount } from "../../system/mount/overlay.js";
-import { makeUserNamespace } from "../../system/mount/user-namespace.js";
 import type { NewEvent } from "../events/event.js";
 import type { EventBus } from "../events/event-bus.js";
 import { Failure } from "../failure/failure.js";
@@ -33,6 +32,7 @@ import { type RootOwner, SnapshotDirectories } from "./snapshot-directories.js";
 import type { SnapshotEvent } from "./snapshot-event.js";
 import type { SnapshotRecord, SnapshotUsage } from "./snapshot-record.js";
 import { SnapshotRecords } from "./snapshot-records.js";
+import { UserNamespaces } from "./user-namespaces.js";
 
 /** The name that clients know these snapshots by. */
 export const SNAPSHOTTER = "overlayfs";
@@ -92,6 +92,7 @@ export class Snapshots {
   readonly #directories: SnapshotDirectories;
   readonly #mounts: LayerMounts;
   readonly #removals = new Set<Promise<number>>();
+  readonly #userNamespaces = new UserNamespaces();
   readonly #opening = new FirstUse(() => this.#openNow());
 
   constructor(parts: SnapshotsParts) {
@@ -457,12 +458,9 @@ export class Snapshots {
   /** @param lower the directories of its parent, which is held */
   async #mountsOn(lower: string[], namespace: string, record: SnapshotRecord): Promise<Mount[]> {
     const { mapping } = record;
-    const userNamespace = mapping && (await openUserNamespace(mapping));
-    try {
-      return await this.#read(() => this.#mountsNow(lower, this.#still(namespace, record), userNamespace));
-    } finally {
-      if (userNamespace !== undefined) closeSync(userNamespace);
-    }
+    const mountsIn = (userNamespace?: number) =>
+      this.#read(() => this.#mountsNow(lower, this.#still(namespace, record), userNamespace));
+    return mapping === undefined ? await mountsIn() : await this.#userNamespaces.use(mapping, mountsIn);
   }
 
   /** Within {@link Store.read}. */
@@ -645,13 +643,4 @@ function mappedOwner({ uid, gid }: RootOwner, mapping: IdMapping | undefined): R
   if (mapping === undefined) return { uid, gid };
   const of = (id: number, ranges: IdMapping["uids"]) => outsideOf(id, ranges) ?? outsideOf(0, ranges) ?? id;
   return { uid: of(uid, mapping.uids), gid: of(gid, mapping.gids) };
-}
-
-async function openUserNamespace({ uids, gids }: IdMapping): Promise<number> {
-  try {
-    return await makeUserNamespace(uids, gids);
-  } catch (error) {
-    const why = `a user namespace for the owners of files: ${errorText(error)}`;
-    throw new Failure("failed-precondition", "refused", { why }, { cause: error });
-  }
 }
