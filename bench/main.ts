@@ -1,5 +1,6 @@
 /**
- * `npm run bench [-- --only NAME]… [--containers N] [--rounds N] [--json FILE]`: measures and prints one table; nothing else should run on the machine.
+ * `npm run bench [-- --only NAME]… [--containers N] [--rounds N] [--json FILE]`: measures and prints one table; nothing else should
+ * run on the machine.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -187,8 +187,9 @@ describe.each(plantings)("%s", isToldOf);
 // Side by side with the next one.
 describe.concurrent.each(full ? slowPlantings : [])("%s", isToldOf);
 
-(full ? test.concurrent : test.skip)(
+test.skipIf(!full)(
   "a runtime on a file system that never answers holds up who has named it, and nobody else",
+  { concurrent: true },
   async () => {
     const directory = join(daemon.dir, "silent-runtime");
     const end = mountSilence(directory);

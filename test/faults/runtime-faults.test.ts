@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
-import { cases } from "../harness/extent.js";
+import { cases, full } from "../harness/extent.js";
 import { describe as describeLeftovers, findLeftovers } from "../harness/leftovers.js";
 import { type Fault, type RuntimeWrapper, type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
 import { startTimeoutFlags } from "../harness/start-timeout.js";
@@ -39,7 +39,7 @@ async function expectExit(daemon: TestDaemon, name: string, wrapper: RuntimeWrap
 
 // Beside the others, on a daemon of its own: the shim gives it two times 10 s, and then the daemon 30 s.
 describe.concurrent("a runtime that hangs at delete", () => {
-  test("the exit is told all the same", async () => {
+  test.skipIf(!full)("the exit is told all the same", async () => {
     await using daemon = await startDaemon();
     const fault: Fault = { kind: "hang" };
     await expectExit(daemon, "c", wrapRuntime(daemon.dir, "runtime", "delete", fault), fault);

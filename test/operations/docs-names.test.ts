@@ -19,10 +19,10 @@ function optionsOf(command: Command): string[] {
 }
 
 const known = new Set([...optionsOf(daemonCommand()), ...optionsOf(ctrProgram())]);
-/** Options of OCI runtimes, of which docs/shim.md tells, a stand-in for any option, some of Node and of Docker's. */
+/** Options of OCI runtimes, of which docs/shim.md tells, a stand-in for any option, some of Node, of Docker's and of esbuild's. */
 const OTHERS = new Set([
   ...["--always-sparkplug", "--no-flush-bytecode", "--force", "--pid-file", "--log", "--flag", "--no-memory-reducer"],
-  ...["--live-restore", "--endpoint-mode"],
+  ...["--live-restore", "--endpoint-mode", "--format", "--banner"],
 ]);
 
 /** The text of a script of package.json, with the files beside it: where its own options must be. */

@@ -6,6 +6,7 @@ import { status } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { cases } from "../harness/extent.js";
 import { type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
 import { startTimeout, startTimeoutFlags } from "../harness/start-timeout.js";
 import { makeFifos } from "../harness/stdio.js";
@@ -41,7 +42,7 @@ async function usable(daemon: TestDaemon, name: string): Promise<void> {
 }
 
 describe("--start-timeout", () => {
-  test.each<Subcommand>(["create", "start"])("with a runtime that hangs at %s", async (at) => {
+  test.each<Subcommand>(cases(["create", "start"]))("with a runtime that hangs at %s", async (at) => {
     await using daemon = await startDaemon({ flags: await startTimeoutFlags() });
     const { path, on } = wrapRuntime(daemon.dir, "hanging", at, { kind: "hang" });
     on();
@@ -79,10 +80,12 @@ describe("--start-timeout", () => {
     await daemon.expectNothingLeft();
   });
 
-  test.each<[string, Subcommand, "paused" | "running"]>([
-    ["pause", "pause", "paused"],
-    ["resume", "resume", "running"],
-  ])("with a runtime that hangs at %s: the call ends, the container goes on", async (_, at, change) => {
+  test.each<[string, Subcommand, "paused" | "running"]>(
+    cases([
+      ["pause", "pause", "paused"],
+      ["resume", "resume", "running"],
+    ]),
+  )("with a runtime that hangs at %s: the call ends, the container goes on", async (_, at, change) => {
     await using daemon = await startDaemon({ flags: await startTimeoutFlags() });
     const { path, on, off } = wrapRuntime(daemon.dir, "hanging", at, { kind: "hang" });
     using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"], request: { runtime: path } });
@@ -100,10 +103,12 @@ describe("--start-timeout", () => {
     await daemon.expectNothingLeft();
   });
 
-  test.each([
-    { what: "hangs", trap: "" },
-    { what: "hangs and ignores signals", trap: "trap '' TERM INT HUP" },
-  ])("with a shim that $what", async ({ trap }) => {
+  test.each(
+    cases([
+      { what: "hangs and ignores signals", trap: "trap '' TERM INT HUP" },
+      { what: "hangs", trap: "" },
+    ]),
+  )("with a shim that $what", async ({ trap }) => {
     await using daemon = await startDaemon({ flags: await startTimeoutFlags() });
     const shim = hangingShim(daemon, trap);
     await daemon.stop();
@@ -216,7 +221,7 @@ describe("a caller that leaves", () => {
     { what: "has a deadline", code: status.DEADLINE_EXCEEDED, leave: (ms: number) => ({ timeout: ms }) },
   ];
 
-  describe.each(ways)("and $what", ({ code, leave }) => {
+  describe.each(cases(ways))("and $what", ({ code, leave }) => {
     test.each<Subcommand>(["create", "start"])("while the runtime is at %s: nothing is left", async (at) => {
       await using daemon = await startDaemon();
       const { path, on, off } = wrapRuntime(daemon.dir, "slow", at, { kind: "hold" });

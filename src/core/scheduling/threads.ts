@@ -90,7 +90,11 @@ export class Threads<Order, Answer> {
     return this.#waiting.length > 0;
   }
 
-  /** A thread, as soon as it is the caller's turn; {@link leave} ends that, {@link giveBack} hands the thread on. @throws the signal's reason */
+  /**
+   * A thread, as soon as it is the caller's turn; {@link leave} ends that, {@link giveBack} hands the thread on.
+   *
+   * @throws the signal's reason
+   */
   async take(program: WorkerProgram, signal: AbortSignal): Promise<Thread<Order, Answer>> {
     signal.throwIfAborted();
     if (this.#busy >= MOST) await this.#wait(signal);

@@ -177,7 +177,12 @@ async function resolved(
   }
 }
 
-/** A container's `rootfs`. @returns a descriptor, to be closed. @throws Failure: invalid-argument, deadline-exceeded; the signal's reason */
+/**
+ * A container's `rootfs`.
+ *
+ * @returns a descriptor, to be closed.
+ * @throws Failure: invalid-argument, deadline-exceeded; the signal's reason
+ */
 export async function openDirectory(path: string, signal?: AbortSignal): Promise<number> {
   try {
     return await openForeignDirectory(path, signal);
