@@ -9,25 +9,29 @@
 import type { CData } from "ffi";
 import * as ffi from "ffi";
 import { logWarning } from "./log";
-import { close, watch, watchAgain } from "./loop";
+import { appendToLog, endLogStream, type LogStream } from "./log-stream";
+import { callIn, close, watch, watchAgain } from "./loop";
 import * as files from "./syscalls/files";
 import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EPIPE, errorText } from "./syscalls/libc";
 import * as memory from "./syscalls/memory";
+import * as vectors from "./syscalls/vectors";
 import * as waiting from "./syscalls/waiting";
 
 /** One direction of a process's stdio. */
 export interface Copier {
   /** -1 when there is nothing more to read. */
   source: number;
-  /** -1 when it is closed. */
+  /** -1 when it is closed, or a log. */
   target: number;
+  /** What is read is put into a container's log. */
+  readonly log: LogStream | undefined;
   /** The other end of a target FIFO: while we hold it, a client that goes away does not break the FIFO. -1: none. */
   keeper: number;
   /** Read, but not written yet. */
   pending: string | undefined;
   /** Whether splice(2) can be used between the two. */
   splices: boolean;
-  /** How many bytes have been spliced while the pipes have their first capacity. */
+  /** How many bytes have been spliced, or put into a log, while the pipes have their first capacity. */
   spliced: number;
   /** Nobody is left who could write more into the source. */
   hungUp: boolean;
@@ -59,6 +63,10 @@ const GROWN_CAPACITY = 1 << 18;
 const BUFFER_LENGTH = 65536;
 const PAGE_LENGTH = 4096;
 const OVERFLOW_LENGTH = 8192;
+/** How much is put into a log at once. */
+const LOG_LENGTH = 32768;
+/** How long after much output its memory is given back, in ms. */
+const SHRINK_DELAY = 1000;
 // After so many steps the others get their turn.
 const STEPS_PER_TURN = 64;
 
@@ -69,6 +77,7 @@ let buffer: CData | undefined;
  *
  * @param isTerminal the process's side is the master of a terminal
  * @param isLogged the target is read by a logging program
+ * @param log in place of a target
  */
 export function startCopier(
   source: number,
@@ -77,10 +86,12 @@ export function startCopier(
   isStdin: boolean,
   isTerminal = false,
   isLogged = false,
+  log?: LogStream,
 ): Copier {
   const copier: Copier = {
     source,
     target,
+    log,
     keeper,
     pending: undefined,
     splices: files.isPipe(source) && files.isPipe(target),
@@ -99,7 +110,7 @@ export function startCopier(
     pump(copier);
     if (copier.partner !== undefined) pump(copier.partner);
   });
-  watch(target, waiting.EPOLLOUT + waiting.EPOLLET, () => pump(copier));
+  if (target >= 0) watch(target, waiting.EPOLLOUT + waiting.EPOLLET, () => pump(copier));
   pump(copier);
   return copier;
 }
@@ -156,12 +167,18 @@ function move(copier: Copier): number {
     else return targetFailed(copier, count);
   }
   buffer ??= memory.mapMemory(BUFFER_LENGTH);
-  const count = files.read(copier.source, buffer, BUFFER_LENGTH);
+  const count = files.read(copier.source, buffer, copier.log === undefined ? BUFFER_LENGTH : LOG_LENGTH);
   if (count === -EINTR) return 0;
   if (count === 0) return END_OF_SOURCE;
   // Of a terminal that nobody has open at the moment.
   if (count === -EIO && copier.reopens) return -EAGAIN;
   if (count < 0) return count;
+  if (copier.log !== undefined) {
+    appendToLog(copier.log, buffer, count);
+    if (copier.spliced < GROWTH_AFTER) noteSpliced(copier, count);
+    if (count > PAGE_LENGTH) callIn(SHRINK_DELAY, shrink);
+    return count;
+  }
   const written = files.write(copier.target, buffer, count);
   let result = written;
   if (written < count) {
@@ -174,11 +191,17 @@ function move(copier: Copier): number {
   return result;
 }
 
+/** What many lines have gone through is not worth keeping memory for, once they have. */
+function shrink(): void {
+  if (buffer !== undefined) memory.discard(buffer, BUFFER_LENGTH);
+  vectors.shrink();
+}
+
 function noteSpliced(copier: Copier, count: number): void {
   copier.spliced += count;
   if (copier.spliced < GROWTH_AFTER) return;
   files.setPipeCapacity(copier.source, GROWN_CAPACITY);
-  files.setPipeCapacity(copier.target, GROWN_CAPACITY);
+  if (copier.target >= 0) files.setPipeCapacity(copier.target, GROWN_CAPACITY);
 }
 
 /** What a failed write means for the pump. */
@@ -206,6 +229,8 @@ export function discardRest(copier: Copier): boolean {
  * room for is lost, but for its end.
  */
 export function beginOverflow(copier: Copier): void {
+  // A log takes everything.
+  if (copier.log !== undefined) return;
   copier.overflow ??= "";
   pump(copier);
 }
@@ -230,6 +255,11 @@ function takeOverflow(copier: Copier): boolean {
 /** Takes what the source has now and no more, although somebody could still write into it. */
 export function cutSource(copier: Copier): void {
   if (copier.source < 0) return;
+  if (copier.log !== undefined) {
+    for (let taken = 0, count = 1; count > 0 && taken < SPLICE_LENGTH; taken += count) count = move(copier);
+    finish(copier);
+    return;
+  }
   const rest = (copier.pending ?? "") + files.readText(copier.source, SPLICE_LENGTH);
   copier.pending = rest === "" ? undefined : rest;
   copier.hungUp = true;
@@ -239,6 +269,7 @@ export function cutSource(copier: Copier): void {
 }
 
 function finish(copier: Copier): void {
+  if (!copier.ended && copier.log !== undefined) endLogStream(copier.log);
   copier.ended = true;
   copier.pending = undefined;
   close(copier.source);

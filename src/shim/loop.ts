@@ -11,6 +11,8 @@ export type Handler = (mask: number) => void;
 
 let epoll = -1;
 const handlers = new LuaTable<number, Handler>();
+/** When each of these is to be called. */
+const alarms = new LuaTable<() => void, number>();
 
 /** Makes the loop. Throws a message. */
 export function openLoop(): void {
@@ -41,6 +43,26 @@ export function close(fd: number): void {
   files.close(fd);
 }
 
+/** Calls back once, in so many ms; another time for the same callback takes the place of the first. */
+export function callIn(milliseconds: number, callback: () => void): void {
+  alarms.set(callback, waiting.now() + milliseconds);
+}
+
+/** Calls one who is due; when there is something to do again. */
+function ring(): number | undefined {
+  let next: number | undefined;
+  for (const [callback, time] of alarms) {
+    if (time <= waiting.now()) {
+      alarms.delete(callback);
+      callback();
+      // It may have changed the table that this goes through.
+      return time;
+    }
+    if (next === undefined || time < next) next = time;
+  }
+  return next;
+}
+
 /**
  * Handles events until `condition` holds. It is looked at before the first wait and after each.
  *
@@ -53,6 +75,11 @@ export function runUntil(condition: () => boolean, deadline?: number): boolean {
     if (deadline !== undefined) {
       timeout = deadline - waiting.now();
       if (timeout <= 0) return false;
+    }
+    const alarm = ring();
+    if (alarm !== undefined) {
+      const left = math.max(alarm - waiting.now(), 0);
+      if (timeout < 0 || left < timeout) timeout = left;
     }
     const count = waiting.waitForEvents(epoll, timeout);
     for (const index of $range(0, count - 1)) {

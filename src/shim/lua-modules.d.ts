@@ -24,6 +24,8 @@ declare module "ffi" {
 
   export { create as new };
   export function cast(this: void, type: string, value: unknown): CData;
+  /** Of a string with the NUL at its end. */
+  export function copy(this: void, target: CData, text: string): void;
   export function errno(this: void): number;
   export function string(this: void, data: CData, length?: number): string;
   export const C: unknown;

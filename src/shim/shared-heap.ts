@@ -11,9 +11,20 @@ let fillers: CData[] = [];
  */
 export function settleHeap(): void {
   fillers = [];
+  growStringTable();
   collectgarbage();
   collectgarbage("stop");
   for (let size = 4096; size >= 16; size /= 2) fillGaps(size);
+}
+
+/**
+ * Has LuaJIT's table of strings doubled here, where it would be almost full: a shim that had to do it would write to every page with a
+ * string on it.
+ */
+function growStringTable(): void {
+  const texts: string[] = [];
+  const count = 1024;
+  for (const n of $range(1, count)) texts[n - 1] = `room for a string, ${n}`;
 }
 
 /** Fills gaps of this size, in bytes, until new objects lie one behind the other. */

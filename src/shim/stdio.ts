@@ -1,6 +1,7 @@
 /** The stdio of a process: what the runtime gives it, where it goes, and the copying between the two. */
 import type { OutputJson } from "../contract/shim/process-json";
 import { type ConsoleSocket, closeConsoleSocket, openConsoleSocket, receiveConsole } from "./console";
+import { openContainerLog } from "./container-log";
 import {
   beginOverflow,
   type Copier,
@@ -12,6 +13,7 @@ import {
   pump,
   startCopier,
 } from "./copier";
+import { type LogStream, openLogStream } from "./log-stream";
 import {
   awaitReady,
   endLoggingPrograms,
@@ -55,6 +57,8 @@ interface OutputTarget {
   readonly isStdout: boolean;
   fd: number;
   keeper: number;
+  /** In place of a descriptor. */
+  log: LogStream | undefined;
 }
 
 function isNull(path: string): boolean {
@@ -81,7 +85,7 @@ function openTargets(targets: OutputTarget[], timeout: number, abandoned: () => 
   while (true) {
     let missing: string | undefined;
     for (const target of targets) {
-      if (target.fd >= 0) continue;
+      if (target.fd >= 0 || target.log !== undefined) continue;
       const { path } = target.output;
       target.fd = files.open(path, files.O_WRONLY + files.O_APPEND + files.O_NONBLOCK);
       if (target.fd >= 0) {
@@ -104,13 +108,22 @@ function openTargets(targets: OutputTarget[], timeout: number, abandoned: () => 
 function targetsOf({ terminal, stdout, stderr }: ProcessState): OutputTarget[] {
   const targets: OutputTarget[] = [];
   const add = (output: OutputJson, isStdout: boolean) => {
-    targets[targets.length] = { output, isStdout, fd: -1, keeper: -1 };
+    targets[targets.length] = { output, isStdout, fd: -1, keeper: -1, log: undefined };
   };
   if (!isNull(stdout.path)) add(stdout, true);
   // Also when nobody wants it: a terminal that is not read stops who writes to it.
   else if (terminal) add({ path: "/dev/null" }, true);
   if (!terminal && !isNull(stderr.path)) add(stderr, false);
   return targets;
+}
+
+/** Opens the container's log, if the outputs lead there. */
+function openLogs(targets: OutputTarget[]): void {
+  const first = targets[0];
+  if (first?.output.log === undefined) return;
+  const log = openContainerLog(first.output);
+  for (const target of targets)
+    if (target.output.log !== undefined) target.log = openLogStream(log, target.isStdout ? "stdout" : "stderr");
 }
 
 /** Starts the logging programs that the outputs lead to, one where both lead to the same. Throws a message. */
@@ -158,6 +171,7 @@ export function openStdio(state: ProcessState, fifoTimeout: number, abandoned: (
     else if (files.executable(`${state.stdin}/.`) >= 0) openFailed(state.stdin, "is a directory");
   }
   const targets = targetsOf(state);
+  openLogs(targets);
   const programs = startPrograms(targets);
   openTargets(targets, fifoTimeout, abandoned);
   awaitReady(programs, fifoTimeout, abandoned);
@@ -196,6 +210,7 @@ export function openStdio(state: ProcessState, fifoTimeout: number, abandoned: (
       false,
       false,
       target.output.program !== undefined,
+      target.log,
     );
   }
   return stdio;
@@ -218,7 +233,8 @@ export function attachConsole(stdio: Stdio): void {
     stdio.stdin = startCopier(stdio.stdinSource, files.duplicate(stdio.master), -1, true, true);
   for (const target of stdio.targets) {
     const source = files.duplicate(stdio.master);
-    stdio.outputs[0] = startCopier(source, target.fd, target.keeper, false, true, target.output.program !== undefined);
+    const isLogged = target.output.program !== undefined;
+    stdio.outputs[0] = startCopier(source, target.fd, target.keeper, false, true, isLogged, target.log);
     stdio.outputs[0].partner = stdio.stdin;
   }
 }

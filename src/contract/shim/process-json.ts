@@ -1,9 +1,21 @@
 /** Where an output of a process goes. */
 export interface OutputJson {
-  /** Of a FIFO, a file or a terminal; empty for /dev/null. */
+  /** Of a FIFO, a file or a terminal; empty for /dev/null. With `log`: of the directory that it is in. */
   path: string;
+  /** There when the output goes into a log of the shim's; stdout and stderr have the same one. */
+  log?: LogJson;
   /** There when the path is that of a program that is to get the output, with these arguments and this environment. */
   program?: { args: readonly string[]; environment: readonly string[] };
+}
+
+/** A container's log: docs/logs.md has its format. */
+export interface LogJson {
+  /** Where the newest of the files that are there begins, in bytes from the beginning of the log; 0 when there is none. */
+  start: number;
+  /** How large a file may become, in bytes. */
+  maxSize: number;
+  /** How many files there may be. */
+  maxFiles: number;
 }
 
 /** What the names of a process's stdio lead to, where they are more than paths. */

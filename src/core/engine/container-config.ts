@@ -77,6 +77,16 @@ export interface ContainerConfig {
 
   /** A name or path; "" is the daemon's. */
   runtime: string;
+  /** What becomes of its output when it is started without streams; undefined is a file of the usual size. */
+  log?: LogConfig | undefined;
+}
+
+export interface LogConfig {
+  driver: "file" | "none";
+  /** Of a file, in bytes; 0 is the usual size. */
+  maxSize: number;
+  /** How many of them are kept; 0 is the usual number. */
+  maxFiles: number;
 }
 
 /** `private`: its own; `shareable`: its own, which others may join; `none`: of ipc only, without /dev/shm. */

@@ -15,6 +15,8 @@ export class EngineContainer {
   autoRemove = false;
   /** Whether it has a snapshot of its own. */
   hasLayer = false;
+  /** Whether it may have a log. */
+  hasLog = false;
   /** Whether its last start was its creation: the next daemon removes it then, if it has no task. */
   isOfRun = false;
   /** The range of ids that it was given. */

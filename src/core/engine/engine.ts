@@ -15,6 +15,7 @@ import type { EngineContainer } from "./engine-container.js";
 import { ContainerFiles } from "./files/container-files.js";
 import { IdRanges } from "./id-ranges.js";
 import { KnownUsers } from "./known-users.js";
+import { LogDirectories } from "./logs/log-directories.js";
 import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
 import { Owners } from "./owners.js";
@@ -46,6 +47,7 @@ export class Engine {
   readonly transfers: ImageTransfers;
   readonly idRanges = new IdRanges();
   readonly users = new KnownUsers();
+  readonly logs: LogDirectories;
   readonly systemdCgroup: boolean;
   readonly log: Logger;
   readonly #turns = new NamedTurns();
@@ -63,6 +65,7 @@ export class Engine {
     this.systemdCgroup = parts.systemdCgroup;
     this.#marker = join(parts.root, "engine");
     this.images = new ResolvedImages(parts, this.#marker);
+    this.logs = new LogDirectories(join(this.#marker, "logs"));
     this.owners = new Owners(parts.log, (container) => {
       const { id } = container;
       this.log.info(

@@ -54,7 +54,16 @@ export function configOf(message: proto.ContainerConfig): core.ContainerConfig {
     cgroupns: namespaceOf("cgroupns", message.cgroupns),
     userns: usernsOf(message),
     runtime: message.runtime,
+    log: logOf(message.log),
   };
+}
+
+function logOf(message: proto.LogConfig | undefined): core.LogConfig | undefined {
+  if (message === undefined) return undefined;
+  const { driver, maxSize, maxFiles } = message;
+  if (driver !== "" && driver !== "file" && driver !== "none")
+    throw refusal(`log driver ${JSON.stringify(driver)}: the engine has "file" and "none"`);
+  return { driver: driver || "file", maxSize: number("log max_size", maxSize), maxFiles };
 }
 
 /** What {@link configOf} makes the same of again. */
@@ -78,6 +87,7 @@ export function configMessage(config: core.ContainerConfig): proto.ContainerConf
     uts: modeText(config.uts),
     cgroupns: modeText(config.cgroupns),
     userns: userns.mode,
+    log: config.log && { ...config.log, maxSize: BigInt(config.log.maxSize) },
     ...maps,
   });
 }

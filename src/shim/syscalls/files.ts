@@ -26,6 +26,7 @@ const FD_CLOEXEC = 1;
 const FIONREAD = 0x541b;
 const TIOCSWINSZ = 0x5414;
 const SPLICE_F_NONBLOCK = 2;
+const SEEK_END = 2;
 
 interface DirectoryEntry extends CData {
   type: number;
@@ -51,6 +52,7 @@ interface Libc {
   ioctl(this: void, fd: number, request: number, argument: CData): number;
   fchown(this: void, fd: number, uid: number, gid: number): number;
   ftruncate(this: void, fd: number, length: number): number;
+  lseek(this: void, fd: number, offset: number, whence: number): unknown;
   rename(this: void, from: string, to: string): number;
   unlink(this: void, path: string): number;
   mkdir(this: void, path: string, mode: number): number;
@@ -77,6 +79,7 @@ int fcntl(int, int, long);
 int ioctl(int, unsigned long, void *);
 int fchown(int, unsigned, unsigned);
 int ftruncate(int, long);
+long lseek(int, long, int);
 int rename(const char *, const char *);
 int unlink(const char *);
 int mkdir(const char *, unsigned);
@@ -128,6 +131,17 @@ export function readFile(path: string): string | number {
   return text;
 }
 
+/** The last bytes of a file, up to `length`, and its size; nothing of one that can't be read. */
+export function readEnd(path: string, length: number): LuaMultiReturn<[string, number]> {
+  const fd = open(path, O_RDONLY + O_OWN);
+  if (fd < 0) return $multi("", 0);
+  const size = tonumber(libc.lseek(fd, 0, SEEK_END))!;
+  libc.lseek(fd, -math.min(size, length), SEEK_END);
+  const text = readText(fd, length);
+  close(fd);
+  return $multi(text, size);
+}
+
 /** Writes into a file that is there; where that fails, it stays as it is. */
 export function writeFile(path: string, text: string): void {
   const fd = open(path, O_WRONLY);
@@ -139,6 +153,16 @@ export function writeFile(path: string, text: string): void {
 /** The names of the directories in a directory; none when it is gone. */
 export function directoriesIn(path: string): string[] {
   const DT_DIR = 4;
+  return namesIn(path, DT_DIR);
+}
+
+/** The names of the regular files in a directory; none when it is gone. */
+export function filesIn(path: string): string[] {
+  const DT_REG = 8;
+  return namesIn(path, DT_REG);
+}
+
+function namesIn(path: string, kind: number): string[] {
   const names: string[] = [];
   const directory = libc.opendir(path);
   // A null pointer equals nil, and is not nil.
@@ -147,7 +171,7 @@ export function directoriesIn(path: string): string[] {
     const entry = libc.readdir(directory);
     if (entry === undefined) break;
     const name = ffi.string(entry.name);
-    if (entry.type === DT_DIR && name !== "." && name !== "..") names[names.length] = name;
+    if (entry.type === kind && name !== "." && name !== "..") names[names.length] = name;
   }
   libc.closedir(directory);
   return names;

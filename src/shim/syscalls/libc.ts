@@ -5,6 +5,7 @@
 import type { CData, CIntArray } from "ffi";
 import * as ffi from "ffi";
 
+export const ENOENT = 2;
 export const EINTR = 4;
 export const EIO = 5;
 export const ENXIO = 6;

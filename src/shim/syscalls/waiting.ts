@@ -13,6 +13,7 @@ const EPOLL_CLOEXEC = 0x80000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLL_CTL_MOD = 3;
+const CLOCK_REALTIME = 0;
 const CLOCK_MONOTONIC = 1;
 
 interface EpollEvent extends CData {
@@ -83,4 +84,10 @@ export function eventAt(index: number): LuaMultiReturn<[number, number]> {
 export function now(): number {
   libc.clock_gettime(CLOCK_MONOTONIC, timespec);
   return tonumber(timespec.seconds)! * 1000 + math.floor(tonumber(timespec.nanoseconds)! / 1e6);
+}
+
+/** Seconds since the epoch, and nanoseconds. */
+export function wallClock(): LuaMultiReturn<[number, number]> {
+  libc.clock_gettime(CLOCK_REALTIME, timespec);
+  return $multi(tonumber(timespec.seconds)!, tonumber(timespec.nanoseconds)!);
 }

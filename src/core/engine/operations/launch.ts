@@ -8,9 +8,11 @@ import { deleteStopped } from "../../tasks/operations/delete.js";
 import { keepCreated } from "../../tasks/operations/keep.js";
 import { startCreated } from "../../tasks/operations/start.js";
 import type { Process, Stdio } from "../../tasks/process.js";
+import { bundleIn } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, TASK_MARK } from "../kept-container.js";
+import { fillStdio, ownStdio } from "../logs/own-stdio.js";
 import type { RootFileSystem } from "../root-file-system.js";
 import { cgroupArgsOf } from "../spec/cgroups-path.js";
 import { sharedMemorySize } from "../spec/mounts.js";
@@ -36,13 +38,15 @@ export interface Launch {
  */
 export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal): Promise<Process> {
   const { tasks } = engine;
-  const { container, kept, spec, root, fill, stdio, written } = wanted;
+  const { container, kept, spec, root, fill, written } = wanted;
   const { namespace, id } = container;
   const name: TaskName = { namespace, id };
   written.catch(() => {});
   await tasks.runDirectory.make(namespace);
   // What an earlier daemon has begun, and not written down, goes first.
   await tasks.restored(name, { signal });
+  const bundle = bundleIn(tasks.directoryOf(name));
+  const stdio = ownStdio(engine.logs, container, kept.config, wanted.stdio, bundle);
   const creating = tasks.operations.run({ kind: "create", id }, (operation) =>
     createTask(
       tasks,
@@ -55,6 +59,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
         fillBundle: (bundle) => {
           root.fill(bundle);
           fill(bundle);
+          fillStdio(bundle, stdio);
         },
         checkpoint: "",
         checkpointDir: "",

@@ -46,6 +46,7 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   if (task?.status === "stopped") await wholeEnd(task);
   if (task !== undefined) await ignoring(deleteStopped(engine.tasks, container));
   if (hasLayer) await ignoring(engine.snapshots.remove(namespace, id));
+  if (container.hasLog) await engine.logs.remove(container);
   const record = ignoring(engine.containers.delete(namespace, id));
   // Where the next daemon removes a record without a task as well nobody waits for the disk.
   if (container.owner === undefined || !container.isOfRun) await record;

@@ -5,6 +5,7 @@ import { checkIdentifier } from "../../metadata/identifier.js";
 import { checkLabels } from "../../metadata/labels.js";
 import type { Owner } from "../../tasks/owner.js";
 import type { ContainerConfig } from "../container-config.js";
+import { checkLog } from "../logs/log-limits.js";
 
 /** What is wanted of a new container. */
 export interface CreateRequest {
@@ -48,6 +49,7 @@ export function checkRequest({ namespace, id, name, config, lifetime }: CreateRe
     throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: not an absolute path`, "rootfs");
   if (config.writable && /[:,\\]/.test(config.rootfs))
     throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: with writable there can be no ":", "," or "\\" in it`);
+  if (config.log !== undefined) checkLog(config.log);
   if (config.image !== "" && !config.writable && !config.readOnly)
     throw refusal(
       "an image's files can't be changed: choose writable, for a layer of the container's own, or readOnly",

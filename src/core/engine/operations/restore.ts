@@ -34,12 +34,22 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     }
     found.push({ container, kept });
   }
+  await restoreLogs(engine);
   await engine.tasks.runDirectory.open();
   // Each for itself: one that can't be taken over does not hold up the others.
   await Promise.all(
     found.map(({ container, kept }) => attempt(engine, container, () => restoreOne(engine, container, kept))),
   );
   await removeUnknownTasks(engine);
+}
+
+/** Logs without a container are what a kill has left. */
+async function restoreLogs(engine: Engine): Promise<void> {
+  for (const place of await engine.logs.all()) {
+    const container = engine.index.get(place.namespace, place.id);
+    if (container !== undefined) container.hasLog = true;
+    else await attempt(engine, place, () => engine.logs.remove(place));
+  }
 }
 
 async function restoreOne(engine: Engine, container: EngineContainer, kept: KeptContainer): Promise<void> {

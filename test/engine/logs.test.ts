@@ -1,0 +1,61 @@
+/** Logs of the engine's containers. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { useContainerd1 } from "../harness/containerd1.js";
+import type { TestDaemon } from "../harness/daemon.js";
+import { type Config, importImage, NO_STDIO, newId, requestFor, texts } from "../harness/engine.js";
+import { refusal } from "../harness/v1.js";
+
+const fixture = useContainerd1();
+let daemon: TestDaemon;
+
+beforeAll(async () => {
+  daemon = fixture.daemon;
+  await importImage(daemon);
+});
+
+/** What is in the log's files. */
+function filesOf(id: string): string {
+  const directory = join(daemon.root, "engine", "logs", "default", id);
+  return readdirSync(directory)
+    .sort()
+    .map((name) => readFileSync(join(directory, name), "utf8"))
+    .join("");
+}
+
+async function runToEnd(script: string, config: Config = {}): Promise<string> {
+  const { engine } = daemon.v1();
+  const id = newId(daemon);
+  await engine.run({
+    create: requestFor({ id, config: { args: texts("sh", "-c", script), ...config } }),
+    stdio: NO_STDIO,
+  });
+  await engine.wait({ id });
+  return id;
+}
+
+test("a container without streams has a log, which survives another start, and goes with it", async () => {
+  const { engine } = daemon.v1();
+  const id = await runToEnd("echo one; echo two >&2");
+  const line = (text: string) => new RegExp(`^20\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z ${text}$`, "m");
+  expect(filesOf(id)).toMatch(line("stdout F one"));
+  expect(filesOf(id)).toMatch(line("stderr F two"));
+  await daemon.kill();
+  await daemon.start();
+  await daemon.v1().engine.start({ id, stdio: NO_STDIO });
+  await daemon.v1().engine.wait({ id });
+  expect(filesOf(id).match(/stdout F one/g)).toHaveLength(2);
+  await daemon.v1().engine.remove({ id });
+  expect(existsSync(join(daemon.root, "engine", "logs", "default", id))).toBe(false);
+  void engine;
+});
+
+test("without a log there is none; another driver is refused", async () => {
+  const id = await runToEnd("echo one", { log: { driver: "none", maxSize: 0n, maxFiles: 0 } });
+  expect(existsSync(join(daemon.root, "engine", "logs", "default", id))).toBe(false);
+  await daemon.v1().engine.remove({ id });
+  const create = (log: Config["log"]) => refusal(daemon.v1().engine.create(requestFor({ id, config: { log } })));
+  expect(await create({ driver: "syslog", maxSize: 0n, maxFiles: 0 })).toContain('log driver "syslog"');
+  expect(await create({ driver: "file", maxSize: 5n, maxFiles: 0 })).toContain("log max_size 5");
+});
