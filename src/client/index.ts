@@ -18,11 +18,13 @@ export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";
 export type { CollectOptions } from "./containers/collected-run.js";
 export {
+  type CheckpointOptions,
   Container,
   type ContainerStdio,
   CreatedContainer,
   type KillOptions,
   type RemoveOptions as RemoveContainerOptions,
+  type StartFromOptions,
   type StartOptions,
   type StopOptions,
   type UpdateOptions,

@@ -56,6 +56,20 @@ export interface StartOptions extends CallOptions {
   stdioDir?: string | undefined;
 }
 
+export interface StartFromOptions extends StartOptions {
+  /** Begins where it was when it was saved: the name of a checkpoint of its own, or the path of a directory. Default: from the beginning. */
+  checkpoint?: string | undefined;
+}
+
+export interface CheckpointOptions extends CallOptions {
+  /** Whether it goes on. Default: false, it has stopped when the call resolves. */
+  leaveRunning?: boolean | undefined;
+  /** Whether connections over TCP are saved, instead of standing against it. Default: false. */
+  tcpEstablished?: boolean | undefined;
+  /** Whether unix sockets that lead out of it are saved, instead of standing against it. Default: false. */
+  unixSockets?: boolean | undefined;
+}
+
 export interface StopOptions extends CallOptions {
   /** Milliseconds until it is killed. Default: the container's `stopTimeout`. */
   grace?: number | undefined;
@@ -82,6 +96,13 @@ export interface UpdateOptions extends CallOptions {
 
 export const stdioChecks = { stdio: oneOf("ignore", "output", "pipe"), stdioDir: pathText };
 const startChecks: Checks<StartOptions> = { ...callChecks, ...stdioChecks };
+const startFromChecks: Checks<StartFromOptions> = { ...startChecks, checkpoint: nameText };
+const checkpointChecks: Checks<CheckpointOptions> = {
+  ...callChecks,
+  leaveRunning: flag,
+  tcpEstablished: flag,
+  unixSockets: flag,
+};
 const stopChecks: Checks<StopOptions> = { ...callChecks, grace: duration, stopSignal: signalCheck };
 const restartChecks: Checks<StartOptions & Pick<StopOptions, "grace">> = { ...startChecks, grace: duration };
 const killChecks: Checks<KillOptions> = { ...callChecks, all: flag };
@@ -132,13 +153,18 @@ export class Container {
     return this.#attached.stderr;
   }
 
-  /** Has it run, again if it has stopped. With `stdio` its streams are this object's `stdin`, `stdout` and `stderr` then. */
-  async start(options: StartOptions = {}): Promise<void> {
-    checkOptions(options, startChecks);
+  /**
+   * Has it run, again if it has stopped. With `stdio` its streams are this object's `stdin`, `stdout` and `stderr` then.
+   *
+   * @throws ContainerdError, `isNotFound` also when there is no such checkpoint
+   */
+  async start(options: StartFromOptions = {}): Promise<void> {
+    checkOptions(options, startFromChecks);
     const { id, api } = this;
+    const { checkpoint = "" } = options;
     const startId = newStartId();
     await this.startWith(options, ({ paths }, call) =>
-      api.again((signal) => api.calls.start({ id, stdio: paths, startId }, { signal }), call),
+      api.again((signal) => api.calls.start({ id, stdio: paths, startId, checkpoint }, { signal }), call),
     );
   }
 
@@ -346,6 +372,24 @@ export class Container {
   async fork(options: ForkOptions = {}): Promise<CreatedContainer> {
     const remove = (id: string) => new Container(this.api, id).remove({ force: true, timeout: 10_000 });
     return new CreatedContainer(this.api, await forkOf(this.api, this.id, options, remove));
+  }
+
+  /**
+   * Saves its processes, with CRIU, which has to be installed on the daemon's machine; it ends with that, or goes on. Its files are not saved:
+   * they stay in its layer.
+   *
+   * @param to a name, by which it goes with the container; or the absolute path of a directory that is made, where nobody else may write
+   * @throws ContainerdError: "id-in-use" when it is there already, "wrong-state" for one that does not run, "internal" with what CRIU says
+   * @example
+   * await container.checkpoint("before");
+   * await container.start({ checkpoint: "before" });
+   */
+  async checkpoint(to: string, options: CheckpointOptions = {}): Promise<void> {
+    nameText(to, "to");
+    checkOptions(options, checkpointChecks);
+    const { leaveRunning = false, tcpEstablished = false, unixSockets = false, ...call } = options;
+    const request = { id: this.id, ref: to, leaveRunning, tcpEstablished, unixSockets };
+    await this.api.calls.checkpoint(request, call);
   }
 
   /** Takes it away, with its layer. One that is gone already is no error. @throws ContainerdError when it runs, without `force` */

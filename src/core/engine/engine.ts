@@ -95,6 +95,11 @@ export class Engine {
     return join(this.#marker, "place");
   }
 
+  /** Where checkpoints are that have names: a directory for each namespace, and in it for each container. */
+  get checkpoints(): string {
+    return join(this.#marker, "checkpoints");
+  }
+
   /** To be called before the first container is written down: daemons to come look for them then. Throws a system error. */
   mark(): void {
     if (this.#isMarked) return;

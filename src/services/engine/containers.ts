@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Engine } from "../../core/engine/engine.js";
 import type { EngineContainer } from "../../core/engine/engine-container.js";
 import { rename, update } from "../../core/engine/operations/change.js";
+import { checkpoint } from "../../core/engine/operations/checkpoint.js";
 import { create, run } from "../../core/engine/operations/create.js";
 import { describe, list } from "../../core/engine/operations/describe.js";
 import { waitForExec } from "../../core/engine/operations/exec.js";
@@ -22,6 +23,7 @@ import { pidsOf } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
 import type { Stdio } from "../../core/tasks/process.js";
 import {
+  type CheckpointRequest,
   ContainerConfig as ConfigMessage,
   type CreateRequest as CreateMessage,
   type EngineServer,
@@ -51,7 +53,7 @@ type Served =
       | "pause"
       | "resume"
     )
-  | ("update" | "rename" | "prune" | "stats" | "top");
+  | ("checkpoint" | "update" | "rename" | "prune" | "stats" | "top");
 
 /** The calls about containers as a whole. */
 export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineServer, Served> {
@@ -71,8 +73,8 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       return { id: container.id, pid: pidOf(engine, container), warnings: [] };
     }),
     start: front.about(async (container, { request, signal }) => {
-      const { startId } = request;
-      const init = await start(engine, container, { stdio: stdioOf(request.stdio), startId }, signal);
+      const { startId, checkpoint } = request;
+      const init = await start(engine, container, { stdio: stdioOf(request.stdio), startId, checkpoint }, signal);
       return { id: container.id, pid: init?.systemPid ?? 0 };
     }),
     wait: front.about(async (container, { request, signal }: EngineCall<WaitRequest>) => {
@@ -93,7 +95,7 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       return {};
     }),
     restart: front.about(async (container, { request: { grace, stdio, startId }, signal }) => {
-      const request = { grace: optionalMs(grace), signal: "", stdio: stdioOf(stdio), startId };
+      const request = { grace: optionalMs(grace), signal: "", stdio: stdioOf(stdio), startId, checkpoint: "" };
       const init = await restart(engine, container, request, signal);
       return { id: container.id, pid: init?.systemPid ?? 0 };
     }),
@@ -108,6 +110,12 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
     update: front.about(async (container, { request: { resources, lifetime }, signal }) => {
       const changes = { resources: resourcesOf(resources), lifetime: optionalMs(lifetime) };
       await update(engine, container, changes, signal);
+      return {};
+    }),
+    checkpoint: front.about(async (container, { request, signal }: EngineCall<CheckpointRequest>) => {
+      const { ref, leaveRunning, tcpEstablished: tcp, unixSockets, terminal: shell } = request;
+      if (request.fileLocks) throw refusal("file_locks: they can't be saved yet");
+      await checkpoint(engine, container, { ref, leaveRunning, tcp, unixSockets, shell }, signal);
       return {};
     }),
     rename: front.about(async (container, { request }) => {

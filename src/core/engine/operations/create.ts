@@ -43,7 +43,7 @@ export async function run(
   if (before !== undefined) {
     await engine.inTurn(before, async () => {
       if (engine.taskOf(before) === undefined && before.exit === undefined && !before.isGone)
-        await startInTurn(engine, before, { stdio, startId: "" }, signal);
+        await startInTurn(engine, before, { stdio, startId: "", checkpoint: "" }, signal);
     });
     return before;
   }

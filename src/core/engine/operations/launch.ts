@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { closedToOthers } from "../../../system/linux/searchable.js";
 import { Failure } from "../../failure/failure.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
@@ -8,7 +8,9 @@ import { deleteStopped } from "../../tasks/operations/delete.js";
 import { keepCreated } from "../../tasks/operations/keep.js";
 import { startCreated } from "../../tasks/operations/start.js";
 import type { Process, Stdio } from "../../tasks/process.js";
+import { WORK } from "../../tasks/runtime/checkpoint.js";
 import { bundleIn } from "../../tasks/task.js";
+import { type CheckpointPlace, criuLog, withLog } from "../checkpoints.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, TASK_MARK } from "../kept-container.js";
@@ -27,6 +29,8 @@ export interface Launch {
   /** Puts its files into the bundle. */
   fill: (bundle: string) => void;
   stdio: Stdio;
+  /** That it begins with; undefined: from the beginning. */
+  checkpoint?: CheckpointPlace | undefined;
   /** Resolves once it is on the disk that there may be a task. */
   written: Promise<unknown>;
 }
@@ -61,8 +65,8 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
           fill(bundle);
           fillStdio(bundle, stdio);
         },
-        checkpoint: "",
-        checkpointDir: "",
+        checkpoint: wanted.checkpoint?.name ?? "",
+        checkpointDir: wanted.checkpoint?.directory ?? "",
         stdio,
         labels: [TASK_MARK],
         noPivotRoot: false,
@@ -79,6 +83,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
     ),
   );
   await creating.catch(async (error: unknown) => {
+    if (wanted.checkpoint !== undefined) throw await ofRestore(error, wanted.checkpoint);
     throw await explained(error, wanted, tasks.runDirectory.taskDirectory(name));
   });
   try {
@@ -91,6 +96,14 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
     await deleteStopped(tasks, name);
     throw await explained(error, wanted, tasks.runDirectory.taskDirectory(name));
   }
+}
+
+/** With what CRIU has logged. */
+async function ofRestore(error: unknown, { directory, name }: CheckpointPlace): Promise<unknown> {
+  if (!(error instanceof Failure && error.kind === "internal")) return error;
+  const work = join(directory, name, WORK);
+  const log = await onForeignFiles(directory, () => criuLog(work)).catch(() => "");
+  return log === "" ? error : withLog(error, log);
 }
 
 /**

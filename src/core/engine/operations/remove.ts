@@ -2,6 +2,7 @@ import { Failure } from "../../failure/failure.js";
 import { thaw } from "../../tasks/freezer.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
 import type { Task } from "../../tasks/task.js";
+import { removeCheckpoints } from "../checkpoints.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { exitOf } from "./exit-of.js";
@@ -45,6 +46,7 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   const task = engine.taskOf(container);
   if (task?.status === "stopped") await wholeEnd(task);
   if (task !== undefined) await ignoring(deleteStopped(engine.tasks, container));
+  await removeCheckpoints(engine, container);
   if (hasLayer) await ignoring(engine.snapshots.remove(namespace, id));
   if (container.hasLog) await engine.logs.remove(container);
   const record = ignoring(engine.containers.delete(namespace, id));

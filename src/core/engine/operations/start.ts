@@ -1,6 +1,7 @@
 import { Failure, refusal } from "../../failure/failure.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
 import type { Process, Stdio } from "../../tasks/process.js";
+import { placeOf } from "../checkpoints.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, keptOf } from "../kept-container.js";
@@ -17,6 +18,8 @@ export interface StartRequest {
   stdio: Stdio;
   /** Chosen by the caller: the same again is the same start, also when what it has started has ended. "" is none. */
   startId: string;
+  /** A checkpoint that it begins with, by its name or the path of its directory; "": from the beginning. */
+  checkpoint: string;
 }
 
 /**
@@ -41,7 +44,7 @@ const LONGEST_START_ID = 128;
 export async function startInTurn(
   engine: Engine,
   container: EngineContainer,
-  { stdio, startId }: StartRequest,
+  { stdio, startId, checkpoint }: StartRequest,
   signal: AbortSignal,
 ): Promise<Process | undefined> {
   const { namespace, id } = container;
@@ -49,6 +52,7 @@ export async function startInTurn(
     throw refusal(
       `start_id ${JSON.stringify(startId.slice(0, LONGEST_START_ID))}…: at most ${LONGEST_START_ID} characters`,
     );
+  const from = checkpoint === "" ? undefined : placeOf(engine, container, checkpoint);
   signal.throwIfAborted();
   requireThere(container);
   const task = engine.taskOf(container);
@@ -90,7 +94,7 @@ export async function startInTurn(
         : { spec: record.spec!.value, fill: await filesOf(id, config, hostFacts, signal) };
     const chainId = record.labels[LAYERS_LABEL] ?? image?.chainId ?? "";
     const root = await rootOf(engine, container, kept, chainId, mounts, signal);
-    const init = await launch(engine, { container, kept, spec, root, fill, stdio, written }, signal);
+    const init = await launch(engine, { container, kept, spec, root, fill, stdio, checkpoint: from, written }, signal);
     await keepStarted(engine, container);
     return init;
   } catch (error) {

@@ -19,6 +19,7 @@ const GRACE_AFTER_EXIT = 10_000;
  * @param signal the caller has gone: a checkpoint that has not begun is called off. One that has begun gets a grace period: CRIU, when
  *   killed halfway, leaves the processes stopped, with its own code in them
  * @param directory "" is the bundle's own
+ * @param failed called with the directory of CRIU's log, before that is removed
  * @throws Failure; the container runs on then
  */
 export async function checkpointContainer(
@@ -27,6 +28,7 @@ export async function checkpointContainer(
   checkpoint: Checkpoint,
   directory: string,
   signal: AbortSignal,
+  failed?: (work: string) => Promise<void>,
 ): Promise<void> {
   await tasks.operations.run({ kind: "checkpoint", id: name.id }, async (operation) => {
     const task = tasks.get(name);
@@ -41,7 +43,7 @@ export async function checkpointContainer(
         [signal, GRACE],
         [task.exited, GRACE_AFTER_EXIT],
       ];
-      await withGrace(graces, (limited) => createCheckpoint(task.runtime, task.id, path, checkpoint, limited));
+      await withGrace(graces, (limited) => createCheckpoint(task.runtime, task.id, path, checkpoint, limited, failed));
       if (signal.aborted && !checkpoint.exit) {
         // The caller does not know of it; with `exit` it is all that there is of the container.
         await deleteCheckpoint(path, checkpoint.name);

@@ -30,7 +30,7 @@ const underWay = new Set<string>();
 const LARGEST_CONFIG = 1024 * 1024;
 
 /** The directory in a checkpoint's that CRIU makes its own in: one of a checkpoint, one of each restore. */
-const WORK = "criu.work";
+export const WORK = "criu.work";
 
 /** Where a container's checkpoints lie unless the caller names a directory. */
 export function checkpointsDirectory(bundle: string, directory: string): string {
@@ -39,6 +39,7 @@ export function checkpointsDirectory(bundle: string, directory: string): string 
 
 /**
  * Saves a container.
+ * @param failed called with the directory of CRIU's log, before that is removed
  * @throws Failure: invalid-argument for a name that leaves the directory, already-exists for one that is taken, internal (the runtime's
  * words) when the runtime fails; no directory is left then and the container runs on
  */
@@ -48,6 +49,7 @@ export async function createCheckpoint(
   directory: string,
   checkpoint: Checkpoint,
   signal: AbortSignal,
+  failed?: (work: string) => Promise<void>,
 ): Promise<void> {
   checkIdentifier("checkpoint name", checkpoint.name);
   const path = join(directory, checkpoint.name);
@@ -71,6 +73,7 @@ export async function createCheckpoint(
       },
     );
   } catch (error) {
+    if (failed !== undefined) await onForeignFiles(path, () => failed(join(path, WORK))).catch(() => {});
     await onForeignFiles(path, () => removeFailed(path)).catch(() => {});
     throw error;
   } finally {
