@@ -1,10 +1,12 @@
 import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { connect, type SandboxOptions } from "../src/client/index.js";
 import { startContainerd1 } from "../test/harness/containerd1.js";
 import type { TestDaemon } from "../test/harness/daemon.js";
-import { type Config, importImage, NO_STDIO, newId, requestFor, texts } from "../test/harness/engine.js";
+import { type Config, IMAGE, importImage, NO_STDIO, newId, requestFor, texts } from "../test/harness/engine.js";
 import { sharedRootfs } from "../test/harness/rootfs.js";
 import type { ApiV1 } from "../test/harness/v1.js";
+import { eventually } from "../test/harness/wait.js";
 import { BareRuntime, rate } from "./bare-runtime.js";
 import { memoryOf } from "./fleet.js";
 import { median, type Row, row } from "./row.js";
@@ -23,6 +25,11 @@ export async function* engineRows(containers: number): AsyncIterable<Row> {
   yield await runs(daemon, api, "run, wait, remove", {}, 1.15);
   yield await runs(daemon, api, "run, wait, remove with a user namespace", { userns: "auto" }, 1.1);
   yield await execs(daemon, api);
+  yield await acquires(daemon, api, "acquire", {});
+  yield await acquires(daemon, api, "acquire of a frozen program", {
+    args: ["sh", "-c", "echo up; exec sleep 100000"],
+    ready: "up\n",
+  });
   yield await memory(daemon, api, containers);
 }
 
@@ -80,6 +87,44 @@ async function runs(daemon: TestDaemon, api: ApiV1, name: string, wanted: Config
     peer: { name: "runc create + start + delete", value: median(bare) },
     aim: `ratio <= ${aim}`,
     met: (_, ratio) => ratio <= aim,
+  });
+}
+
+/** Each is waited for until the pool has it, so that none is made while a time is taken. */
+async function acquires(daemon: TestDaemon, api: ApiV1, name: string, options: Partial<SandboxOptions>): Promise<Row> {
+  const runtime = new BareRuntime("runc");
+  const bundle = await bundleOf(daemon, api, { network: "none" }, ["sleep", "100000"]);
+  await using client = connect(daemon.listen);
+  await using pool = await client.sandboxes.pool({
+    image: IMAGE,
+    pull: "never",
+    size: 1,
+    stdioDir: daemon.dir,
+    ...options,
+  });
+  const [ours, bare]: [number[], number[]] = [[], []];
+  for (let n = 0; n < WARM_UP + ROUNDS; n++) {
+    const peer = newId(daemon);
+    let began = performance.now();
+    await runtime.createAndStart(peer, bundle, join(bundle, "pid"));
+    bare.push(performance.now() - began);
+    await runtime.delete(peer);
+    await eventually(() => pool.ready === 1);
+    began = performance.now();
+    const sandbox = await pool.acquire();
+    ours.push(performance.now() - began);
+    await sandbox.remove();
+    await eventually(() => pool.ready === 1);
+  }
+  for (const times of [ours, bare]) times.splice(0, WARM_UP);
+  rmSync(bundle, { recursive: true });
+  return row({
+    name: `engine: ${name}`,
+    unit: "ms",
+    ours: median(ours),
+    peer: { name: "runc create + start", value: median(bare) },
+    aim: "ratio <= 0.15",
+    met: (_, ratio) => ratio <= 0.15,
   });
 }
 

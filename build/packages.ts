@@ -15,6 +15,7 @@ export const packages: readonly Product[] = [
   npmPackage("client", () => [
     ...ALWAYS_PACKED,
     "docs/client.md",
+    "docs/untrusted-code.md",
     ...filesBelow("examples"),
     ...clientFiles,
     ...declarations(),

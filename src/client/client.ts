@@ -8,6 +8,7 @@ import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } 
 import { Images } from "./images/images.js";
 import { duration } from "./options/duration.js";
 import { anyText, type Checks, checkOptions, nameText } from "./options/option-checks.js";
+import { Sandboxes } from "./sandboxes/sandboxes.js";
 import { V0 } from "./v0/v0.js";
 
 export interface ClientOptions extends ConnectionOptions {
@@ -34,6 +35,8 @@ export class Client implements AsyncDisposable {
   readonly address: string;
   /** The containers of the client's namespace that were made of images or root file systems. */
   readonly containers: Containers;
+  /** Containers for code that nobody trusts, with a time to live, also kept ready in a pool. */
+  readonly sandboxes: Sandboxes;
   /** The images of the client's namespace. */
   readonly images: Images;
   /** Containers of bundles, as containerd 0.2 has them. */
@@ -53,7 +56,9 @@ export class Client implements AsyncDisposable {
     this.v1 = new V1(this.#connection, namespace);
     this.images = new Images(this.v1);
     this.#engine = new EngineApi(this.#connection, namespace, options.patience);
-    this.containers = new Containers({ api: this.#engine, images: this.images });
+    const parts = { api: this.#engine, images: this.images };
+    this.containers = new Containers(parts);
+    this.sandboxes = new Sandboxes(parts);
   }
 
   /** The daemon's version: "0.2.9", and the commit it was built from, where it says so. */
@@ -88,13 +93,17 @@ export class Client implements AsyncDisposable {
     return runContainer({ api: this.#engine, images: this.images }, options);
   }
 
-  /** Ends everything that is under way with an error; containers go on running. */
+  /**
+   * Ends everything that is under way with an error; containers go on running. Pools of sandboxes should be closed before; what they have
+   * ready goes with this program.
+   */
   close(): void {
     this.v0.close(closedError());
     this.#connection.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.sandboxes.close().catch(() => {});
     this.close();
   }
 }

@@ -98,6 +98,10 @@ export type { RunTarget } from "./own-connection.js";
 export { Embedded, type EmbeddedOptions, embedded } from "./remote/embedded.js";
 export { Remote, type RemoteChange, type RemoteOptions } from "./remote/remote.js";
 export type { DaemonOptions } from "./remote/remote-daemon.js";
+export { type AcquireOptions, type PoolOptions, SandboxPool } from "./sandboxes/pool.js";
+export type { Readiness, SandboxOptions } from "./sandboxes/prepare.js";
+export { Sandbox } from "./sandboxes/sandbox.js";
+export { type CreateSandboxOptions, Sandboxes } from "./sandboxes/sandboxes.js";
 export type { RunInput } from "./streams/process-input.js";
 export { createStdio, Stdio, type StdioOptions } from "./streams/stdio.js";
 export {

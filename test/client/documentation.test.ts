@@ -1,4 +1,4 @@
-/** The snippets of docs/client.md, each run as the JavaScript that it is, and compiled as TypeScript. */
+/** The snippets of docs/client.md and docs/untrusted-code.md, each run as the JavaScript that it is, and compiled as TypeScript. */
 import { execFile, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +20,9 @@ afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
-const text = readFileSync(join(repository, "docs/client.md"), "utf8");
+const text = ["client", "untrusted-code"]
+  .map((name) => readFileSync(join(repository, `docs/${name}.md`), "utf8"))
+  .join("\n");
 /** By the heading they stand below. */
 const snippets = text
   .split(/^## /m)
@@ -30,6 +32,7 @@ const snippets = text
 
 const OUTPUTS: Record<string, string> = {
   "Run an image": "hello from 0 0 false\n",
+  Sandboxes: "42\n42\n",
   "Run a command": "5 0 false true\n",
   Containers: "from stdin\nbin\n3\npaused\n134217728\n0\n",
   "Files of a container": "2\n0\nadded /srv/count.sh\nadded /srv/in\nadded /srv/in/words\nadded /srv/lines\ntrue\n",
@@ -37,6 +40,7 @@ const OUTPUTS: Record<string, string> = {
   "What went wrong": "command-not-found\n",
   "Stats and events": "true true true\nstart-container 0\nexit 0\n",
   Images: "docker.io/team/tools:1\ntrue 1\ntrue\n2\n",
+  "With `client.run`": "output 42\n",
 };
 
 test("every snippet is known here", () => {

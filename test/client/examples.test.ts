@@ -1,18 +1,22 @@
 /** The programs in examples/, each run to its end. */
 import { spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { chmodSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { connect } from "../../src/client/index.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { repository, unpackedProgram } from "../harness/paths.js";
 import { sharedRootfs } from "../harness/rootfs.js";
 import { startTimeout } from "../harness/start-timeout.js";
+import { eventually } from "../harness/wait.js";
 import { runProgram, startProgram } from "./typescript-program.js";
 
 let daemon: TestDaemon;
 beforeAll(async () => {
   daemon = await startDaemon();
+  // A container with user ids of its own has to get through it to its root file system.
+  chmodSync(daemon.dir, 0o711);
 });
 afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
@@ -26,7 +30,15 @@ async function expectClean(): Promise<void> {
 
 test("every example has a test here", () => {
   const examples = readdirSync(join(repository, "examples"));
-  expect(examples.sort()).toEqual(["checkpoint.ts", "events.ts", "hello.ts", "sandboxes.ts", "shell.ts", "stats.ts"]);
+  expect(examples.sort()).toEqual([
+    "checkpoint.ts",
+    "events.ts",
+    "hello.ts",
+    "run-code.ts",
+    "sandboxes.ts",
+    "shell.ts",
+    "stats.ts",
+  ]);
 });
 
 test("hello", async () => {
@@ -84,6 +96,50 @@ test("50 sandboxes with limits and timeouts", async () => {
     expect.arrayContaining(["status 0: 42", "status 3: broken", "timed out", "out of memory", "status 0: 11"]),
   );
   expect(output.match(/^10 × /gm)).toHaveLength(5);
+  await expectClean();
+});
+
+test("a service that runs what it gets by POST, in sandboxes", async () => {
+  const client = connect(daemon.listen);
+  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
+  await client.images.import(tar.stdout, { rootfs: true, name: "example:1" });
+  const env = { SANDBOXES: "1", TIMEOUT: `${10 * (await startTimeout())}` };
+  using program = await startProgram(daemon, { file: "examples/run-code.ts" }, ["example:1", "0", "sh", "-s"], env);
+  const url = await eventually(() => /^listening on (\S+)$/m.exec(program.output())?.[1]);
+  const post = async (code: string, signal?: AbortSignal) => {
+    const response = await fetch(url, { method: "POST", body: code, ...(signal && { signal }) });
+    return { code: response.status, ...((await response.json()) as object) };
+  };
+  /** The only sandbox is another one each time, which has to be made. */
+  const answered = (code: string) =>
+    eventually(async () => {
+      const answer = await post(code);
+      return answer.code !== 429 && answer;
+    });
+  const usual = await answered("echo $((6 * 7)); id -u; touch /x 2>&1; exit 3");
+  expect(usual).toMatchObject({
+    status: 3,
+    stdout: expect.stringMatching(/^42\n65534\ntouch: .*Read-only file system\n$/),
+  });
+  expect(await answered("yes")).toMatchObject({ code: 422, error: "output", stdout: expect.stringMatching(/^y\n/) });
+  expect((await post("x".repeat(100_000))).code).toBe(413);
+  expect((await fetch(url)).status).toBe(405);
+  // Who goes away frees the sandbox; until then there is none for others.
+  const gone = new AbortController();
+  const hold = async () => {
+    while ((await post("sleep 100000", gone.signal)).code === 429);
+  };
+  const held = hold().catch((error) => error);
+  await eventually(async () => (await client.containers.list()).some(({ info }) => (info?.execIds.length ?? 0) > 0));
+  expect((await post("true")).code).toBe(429);
+  gone.abort();
+  await held;
+  expect(await answered("echo again")).toMatchObject({ stdout: "again\n" });
+  program.child.kill("SIGTERM");
+  expect(await program.result).toMatchObject({ status: 0, stderr: "" });
+  expect(await client.containers.list()).toEqual([]);
+  await client.images.prune({ all: true });
+  client.close();
   await expectClean();
 });
 

@@ -17,6 +17,8 @@ export interface ProgramResult {
 export interface RunningProgram extends Disposable {
   readonly child: ChildProcess;
   readonly result: Promise<ProgramResult>;
+  /** What stdout has shown so far. */
+  output(): string;
   /** Resolves when stdout has shown this text. */
   printed(text: string): Promise<void>;
 }
@@ -62,6 +64,7 @@ export async function startProgram(
   return {
     child,
     result,
+    output: () => stdout,
     async printed(text) {
       await eventually(() => stdout.includes(text), {
         what: `"${text}" from the program, which printed "${stdout}" and "${stderr}"`,

@@ -53,7 +53,7 @@ export class CollectedRun {
   readonly #stop = new AbortController();
   readonly #stdout: OutputCollector;
   readonly #stderr: OutputCollector;
-  #ended: "timeout" | "output" | undefined;
+  #ended: RunError["reason"] | undefined;
   #startedAt: number | undefined;
   #duration: number | undefined;
 
@@ -90,7 +90,12 @@ export class CollectedRun {
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (this.#ended === undefined) throw this.#stop.signal.aborted ? this.#stop.signal.reason : error;
-      const why = this.#ended === "timeout" ? `its ${timeout} ms` : `${maxOutput} bytes of output`;
+      const reasons = {
+        timeout: `its ${timeout} ms`,
+        output: `${maxOutput} bytes of output`,
+        expired: "its container's time to live",
+      };
+      const why = reasons[this.#ended];
       throw new RunError(this.#ended, `${what} was killed after ${why}`, containerId, this.#output());
     } finally {
       stopTimer();
@@ -99,7 +104,7 @@ export class CollectedRun {
   }
 
   /** Ends it early. */
-  end(reason: "timeout" | "output"): void {
+  end(reason: RunError["reason"]): void {
     if (this.#stop.signal.aborted) return;
     this.#ended = reason;
     this.#stop.abort(new Error(reason));

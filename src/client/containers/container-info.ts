@@ -25,6 +25,8 @@ export interface ContainerInfo {
   exit: ContainerExit | undefined;
   /** When it is killed, if it still runs. */
   endsAt: Date | undefined;
+  /** When its time to live is over: it is removed then, whether it runs or not. */
+  expiresAt: Date | undefined;
   /** Whether it ends with the program that has made it. */
   owned: boolean;
   /** Whether it is removed as soon as it has stopped. */
@@ -42,7 +44,7 @@ export interface ContainerInfo {
 }
 
 export function infoOf(message: Container): ContainerInfo {
-  const { createdAt, startedAt, exit, endsAt, config, ...same } = message;
+  const { createdAt, startedAt, exit, endsAt, expiresAt, config, ...same } = message;
   const date = (time: Parameters<typeof toDate>[0] | undefined) => time && toDate(time);
   return {
     ...same,
@@ -54,6 +56,7 @@ export function infoOf(message: Container): ContainerInfo {
     startedAt: date(startedAt),
     exit: exit && exitOf(exit),
     endsAt: date(endsAt),
+    expiresAt: date(expiresAt),
     config,
   };
 }

@@ -6,7 +6,7 @@ import type { EngineApi } from "../api/engine.js";
 import { ownedFolderPrefix } from "../bundle/owned-folders.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import type { ArchiveSource } from "../images/images.js";
-import { duration } from "../options/duration.js";
+import { duration, positiveDuration } from "../options/duration.js";
 import { type Checks, checkOptions, flag, nameText, object, oneOf, pathText } from "../options/option-checks.js";
 import { Stdio } from "../streams/stdio.js";
 import { containerLimitsChecks, signalText as signalCheck } from "./container-checks.js";
@@ -92,6 +92,8 @@ export interface UpdateOptions extends CallOptions {
   limits?: ContainerLimits | undefined;
   /** Milliseconds from now until it is killed; Infinity: not any more. */
   lifetime?: number | undefined;
+  /** Milliseconds from now until it is killed and removed; Infinity: not any more. */
+  ttl?: number | undefined;
 }
 
 export const stdioChecks = { stdio: oneOf("ignore", "output", "pipe"), stdioDir: pathText };
@@ -111,6 +113,7 @@ const updateChecks: Checks<UpdateOptions> = {
   ...callChecks,
   limits: object(containerLimitsChecks),
   lifetime: duration,
+  ttl: positiveDuration,
 };
 
 /**
@@ -264,11 +267,12 @@ export class Container {
   /** Changes its limits, and when it is killed. */
   async update(options: UpdateOptions): Promise<void> {
     checkOptions(options, updateChecks);
-    const { limits, lifetime, ...call } = options;
+    const { limits, lifetime, ttl, ...call } = options;
     const request = {
       id: this.id,
       resources: resourcesOf(limits),
       lifetime: lifetime === undefined ? undefined : lifetimeOf(lifetime),
+      ttl: ttl === undefined ? undefined : lifetimeOf(ttl),
     };
     await this.api.calls.update(request, call);
   }

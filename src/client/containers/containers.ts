@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
+import type { CreateRequest } from "../../proto/containerdts/engine/v1/engine.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { explainFailure } from "../errors/failure-causes.js";
@@ -10,7 +11,7 @@ import { checkTogether, containerChecks } from "./container-checks.js";
 import { configOf, lifetimeOf } from "./container-config.js";
 import { type ContainerStatus, infoOf } from "./container-info.js";
 import type { ContainerOptions } from "./container-options.js";
-import { type EngineParts, isUnanswered } from "./run.js";
+import { type EngineParts, isUnanswered, retract } from "./run.js";
 import { withImage } from "./wanted-image.js";
 
 export interface CreateOptions extends ContainerOptions, CallOptions {
@@ -28,6 +29,8 @@ export interface CreateOptions extends ContainerOptions, CallOptions {
   autoRemove?: boolean | undefined;
   /** Milliseconds after its start; then the daemon kills it. Default, and with Infinity: none. */
   lifetime?: number | undefined;
+  /** Milliseconds from now; then the daemon kills and removes it. Default, and with Infinity: none. */
+  ttl?: number | undefined;
 }
 
 export interface StartNewOptions extends CreateOptions {
@@ -66,6 +69,7 @@ const createChecks: Checks<CreateOptions> = {
   owned: flag,
   autoRemove: flag,
   lifetime: positiveDuration,
+  ttl: positiveDuration,
 };
 
 const startChecks: Checks<StartNewOptions> = { ...createChecks, ...stdioChecks };
@@ -122,7 +126,7 @@ export class Containers {
     checkTogether(options);
     const { api } = this.#parts;
     const request = this.#request(options, options.openStdin);
-    return await this.#made(options, request.id, async (call) => {
+    return await made(this.#parts, options, request.id, async (call) => {
       const { warnings } = await api.again((signal) => api.calls.create(request, { signal }), call);
       return new CreatedContainer(api, request.id, warnings);
     });
@@ -138,23 +142,8 @@ export class Containers {
   async start(options: StartNewOptions): Promise<CreatedContainer> {
     checkOptions(options, startChecks);
     checkTogether(options);
-    const { api } = this.#parts;
     const create = this.#request(options, options.openStdin ?? options.stdio === "pipe");
-    return await this.#made(options, create.id, async (call) => {
-      let warnings: readonly string[] = [];
-      const container = new CreatedContainer(api, create.id);
-      const { stdio, stdioDir } = options;
-      await container.startWith(
-        { stdio, stdioDir, ...call },
-        async ({ paths }, call) => {
-          const answer = await api.again((signal) => api.calls.run({ create, stdio: paths }, { signal }), call);
-          warnings = answer.warnings;
-          return answer;
-        },
-        options.tty,
-      );
-      return Object.assign(container, { warnings });
-    });
+    return await startNew(this.#parts, options, create, new CreatedContainer(this.#parts.api, create.id));
   }
 
   /** By its id, the beginning of one, or its name. @throws ContainerdError, `isNotFound` when there is none */
@@ -196,24 +185,56 @@ export class Containers {
       tty,
       owned = false,
       lifetime,
+      ttl,
       autoRemove = false,
     } = options;
     const config = configOf(options, "docker", tty, openStdin);
-    return { id, name, config, owned, lifetime: lifetimeOf(lifetime), autoRemove };
+    return { id, name, config, owned, lifetime: lifetimeOf(lifetime), ttl: lifetimeOf(ttl), autoRemove };
   }
+}
 
-  async #made<T>(options: StartNewOptions, id: string, make: (call: CallOptions) => Promise<T>): Promise<T> {
-    const { api, images } = this.#parts;
-    const { signal, timeout, rootfs, stdioDir = tmpdir() } = options;
-    try {
-      return await withImage(images, options, { signal }, () => make({ signal, timeout }));
-    } catch (error) {
-      // It may have been made all the same; another's id is not touched.
-      const ours = options.id === undefined && isUnanswered(error, signal ?? new AbortController().signal);
-      if (ours) await new Container(api, id).remove({ force: true, timeout: 10_000 }).catch(() => {});
-      if (error instanceof ContainerdError && error.code === "ALREADY_EXISTS") throw error;
-      throw explainFailure(error, { workdirOption: "workdir", containerId: id, name: "init", rootfs, stdioDir });
-    }
+/**
+ * @internal Has a new container run.
+ * @param container the object for it
+ */
+export async function startNew<T extends CreatedContainer>(
+  parts: EngineParts,
+  options: StartNewOptions,
+  create: CreateRequest,
+  container: T,
+): Promise<T> {
+  const { api } = parts;
+  return await made(parts, options, create.id, async (call) => {
+    let warnings: readonly string[] = [];
+    const { stdio, stdioDir } = options;
+    await container.startWith(
+      { stdio, stdioDir, ...call },
+      async ({ paths }, call) => {
+        const answer = await api.again((signal) => api.calls.run({ create, stdio: paths }, { signal }), call);
+        warnings = answer.warnings;
+        return answer;
+      },
+      options.tty,
+    );
+    return Object.assign(container, { warnings });
+  });
+}
+
+async function made<T>(
+  { api, images }: EngineParts,
+  options: StartNewOptions,
+  id: string,
+  make: (call: CallOptions) => Promise<T>,
+): Promise<T> {
+  const { signal, timeout, rootfs, stdioDir = tmpdir() } = options;
+  try {
+    return await withImage(images, options, { signal }, () => make({ signal, timeout }));
+  } catch (error) {
+    // It may have been made all the same; another's id is not touched.
+    const ours = options.id === undefined && isUnanswered(error, signal ?? new AbortController().signal);
+    if (ours) await retract(api, id).catch(() => {});
+    if (error instanceof ContainerdError && error.code === "ALREADY_EXISTS") throw error;
+    throw explainFailure(error, { workdirOption: "workdir", containerId: id, name: "init", rootfs, stdioDir });
   }
 }
 

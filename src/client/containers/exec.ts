@@ -108,6 +108,7 @@ export async function execIn(
       run.exited();
       stdio.finish();
       if (exit.timedOut) run.end("timeout");
+      else if (exit.expired) run.end("expired");
       await Promise.all([stdio.drained(DRAIN_TIMEOUT), forget(api, id, execId)]);
       return { status: exit.status, oomKilled: exit.oomKilled };
     } catch (error) {

@@ -22,6 +22,8 @@ export interface ContainerExit {
   usage: Usage;
   /** Why it could not be started; "" when it ran. */
   error: string;
+  /** Whether it was killed as the time to live of its container was over. */
+  expired: boolean;
 }
 
 export function usageOf(usage: UsageMessage | undefined): Usage {
@@ -31,6 +33,6 @@ export function usageOf(usage: UsageMessage | undefined): Usage {
   };
 }
 
-export function exitOf({ status, exitedAt, oomKilled, timedOut, usage, error }: Exit): ContainerExit {
-  return { status, at: exitedAt && toDate(exitedAt), oomKilled, timedOut, usage: usageOf(usage), error };
+export function exitOf({ exitedAt, usage, ...same }: Exit): ContainerExit {
+  return { ...same, at: exitedAt && toDate(exitedAt), usage: usageOf(usage) };
 }

@@ -18,6 +18,8 @@ export interface ForkOptions extends CallOptions {
   autoRemove?: boolean | undefined;
   /** Milliseconds after its start; then the daemon kills it. Default, and with Infinity: none. */
   lifetime?: number | undefined;
+  /** Milliseconds from now; then the daemon kills and removes it. Default, and with Infinity: none. */
+  ttl?: number | undefined;
 }
 
 const forkChecks: Checks<ForkOptions> = {
@@ -31,6 +33,7 @@ const forkChecks: Checks<ForkOptions> = {
   owned: flag,
   autoRemove: flag,
   lifetime: positiveDuration,
+  ttl: positiveDuration,
 };
 
 /**
@@ -46,10 +49,11 @@ export async function forkOf(
   remove: (id: string) => Promise<void>,
 ): Promise<string> {
   checkOptions(options, forkChecks);
-  const { name = "", labels, owned = false, autoRemove = false, lifetime, signal, timeout } = options;
+  const { name = "", labels, owned = false, autoRemove = false, lifetime, ttl, signal, timeout } = options;
   const id = randomBytes(32).toString("hex");
   const config = labels && ContainerConfig.fromPartial({ labels });
-  const request = { id: of, create: { id, name, config, owned, lifetime: lifetimeOf(lifetime), autoRemove } };
+  const create = { id, name, config, owned, lifetime: lifetimeOf(lifetime), ttl: lifetimeOf(ttl), autoRemove };
+  const request = { id: of, create };
   try {
     await api.again((signal) => api.calls.fork(request, { signal }), { signal, timeout });
   } catch (error) {

@@ -79,7 +79,15 @@ export async function runContainer(
   const { name = "", input, timeout, stdioDir, rootfs } = options;
   const id = randomBytes(32).toString("hex");
   const config = configOf(options, "run", false, input !== undefined);
-  const create = { id, name, config, owned: api.knowsCaller, lifetime: lifetimeOf(timeout), autoRemove: false };
+  const create = {
+    id,
+    name,
+    config,
+    owned: api.knowsCaller,
+    lifetime: lifetimeOf(timeout),
+    ttl: 0n,
+    autoRemove: false,
+  };
   const run = new CollectedRun(options, options.encoding);
   const result = await run.complete("the container", id, async (signal) => {
     if (stdioDir !== undefined) removeAbandonedFoldersOnce(resolve(stdioDir));
@@ -133,7 +141,8 @@ async function remove(api: EngineApi, id: string, patience = api.patience): Prom
   }
 }
 
-async function retract(api: EngineApi, id: string): Promise<void> {
+/** Removes what a call may have made that was called off. */
+export async function retract(api: EngineApi, id: string): Promise<void> {
   const patience = Math.min(api.patience ?? REMOVAL_PATIENCE, REMOVAL_PATIENCE);
   for (const ms of REMOVAL_PAUSES) {
     await pause(ms);

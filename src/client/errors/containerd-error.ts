@@ -46,6 +46,8 @@ export type ErrorKind =
   | "timeout"
   /** There was more output than allowed. */
   | "output"
+  /** The time to live of the container was over: it is gone. */
+  | "expired"
   /** Something has run out: disk, descriptors, room for events. */
   | "exhausted"
   /** The client has been closed, or the call was ended on the daemon's side. */
@@ -78,7 +80,7 @@ const KINDS: Partial<Record<ErrorCode, ErrorKind>> = {
 const TOLD_KINDS = [
   ...(["not-found", "id-in-use", "command-not-found", "not-executable", "bad-cwd", "bad-rootfs", "bad-mount"] as const),
   ...(["bad-network", "bad-limit", "runtime-not-found", "wrong-state", "denied", "refused"] as const),
-  ...(["timeout", "exhausted", "closed", "internal"] as const),
+  ...(["timeout", "expired", "exhausted", "closed", "internal"] as const),
 ] satisfies ErrorKind[];
 
 /**
@@ -112,7 +114,7 @@ export class ContainerdError extends Error {
 
   /** No such container, process or checkpoint. */
   get isNotFound(): boolean {
-    return this.kind === "not-found";
+    return this.kind === "not-found" || (this.kind === "expired" && this.code === "NOT_FOUND");
   }
 }
 

@@ -12,12 +12,14 @@ export const MAX_TIMER = 2 ** 31 - 1;
 /**
  * Calls `done` when so many milliseconds are over, also after months; never after Infinity.
  *
+ * @param keepsAlive whether the program waits for it before it ends by itself
  * @returns calls it off.
  */
-export function startTimer(ms: number, done: () => void): () => void {
+export function startTimer(ms: number, done: () => void, keepsAlive = true): () => void {
   let timer: NodeJS.Timeout | undefined;
   const wait = (rest: number) => {
     timer = setTimeout(() => (rest > MAX_TIMER ? wait(rest - MAX_TIMER) : done()), Math.min(rest, MAX_TIMER));
+    if (!keepsAlive) timer.unref();
   };
   if (ms !== Number.POSITIVE_INFINITY) wait(ms);
   return () => clearTimeout(timer);

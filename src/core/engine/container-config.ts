@@ -37,6 +37,8 @@ export interface ContainerConfig {
   stopTimeout?: number | undefined;
   /** Whether a small init of ours is the first process, which reaps and hands on signals. */
   init: boolean;
+  /** Whether its first process only waits, and reaps, in place of what the image runs. */
+  idle?: boolean | undefined;
   labels: Record<string, string>;
 
   resources: Resources;

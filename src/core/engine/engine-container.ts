@@ -31,6 +31,12 @@ export class EngineContainer {
   isGone = false;
   /** Of its last run; undefined before the first, and while it runs. */
   exit: ContainerExit | undefined;
+  /** In ms since the machine has booted: when its time to live is over; undefined: never. */
+  expiresAt: number | undefined;
+  /** Its time to live is over. */
+  isExpired = false;
+  /** Ends the wait for that. */
+  stopClock: () => void = () => {};
   readonly #watchers = new Set<() => void>();
 
   constructor(namespace: string, id: string) {

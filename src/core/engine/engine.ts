@@ -14,12 +14,14 @@ import { ContainerIndex } from "./container-index.js";
 import type { EngineContainer } from "./engine-container.js";
 import { ContainerFiles } from "./files/container-files.js";
 import { IdRanges } from "./id-ranges.js";
+import type { ContainerExit } from "./kept-container.js";
 import { KnownUsers } from "./known-users.js";
 import { LogDirectories } from "./logs/log-directories.js";
 import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
 import { Owners } from "./owners.js";
 import { type ImageParts, ResolvedImages } from "./resolved-images.js";
+import { ExpiredContainers, expired } from "./time-to-live.js";
 
 export interface EngineParts extends ImageParts {
   tasks: Tasks;
@@ -48,6 +50,7 @@ export class Engine {
   readonly idRanges = new IdRanges();
   readonly users = new KnownUsers();
   readonly logs: LogDirectories;
+  readonly expired = new ExpiredContainers();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
   readonly #turns = new NamedTurns();
@@ -109,6 +112,7 @@ export class Engine {
 
   /** By its id, its name, or the beginning of its id; one that is being made is waited for. @throws Failure: not-found, invalid-argument */
   async find(namespace: string, text: string, signal: AbortSignal): Promise<EngineContainer> {
+    if (this.endOfExpired(namespace, text) !== undefined) throw expired(text);
     const container = this.index.find(namespace, text);
     await abortable(
       container.made.catch(() => {}),
@@ -117,6 +121,11 @@ export class Engine {
     if (!container.isMade) throw new Failure("not-found", "container-not-found", { id: text });
     await this.tasks.restored(container, { signal });
     return container;
+  }
+
+  /** How one has ended that is gone, as its time to live was over. */
+  endOfExpired(namespace: string, id: string): ContainerExit | undefined {
+    return this.index.get(namespace, id) === undefined ? this.expired.get(namespace, id) : undefined;
   }
 
   /** What changes a container is done one after the other. */

@@ -2,6 +2,7 @@ import type { ContainerRecord } from "../containers/container-record.js";
 import { Failure } from "../failure/failure.js";
 import { type Owner, parseOwner } from "../tasks/owner.js";
 import type { ContainerConfig, IdMap } from "./container-config.js";
+import type { TimeToLive } from "./time-to-live.js";
 
 /** The extension of a container's record that says that the engine manages it, and what it knows of it. Only the engine writes it. */
 export const EXTENSION = "containerdts.engine.v1";
@@ -24,6 +25,8 @@ export interface ContainerExit {
   memoryPeak?: bigint | undefined;
   /** Why its end is not known better; "" as a rule. */
   error: string;
+  /** Whether it was killed as its time to live was over. */
+  expired?: boolean | undefined;
 }
 
 /** A start that is under way, or was when a daemon was killed. */
@@ -46,6 +49,8 @@ export interface KeptContainer {
   autoRemove: boolean;
   /** In ms from its start; 0 is none. */
   lifetime: number;
+  /** Undefined: it is there until somebody removes it. */
+  ttl?: TimeToLive | undefined;
   /** Which ids of it are which ones of the host. */
   idMaps?: { uids: IdMap[]; gids: IdMap[] } | undefined;
   /** Of the image's manifest; "" without an image. */

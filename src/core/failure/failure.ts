@@ -33,8 +33,8 @@ const sentences = {
   "call-cancelled": (_: NoFacts) => "the caller has cancelled the call",
   "call-too-late": (_: NoFacts) => "the caller's deadline is over",
   "daemon-stops": (_: NoFacts) => "the daemon stops",
-  /** What is asked for is refused, in words of its own; `about`: for what the container is to be made of. */
-  refused: ({ why }: { why: string; about?: "rootfs" | "image" | undefined }) => why,
+  /** What is asked for is refused, in words of its own; `about`: for what the container is to be made of, or its time to live. */
+  refused: ({ why }: { why: string; about?: "rootfs" | "image" | "ttl" | undefined }) => why,
   "missing-value": ({ name }: { name: string }) => `${name} cannot be empty`,
   "invalid-value": ({ name, value, why }: { name: string; value: string; why: string }) =>
     `invalid ${name} ${JSON.stringify(value)}: ${why}`,

@@ -25,6 +25,7 @@ export function configOf(message: proto.ContainerConfig): core.ContainerConfig {
     stopSignal: message.stopSignal,
     stopTimeout: optional("stop_timeout", message.stopTimeout),
     init: message.init,
+    ...(message.idle && { idle: true }),
     labels: message.labels,
     resources: resourcesOf(message.resources),
     ulimits: message.ulimits.map(({ name, soft, hard }) => ({

@@ -6,7 +6,7 @@ import type { Container, Exit } from "../../proto/containerdts/engine/v1/engine.
 import { configMessage } from "./container-config.js";
 
 export function containerMessage(description: Description): Container {
-  const { container, kept, status, pid, createdAt, startedAt, exit, endsAt, process, execIds } = description;
+  const { container, kept, status, pid, createdAt, startedAt, exit, endsAt, expiresAt, process, execIds } = description;
   const { user } = process;
   return {
     id: container.id,
@@ -28,14 +28,17 @@ export function containerMessage(description: Description): Container {
     uidMap: kept.idMaps?.uids ?? [],
     gidMap: kept.idMaps?.gids ?? [],
     endsAt: endsAt === undefined ? undefined : secondsAndNanos(endsAt),
+    expiresAt: expiresAt === undefined ? undefined : secondsAndNanos(expiresAt),
   };
 }
 
-export function exitMessage({ status, at, oomKilled, timedOut, cpuTime, memoryPeak, error }: ContainerExit): Exit {
+export function exitMessage(exit: ContainerExit): Exit {
+  const { status, at, oomKilled, timedOut, cpuTime, memoryPeak, error, expired = false } = exit;
   const usage = cpuTime === undefined && memoryPeak === undefined ? undefined : { cpuTime: cpuTime ?? 0n, memoryPeak };
-  return { status, exitedAt: secondsAndNanos(at), oomKilled, timedOut, usage, error };
+  return { status, exitedAt: secondsAndNanos(at), oomKilled, timedOut, usage, error, expired };
 }
 
-export function execExitMessage({ status, at, timedOut }: ProcessExit & { timedOut: boolean }): Exit {
-  return { status, exitedAt: secondsAndNanos(at), oomKilled: false, timedOut, usage: undefined, error: "" };
+export function execExitMessage(exit: ProcessExit & { timedOut: boolean; expired: boolean }): Exit {
+  const { status, at, timedOut, expired } = exit;
+  return { status, exitedAt: secondsAndNanos(at), oomKilled: false, timedOut, usage: undefined, error: "", expired };
 }

@@ -7,6 +7,7 @@ import { checkpoint } from "../../core/engine/operations/checkpoint.js";
 import { create, run } from "../../core/engine/operations/create.js";
 import { describe, list } from "../../core/engine/operations/describe.js";
 import { waitForExec } from "../../core/engine/operations/exec.js";
+import { changeTimeToLive } from "../../core/engine/operations/expire.js";
 import { type ForkRequest, fork } from "../../core/engine/operations/fork.js";
 import { kill } from "../../core/engine/operations/kill.js";
 import { pause } from "../../core/engine/operations/pause.js";
@@ -77,8 +78,11 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       const init = await start(engine, container, { stdio: stdioOf(request.stdio), startId, checkpoint }, signal);
       return { id: container.id, pid: init?.systemPid ?? 0 };
     }),
-    wait: front.about(async (container, { request, signal }: EngineCall<WaitRequest>) => {
-      const { execId } = request;
+    wait: front.call(async ({ namespace, request, signal }: EngineCall<WaitRequest>) => {
+      const { id, execId } = request;
+      const expired = engine.endOfExpired(namespace, id);
+      if (expired !== undefined) return exitMessage(expired);
+      const container = await engine.find(namespace, id, signal);
       if (execId === "") return exitMessage(await wait(engine, container, signal));
       return execExitMessage(await waitForExec(engine, container, execId, signal));
     }),
@@ -103,12 +107,14 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       await pause(engine, container, "pause", signal);
       return {};
     }),
-    resume: front.about(async (container, { signal }) => {
-      await pause(engine, container, "resume", signal);
+    resume: front.about(async (container, { request: { ttl }, signal }) => {
+      const resumed = pause(engine, container, "resume", signal);
+      // Both at once: the one waits for the disk.
+      await Promise.all([resumed, ttl !== undefined && changeTimeToLive(engine, container, Number(ttl))]);
       return {};
     }),
-    update: front.about(async (container, { request: { resources, lifetime }, signal }) => {
-      const changes = { resources: resourcesOf(resources), lifetime: optionalMs(lifetime) };
+    update: front.about(async (container, { request: { resources, lifetime, ttl }, signal }) => {
+      const changes = { resources: resourcesOf(resources), lifetime: optionalMs(lifetime), ttl: optionalMs(ttl) };
       await update(engine, container, changes, signal);
       return {};
     }),
@@ -154,12 +160,12 @@ function forkOf(call: EngineCall<ForkMessage>): ForkRequest {
 }
 
 function wishesOf({ namespace, peer }: EngineCall<object>, message: CreateMessage) {
-  const { name, owned, lifetime, autoRemove } = message;
+  const { name, owned, lifetime, ttl, autoRemove } = message;
   const owner = owned ? callerProcess(peer) : undefined;
   if (owned && owner === undefined)
     throw refusal("owned: only the daemon's own machine knows which program calls: connect to its unix socket");
   const id = message.id || randomBytes(32).toString("hex");
-  return { namespace, id, name, owner, lifetime: Number(lifetime), autoRemove };
+  return { namespace, id, name, owner, lifetime: Number(lifetime), ttl: Number(ttl), autoRemove };
 }
 
 export function stdioOf(message: StdioMessage | undefined): Stdio {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { invalidOption } from "../../core/engine/spec/invalid-option.js";
+import { expired } from "../../core/engine/time-to-live.js";
 import { Failure, refusal } from "../../core/failure/failure.js";
 import { errorKind } from "./error-kind.js";
 
@@ -14,6 +15,7 @@ test.each([
   ["bad-mount", invalidOption("mounts[0].source", "/none", "it does not exist on this host")],
   ["refused", invalidOption("mounts[0].destination", "/", "it can't be the root")],
   ["bad-rootfs", refusal('rootfs "/none": it is not there', "rootfs")],
+  ["expired", expired("a")],
   ["runtime-not-found", new Failure("not-found", "runtime-not-found", { runtime: "none", why: "not on the PATH" })],
   ["command-not-found", said('exec: "none": executable file not found in $PATH')],
   ["not-executable", said('exec: "/etc/passwd": permission denied')],

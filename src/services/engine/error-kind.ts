@@ -32,7 +32,7 @@ export function errorKind(error: unknown): string {
   return KINDS[error.kind];
 }
 
-const ABOUT = { rootfs: "bad-rootfs", image: "image-not-found" } as const;
+const ABOUT = { rootfs: "bad-rootfs", image: "image-not-found", ttl: "expired" } as const;
 
 function ofOption(name: string): string {
   return /^mounts\[\d+\]\.source$/.test(name) ? "bad-mount" : "refused";

@@ -8,6 +8,8 @@ import type { EngineContainer } from "../engine-container.js";
 import { keptOf } from "../kept-container.js";
 import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
 import { resourcesOf } from "../spec/resources.js";
+import { checkTimeToLive } from "../time-to-live.js";
+import { changeTimeToLive } from "./expire.js";
 import { keep } from "./keeping.js";
 import { requireThere } from "./remove.js";
 import { checkName } from "./requests.js";
@@ -17,6 +19,8 @@ export interface UpdateRequest {
   resources: Resources;
   /** In ms from now; 0 is none any more. */
   lifetime?: number | undefined;
+  /** In ms from now, until it is removed; 0 is never. */
+  ttl?: number | undefined;
 }
 
 /**
@@ -27,12 +31,13 @@ export interface UpdateRequest {
 export async function update(
   engine: Engine,
   container: EngineContainer,
-  { resources, lifetime }: UpdateRequest,
+  { resources, lifetime, ttl }: UpdateRequest,
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace, id } = container;
   if (lifetime !== undefined && (!Number.isSafeInteger(lifetime) || lifetime < 0))
     throw refusal(`lifetime ${lifetime}: not a time in ms`);
+  if (ttl !== undefined) checkTimeToLive(ttl);
   const host = await prepareHost({ ...NO_WISHES, resources }, { systemdCgroup: false, signal });
   const limits = resourcesOf(resources, host);
   await engine.inTurn(container, async () => {
@@ -47,6 +52,7 @@ export async function update(
     if (lifetime === undefined || task === undefined || !isRunning) return;
     changeLifetime(engine.log, task, lifetime === 0 ? undefined : bootTime() + lifetime);
   });
+  if (ttl !== undefined) await changeTimeToLive(engine, container, ttl);
 }
 
 /** @param name "" is none any more. @throws Failure: invalid-argument, already-exists; the name is as it was then */

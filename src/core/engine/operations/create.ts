@@ -6,6 +6,7 @@ import type { Stdio } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
 import { EngineContainer } from "../engine-container.js";
 import { withKept } from "../kept-container.js";
+import { watchTimeToLive } from "./expire.js";
 import { keepStarted, starting } from "./keeping.js";
 import { launch } from "./launch.js";
 import { needsSnapshot, type Plan, plan, rootOf } from "./plan.js";
@@ -138,6 +139,7 @@ export async function planFor(
   const planned = await plan(engine, request, signal);
   container.idMaps = request.config.userns.mode === "auto" ? planned.kept.idMaps : undefined;
   container.hasLayer = needsSnapshot(planned.kept);
+  watchTimeToLive(engine, container, planned.kept.ttl);
   signal.throwIfAborted();
   return planned;
 }

@@ -20,6 +20,8 @@ export interface Description {
   startedAt: bigint | undefined;
   exit: ContainerExit | undefined;
   endsAt: bigint | undefined;
+  /** When its time to live is over. */
+  expiresAt: bigint | undefined;
   /** Of its specification. */
   process: OciProcess;
   execIds: string[];
@@ -40,9 +42,15 @@ export async function describe(engine: Engine, container: EngineContainer): Prom
     createdAt: record.createdAt,
     startedAt: kept.startedAt,
     exit: container.exit,
-    endsAt: task?.endsAt === undefined ? undefined : now() + BigInt(Math.round((task.endsAt - bootTime()) * 1e6)),
+    endsAt: sinceEpoch(task?.endsAt),
+    expiresAt: sinceEpoch(container.expiresAt),
     execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT),
   };
+}
+
+/** @param time in ms since the machine has booted */
+function sinceEpoch(time: number | undefined): bigint | undefined {
+  return time === undefined ? undefined : now() + BigInt(Math.round((time - bootTime()) * 1e6));
 }
 
 export interface ListRequest {

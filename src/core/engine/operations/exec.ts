@@ -17,6 +17,7 @@ import type { EngineContainer } from "../engine-container.js";
 import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
 import type { OciSpec } from "../spec/oci-spec.js";
 import { type ExecWishes, processOf } from "../spec/process.js";
+import { killedByExpiry } from "../time-to-live.js";
 import { isPast } from "./exit-of.js";
 import { runningTask } from "./running.js";
 import { userIn } from "./user-in.js";
@@ -146,13 +147,30 @@ export async function waitForExec(
   container: EngineContainer,
   execId: string,
   signal: AbortSignal,
-): Promise<Exit & { timedOut: boolean }> {
+): Promise<Exit & { timedOut: boolean; expired: boolean }> {
+  try {
+    return await waitForTaskProcess(engine, container, execId, signal);
+  } catch (error) {
+    // It may go with its container before its own end is seen.
+    if (container.isExpired && error instanceof Failure && error.kind === "not-found") return killedByExpiry();
+    throw error;
+  }
+}
+
+async function waitForTaskProcess(
+  engine: Engine,
+  container: EngineContainer,
+  execId: string,
+  signal: AbortSignal,
+): ReturnType<typeof waitForExec> {
   const task = engine.taskOf(container);
   if (task === undefined) throw new Failure("not-found", "process-not-found", { id: container.id, pid: execId });
   const proc = task.process(execId);
   const exit = await waitForExit(engine.tasks, task, proc, signal);
   const { endsAt } = proc.state;
-  return { ...exit, timedOut: exit.status === KILLED_STATUS && endsAt !== undefined && isPast(exit.at, endsAt) };
+  const wasKilled = exit.status === KILLED_STATUS;
+  const timedOut = wasKilled && endsAt !== undefined && isPast(exit.at, endsAt);
+  return { ...exit, timedOut, expired: wasKilled && container.isExpired };
 }
 
 /** @throws Failure: not-found, failed-precondition while it runs */

@@ -31,6 +31,7 @@ import { findInit } from "../spec/init-program.js";
 import type { JoinedNamespaces } from "../spec/namespaces.js";
 import type { OciSpec } from "../spec/oci-spec.js";
 import { type ResolvedUser, resolveUser } from "../spec/user.js";
+import { timeToLive } from "../time-to-live.js";
 import { type CreateRequest, fingerprint } from "./requests.js";
 import { runningTask } from "./running.js";
 
@@ -61,12 +62,13 @@ interface Place {
  * @throws Failure: not-found for an image that is not there, invalid-argument for wishes that can't be granted; the signal's reason
  */
 export async function plan(engine: Engine, request: CreateRequest, signal: AbortSignal): Promise<Plan> {
-  const { namespace, id, name, config, owner, autoRemove, lifetime } = request;
+  const { namespace, id, name, config, owner, autoRemove, lifetime, ttl } = request;
   const image = config.image === "" ? undefined : await engine.images.resolve(namespace, config.image, signal);
   const hostFacts = await prepareHost(config, { systemdCgroup: engine.systemdCgroup, signal });
   const kept: KeptContainer = {
     version: 1,
     ...{ name, config, owner, autoRemove, lifetime },
+    ttl: timeToLive(ttl),
     request: fingerprint(request),
     imageDigest: image?.digest ?? "",
     idMaps: idMapsOf(engine, config, image, hostFacts),
@@ -128,7 +130,7 @@ export async function specOf(
     root: { path: config.rootfs !== "" && !config.writable ? config.rootfs : "rootfs", readOnly: config.readOnly },
     joined,
     files: Object.fromEntries(Object.entries(FILES).map(([name, file]) => [name, join(bundle, file)])),
-    init: config.init ? findInit() : undefined,
+    init: config.init || config.idle ? findInit() : undefined,
   });
   return { spec: Buffer.from(stringifyJson(spec)), fill: await filesOf(id, config, host, signal) };
 }

@@ -5,6 +5,7 @@ import type { Task } from "../../tasks/task.js";
 import { removeCheckpoints } from "../checkpoints.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
+import { expired } from "../time-to-live.js";
 import { exitOf } from "./exit-of.js";
 import { wholeEnd } from "./running.js";
 
@@ -29,13 +30,14 @@ export async function removeInTurn(engine: Engine, container: EngineContainer, f
       throw new Failure("failed-precondition", "refused", { why });
     }
     await killTask(task);
-    container.exit = exitOf(task);
+    container.exit = { ...exitOf(task), ...(container.isExpired && { expired: true }) };
   }
   await removeRest(engine, container);
 }
 
 /** @throws Failure (not-found) */
-export function requireThere({ id, isGone }: EngineContainer): void {
+export function requireThere({ id, isGone, isExpired }: EngineContainer): void {
+  if (isGone && isExpired) throw expired(id);
   if (isGone) throw new Failure("not-found", "container-not-found", { id });
 }
 
@@ -57,6 +59,8 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   if (container.idMaps !== undefined) engine.idRanges.release(container.idMaps);
   container.idMaps = undefined;
   container.isGone = true;
+  container.stopClock();
+  if (container.isExpired) engine.expired.add(container);
   engine.owners.remove(container);
   engine.index.remove(container);
   container.tell();

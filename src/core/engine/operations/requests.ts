@@ -6,6 +6,7 @@ import { checkLabels } from "../../metadata/labels.js";
 import type { Owner } from "../../tasks/owner.js";
 import type { ContainerConfig } from "../container-config.js";
 import { checkLog } from "../logs/log-limits.js";
+import { checkTimeToLive } from "../time-to-live.js";
 
 /** What is wanted of a new container. */
 export interface CreateRequest {
@@ -19,6 +20,8 @@ export interface CreateRequest {
   owner?: Owner | undefined;
   /** In ms from its start; 0 is none. */
   lifetime: number;
+  /** In ms from now, until it is killed and removed; 0 is none. */
+  ttl: number;
   autoRemove: boolean;
   /** Of one that begins with what another has in its layer. */
   fork?: ForkOf | undefined;
@@ -37,12 +40,13 @@ const FOREIGN_NAMESPACES = new Set(["moby", "k8s.io"]);
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 
 /** @throws Failure (invalid-argument) for what can't be a container, as far as that shows without a look at anything else */
-export function checkRequest({ namespace, id, name, config, lifetime }: CreateRequest): void {
+export function checkRequest({ namespace, id, name, config, lifetime, ttl }: CreateRequest): void {
   checkNamespace(namespace);
   checkIdentifier(id, "id: ");
   checkName(name);
   checkLabels(config.labels, "labels: ");
   if (!Number.isSafeInteger(lifetime) || lifetime < 0) throw refusal(`lifetime ${lifetime}: not a time in ms`);
+  checkTimeToLive(ttl);
   if (config.image === "" && config.rootfs === "") throw refusal("a container needs an image or a rootfs");
   if (config.image !== "" && config.rootfs !== "") throw refusal("a container has an image or a rootfs, not both");
   if (config.rootfs !== "" && !isAbsolute(config.rootfs))
@@ -78,11 +82,12 @@ export function fingerprint({
   config,
   owner,
   lifetime,
+  ttl,
   autoRemove,
   fork,
 }: Omit<CreateRequest, "namespace" | "id" | "config"> & { config?: ContainerConfig | undefined }): string {
   const what = fork === undefined ? sorted(config!) : { of: fork.of, labels: inOrder(fork.labels) };
-  const text = JSON.stringify([name, what, owner ?? null, lifetime, autoRemove]);
+  const text = JSON.stringify([name, what, owner ?? null, lifetime, autoRemove, ...(ttl > 0 ? [ttl] : [])]);
   return createHash("sha256").update(text).digest("base64url").slice(0, 22);
 }
 

@@ -1,6 +1,6 @@
 import { UNKNOWN_STATUS } from "../../../contract/shim/exit-status.js";
 import { bootId } from "../../../system/linux/boot-id.js";
-import { now } from "../../../system/linux/clock.js";
+import { bootTime, now } from "../../../system/linux/clock.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
@@ -10,8 +10,11 @@ import type { Task } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";
 import { EngineContainer } from "../engine-container.js";
 import { isEnginesTask, type KeptContainer, keptOf } from "../kept-container.js";
+import { timeToLive } from "../time-to-live.js";
 import { follow, settleEnd } from "./ended.js";
 import { watchTimeouts } from "./exec.js";
+import { exitOf } from "./exit-of.js";
+import { watchTimeToLive } from "./expire.js";
 import { letGo } from "./hold-still.js";
 import { keep } from "./keeping.js";
 import { killTask, removeRest } from "./remove.js";
@@ -52,16 +55,19 @@ async function restoreLogs(engine: Engine): Promise<void> {
   }
 }
 
-async function restoreOne(engine: Engine, container: EngineContainer, kept: KeptContainer): Promise<void> {
+async function restoreOne(engine: Engine, container: EngineContainer, found: KeptContainer): Promise<void> {
   const { tasks } = engine;
+  const kept = await withTimeToLive(engine, container, found);
   await tasks.restored(container, new AbortController());
   const task = engine.taskOf(container);
   if (await isLeftOver(engine, container, kept, task)) {
     if (container.autoRemove && (kept.startedAt ?? kept.exit) !== undefined) engine.index.keepEnded(container);
     if (task !== undefined) await endTask(task);
+    if (container.isExpired && task !== undefined) container.exit = { ...exitOf(task), expired: true };
     await removeRest(engine, container);
     return;
   }
+  watchTimeToLive(engine, container, kept.ttl);
   if (task === undefined) await restoreWithoutTask(engine, container, kept);
   else if (task.status === "created" && !task.init!.isStarting) {
     // Its start had not begun.
@@ -79,6 +85,18 @@ async function restoreOne(engine: Engine, container: EngineContainer, kept: Kept
   if (!container.isGone) engine.owners.add(container);
 }
 
+/** The machine may have been started anew: then the time to live is. */
+async function withTimeToLive(engine: Engine, container: EngineContainer, kept: KeptContainer): Promise<KeptContainer> {
+  if (kept.ttl === undefined) return kept;
+  if (kept.ttl.bootId === bootId()) {
+    container.isExpired = kept.ttl.endsAt <= bootTime();
+    return kept;
+  }
+  const renewed = { ...kept, ttl: timeToLive(kept.ttl.ms) };
+  await keep(engine, container, renewed);
+  return renewed;
+}
+
 /** Whether it was not to stay: its owner has gone, its removal had begun, or nobody was ever told that it is there. */
 async function isLeftOver(
   engine: Engine,
@@ -86,6 +104,7 @@ async function isLeftOver(
   { owner, starting, autoRemove, exit, startedAt, isFilling }: KeptContainer,
   task: Task | undefined,
 ): Promise<boolean> {
+  if (container.isExpired) return true;
   if (owner !== undefined && !isOwnerAlive(owner)) return true;
   if (isFilling) return true;
   if (container.hasLayer && !(await hasSnapshot(engine, container))) return true;

@@ -1,8 +1,8 @@
 import { abortable } from "../../failure/abortable.js";
-import { Failure } from "../../failure/failure.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import type { ContainerExit } from "../kept-container.js";
+import { requireThere } from "./remove.js";
 
 /**
  * Waits until a container's own process has ended; one that was never started is waited for until it has been.
@@ -11,7 +11,7 @@ import type { ContainerExit } from "../kept-container.js";
  */
 export async function wait(engine: Engine, container: EngineContainer, signal: AbortSignal): Promise<ContainerExit> {
   while (container.exit === undefined) {
-    if (container.isGone) throw new Failure("not-found", "container-not-found", { id: container.id });
+    requireThere(container);
     let leave = () => {};
     const told = new Promise<void>((resolve) => {
       leave = container.onceTold(resolve);

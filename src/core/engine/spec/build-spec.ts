@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { MASKED_PATHS, READONLY_PATHS } from "../../../contract/kernel-paths.js";
 import type { IdMaps } from "../../files/file-owners.js";
 import type { ContainerConfig, Resources } from "../container-config.js";
@@ -30,7 +31,7 @@ export interface SpecInputs {
   joined?: (JoinedNamespaces & { shm?: string | undefined }) | undefined;
   files?: ContainerFiles | undefined;
   host: HostFacts;
-  /** The init program, on the host; with `config.init`. */
+  /** The init program, on the host; with `config.init` or `config.idle`. */
   init?: string | undefined;
 }
 
@@ -57,11 +58,11 @@ export function buildSpec(inputs: SpecInputs): OciSpec {
     files,
     gids: maps?.gids,
     shm: joined.shm,
-    init: config.init ? init : undefined,
+    init: config.init || config.idle ? init : undefined,
     host,
   });
-  const command = argsOf(config, image);
-  if (config.init && init === undefined) throw new Error("no init program is given");
+  const command = commandOf(config, image, init);
+  if ((config.init || config.idle) && init === undefined) throw new Error("no init program is given");
   const rlimits = rlimitsOf(config.ulimits, host.mostFiles);
   const appArmor = appArmorOf(config, host);
   const env = overEnvironment("env", image?.env ?? [], config.env);
@@ -76,7 +77,7 @@ export function buildSpec(inputs: SpecInputs): OciSpec {
         gid: user.gid,
         ...(user.additionalGids.length > 0 && { additionalGids: [...user.additionalGids] }),
       },
-      args: config.init ? [initPlace(config.mounts), "--", ...command] : command,
+      args: command,
       env: withDefaults(env, { hostname, tty: config.tty, home: user.home }),
       cwd: workdirOf(config, image),
       capabilities: setsOf(capabilities, user.uid),
@@ -128,6 +129,24 @@ export function hostnameOf({ id, config, host }: Pick<SpecInputs, "id" | "config
   if (config.hostname !== "") return config.hostname;
   return config.uts.mode === "host" || config.network.mode === "host" ? host.hostname : id.slice(0, SHORT_ID);
 }
+
+/** The container's own process. @throws Failure (invalid-argument) */
+function commandOf(config: ContainerConfig, image: ImageConfig | undefined, init: string | undefined): string[] {
+  const { idle, entrypoint, args, mounts } = config;
+  if (idle && (args !== undefined || entrypoint !== undefined))
+    throw invalidOption(
+      args === undefined ? "entrypoint" : "args",
+      args ?? entrypoint,
+      "one that is idle has no command",
+    );
+  const place = initPlace(mounts);
+  if (!idle) return config.init ? [place, "--", ...argsOf(config, image)] : argsOf(config, image);
+  // Of those that reap only catatonit needs no program of the image's.
+  return basename(init ?? "") === "catatonit" ? [place, "-P"] : [place, "--", "sleep", LONGEST_SLEEP];
+}
+
+/** In seconds: 68 years. */
+const LONGEST_SLEEP = String(2 ** 31 - 1);
 
 /** What is without a limit from the start is not said: some runtimes know −1 for a change only. */
 function limitsOf(resources: Resources, host: HostFacts): OciResources {

@@ -26,8 +26,8 @@ export function findInit(path = PATH): string {
     if (file !== undefined && isStatic(file)) return file;
   }
   const why =
-    `no init program is installed, which "init": true asks for: install catatonit, or tini (tini-static), ` +
-    `or Docker's docker-init; looked for in ${path.split(":").filter(Boolean).join(", ")}`;
+    `no init program is installed, which containers with "init" (and idle ones) begin with: ` +
+    `install catatonit, or tini (tini-static), or Docker's docker-init; looked for in ${path.split(":").filter(Boolean).join(", ")}`;
   throw new Failure("failed-precondition", "refused", { why });
 }
 

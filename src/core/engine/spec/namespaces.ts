@@ -14,7 +14,7 @@ export interface JoinedNamespaces {
 
 type NamespaceWishes = Pick<
   ContainerConfig,
-  "network" | "pid" | "ipc" | "uts" | "cgroupns" | "userns" | "privileged" | "init"
+  "network" | "pid" | "ipc" | "uts" | "cgroupns" | "userns" | "privileged" | "init" | "idle"
 >;
 
 /** @throws Failure (invalid-argument) */
@@ -44,9 +44,9 @@ function checkModes(config: NamespaceWishes): void {
     if (mode === "shareable" || mode === "none")
       throw invalidOption(name, mode, 'it must be "private", "host" or "container:ID"');
   }
-  if (config.init && config.pid.mode !== "private")
+  if ((config.init || config.idle) && config.pid.mode !== "private")
     throw invalidOption(
-      "init",
+      config.idle ? "idle" : "init",
       true,
       `the first process of a container is pid 1 only with pid "private", not "${config.pid.mode}"`,
     );
