@@ -39,6 +39,7 @@ import { startDiagnostics } from "./telemetry/diagnostics.js";
 import { createLog } from "./telemetry/log.js";
 import type { LogOutput } from "./telemetry/log-output.js";
 import { logState } from "./telemetry/state-dump.js";
+import { whenUnused } from "./unused.js";
 import { COMMIT, VERSION } from "./version.js";
 
 /** In ms: how long running calls get to finish when the daemon stops. Docker kills it after 15 s. */
@@ -60,7 +61,7 @@ const LAST_WORDS = 250;
 const SIGNAL_NAMES = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
 
 /**
- * Runs the daemon until SIGTERM or SIGINT; containers go on without it.
+ * Runs the daemon until SIGTERM or SIGINT, or until nobody uses it where that is asked for; containers go on without it.
  * @param ownShim path of this project's shim
  * @param output where the log goes
  * @throws Error when it can't start: nothing is changed then
@@ -148,10 +149,10 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     }
   };
   let stopping = false;
-  const stop = async (signal: keyof typeof SIGNAL_NAMES) => {
+  const stop = async (why: string) => {
     if (stopping) return;
     stopping = true;
-    log.info(`stopping containerd after receiving ${SIGNAL_NAMES[signal]}`);
+    log.info(`stopping containerd ${why}`);
     tellServiceManager("STOPPING=1");
     tasks.stop();
     schedule.stop();
@@ -171,8 +172,8 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     tasks.close();
     exitNow(0);
   };
-  process.on("SIGTERM", () => void stop("SIGTERM"));
-  process.on("SIGINT", () => void stop("SIGINT"));
+  for (const [signal, name] of Object.entries(SIGNAL_NAMES))
+    process.on(signal, () => void stop(`after receiving ${name}`));
   process.on("SIGUSR1", () => logState(tasks));
   // A rejection that nothing handles concerns one container, as a rule; the others go on.
   process.on("unhandledRejection", (error) =>
@@ -198,6 +199,8 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     .restore()
     .catch((error) => log.warn({ error: logText(error) }, "containerd: the engine's containers are not available"));
   tellServiceManager("READY=1");
+  if (flags.stopWhenUnused > 0)
+    whenUnused({ clients: listeners, tasks }, flags.stopWhenUnused, () => void stop("since nobody uses it any more"));
   log.debug(
     {
       stateDir,

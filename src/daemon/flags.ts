@@ -56,6 +56,7 @@ export interface Flags {
   metricsAddress: string;
   containerMetrics: boolean;
   insecureDebug: boolean;
+  stopWhenUnused: number;
 }
 
 /** The process has to end with this code; what there was to say is printed. */
@@ -188,6 +189,14 @@ export function daemonCommand(): Command {
     .option("--metrics-address <address>", "serve Prometheus metrics over HTTP, as --pprof-address", "")
     .option("--container-metrics", "what each container uses, too, in --metrics-address", false)
     .option("--insecure-debug", "allow --pprof-address and --metrics-address that other machines can reach", false)
+    .addOption(
+      new Option(
+        "--stop-when-unused <duration>",
+        "stop once no client has been connected for so long and no container is left that has not ended; 0 for never",
+      )
+        .argParser(duration)
+        .default(0, "0"),
+    )
     .allowExcessArguments(false)
     .exitOverride()
     .configureOutput({ writeErr: () => {} });

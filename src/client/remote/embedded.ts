@@ -8,7 +8,7 @@ import { Remote, type RemoteChange } from "./remote.js";
 import { type DaemonOptions, daemonChecks } from "./remote-daemon.js";
 
 export interface EmbeddedOptions
-  extends Pick<DaemonOptions, "program" | "shim" | "runtime" | "debug" | "args" | "output"> {
+  extends Pick<DaemonOptions, "program" | "shim" | "runtime" | "debug" | "args" | "output" | "stopWithLast"> {
   /** Holds images and what containers write, across restarts of the machine. Is made if need be. */
   root: string;
   /**
@@ -20,10 +20,10 @@ export interface EmbeddedOptions
   onChange?: ((change: RemoteChange) => void) | undefined;
 }
 
-const { program, shim, runtime, debug, args, output } = daemonChecks;
+const { program, shim, runtime, debug, args, output, stopWithLast } = daemonChecks;
 
 const embeddedChecks: Checks<EmbeddedOptions> = {
-  ...{ program, shim, runtime, debug, args, output },
+  ...{ program, shim, runtime, debug, args, output, stopWithLast },
   root: required(pathText),
   state: required(pathText),
   onChange: callback,
@@ -41,6 +41,9 @@ const TRY_PAUSE = 250;
  * another. It ends with this program, and is started again when it ends before. Containers go on: the next program with the same
  * directories, or this one when it is started again, finds them. Programs that run at the same time with the same directories share one
  * daemon; when the program ends that has started it, another one starts it again.
+ *
+ * With `stopWithLast` the daemon that is started here ends with the last program that uses it instead, however that ends, some seconds after
+ * it: not before the containers have ended that belong to no program. Whoever is connected uses it, whether it has asked for that or not.
  *
  * @throws TypeError or RangeError for a wrong option; Error when there is no daemon's program or it does not start
  * @example
@@ -61,7 +64,7 @@ export async function embedded(options: EmbeddedOptions): Promise<Embedded> {
     });
   for (let tries = 1; ; tries++) {
     try {
-      return new Embedded(await start());
+      return new Embedded(await start(), options.stopWithLast);
     } catch (error) {
       // Two that are started at once: one of them is refused the directories, and finds the other then.
       if (tries === TRIES || !/ended before it answered/.test(String(error))) throw error;
@@ -75,10 +78,12 @@ export class Embedded implements AsyncDisposable {
   /** Connected to the daemon; survives its restarts. */
   readonly client: Client;
   readonly #remote: Remote;
+  readonly #stopsWithLast: boolean;
 
   /** @internal */
-  constructor(remote: Remote) {
+  constructor(remote: Remote, stopsWithLast = false) {
     this.#remote = remote;
+    this.#stopsWithLast = stopsWithLast;
     this.client = remote.client;
   }
 
@@ -92,9 +97,9 @@ export class Embedded implements AsyncDisposable {
     return this.#remote.adopted;
   }
 
-  /** Lets go of the daemon, and stops it unless another program has started it; containers go on. */
+  /** Lets go of the daemon, and stops it unless another program has started it, or it stops with its last one; containers go on. */
   async close(): Promise<void> {
-    if (this.#remote.adopted) await this.#remote.close();
+    if (this.#remote.adopted || this.#stopsWithLast) await this.#remote.close();
     else await this.#remote.stop();
   }
 

@@ -1,20 +1,11 @@
 import { type ChildProcess, type StdioOptions as ChildStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  closeSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseGoDuration } from "../../contract/go/duration.js";
 import { anyText, type Checks, flag, listOf, pathText, required, text, that, whole } from "../options/option-checks.js";
+import { lockDirectory } from "./directory-lock.js";
 
 /** How a {@link Remote} starts its daemon. */
 export interface DaemonOptions {
@@ -38,6 +29,11 @@ export interface DaemonOptions {
   oomScoreAdj?: number;
   /** Where the daemon's stdout and stderr go: this process's, nowhere, or a descriptor. Default: "inherit". */
   output?: "inherit" | "ignore" | number;
+  /**
+   * Whether the daemon ends with its last client (a few seconds after it, and not before the containers have ended that were started to stay)
+   * and not with this process. Default: false.
+   */
+  stopWithLast?: boolean;
 }
 
 const word = text("a text that is not empty", (value) => value !== "");
@@ -66,10 +62,20 @@ export const daemonChecks: Checks<DaemonOptions> = {
     'a descriptor, "inherit" or "ignore"',
     (value) => value === "inherit" || value === "ignore" || (Number.isSafeInteger(value) && (value as number) >= 0),
   ),
+  stopWithLast: flag,
 };
 
 /** In ms, between looks at a process that is not our child. */
 const LIVENESS_INTERVAL = 20;
+/** As the daemon's flag takes it: how long it waits for the next client, who may be one that has just lost it. */
+const UNUSED = "5s";
+/** In ms, between looks whether a child has told its number. */
+const TELL_INTERVAL = 5;
+/**
+ * Tells its start time and its number, each to a file, then becomes the daemon: whoever has started it may be killed at any moment, and the
+ * next one finds the daemon all the same. The name of this program, in parentheses, is one word.
+ */
+const TELL = 'printf %s "$(cut -d " " -f 22 "/proc/$$/stat")" >"$2" && printf %s "$$" >"$1" && shift 2 && exec "$@"';
 
 /** The daemon's process: started by us, or found running. */
 export class RemoteDaemon {
@@ -118,35 +124,51 @@ const startTimeFile = ({ stateDir }: DaemonOptions): string => join(stateDir, "d
  *
  * A new one gets a session of its own and is killed (SIGKILL) when this process ends, however it ends: the containers go on, and the next
  * daemon finds them. Node can't set that "parent death signal" for a child, so `setpriv` (util-linux) does, which then becomes the daemon.
- * The kernel sends it at the end of the *thread* that has started the child: don't start it from a worker thread that ends before.
+ * The kernel sends it at the end of the *thread* that has started the child: don't start it from a worker thread that ends before. One that
+ * stops with its last client has no such signal.
  * @throws a system error; Error for a state directory that somebody else can write to; with the oom score that may not be set, the daemon
  * is killed again.
  */
 export async function startOrAdopt(options: DaemonOptions): Promise<RemoteDaemon> {
   mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
   checkOwner(options.stateDir);
-  const file = openSync(pidFile(options), "a+", 0o600);
+  // Of two that start one at the same time, the second finds that of the first.
+  const lock = await lockDirectory(options.stateDir);
   try {
-    const pid = Number(readFileSync(file, "utf8").trim());
+    const pid = readPid(options);
     const known = readStartTime(options);
     if (known !== undefined && startTimeOf(pid) === known) return new RemoteDaemon(pid, known, true, gone(pid, known));
-    ftruncateSync(file);
+    for (const file of [pidFile(options), startTimeFile(options)]) writeFileSync(file, "", { mode: 0o600 });
     const child = await start(options);
-    const startTime = startTimeOf(child.pid!);
     try {
-      // The pid comes last: it never stands beside another process's time.
-      writeFileSync(startTimeFile(options), startTime ?? "", { mode: 0o600 });
+      if (options.stopWithLast) await told(child, options);
+      const startTime = startTimeOf(child.pid!);
+      if (!options.stopWithLast) {
+        // The pid comes last: it never stands beside another process's time.
+        writeFileSync(startTimeFile(options), startTime ?? "");
+        writeFileSync(pidFile(options), `${child.pid}`);
+      }
       if (options.oomScoreAdj !== undefined)
         writeFileSync(`/proc/${child.pid}/oom_score_adj`, `${options.oomScoreAdj}`);
-      writeSync(file, `${child.pid}`);
+      return new RemoteDaemon(child.pid!, startTime, false, ended(child));
     } catch (error) {
       child.kill("SIGKILL");
       throw error;
     }
-    return new RemoteDaemon(child.pid!, startTime, false, once(child, "exit"));
   } finally {
-    closeSync(file);
+    lock.release();
   }
+}
+
+/** Resolves when a child has told its number, or has ended. */
+async function told(child: ChildProcess, options: DaemonOptions): Promise<void> {
+  while (!hasEnded(child) && readPid(options) !== child.pid) await sleep(TELL_INTERVAL);
+}
+
+const hasEnded = ({ exitCode, signalCode }: ChildProcess) => exitCode !== null || signalCode !== null;
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (!hasEnded(child)) await once(child, "exit");
 }
 
 /** Removes what a daemon that was killed has left. */
@@ -158,6 +180,7 @@ export function removeTraces(options: DaemonOptions): void {
 
 async function start(options: DaemonOptions): Promise<ChildProcess> {
   const { program = ["containerd"], shim, runtime, runtimeArgs = [], debug, args = [], output = "inherit" } = options;
+  const { stopWithLast = false } = options;
   const command = [
     ...program,
     "-l",
@@ -171,16 +194,20 @@ async function start(options: DaemonOptions): Promise<ChildProcess> {
     ...(runtime === undefined ? [] : ["--runtime", runtime]),
     ...(debug ? ["--debug"] : []),
     ...runtimeArgs.flatMap((argument) => ["--runtime-args", argument]),
+    ...(stopWithLast ? ["--stop-when-unused", UNUSED] : []),
     ...args,
   ];
   // Readiness of this process is not the daemon's to tell.
   const { NOTIFY_SOCKET: _, ...env } = process.env;
   const stdio: ChildStdio = ["ignore", output, output];
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...command], { detached: true, env, stdio });
+  const [launcher, ...first] = stopWithLast
+    ? ["sh", "-c", TELL, "sh", pidFile(options), startTimeFile(options)]
+    : ["setpriv", "--pdeathsig", "KILL", "--"];
+  const child = spawn(launcher!, [...first, ...command], { detached: true, env, stdio });
   try {
     await once(child, "spawn");
   } catch (cause) {
-    throw new Error("setpriv (util-linux) is needed to start containerd", { cause });
+    throw new Error(`${stopWithLast ? "sh" : "setpriv (util-linux)"} is needed to start containerd`, { cause });
   }
   // Only stop() and kill() decide about its end: it must not keep this process alive.
   child.unref();
@@ -192,6 +219,15 @@ function checkOwner(directory: string): void {
   const { uid, mode } = statSync(directory);
   if ((uid !== 0 && uid !== process.geteuid!()) || (mode & 0o022) !== 0)
     throw new Error(`${directory}: somebody else can write to it: its owner has to be this user, its mode 0700`);
+}
+
+/** NaN or 0: there is none. */
+function readPid(options: DaemonOptions): number {
+  try {
+    return Number(readFileSync(pidFile(options), "utf8").trim());
+  } catch {
+    return Number.NaN;
+  }
 }
 
 function readStartTime(options: DaemonOptions): string | undefined {

@@ -135,7 +135,7 @@ export class Remote implements AsyncDisposable {
     removeTraces(this.#options);
   }
 
-  /** Leaves the daemon alone: it is neither looked after nor stopped any more. It still ends with this process. */
+  /** Leaves the daemon alone: it is neither looked after nor stopped any more. It still ends with this process, or with its last client. */
   async close(): Promise<void> {
     this.#closed.abort(new Error("the remote is closed"));
     await this.#watching;

@@ -45,12 +45,23 @@ export class Listeners {
   /** Connections that have not shown yet how they have to be served. */
   readonly #opening = new Set<Socket>();
   readonly #served = new Set<Socket>();
+  #accepted = 0;
 
   /** Listens nowhere yet. */
   constructor(server: GrpcServer, options: ListenOptions) {
     this.#options = options;
     // TLS is taken off before.
     this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  }
+
+  /** How many connections are open. */
+  get open(): number {
+    return this.#opening.size + this.#served.size;
+  }
+
+  /** How many connections there have been. */
+  get accepted(): number {
+    return this.#accepted;
   }
 
   /** Throws Error when the address is taken, can't be had or is not safe to listen on. */
@@ -102,6 +113,7 @@ export class Listeners {
 
   /** @param known called when it is known what the connection goes through */
   #open(socket: Socket, options: OpeningOptions, known: (connection: Duplex) => void = () => {}): void {
+    this.#accepted++;
     keepWhileOpen(this.#opening, socket);
     const serve = (connection: Duplex) => {
       this.#opening.delete(socket);

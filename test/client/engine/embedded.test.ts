@@ -1,10 +1,11 @@
 /** `embedded`: a daemon of the program's own, with what it promises of programs that die and programs that share it. */
 import { spawn } from "node:child_process";
-import { chmodSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Embedded, embedded } from "../../../src/client/index.js";
 import { TestDaemon } from "../../harness/daemon.js";
+import { full } from "../../harness/extent.js";
 import { daemonProgram, shimProgram } from "../../harness/paths.js";
 import { isRunning, kill, processes } from "../../harness/processes.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
@@ -22,7 +23,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const { pid, command } of processes())
-    if (command.includes(`${directories.state}/`) && command.includes("--run-dir")) kill(pid);
+    if (command.includes(`${place.dir}/`) && command.includes("--run-dir")) kill(pid);
   await place[Symbol.asyncDispose]();
 });
 
@@ -92,4 +93,86 @@ test("a program that is killed: the next one finds its container, and a second o
   await container.remove({ force: true });
   expect(await next.client.containers.list()).toEqual([]);
   await next.client.images.prune({ all: true });
+});
+
+describe("stopWithLast", () => {
+  /** Nobody waits for longer than needed. */
+  const shared = (more = {}): Promise<Embedded> =>
+    start({ stopWithLast: true, args: ["--stop-when-unused", "1s"], ...more });
+
+  test("two programs share a daemon: it stays when the first ends, also the one that has started it, and goes with the last, killed", async () => {
+    const first = await shared();
+    const { pid } = first;
+    const options = JSON.stringify({ ...directories, ...programs, stopWithLast: true });
+    const script = `
+      import { embedded } from "containerd-ts";
+      const daemon = await embedded(${options});
+      console.log("shares", daemon.adopted, daemon.pid);`;
+    using program = await startProgram(place, { script });
+    await program.printed(`shares true ${pid}`);
+    await first.close();
+    {
+      // One that has not asked for it counts all the same, and does not stop it.
+      await using third = await start();
+      expect([third.adopted, third.pid]).toEqual([true, pid]);
+      expect(await third.client.containers.list()).toEqual([]);
+    }
+    expect(isRunning(pid)).toBe(true);
+    program.child.kill("SIGKILL");
+    await program.result;
+    await eventually(() => !isRunning(pid), { what: "the end of the daemon" });
+  });
+
+  test.skipIf(!full)("its starter is killed: the other one goes on with the same daemon", async () => {
+    const options = JSON.stringify({ ...directories, ...programs, stopWithLast: true });
+    const script = `
+      import { embedded } from "containerd-ts";
+      const daemon = await embedded(${options});
+      console.log("daemon", daemon.pid, "is there");`;
+    using program = await startProgram(place, { script });
+    await program.printed("is there");
+    await using second = await shared();
+    program.child.kill("SIGKILL");
+    const pid = Number(/daemon (\d+)/.exec((await program.result).stdout)![1]);
+    expect(await second.client.containers.list()).toEqual([]);
+    expect([second.adopted, second.pid, isRunning(pid)]).toEqual([true, pid, true]);
+  });
+
+  test("it stays for a container that was started to stay, until that has ended", async () => {
+    const first = await shared();
+    const { pid } = first;
+    await importImage(first);
+    const { id } = await first.client.containers.start({ image, name: "web", args: ["sleep", "1000"] });
+    await first.close();
+    // One beside it that nothing keeps has ended: so would this one have by now.
+    const other = join(place.dir, "other");
+    const beside = await shared({ root: join(other, "root"), state: join(other, "state") });
+    await beside.close();
+    await eventually(() => !isRunning(beside.pid), { what: "the end of the daemon beside it" });
+    const next = await shared();
+    expect([next.adopted, next.pid]).toEqual([true, pid]);
+    await (await next.client.containers.get(id)).remove({ force: true });
+    await next.client.images.prune({ all: true });
+    await next.close();
+    await eventually(() => !isRunning(pid), { what: "the end of the daemon" });
+  });
+
+  test.skipIf(!full)("one that comes while it ends has a daemon that stays", async () => {
+    const first = await shared();
+    await first.close();
+    const socket = join(directories.state, "docker-containerd.sock");
+    // It has let go of the socket, and not yet of its directories.
+    await eventually(() => !existsSync(socket), { interval: 1, what: "the end of the daemon" });
+    await using next = await shared();
+    expect(await next.client.containers.list()).toEqual([]);
+    expect(isRunning(next.pid)).toBe(true);
+    expect(next.pid).not.toBe(first.pid);
+  });
+
+  test.skipIf(!full)("programs that start at the same time share one daemon", async () => {
+    const all = await Promise.all([shared(), shared(), shared()]);
+    expect(new Set(all.map(({ pid }) => pid)).size).toBe(1);
+    await Promise.all(all.map((each) => each.close()));
+    await eventually(() => !isRunning(all[0]!.pid), { what: "the end of the daemon" });
+  });
 });
