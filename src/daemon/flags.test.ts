@@ -15,6 +15,7 @@ describe("flags", () => {
       insecureTcp: false,
       runtime: "runc",
       runtimeArgs: [],
+      stopWhenUnused: 0,
       systemdCgroup: false,
       pprofAddress: "",
       startTimeout: 30_000,
