@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { errorText, hasCode } from "../../system/linux/libc.js";
 import { type ErofsWay, imageOf, isErofs, mountErofs, requireErofs } from "../../system/mount/erofs.js";
 import { mountIdmapped } from "../../system/mount/idmapped.js";
-import { unmountNow } from "../../system/mount/kernel-mount.js";
+import { unmountAside, unmountNow } from "../../system/mount/kernel-mount.js";
 import { mountsBelow } from "../../system/mount/mountinfo.js";
 import { Failure } from "../failure/failure.js";
 import type { Store } from "../metadata/store.js";
@@ -159,6 +159,20 @@ export class LayerMounts {
     if (this.#isNeeded(id)) return undefined;
     this.release(id);
     return this.#records.ownerOf(id)?.parent;
+  }
+
+  /** Unmounts what {@link useMapped} has mounted for one that is gone, while others get their turn. */
+  async releaseMapped(id: number): Promise<void> {
+    await Promise.all(
+      this.#directories.mappedOf(id).map(async (target) => {
+        try {
+          await unmountAside(target);
+        } catch (error) {
+          // Nothing is mounted there.
+          if (!hasCode(error, "EINVAL")) throw error;
+        }
+      }),
+    );
   }
 
   /** Unmounts what one has mounted that is gone, or has become another. */

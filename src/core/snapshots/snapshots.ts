@@ -160,12 +160,20 @@ export class Snapshots {
 
   /** Resolves once its space is free. @throws Failure: not-found, failed-precondition for one that others are put on */
   async remove(namespace: string, key: string): Promise<void> {
+    await (await this.forget(namespace, key))();
+  }
+
+  /**
+   * As {@link remove}, for who does not wait until its files are gone, which the next daemon would see to as well.
+   * @returns what removes them; it never throws
+   */
+  async forget(namespace: string, key: string): Promise<() => Promise<unknown>> {
     await this.#open();
     const removeFiles = await this.#write(() => this.#removeRecord(namespace, key));
     this.#tell({ topic: "/snapshot/remove", namespace, object: key, payload: {} });
     // What it alone has needed goes.
     this.#parts.collection.soon();
-    await removeFiles();
+    return removeFiles;
   }
 
   /** @throws Failure (not-found) */
@@ -522,6 +530,7 @@ export class Snapshots {
     { parent, layer }: { parent?: number | undefined; layer?: string | undefined },
   ): Promise<number> {
     try {
+      await this.#mounts.releaseMapped(id);
       this.#mounts.release(id);
       await this.#mounts.trim(parent);
       const [freed] = await Promise.all([

@@ -1,7 +1,7 @@
 import { mkdirSync, rmdirSync } from "node:fs";
 import { goQuote } from "../../contract/go/quote.js";
 import { errorText, hasCode } from "../../system/linux/libc.js";
-import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mountNow, unmountNow } from "../../system/mount/kernel-mount.js";
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mountNow, unmountAside } from "../../system/mount/kernel-mount.js";
 import { type Mount, mount, unmount } from "../../system/mount/mount.js";
 import { mountOverlayNow, upperOf } from "../../system/mount/overlay.js";
 import { Failure } from "../failure/failure.js";
@@ -65,7 +65,7 @@ function mountedNow(entry: Mount, target: string): boolean {
  */
 export async function unmountAll(target: string, isQuick = false): Promise<void> {
   while (isMounted(target)) {
-    if (isQuick) unmountNow(target);
+    if (isQuick) await unmountAside(target);
     else await unmount(target, AbortSignal.timeout(TIMEOUT));
   }
 }

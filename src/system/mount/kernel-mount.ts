@@ -1,3 +1,4 @@
+import koffi from "koffi";
 import { libc, systemError } from "../linux/libc.js";
 
 const mountCall = libc.func(
@@ -27,4 +28,18 @@ export function mountNow(source: string, target: string, type: string, flags: nu
  */
 export function unmountNow(target: string): void {
   if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) !== 0) throw systemError("umount", target);
+}
+
+/**
+ * As {@link unmountNow}, while this thread goes on: the kernel waits until no processor looks at the mount any more, a millisecond or more.
+ */
+export async function unmountAside(target: string): Promise<void> {
+  const errno = await new Promise<number>((resolve, reject) => {
+    umount2.async(target, MNT_DETACH | UMOUNT_NOFOLLOW, (error: unknown, result: number) => {
+      // What is asked for right here is the errno of this very call.
+      if (error) reject(error);
+      else resolve(result === 0 ? 0 : koffi.errno());
+    });
+  });
+  if (errno !== 0) throw systemError("umount", target, errno);
 }

@@ -1,7 +1,7 @@
 /** What a container has changed, and a copy of that; its root file system while it runs and while it does not. */
 import { execFileSync, spawn } from "node:child_process";
 import { closeSync, lstatSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Change, ContainerFiles } from "../../../src/core/engine/files/container-files.js";
 import { openRootOfLayers, openRootOfProcess } from "../../../src/core/engine/files/open-root.js";
@@ -122,7 +122,8 @@ describe("a copy of a container's own layer", () => {
 describe("the root file system of a container", () => {
   it("that does not run is its layers with its own over them, and nothing is mounted anywhere else", async () => {
     const { lower, upper, work, place, merged } = overlay("echo own > own");
-    const before = readFileSync("/proc/self/mountinfo", "utf8");
+    // Other tests mount and unmount theirs meanwhile.
+    const mounted = () => readFileSync("/proc/self/mountinfo", "utf8").match(new RegExp(`.*${dirname(lower)}.*`, "g"));
     const root: Root = {
       ...{ key: upper, idMaps: undefined, user: { uid: 0, gid: 0 } },
       open: async (forWriting) => openRootOfLayers([lower], forWriting ? { upper, work } : undefined, place),
@@ -138,7 +139,7 @@ describe("the root file system of a container", () => {
     expect(readdirSync(join(upper, "etc")).sort()).toEqual(["passwd", "put"]);
     expect(readFileSync(join(lower, "etc/passwd"), "utf8")).toBe("1\n");
     expect((await get(root, "/etc/passwd")).includes("1\n")).toBe(true);
-    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(before);
+    expect(mounted()).toBe(null);
     expect(readdirSync(merged)).toEqual([]);
     const readOnly: Root = { ...root, open: async () => openRootOfLayers([lower], undefined, place) };
     expect(await failureOf(put(readOnly, "/etc", archive([{ name: "put" }])))).toMatchObject({

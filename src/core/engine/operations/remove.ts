@@ -45,15 +45,20 @@ export function requireThere({ id, isGone, isExpired }: EngineContainer): void {
 export async function removeRest(engine: Engine, container: EngineContainer): Promise<void> {
   const { namespace, id, hasLayer } = container;
   container.isRemoving = true;
+  // Of such a one the next daemon removes whatever it finds without a task: nobody waits for the disk, or for the kernel.
+  const isPassing = container.owner !== undefined && container.isOfRun;
   const task = engine.taskOf(container);
   if (task?.status === "stopped") await wholeEnd(task);
-  if (task !== undefined) await ignoring(deleteStopped(engine.tasks, container));
+  if (task !== undefined) await ignoring(deleteStopped(engine.tasks, container, !isPassing));
   await removeCheckpoints(engine, container);
-  if (hasLayer) await ignoring(engine.snapshots.remove(namespace, id));
+  if (hasLayer) {
+    const removeFiles = await ignoring(engine.snapshots.forget(namespace, id));
+    const removed = removeFiles?.();
+    if (!isPassing) await removed;
+  }
   if (container.hasLog) await engine.logs.remove(container);
   const record = ignoring(engine.containers.delete(namespace, id));
-  // Where the next daemon removes a record without a task as well nobody waits for the disk.
-  if (container.owner === undefined || !container.isOfRun) await record;
+  if (!isPassing) await record;
   else
     record.catch((error) => engine.log.error({ id, error: String(error) }, "containerd: remove a container's record"));
   if (container.idMaps !== undefined) engine.idRanges.release(container.idMaps);
@@ -75,10 +80,11 @@ export async function killTask(task: Task): Promise<void> {
 }
 
 /** As if it were done when there is nothing to do it with. */
-async function ignoring(work: Promise<unknown>): Promise<void> {
+async function ignoring<T>(work: Promise<T>): Promise<T | undefined> {
   try {
-    await work;
+    return await work;
   } catch (error) {
     if (!(error instanceof Failure && error.kind === "not-found")) throw error;
+    return undefined;
   }
 }

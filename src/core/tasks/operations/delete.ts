@@ -3,6 +3,7 @@ import { release } from "../exit/release.js";
 import { closeProcess } from "../exit/stopped.js";
 import type { TaskName } from "../history.js";
 import { type Exit, INIT, type Process } from "../process.js";
+import { isQuickToUnmount } from "../rootfs.js";
 import type { Task } from "../task.js";
 import type { Tasks } from "../tasks.js";
 
@@ -17,9 +18,10 @@ export interface DeletedProcess {
 /**
  * Deletes a task that has stopped, or that was created and never started: that one is killed, and its exit told. Its id is free then.
  * Nobody calls it off: what has begun is done.
+ * @param waitsForMounts whether an overlay of our own layers, of which nobody else knows, has to be unmounted by then
  * @throws Failure: not-found, failed-precondition while it runs
  */
-export function deleteStopped(tasks: Tasks, name: TaskName): Promise<DeletedProcess> {
+export function deleteStopped(tasks: Tasks, name: TaskName, waitsForMounts = true): Promise<DeletedProcess> {
   return tasks.operations.run({ kind: "delete", id: name.id }, async (operation) => {
     const task = tasks.get(name);
     const init = task.init!;
@@ -45,7 +47,8 @@ export function deleteStopped(tasks: Tasks, name: TaskName): Promise<DeletedProc
     operation.doing = "waiting for the end of what is done with it";
     await task.turns.idle();
     operation.doing = "unmounting its root file system";
-    await unmounted(tasks, task);
+    const goesByItself = task.isOurRootfs && isQuickToUnmount(task.rootfs, task.directory);
+    if (waitsForMounts || !goesByItself) await unmounted(tasks, task);
     return { pid: init.systemPid, exit };
   });
 }
