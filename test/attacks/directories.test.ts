@@ -23,7 +23,7 @@ import { daemonEnvironment, startDaemon } from "../harness/daemon.js";
 import { modes, nobody } from "../harness/modes.js";
 import { daemonProgram, findProgram } from "../harness/paths.js";
 import { directoryPrefix } from "../harness/run-name.js";
-import { eventually } from "../harness/wait.js";
+import { eventually, PATIENCE } from "../harness/wait.js";
 
 let dir: string;
 beforeEach(() => {
@@ -37,7 +37,7 @@ function refused(flags: { stateDir?: string; socket?: string }): string {
   const args = ["--state-dir", stateDir, "--listen", `unix://${socket}`];
   const run = spawnSync(process.execPath, [daemonProgram, ...args], {
     encoding: "utf8",
-    timeout: 30_000,
+    timeout: PATIENCE,
     env: daemonEnvironment(),
   });
   expect(run.status, run.stderr).toBe(1);

@@ -102,11 +102,11 @@ test("nor one whose shim was killed", async () => {
 });
 
 test("nor one whose daemon was killed, once the next one has given it up", async () => {
-  await startHastyDaemon();
+  await startPatientDaemon();
   await using container = await hostile("c");
   startExec(daemon, container, EXEC).catch(() => {});
   await held(container);
-  await daemon.restart({ kill: true });
+  await daemon.restart({ kill: true, flags: await startTimeoutFlags() });
   void daemon.events;
   await eventually(() => !existsSync(join(daemon.stateDir, container.id, "e")));
   await expectNothingHeld(container);

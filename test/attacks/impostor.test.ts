@@ -12,13 +12,14 @@ import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
 import { cases } from "../harness/extent.js";
 import { isRunning, kill, processes } from "../harness/processes.js";
+import { startTimeoutFlags } from "../harness/start-timeout.js";
 import { makeFifos } from "../harness/stdio.js";
 import { eventually } from "../harness/wait.js";
 
 let daemon: TestDaemon;
 beforeEach(async () => {
   // So that nobody waits for long for what an impostor pretends to be at.
-  daemon = await startDaemon({ flags: ["--start-timeout", "2s"] });
+  daemon = await startDaemon({ flags: await startTimeoutFlags() });
 });
 afterEach(async () => {
   await daemon[Symbol.asyncDispose]();

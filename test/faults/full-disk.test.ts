@@ -20,7 +20,7 @@ import { daemonProgram } from "../harness/paths.js";
 import { processes } from "../harness/processes.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
-import { eventually } from "../harness/wait.js";
+import { eventually, PATIENCE } from "../harness/wait.js";
 
 const FULL = /no space left on device/;
 
@@ -265,7 +265,7 @@ test("a read-only state directory: the daemon says so and ends", () => {
   const { status: code, stderr } = spawnSync(
     process.execPath,
     [daemonProgram, "--state-dir", stateDir, "--listen", `unix://${directoryPrefix()}read-only`],
-    { encoding: "utf8", timeout: 20_000 },
+    { encoding: "utf8", timeout: PATIENCE },
   );
   expect(code).toBe(1);
   expect(stderr).toContain("read-only file system");

@@ -97,13 +97,10 @@ async function dropped(): Promise<number> {
 /** Long lines in the log, until some are lost. */
 async function logUntilSomeAreLost(daemon: TestDaemon): Promise<void> {
   const id = "x".repeat(100_000);
-  await eventually(
-    async () => {
-      await Promise.allSettled(Array.from({ length: 20 }, () => daemon.api.stats({ id })));
-      return (await dropped()) > 0;
-    },
-    { timeout: 30_000 },
-  );
+  await eventually(async () => {
+    await Promise.allSettled(Array.from({ length: 20 }, () => daemon.api.stats({ id })));
+    return (await dropped()) > 0;
+  });
 }
 
 async function startsAndEndsContainers(daemon: TestDaemon, name: string): Promise<void> {

@@ -75,7 +75,7 @@ export class TestDaemon implements AsyncDisposable {
   #events: EventStream | undefined;
 
   constructor(options: DaemonOptions) {
-    this.options = options;
+    this.options = { ...options };
     this.dir = mkdtempSync(directoryPrefix());
     this.stateDir = options.stateDir ?? join(this.dir, "state");
     this.runDir = options.runDir ?? join(this.dir, "run");
@@ -257,10 +257,14 @@ export class TestDaemon implements AsyncDisposable {
     return status;
   }
 
-  /** Ends the daemon (SIGTERM, or SIGKILL when asked to) and starts it again with the same socket and state directory. */
-  async restart({ kill = false }: { kill?: boolean } = {}): Promise<void> {
+  /**
+   * Ends the daemon (SIGTERM, or SIGKILL when asked to) and starts it again with the same socket and state directory, from then on with
+   * other flags if there are any here.
+   */
+  async restart({ kill = false, flags }: { kill?: boolean; flags?: string[] } = {}): Promise<void> {
     if (kill) await this.kill();
     else await this.stop();
+    if (flags !== undefined) this.options.flags = flags;
     await this.start();
   }
 

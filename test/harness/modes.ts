@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { lstatSync, readdirSync, type Stats } from "node:fs";
 import { join, relative } from "node:path";
+import { PATIENCE } from "./wait.js";
 
 /** Somebody who is nobody in particular. */
 export const nobody = 65534;
@@ -34,7 +35,7 @@ export function asNobody(command: string, ...args: string[]): { succeeded: boole
   const { status, stdout, stderr } = spawnSync(
     "setpriv",
     [`--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups", "sh", "-c", command, "sh", ...args],
-    { encoding: "utf8", timeout: 10_000 },
+    { encoding: "utf8", timeout: PATIENCE },
   );
   return { succeeded: status === 0, output: `${stdout}${stderr}` };
 }

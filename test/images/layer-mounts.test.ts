@@ -28,7 +28,7 @@ import { times } from "../harness/extent.js";
 import { Mounted, mountsBelow } from "../harness/mounted.js";
 import { directory, file, ImageLayout } from "../harness/test-images.js";
 import { type ApiV1, refusal } from "../harness/v1.js";
-import { eventually } from "../harness/wait.js";
+import { eventually, PATIENCE } from "../harness/wait.js";
 
 const snapshotter = "overlayfs";
 
@@ -221,7 +221,7 @@ test("more layers than a page of options has room for", async () => {
   const target = join(daemon.dir, "target");
   mkdirSync(target);
   // As a task's root file system is mounted.
-  await mount(mounted!, target, AbortSignal.timeout(60_000));
+  await mount(mounted!, target, AbortSignal.timeout(PATIENCE));
   expect(readFileSync(join(target, "d/file"), "utf8")).toBe("text");
   execFileSync("umount", [target]);
   await snapshots.remove("many", "key");

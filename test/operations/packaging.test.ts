@@ -11,6 +11,7 @@ import { startDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
 import { npm, npmEnvironment, packPackages } from "../harness/npm.js";
 import { findProgram, repository } from "../harness/paths.js";
+import { PATIENCE } from "../harness/wait.js";
 import { fences } from "./markdown.js";
 
 const dir = mkdtempSync(join(tmpdir(), "ctd-package-"));
@@ -123,7 +124,7 @@ describe("npm pack, npm install --global", () => {
     const ctr = spawnSync(
       program("ctr"),
       ["--address", daemon.listen, "containers", "start", "--attach", daemon.id("hello"), bundle],
-      { encoding: "utf8", timeout: 30_000 },
+      { encoding: "utf8", timeout: PATIENCE },
     );
     expect(ctr).toMatchObject({ status: 0, stdout: "hello from the package\n", stderr: "" });
     await daemon.expectNothingLeft();

@@ -90,7 +90,7 @@ async function startMany(names: string[]): Promise<Map<string, TestContainer>> {
 async function expectEnds(containers: TestContainer[]): Promise<void> {
   await Promise.all(containers.map((container) => container.kill()));
   for (const container of containers) expect(await container.exit(30_000), container.id).toBe(137);
-  await daemon.expectNothingLeft({ timeout: 20_000 });
+  await daemon.expectNothingLeft();
   await daemon.restart({ kill: true });
   for (const { id } of containers) {
     await daemon.events.waitFor({ type: "exit", id, pid: "init" });
@@ -288,7 +288,7 @@ describe("is ended, and its exit is told", () => {
       expect(daemon.events.all({ type: "exit", id: container.id }).map(({ pid }) => pid)).toEqual(["e", "init"]);
     }
     rmSync(join(daemon.dir, "elsewhere"), { recursive: true });
-    await daemon.expectNothingLeft({ timeout: 20_000 });
+    await daemon.expectNothingLeft();
   }, 120_000);
 
   test("a container whose status was recorded and whose pid is lost: with that status", async () => {

@@ -1,4 +1,5 @@
 /** Calls of containerd 1.x's API whose caller leaves, or whose runtime fails, in the middle: nothing is left between two states. */
+
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -6,6 +7,7 @@ import { CheckpointOptions } from "../../src/proto/containerd/types/runc/options
 import { Status } from "../../src/proto/containerd/types/task/task.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { type Fault, type RuntimeWrapper, type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
+import { startTimeoutFlags } from "../harness/start-timeout.js";
 import { createContainer, createTask, json, startTask, type TestTask } from "../harness/task.js";
 import { ApiV1, refusal } from "../harness/v1.js";
 import { eventually, sleep } from "../harness/wait.js";
@@ -96,7 +98,7 @@ test("a start that fails leaves a task that has stopped, and can be deleted", as
 });
 
 test("a start that hangs ends, and its task with it", async () => {
-  const wrapper = await withFault("start", { kind: "hang" }, ["--start-timeout", "1s"]);
+  const wrapper = await withFault("start", { kind: "hang" }, await startTimeoutFlags());
   await using task = await createTask(daemon, api, { name: "c", args: ["sleep", "1000"] });
   wrapper.on();
   expect(await refusal(task.start())).toMatch(/^DEADLINE_EXCEEDED: /);

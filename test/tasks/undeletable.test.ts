@@ -72,6 +72,6 @@ describe("a runtime whose delete fails", () => {
     await other.kill();
     expect(await other.exit()).toBe(137);
     runtime.off();
-    await daemon.expectNothingLeft({ timeout: 15_000 });
+    await daemon.expectNothingLeft();
   });
 });

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { status } from "../harness/api.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
-import { wrapRuntime } from "../harness/runtime-wrapper.js";
+import { cases } from "../harness/extent.js";
+import { type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
 import { startTimeoutFlags } from "../harness/start-timeout.js";
 import { within } from "../harness/wait.js";
 
@@ -310,7 +311,7 @@ describe("CreateContainer", () => {
 });
 
 describe("--start-timeout", () => {
-  test.each(["create", "start"] as const)("a runtime that hangs at %s", async (subcommand) => {
+  test.each(cases<Subcommand>(["create", "start"]))("a runtime that hangs at %s", async (subcommand) => {
     await using other = await startDaemon({ flags: await startTimeoutFlags() });
     const runtime = wrapRuntime(other.dir, "hanging", subcommand, { kind: "hang" });
     runtime.on();

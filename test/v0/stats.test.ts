@@ -65,7 +65,7 @@ describe.runIf(isV1)("a container that has computed, written and used memory", (
         };
       },
     });
-    await container.printed("done", 30_000);
+    await container.printed("done");
     await pause(container);
     asked = BigInt(Date.now());
     stats = await daemon.api.stats({ id: container.id });

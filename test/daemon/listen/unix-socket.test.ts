@@ -8,6 +8,7 @@ import { Api } from "../../harness/api.js";
 import { daemonEnvironment, startDaemon } from "../../harness/daemon.js";
 import { daemonProgram, findProgram } from "../../harness/paths.js";
 import { directoryPrefix } from "../../harness/run-name.js";
+import { PATIENCE } from "../../harness/wait.js";
 
 let dir: string;
 beforeEach(() => {
@@ -19,7 +20,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 function refused(...args: string[]): string {
   const { status, stderr } = spawnSync(process.execPath, [daemonProgram, "--state-dir", join(dir, "state"), ...args], {
     encoding: "utf8",
-    timeout: 10_000,
+    timeout: PATIENCE,
     env: daemonEnvironment(),
   });
   expect(status, stderr).toBe(1);
@@ -35,7 +36,7 @@ function canConnect(path: string, gid: number): boolean {
     "setpriv",
     ["--reuid=65534", `--regid=${gid}`, "--clear-groups", process.execPath, "-e", script],
     {
-      timeout: 10_000,
+      timeout: PATIENCE,
       stdio: "ignore",
     },
   );
