@@ -160,7 +160,7 @@ export interface ContainerOptions {
   network?: "none" | "host" | OfContainer | { path: string } | undefined;
   /** Default, as of the next three: "private". */
   pid?: "private" | "host" | OfContainer | undefined;
-  /** "shareable": others may join it, but for /dev/shm; "none": without /dev/shm. */
+  /** "shareable": others may join it, /dev/shm included; "none": without /dev/shm. */
   ipc?: "private" | "host" | "shareable" | "none" | OfContainer | undefined;
   uts?: "private" | "host" | OfContainer | undefined;
   cgroupns?: "private" | "host" | undefined;
