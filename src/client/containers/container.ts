@@ -57,7 +57,9 @@ export interface StartOptions extends CallOptions {
 }
 
 export interface StartFromOptions extends StartOptions {
-  /** Begins where it was when it was saved: the name of a checkpoint of its own, or the path of a directory. Default: from the beginning. */
+  /**
+   * Begins where it was when it was saved: the name of a checkpoint of its own, or the path of a directory. Default: from the beginning.
+   */
   checkpoint?: string | undefined;
 }
 
@@ -379,8 +381,8 @@ export class Container {
   }
 
   /**
-   * Saves its processes, with CRIU, which has to be installed on the daemon's machine; it ends with that, or goes on. Its files are not saved:
-   * they stay in its layer.
+   * Saves its processes, with CRIU, which has to be installed on the daemon's machine; it ends with that, or goes on. Its files are not
+   * saved: they stay in its layer.
    *
    * @param to a name, by which it goes with the container; or the absolute path of a directory that is made, where nobody else may write
    * @throws ContainerdError: "id-in-use" when it is there already, "wrong-state" for one that does not run, "internal" with what CRIU says

@@ -42,8 +42,9 @@ const TRY_PAUSE = 250;
  * directories, or this one when it is started again, finds them. Programs that run at the same time with the same directories share one
  * daemon; when the program ends that has started it, another one starts it again.
  *
- * With `stopWithLast` the daemon that is started here ends with the last program that uses it instead, however that ends, some seconds after
- * it: not before the containers have ended that belong to no program. Whoever is connected uses it, whether it has asked for that or not.
+ * With `stopWithLast` the daemon that is started here ends with the last program that uses it instead, however that ends, some seconds
+ * after it: not before the containers have ended that belong to no program. Whoever is connected uses it, whether it has asked for that or
+ * not.
  *
  * @throws TypeError or RangeError for a wrong option; Error when there is no daemon's program or it does not start
  * @example

@@ -30,8 +30,8 @@ export interface DaemonOptions {
   /** Where the daemon's stdout and stderr go: this process's, nowhere, or a descriptor. Default: "inherit". */
   output?: "inherit" | "ignore" | number;
   /**
-   * Whether the daemon ends with its last client (a few seconds after it, and not before the containers have ended that were started to stay)
-   * and not with this process. Default: false.
+   * Whether the daemon ends with its last client (a few seconds after it, and not before the containers have ended that were started to
+   * stay) and not with this process. Default: false.
    */
   stopWithLast?: boolean;
 }

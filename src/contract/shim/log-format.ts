@@ -1,6 +1,6 @@
 /**
- * A container's log is one sequence of bytes, in files that are each called by where they begin in it: `0000000000000000.log`. Its lines are
- * CRI's: `2016-10-06T00:17:09.669794202Z stdout F text`.
+ * A container's log is one sequence of bytes, in files that are each called by where they begin in it: `0000000000000000.log`. Its lines
+ * are CRI's: `2016-10-06T00:17:09.669794202Z stdout F text`.
  */
 
 /** How many decimal digits the name of a file has. */

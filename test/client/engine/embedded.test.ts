@@ -100,7 +100,7 @@ describe("stopWithLast", () => {
   const shared = (more = {}): Promise<Embedded> =>
     start({ stopWithLast: true, args: ["--stop-when-unused", "1s"], ...more });
 
-  test("two programs share a daemon: it stays when the first ends, also the one that has started it, and goes with the last, killed", async () => {
+  test("two programs share a daemon: it outlives the one that has started it, and goes with the last, which is killed", async () => {
     const first = await shared();
     const { pid } = first;
     const options = JSON.stringify({ ...directories, ...programs, stopWithLast: true });
