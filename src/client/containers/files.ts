@@ -231,6 +231,11 @@ function bytesOf(content: FileContent): Uint8Array {
   return typeof content === "string" ? Buffer.from(content) : content;
 }
 
+/** The same bytes. */
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
 /** In messages: small pieces go together, since one for each would cost more than what is in it; a large one goes in parts. */
 async function* pieces(
   source: Uint8Array | AsyncIterable<Uint8Array | string> | Iterable<Uint8Array>,
@@ -238,7 +243,7 @@ async function* pieces(
   let message = Buffer.allocUnsafe(LARGEST);
   let filled = 0;
   for await (const chunk of source instanceof Uint8Array ? [source] : source) {
-    const bytes = Buffer.from(chunk as Uint8Array);
+    const bytes = typeof chunk === "string" ? Buffer.from(chunk) : asBuffer(chunk);
     for (let at = 0; at < bytes.length; ) {
       const copied = bytes.copy(message, filled, at);
       at += copied;

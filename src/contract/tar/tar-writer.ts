@@ -16,6 +16,10 @@ const NAME = 100;
 const SHORT = 7;
 const LONG = 11;
 
+const SPACE = 0x20;
+const ZERO = 0x30;
+const MAGIC = Buffer.from("ustar\0" + "00", "latin1");
+
 /** Two blocks of zeros. */
 export const ARCHIVE_END = Buffer.alloc(2 * BLOCK);
 
@@ -71,20 +75,33 @@ function record(key: string, value: Bytes): Buffer {
 function plainHeader(entry: ArchiveEntry, flag: string): Buffer {
   const block = Buffer.alloc(BLOCK);
   const number = (value: number, at: number, digits: number) =>
-    block.write((fits(value, digits) ? value : 0).toString(8).padStart(digits, "0"), at, "latin1");
+    writeOctal(block, fits(value, digits) ? value : 0, at, digits);
   block.write(entry.name.slice(0, NAME), 0, "latin1");
   number(entry.mode, 100, SHORT);
   number(entry.uid, 108, SHORT);
   number(entry.gid, 116, SHORT);
   number(entry.size, 124, LONG);
   number(entry.mtime, 136, LONG);
-  block.fill(" ", 148, 156);
-  block.write(flag, 156, "latin1");
-  block.write(entry.target.slice(0, NAME), 157, "latin1");
-  block.write("ustar\0" + "00", 257, "latin1");
+  block.fill(SPACE, 148, 156);
+  block[156] = flag.charCodeAt(0);
+  if (entry.target !== "") block.write(entry.target.slice(0, NAME), 157, "latin1");
+  MAGIC.copy(block, 257);
   number(entry.major, 329, SHORT);
   number(entry.minor, 337, SHORT);
-  const sum = block.reduce((total, byte) => total + byte, 0);
-  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  // Thousands of small files are an archive of headers: a loop is several times as fast as reduce().
+  let sum = 0;
+  for (let at = 0; at < BLOCK; at++) sum += block[at]!;
+  writeOctal(block, sum, 148, 6);
+  block[154] = 0;
   return block;
+}
+
+/** Right-aligned, with leading zeros. */
+function writeOctal(block: Buffer, value: number, at: number, digits: number): void {
+  for (let rest = value, place = at + digits - 1; place >= at; place--) {
+    // Sizes have more than 32 bits.
+    const higher = Math.floor(rest / 8);
+    block[place] = ZERO + (rest - higher * 8);
+    rest = higher;
+  }
 }
