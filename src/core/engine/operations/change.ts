@@ -2,6 +2,7 @@ import { bootTime } from "../../../system/linux/clock.js";
 import { refusal } from "../../failure/failure.js";
 import { changeLifetime } from "../../tasks/lifetime.js";
 import { update as updateTask } from "../../tasks/operations/update.js";
+import { changedResources, withRelated } from "../changed-resources.js";
 import type { Resources } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
@@ -38,16 +39,18 @@ export async function update(
   if (lifetime !== undefined && (!Number.isSafeInteger(lifetime) || lifetime < 0))
     throw refusal(`lifetime ${lifetime}: not a time in ms`);
   if (ttl !== undefined) checkTimeToLive(ttl);
-  const host = await prepareHost({ ...NO_WISHES, resources }, { systemdCgroup: false, signal });
-  const limits = resourcesOf(resources, host);
   await engine.inTurn(container, async () => {
     requireThere(container);
     const kept = keptOf(await engine.containers.get(namespace, id))!;
+    const all = changedResources(kept.config.resources, resources);
+    const changed = withRelated(all, resources);
+    const host = await prepareHost({ ...NO_WISHES, resources: changed }, { systemdCgroup: false, signal });
+    const limits = resourcesOf(changed, host);
     const task = engine.taskOf(container);
     const isRunning = task?.status === "running" || task?.status === "paused";
     if (isRunning && Object.keys(limits).length > 0)
       await updateTask(engine.tasks, { namespace, id, kind: "update", resources: limits }, signal);
-    const config = { ...kept.config, resources: { ...kept.config.resources, ...resources } };
+    const config = { ...kept.config, resources: all };
     await keep(engine, container, { ...kept, config, ...(lifetime !== undefined && { lifetime }) });
     if (lifetime === undefined || task === undefined || !isRunning) return;
     changeLifetime(engine.log, task, lifetime === 0 ? undefined : bootTime() + lifetime);

@@ -4,7 +4,7 @@ import { checkText, checkWhole, invalidOption } from "./invalid-option.js";
 import type { OciResources, OciThrottle } from "./oci-spec.js";
 
 /** In microseconds: over which the kernel grants a container its share of the processors. */
-const CPU_PERIOD = 100_000;
+export const CPU_PERIOD = 100_000;
 /** In microseconds: the kernel takes no less. */
 const LEAST_QUOTA = 1000;
 const MOST_PERIOD = 1_000_000;
