@@ -5,7 +5,7 @@ import { full } from "../harness/extent.js";
 import { processesOf, waitsToWrite } from "../harness/processes.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
 import { eventually } from "../harness/wait.js";
-import { ctr, ctrError, fifoDirectories, runCtr, startCtr } from "./ctr.js";
+import { ctr, ctrError, fifoDirectories, runCtr, startCtr, startIsTold } from "./ctr.js";
 
 const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
 
@@ -78,6 +78,7 @@ test("a signal ends ctr and not the container; the FIFOs' folder is gone", async
     const id = daemon.id(signal);
     const running = startCtr(daemon, "containers", "start", "-a", id, bundle);
     await running.printed("up");
+    await startIsTold(daemon, id);
     running.child.kill(signal);
     expect(await running.result).toMatchObject({ status, stderr: "" });
     expect(await ctr(daemon, "containers", "list", id)).toContain("running");
@@ -106,6 +107,7 @@ test("a daemon that is restarted while attached: output, input and status arrive
   const bundle = daemon.bundle("b", { args: ["sh", "-c", "echo up; read line; echo got $line; exit 9"] });
   const running = startCtr(daemon, "containers", "start", "-a", daemon.id("a"), bundle);
   await running.printed("up");
+  await startIsTold(daemon, daemon.id("a"));
   await daemon.restart({ kill: true });
   running.child.stdin!.write("hello\n");
   const { status, stdout, stderr } = await running.result;
@@ -117,6 +119,7 @@ test("a container that ends while the daemon is away: its status arrives once th
   const bundle = daemon.bundle("b", { args: ["sh", "-c", "echo up; read line; exit 9"] });
   const running = startCtr(daemon, "containers", "start", "-a", daemon.id("a"), bundle);
   await running.printed("up");
+  await startIsTold(daemon, daemon.id("a"));
   await daemon.kill();
   running.child.stdin!.end("go\n");
   await eventually(() => processesOf(daemon.id("a")).length === 0, { what: "the end" });
@@ -129,6 +132,7 @@ test.skipIf(!full)("a daemon that does not come back is given up", async () => {
   const bundle = daemon.bundle("b", { args: ["sh", "-c", "echo up; sleep 1000"] });
   const running = startCtr(daemon, "containers", "start", "-a", daemon.id("a"), bundle);
   await running.printed("up");
+  await startIsTold(daemon, daemon.id("a"));
   await daemon.kill();
   const { status, stderr } = await running.result;
   expect(status).toBe(1);

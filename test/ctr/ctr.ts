@@ -93,6 +93,16 @@ export async function ctrError(daemon: TestDaemon, ...args: string[]): Promise<s
   return line;
 }
 
+/**
+ * Resolves when the caller of a start has its answer. What the container prints comes before: a daemon, or a ctr, that is killed in between
+ * takes the container along.
+ */
+export async function startIsTold(daemon: TestDaemon, id: string): Promise<void> {
+  await daemon.events.waitFor({ type: "start-container", id });
+  // An answer that comes behind that one.
+  await daemon.api.state();
+}
+
 /** The FIFO directories of ctr that are there now. */
 export function fifoDirectories(daemon: TestDaemon): string[] {
   return readdirSync(daemon.dir).filter((name) => name.startsWith("ctr-"));

@@ -6,7 +6,7 @@ import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { full } from "../harness/extent.js";
 import { processes } from "../harness/processes.js";
 import { eventually } from "../harness/wait.js";
-import { ctr, fifoDirectories } from "./ctr.js";
+import { ctr, fifoDirectories, startIsTold } from "./ctr.js";
 import { Screen } from "./screen.js";
 
 /** A shell with a terminal, attached. */
@@ -18,6 +18,7 @@ async function startShell(daemon: TestDaemon, screen: Screen): Promise<string> {
     `clear; (echo $BASHPID >pid; exec $(declare -f ctr | sed -n 's/ "$@"//p') containers start -a ${id} ${bundle}); echo "status $?"`,
   );
   await screen.shows("box>");
+  await startIsTold(daemon, id);
   return id;
 }
 
