@@ -158,9 +158,12 @@ test("options go over the wire, into the record, and back, and nothing of them i
     fc.boolean(),
     fc.boolean(),
     fc.option(LOG, { nil: undefined }),
-    (options, defaults, tty, openStdin, log) => {
+    fc.boolean(),
+    (options, defaults, tty, openStdin, log, idle) => {
       const config = messageOf(options as ContainerOptions, defaults, tty, openStdin);
       config.log ??= log;
+      // A sandbox's.
+      config.idle = idle;
       const sent = CreateRequest.encode(CreateRequest.fromPartial({ config })).finish();
       const received = CreateRequest.decode(sent).config!;
       const asked = configOf(received);
