@@ -16,6 +16,7 @@ export type { Seccomp } from "./bundle/seccomp.js";
 export { buildSpec, type Mount, type Network, type Spec, type SpecOptions } from "./bundle/spec.js";
 export { Client, type ClientOptions } from "./client.js";
 export { connect } from "./connect.js";
+export { Attachment, type AttachOptions } from "./containers/attach.js";
 export type { CollectOptions } from "./containers/collected-run.js";
 export {
   type CheckpointOptions,
@@ -37,6 +38,7 @@ export type {
   DeviceMapping,
   DeviceRate,
   IdMap,
+  LogConfig,
   OfContainer,
   TmpfsOptions,
 } from "./containers/container-options.js";
@@ -63,6 +65,7 @@ export type {
   WriteFileOptions,
 } from "./containers/files.js";
 export type { ForkOptions } from "./containers/fork.js";
+export type { LogLine, LogsBufferOptions, LogsOptions } from "./containers/logs.js";
 export type { CommitOptions, FileChange } from "./containers/own-layer.js";
 export type { RunBufferOptions, RunOptions, RunResult } from "./containers/run.js";
 export { run } from "./containers/run-once.js";

@@ -33,6 +33,7 @@ const snippets = text
 const OUTPUTS: Record<string, string> = {
   "Run an image": "hello from 0 0 false\n",
   Sandboxes: "42\n42\n",
+  "What a container prints": "stdout ready\nstdout hello world\n0\n",
   "Run a command": "5 0 false true\n",
   Containers: "from stdin\nbin\n3\npaused\n134217728\n0\n",
   "Files of a container": "2\n0\nadded /srv/count.sh\nadded /srv/in\nadded /srv/in/words\nadded /srv/lines\ntrue\n",

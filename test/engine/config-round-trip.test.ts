@@ -102,6 +102,11 @@ const OPTIONS: Each<Omit<ContainerOptions, "pull" | "onProgress" | "auth">> = {
     fc.oneof(path, fc.record({ source: path, destination: path, permissions: fc.constantFrom("r", "rwm") })),
   ),
   shmSize: whole,
+  log: fc.record({
+    driver: fc.constantFrom("file", "none"),
+    maxSize: whole,
+    maxFiles: fc.integer({ min: 1, max: 1000 }),
+  }),
   privileged: fc.boolean(),
   capabilities: fc.record({ add: words, drop: words }),
   noNewPrivileges: fc.boolean(),

@@ -24,7 +24,7 @@ export class Retries {
 }
 
 /** The daemon cannot be reached, or went away during the call. */
-function isLost(error: unknown): boolean {
+export function isLost(error: unknown): boolean {
   if (!(error instanceof ContainerdError)) return false;
   const { code, message } = error;
   return (

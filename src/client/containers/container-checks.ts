@@ -199,6 +199,11 @@ export const containerChecks: Checks<ContainerOptions> = {
   ),
   devices: listOf(either("a path or { source, destination, permissions }", [isText, absolutePath], [isObject, device])),
   shmSize: bytes,
+  log: object<NonNullable<ContainerOptions["log"]>>({
+    driver: oneOf("file", "none"),
+    maxSize: whole("a number of bytes, 65536 to 1073741824", 1 << 16, 1 << 30),
+    maxFiles: whole("a number from 1 to 1000", 1, 1000),
+  }),
   privileged: flag,
   capabilities: object<NonNullable<ContainerOptions["capabilities"]>>({ add: capabilities, drop: capabilities }),
   noNewPrivileges: flag,

@@ -53,6 +53,11 @@ export function configOf(
     }),
     extraHosts: Object.entries(options.hosts ?? {}).map(([name, address]) => `${name}:${address}`),
     shmSize: BigInt(options.shmSize ?? 0),
+    log: options.log && {
+      driver: options.log.driver ?? "file",
+      maxSize: BigInt(options.log.maxSize ?? 0),
+      maxFiles: options.log.maxFiles ?? 0,
+    },
     privileged,
     capAdd: [...(options.capabilities?.add ?? [])],
     capDrop: [...(options.capabilities?.drop ?? [])],

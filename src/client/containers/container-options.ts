@@ -97,6 +97,16 @@ export interface IdMap {
   length: number;
 }
 
+/** A log is kept in files, the oldest of which goes when there are too many; or there is none, and the output is dropped. */
+export interface LogConfig {
+  /** Default: "file". */
+  driver?: "file" | "none" | undefined;
+  /** Bytes of one file, from 64 KiB to 1 GiB. Default: 10 MiB. */
+  maxSize?: number | undefined;
+  /** 1 to 1,000. Default: 2. */
+  maxFiles?: number | undefined;
+}
+
 /** What a container is made of. Each option is Docker's of that name; defaults are of the call that takes them. */
 export interface ContainerOptions {
   /** The image, by its name or digest: "alpine:3.20". Either this or `rootfs`. */
@@ -140,6 +150,8 @@ export interface ContainerOptions {
   devices?: readonly (string | DeviceMapping)[] | undefined;
   /** Bytes of /dev/shm. Default: 64 MiB. */
   shmSize?: number | undefined;
+  /** What becomes of its output when it is started without streams. */
+  log?: LogConfig | undefined;
 
   /** Every capability and device, no seccomp. Default: false. */
   privileged?: boolean | undefined;

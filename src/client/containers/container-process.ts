@@ -8,7 +8,7 @@ import { signalText } from "./container-config.js";
 import { type ContainerExit, exitOf } from "./exit.js";
 
 /** What the kernel keeps of a terminal's size. */
-const size = whole("a number of characters, 0 – 65535", 0, 0xffff);
+export const terminalSize = whole("a number of characters, 0 – 65535", 0, 0xffff);
 
 /** A process in a container that this program has started, with its streams: the container's own, or an exec. */
 export class ContainerProcess implements AsyncDisposable {
@@ -65,8 +65,8 @@ export class ContainerProcess implements AsyncDisposable {
 
   /** Sets the size of its terminal, in characters. */
   async resize(columns: number, rows: number, options: CallOptions = {}): Promise<void> {
-    size(columns, "columns");
-    size(rows, "rows");
+    terminalSize(columns, "columns");
+    terminalSize(rows, "rows");
     checkOptions(options, callChecks);
     const { containerId: id, execId } = this;
     await this.#api.calls.resizeTerminal({ id, execId, width: columns, height: rows }, options);

@@ -9,6 +9,7 @@ import type { ArchiveSource } from "../images/images.js";
 import { duration, positiveDuration } from "../options/duration.js";
 import { type Checks, checkOptions, flag, nameText, object, oneOf, pathText } from "../options/option-checks.js";
 import { Stdio } from "../streams/stdio.js";
+import { Attachment, type AttachOptions } from "./attach.js";
 import { containerLimitsChecks, signalText as signalCheck } from "./container-checks.js";
 import { lifetimeOf, milliseconds, resourcesOf, signalText } from "./container-config.js";
 import { type ContainerInfo, infoOf } from "./container-info.js";
@@ -40,6 +41,7 @@ import {
   writeFile,
 } from "./files.js";
 import { type ForkOptions, forkOf } from "./fork.js";
+import { checkLogs, type LogLine, type LogsBufferOptions, type LogsOptions, logsOf } from "./logs.js";
 import { type CommitOptions, commitOf, diffOf, type FileChange } from "./own-layer.js";
 import { closeStdinOf } from "./run.js";
 
@@ -282,6 +284,34 @@ export class Container {
   async rename(name: string, options: CallOptions = {}): Promise<void> {
     nameText(name, "name");
     await this.api.calls.rename({ id: this.id, name }, options);
+  }
+
+  /**
+   * What it has printed, line by line, when it was started without streams of its own. With `follow` it goes on with what is printed until
+   * the container has stopped, also while the daemon is away for a moment.
+   *
+   * @throws ContainerdError: "wrong-state" for one that has no log
+   * @example
+   * for await (const { stream, line } of container.logs({ follow: true, tail: 10 })) console.log(stream, line);
+   */
+  logs(options?: LogsOptions): AsyncGenerator<LogLine, void, undefined>;
+  logs(options: LogsBufferOptions): AsyncGenerator<LogLine<Buffer>, void, undefined>;
+  logs(options: LogsOptions | LogsBufferOptions = {}): AsyncGenerator<LogLine<string & Buffer>, void, undefined> {
+    checkLogs(options);
+    return logsOf(this.api, this.id, options) as AsyncGenerator<LogLine<string & Buffer>, void, undefined>;
+  }
+
+  /**
+   * Its streams while it runs, when it was started without streams of its own. Others may be attached as well; `detach` leaves it running.
+   *
+   * @throws ContainerdError: "wrong-state" for one that has no log, or with `stdin` for one that was made without `openStdin`
+   * @example
+   * const attachment = await container.attach({ logs: true, stdin: true });
+   * attachment.stdout.pipe(process.stdout);
+   * attachment.stdin.write("help\n");
+   */
+  async attach(options: AttachOptions = {}): Promise<Attachment> {
+    return await Attachment.to(this.api, this.id, options);
   }
 
   /** What it uses. @throws ContainerdError when it does not run */

@@ -17,6 +17,7 @@ import { IdRanges } from "./id-ranges.js";
 import type { ContainerExit } from "./kept-container.js";
 import { KnownUsers } from "./known-users.js";
 import { LogDirectories } from "./logs/log-directories.js";
+import { OpenStdins } from "./open-stdins.js";
 import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
 import { Owners } from "./owners.js";
@@ -51,6 +52,7 @@ export class Engine {
   readonly users = new KnownUsers();
   readonly logs: LogDirectories;
   readonly expired = new ExpiredContainers();
+  readonly stdins = new OpenStdins();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
   readonly #turns = new NamedTurns();

@@ -30,7 +30,9 @@ export function execCalls(front: EngineFront, engine: Engine): Pick<EngineServer
       updateProcess(engine.tasks, { namespace, id, pid, closeStdin: false, width, height });
       return {};
     }),
-    closeStdin: front.about(({ namespace, id }, { request: { execId } }) => {
+    closeStdin: front.about((container, { request: { execId } }) => {
+      const { namespace, id } = container;
+      if (execId === "") engine.stdins.end(container);
       const pid = execId || INIT;
       updateProcess(engine.tasks, { namespace, id, pid, closeStdin: true, width: 0, height: 0 });
       return {};

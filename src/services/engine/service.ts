@@ -6,6 +6,7 @@ import { containerCalls } from "./containers.js";
 import { execCalls } from "./execs.js";
 import { fileCalls } from "./files.js";
 import { EngineFront } from "./front.js";
+import { logCalls } from "./logs.js";
 
 /**
  * The engine's service.
@@ -18,6 +19,7 @@ export function engineService(engine: Engine, ready: Promise<void>): GrpcService
     ...containerCalls(front, engine),
     ...execCalls(front, engine),
     ...fileCalls(front, engine),
+    ...logCalls(front, engine),
   } as unknown as EngineServer;
   return { definition: EngineService, implementation };
 }
