@@ -18,6 +18,7 @@ import { sharedRootfs } from "../test/harness/rootfs.js";
 import { rate } from "./bare-runtime.js";
 import { type Dockerode, type DockerodeContainer, dockerode } from "./dockerode.js";
 import { memoryOf } from "./fleet.js";
+import { interruption } from "./interruption.js";
 import { PodmanHost } from "./podman-host.js";
 import { makePythonRootfs } from "./python-rootfs.js";
 import { median, quartiles, type Row, row } from "./row.js";
@@ -107,6 +108,7 @@ async function inTurns(contenders: Contenders, rounds: number, warmUp = WARM_UP,
   const times = new Map(Object.keys(contenders).map((name) => [name, [] as number[]]));
   for (let n = 0; n < warmUp + rounds; n++) {
     for (const [name, work] of Object.entries(contenders)) {
+      interruption.throwIfAborted();
       const began = performance.now();
       await work();
       if (n >= warmUp) times.get(name)!.push(performance.now() - began);
@@ -214,7 +216,7 @@ async function inContainers(stage: Stage, rounds: number): Promise<Row[]> {
   );
   await Promise.all([ours.remove({ force: true }), dockers.remove({ force: true }), podmans.remove({ force: true })]);
   return [
-    ...rowsOf("container.exec of true", execs, { [DOCKERODE]: 0.8, [PODMAN]: 0.6, [PODMAN_API]: 1 }),
+    ...rowsOf("container.exec of true", execs, { [DOCKERODE]: 0.8, [PODMAN]: 0.6, [PODMAN_API]: 1.5 }),
     ...rowsOf(`container.putFiles of ${FILES} files`, puts, { [DOCKERODE]: 0.3 }),
     ...rowsOf(`container.getFiles of ${FILES} files`, gets, { [DOCKERODE]: 0.8 }),
   ];

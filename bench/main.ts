@@ -16,6 +16,7 @@ import { eventLoop } from "./event-loop.js";
 import { fleetRows } from "./fleet-rows.js";
 import { growth } from "./growth.js";
 import { imageRows } from "./images.js";
+import { interruption } from "./interruption.js";
 import { type Row, table } from "./row.js";
 import { execs, oneStart, starts, startsCrun } from "./starts.js";
 import { stdoutRate } from "./stdout.js";
@@ -107,6 +108,7 @@ for (const name of chosen) {
 const rows: Row[] = [];
 const failures: string[] = [];
 for (const name of chosen) {
+  if (interruption.aborted) break;
   console.error(`bench: ${name}`);
   try {
     // Told and written at once: a run takes many minutes, and may be interrupted.
@@ -114,6 +116,7 @@ for (const name of chosen) {
       rows.push(row);
       console.error(table([row], false));
       if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, undefined, 2)}\n`);
+      interruption.throwIfAborted();
     }
   } catch (error) {
     failures.push(`${name} could not be measured: ${(error as Error).message}`);
