@@ -5,6 +5,7 @@ import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { EventBus } from "../events/event-bus.js";
 import { Collection } from "../metadata/collection.js";
+import { MIGRATIONS } from "../metadata/migrations.js";
 import { Namespaces } from "../metadata/namespaces.js";
 import { Store } from "../metadata/store.js";
 import type { ContainerRecord } from "./container-record.js";
@@ -121,6 +122,41 @@ test("changes made at once are made one after the other", async () => {
   const record = await containers.get("ns", "a");
   expect(record.image).toBe(Array.from({ length: 20 }, (_, i) => `${i};`).join(""));
   expect(record.updatedAt).toBeGreaterThan(record.createdAt);
+});
+
+test("all but the specification can be read, and changed, without it", async () => {
+  const { containers } = open();
+  const spec = { typeUrl: "t", value: Buffer.from('{"large":true}') };
+  const made = await containers.create("ns", wanted("a", { spec, image: "1" }));
+  const { spec: _, ...brief } = made;
+  expect(await containers.getBrief("ns", "a")).toEqual(brief);
+  expect(await containers.getBrief("ns", "b").catch((error) => error.kind)).toBe("not-found");
+  const changed = await containers.updateBrief("ns", "a", (before) => ({ ...before, image: "2" }));
+  expect(changed).toEqual({ ...brief, image: "2", updatedAt: changed.updatedAt });
+  expect(await containers.get("ns", "a")).toEqual({ ...changed, spec });
+  const refused = containers.updateBrief("ns", "a", (before) => ({ ...before, runtime: { name: "" } }));
+  await expect(refused).rejects.toMatchObject({ kind: "invalid-argument" });
+  const other = { typeUrl: "t", value: Buffer.from("{}") };
+  expect((await containers.update("ns", "a", (before) => ({ ...before, spec: other }))).spec).toEqual(other);
+  expect(await containers.list("ns")).toMatchObject([{ id: "a", image: "2", spec: other }]);
+  // With its record.
+  await containers.delete("ns", "a");
+  await containers.create("ns", wanted("a", { spec }));
+  expect((await containers.get("ns", "a")).spec).toEqual(spec);
+});
+
+test("records of an earlier daemon, with their specifications in them, are as they were", async () => {
+  const ids = Array.from({ length: 250 }, (_, n) => `c${String(n).padStart(3, "0")}`);
+  const spec = { typeUrl: "t", value: Buffer.alloc(1000, 7) };
+  const earlier = new Store(join(dir, "metadata"), MIGRATIONS.slice(0, 1));
+  const records = earlier.table<ContainerRecord>("containers");
+  await earlier.write(() => {
+    for (const id of ids) records.put(["ns", id], wanted(id, { spec, image: id }));
+  });
+  await earlier.close();
+  const { containers } = open();
+  expect(await containers.list("ns")).toEqual(ids.map((id) => wanted(id, { spec, image: id })));
+  expect(await containers.getBrief("ns", ids[200]!)).not.toHaveProperty("spec");
 });
 
 test("a change that is refused changes nothing", async () => {

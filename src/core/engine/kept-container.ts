@@ -1,6 +1,7 @@
 import type { ContainerRecord } from "../containers/container-record.js";
 import { Failure } from "../failure/failure.js";
 import { type Owner, parseOwner } from "../tasks/owner.js";
+import type { OciProcess } from "../tasks/runtime/spec.js";
 import type { ContainerConfig, IdMap } from "./container-config.js";
 import type { TimeToLive } from "./time-to-live.js";
 
@@ -37,6 +38,9 @@ export interface Starting {
   by: "run" | "start";
 }
 
+/** Of the process of a container's specification what is told of it. */
+export type KeptProcess = Pick<OciProcess, "args" | "env" | "cwd" | "user">;
+
 /** The extension's value. */
 export interface KeptContainer {
   version: 1;
@@ -53,6 +57,8 @@ export interface KeptContainer {
   ttl?: TimeToLive | undefined;
   /** Which ids of it are which ones of the host. */
   idMaps?: { uids: IdMap[]; gids: IdMap[] } | undefined;
+  /** Undefined of one that an earlier daemon has made. */
+  process?: KeptProcess | undefined;
   /** Of the image's manifest; "" without an image. */
   imageDigest: string;
   starting?: Starting | undefined;

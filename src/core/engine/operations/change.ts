@@ -41,7 +41,7 @@ export async function update(
   if (ttl !== undefined) checkTimeToLive(ttl);
   await engine.inTurn(container, async () => {
     requireThere(container);
-    const kept = keptOf(await engine.containers.get(namespace, id))!;
+    const kept = keptOf(await engine.containers.getBrief(namespace, id))!;
     const all = changedResources(kept.config.resources, resources);
     const changed = withRelated(all, resources);
     const host = await prepareHost({ ...NO_WISHES, resources: changed }, { systemdCgroup: false, signal });
@@ -66,7 +66,7 @@ export async function rename(engine: Engine, container: EngineContainer, name: s
     const { namespace, id, name: before } = container;
     engine.index.rename(container, name);
     try {
-      const kept = keptOf(await engine.containers.get(namespace, id))!;
+      const kept = keptOf(await engine.containers.getBrief(namespace, id))!;
       await keep(engine, container, { ...kept, name });
     } catch (error) {
       engine.index.rename(container, before);

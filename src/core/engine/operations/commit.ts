@@ -31,7 +31,7 @@ export async function commit(
   signal: AbortSignal,
 ): Promise<string> {
   const { namespace, id } = container;
-  const { config, idMaps, imageDigest } = keptOf(await engine.containers.get(namespace, id))!;
+  const { config, idMaps, imageDigest } = keptOf(await engine.containers.getBrief(namespace, id))!;
   const change = (before: RunConfig) => changedConfig(withWishes(before, config), changes);
   // What is wrong with them is told before anything is done.
   change({});

@@ -2,10 +2,9 @@ import { bootTime, now } from "../../../system/linux/clock.js";
 import { Failure } from "../../failure/failure.js";
 import { Slices } from "../../scheduling/slices.js";
 import { INIT } from "../../tasks/process.js";
-import type { OciProcess } from "../../tasks/runtime/spec.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
-import { type ContainerExit, type KeptContainer, keptOf } from "../kept-container.js";
+import { type ContainerExit, type KeptContainer, type KeptProcess, keptOf } from "../kept-container.js";
 import { type Status, statusOf } from "./running.js";
 
 /** All that is known of a container. */
@@ -23,19 +22,19 @@ export interface Description {
   /** When its time to live is over. */
   expiresAt: bigint | undefined;
   /** Of its specification. */
-  process: OciProcess;
+  process: KeptProcess;
   execIds: string[];
 }
 
 /** @throws Failure (not-found) */
 export async function describe(engine: Engine, container: EngineContainer): Promise<Description> {
   const { namespace, id } = container;
-  const record = await engine.containers.get(namespace, id);
+  const record = await engine.containers.getBrief(namespace, id);
   const kept = keptOf(record);
   if (kept === undefined) throw new Failure("not-found", "container-not-found", { id });
   const task = engine.taskOf(container);
   const status = statusOf(engine, container);
-  const { process = {} } = JSON.parse(record.spec!.value.toString("utf8")) as { process?: OciProcess };
+  const process = kept.process ?? (await processOf(engine, container));
   return {
     ...{ container, kept, status, process },
     pid: status === "running" || status === "paused" ? (task?.init?.systemPid ?? 0) : 0,
@@ -46,6 +45,13 @@ export async function describe(engine: Engine, container: EngineContainer): Prom
     expiresAt: sinceEpoch(container.expiresAt),
     execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT),
   };
+}
+
+/** What a container runs, of one whose record does not say it by itself. */
+export async function processOf(engine: Engine, { namespace, id }: EngineContainer): Promise<KeptProcess> {
+  const { spec } = await engine.containers.get(namespace, id);
+  const { process = {} } = JSON.parse(spec!.value.toString("utf8")) as { process?: KeptProcess };
+  return process;
 }
 
 /** @param time in ms since the machine has booted */

@@ -43,7 +43,7 @@ export async function settleEnd(engine: Engine, container: EngineContainer, task
     return;
   }
   try {
-    const { starting: _, ...kept } = keptOf(await engine.containers.get(container.namespace, container.id))!;
+    const { starting: _, ...kept } = keptOf(await engine.containers.getBrief(container.namespace, container.id))!;
     await keep(engine, container, { ...kept, exit });
   } finally {
     // Where it can't be written down the task stays, and the next daemon tries.

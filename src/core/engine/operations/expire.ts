@@ -40,7 +40,7 @@ export async function changeTimeToLive(engine: Engine, container: EngineContaine
   await engine.inTurn(container, async () => {
     requireThere(container);
     const ttl = timeToLive(ms);
-    const kept = keptOf(await engine.containers.get(container.namespace, container.id))!;
+    const kept = keptOf(await engine.containers.getBrief(container.namespace, container.id))!;
     await keep(engine, container, { ...kept, ttl });
     // It may have been over while that was written.
     requireThere(container);

@@ -7,18 +7,19 @@ import type { Change } from "../files/container-files.js";
 import { openRootOfLayers, openRootOfProcess } from "../files/open-root.js";
 import type { Root } from "../files/root.js";
 import { type KeptContainer, keptOf } from "../kept-container.js";
+import { processOf } from "./describe.js";
 import { mountsOverDirectory, needsSnapshot, openDirectory } from "./plan.js";
 
 /** Where a container's files are: in what its process sees while it runs, else in its layers. @throws Failure (not-found) */
 export async function rootOf(engine: Engine, container: EngineContainer): Promise<Root> {
   const { namespace, id } = container;
-  const record = await engine.containers.get(namespace, id);
+  const record = await engine.containers.getBrief(namespace, id);
   const kept = keptOf(record)!;
-  const { process } = JSON.parse(record.spec!.value.toString()) as { process: { user: { uid: number; gid: number } } };
+  const { user } = kept.process ?? (await processOf(engine, container));
   return {
     key: `${namespace}/${id}`,
     idMaps: kept.idMaps,
-    user: { uid: process.user.uid, gid: process.user.gid },
+    user: { uid: user?.uid ?? 0, gid: user?.gid ?? 0 },
     open: async (forWriting) => {
       const task = engine.taskOf(container);
       if (task?.init !== undefined && task.status !== "stopped" && task.status !== "created")
@@ -34,7 +35,7 @@ export async function rootOf(engine: Engine, container: EngineContainer): Promis
  */
 export async function changesIn(engine: Engine, container: EngineContainer, signal: AbortSignal): Promise<Change[]> {
   const { namespace, id } = container;
-  const kept = keptOf(await engine.containers.get(namespace, id))!;
+  const kept = keptOf(await engine.containers.getBrief(namespace, id))!;
   if (!kept.config.writable) return [];
   const { parent } = await engine.snapshots.stat(namespace, id);
   const [mount] = await engine.snapshots.mounts(namespace, id);

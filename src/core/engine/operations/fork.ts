@@ -25,7 +25,7 @@ export async function fork(engine: Engine, wanted: ForkRequest, signal: AbortSig
   const before = await madeBy(engine, wanted, fingerprint(wanted));
   if (before !== undefined) return before;
   const source = await engine.find(namespace, wanted.fork.of, signal);
-  const kept = keptOf(await engine.containers.get(namespace, source.id))!;
+  const kept = keptOf(await engine.containers.getBrief(namespace, source.id))!;
   if (!kept.config.writable)
     throw refused(source, "has no layer of its own that could be forked: make it with writable: true");
   const labels = Object.keys(wanted.fork.labels).length > 0 ? wanted.fork.labels : kept.config.labels;

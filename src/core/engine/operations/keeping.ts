@@ -1,6 +1,5 @@
 import { bootId } from "../../../system/linux/boot-id.js";
 import { now } from "../../../system/linux/clock.js";
-import type { ContainerRecord } from "../../containers/container-record.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, keptOf, type Starting, withKept } from "../kept-container.js";
@@ -11,15 +10,9 @@ export function starting(kept: KeptContainer, by: Starting["by"]): KeptContainer
 }
 
 /** Changes what is kept of a container. Resolves once it is on the disk. @throws Failure */
-export async function keep(
-  engine: Engine,
-  { namespace, id }: EngineContainer,
-  kept: KeptContainer,
-  changes: Partial<ContainerRecord> = {},
-): Promise<void> {
-  await engine.containers.update(namespace, id, (before) => ({
+export async function keep(engine: Engine, { namespace, id }: EngineContainer, kept: KeptContainer): Promise<void> {
+  await engine.containers.updateBrief(namespace, id, (before) => ({
     ...before,
-    ...changes,
     extensions: withKept(before.extensions, kept),
   }));
 }
@@ -28,7 +21,7 @@ export async function keep(
 export async function keepStarted(engine: Engine, container: EngineContainer): Promise<void> {
   if (container.owner !== undefined) return;
   const { namespace, id } = container;
-  const { starting: begun, ...kept } = keptOf(await engine.containers.get(namespace, id))!;
+  const { starting: begun, ...kept } = keptOf(await engine.containers.getBrief(namespace, id))!;
   // It may have ended by now.
   if (begun === undefined) return;
   const { exit: _, ...running } = kept;

@@ -73,7 +73,9 @@ export async function plan(engine: Engine, request: CreateRequest, signal: Abort
     imageDigest: image?.digest ?? "",
     idMaps: idMapsOf(engine, config, image, hostFacts),
   };
-  const { spec, fill } = await specOf(engine, request, kept, image, hostFacts, signal);
+  const { spec, process, fill } = await specOf(engine, request, kept, image, hostFacts, signal);
+  const { args, env, cwd, user } = process;
+  kept.process = { args, env, cwd, user };
   const hasSnapshot = needsSnapshot(kept);
   const isOnLayers = image !== undefined && image.chainId !== "" && !hasSnapshot;
   const record: NewRecord = {
@@ -118,7 +120,7 @@ export async function specOf(
   image: ResolvedImage | undefined,
   host: HostFacts,
   signal: AbortSignal,
-): Promise<{ spec: Buffer; fill: (bundle: string) => void }> {
+): Promise<{ spec: Buffer; process: OciSpec["process"]; fill: (bundle: string) => void }> {
   const imageConfig = image && parseImageConfig(image.digest, image.config);
   const user = await resolved(engine, namespace, config, image, imageConfig, signal);
   const directory = engine.tasks.directoryOf({ namespace, id });
@@ -132,7 +134,11 @@ export async function specOf(
     files: Object.fromEntries(Object.entries(FILES).map(([name, file]) => [name, join(bundle, file)])),
     init: config.init || config.idle ? findInit() : undefined,
   });
-  return { spec: Buffer.from(stringifyJson(spec)), fill: await filesOf(id, config, host, signal) };
+  return {
+    spec: Buffer.from(stringifyJson(spec)),
+    process: spec.process,
+    fill: await filesOf(id, config, host, signal),
+  };
 }
 
 /** What puts a container's own files into its bundle. @throws Failure; the signal's reason */

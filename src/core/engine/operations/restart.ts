@@ -24,5 +24,5 @@ export async function restart(
 
 /** Whether what runs was started by this very request. */
 async function isDone(engine: Engine, { namespace, id }: EngineContainer, { startId }: StartRequest): Promise<boolean> {
-  return startId !== "" && keptOf(await engine.containers.get(namespace, id))?.startId === startId;
+  return startId !== "" && keptOf(await engine.containers.getBrief(namespace, id))?.startId === startId;
 }

@@ -64,7 +64,7 @@ export async function startInTurn(
     throw new Failure("failed-precondition", "refused", { why });
   }
   if (startId !== "" && (task ?? container.exit) !== undefined) {
-    const last = keptOf(await engine.containers.get(namespace, id))!;
+    const last = keptOf(await engine.containers.getBrief(namespace, id))!;
     if (last.startId === startId) return undefined;
   }
   if (task !== undefined) {

@@ -43,7 +43,7 @@ export async function stop(
     await abortable(wholeEnd(task), signal);
     return await engine.inTurn(container, async () => container.exit ?? exitOf(task));
   }
-  const record = await engine.containers.get(namespace, id);
+  const record = await engine.containers.getBrief(namespace, id);
   const { config } = keptOf(record)!;
   const number = signalNumber(wanted || config.stopSignal || "SIGTERM");
   const limit = grace ?? config.stopTimeout ?? GRACE;
