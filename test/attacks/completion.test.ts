@@ -6,6 +6,7 @@ import { ctr, ctrCommand } from "../ctr/ctr.js";
 import { Screen } from "../ctr/screen.js";
 import { inCgroupV1 } from "../harness/cgroup-v2.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { cases } from "../harness/extent.js";
 import { findProgram } from "../harness/paths.js";
 import { eventually } from "../harness/wait.js";
 
@@ -57,7 +58,7 @@ const SHELLS = [
 ];
 
 const tmux = findProgram("tmux");
-describe.each(SHELLS)("$name", ({ name, command, load }) => {
+describe.each(cases(SHELLS))("$name", ({ name, command, load }) => {
   const missing = [tmux ? undefined : "tmux", findProgram(name) ? undefined : name].filter((program) => program);
   const why = missing.length > 0 ? ` (skipped: no ${missing.join(", ")})` : "";
   test.skipIf(missing.length > 0)(`Tab and Enter hand the very id to ctr, and run nothing of it${why}`, async () => {

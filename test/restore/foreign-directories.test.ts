@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, TestDaemon } from "../harness/daemon.js";
+import { cases } from "../harness/extent.js";
 import { makeFifos } from "../harness/stdio.js";
 import { eventually } from "../harness/wait.js";
 
@@ -84,7 +85,7 @@ describe("is left alone, with one warning", () => {
   });
 });
 
-test.each([".pid", "pid", "log.json", "console.sock", "config.json.tmp", "control.waiting.tmp", "usage"])(
+test.each(cases([".pid", "log.json", "pid", "console.sock", "config.json.tmp", "control.waiting.tmp", "usage"], 2))(
   "what a kill has left of a container goes, also if only a runtime or a shim had made something: %s",
   async (name) => {
     lay(`torn/init/${name}`);

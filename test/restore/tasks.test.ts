@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Status } from "../../src/proto/containerd/types/task/task.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { full } from "../harness/extent.js";
 import { isRunning, kill, openDescriptors, processes } from "../harness/processes.js";
 import { sharedRootfs } from "../harness/rootfs.js";
 import { wrapRuntime } from "../harness/runtime-wrapper.js";
@@ -302,27 +303,30 @@ async function lifeUpTo(what: string, hasCome: (id: string) => boolean) {
 }
 
 describe("a kill of the daemon at each step of a life", () => {
-  test.each(STEPS)("%s: everything is told once, and nothing is left", async (what, hasCome) => {
-    const { containerId, life } = await lifeUpTo(what, hasCome);
-    await daemon.kill();
-    await life;
-    await daemon.start();
-    const isThere = await get(containerId).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) {
-      await api()
-        .tasks.kill({ containerId, signal: 9 })
-        .catch(() => {});
-      await api().tasks.wait({ containerId });
-      await api().tasks.delete({ containerId });
-    }
-    await eventually(() => !existsSync(directory(containerId, ".")), { what: "the end of what was begun" });
-    expect(told(containerId).join(", ")).toMatch(/^(create, (start, )?exit init 137, delete init)?$/);
-    await api().containers.delete({ id: containerId });
-    await daemon.expectNothingLeft();
-  });
+  test.each(STEPS.filter((_, number) => full || number % 3 === 0))(
+    "%s: everything is told once, and nothing is left",
+    async (what, hasCome) => {
+      const { containerId, life } = await lifeUpTo(what, hasCome);
+      await daemon.kill();
+      await life;
+      await daemon.start();
+      const isThere = await get(containerId).then(
+        () => true,
+        () => false,
+      );
+      if (isThere) {
+        await api()
+          .tasks.kill({ containerId, signal: 9 })
+          .catch(() => {});
+        await api().tasks.wait({ containerId });
+        await api().tasks.delete({ containerId });
+      }
+      await eventually(() => !existsSync(directory(containerId, ".")), { what: "the end of what was begun" });
+      expect(told(containerId).join(", ")).toMatch(/^(create, (start, )?exit init 137, delete init)?$/);
+      await api().containers.delete({ id: containerId });
+      await daemon.expectNothingLeft();
+    },
+  );
 });
 
 test("two daemons never work on one run directory", async () => {

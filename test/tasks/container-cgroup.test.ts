@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startContainer, type TestContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { startExec } from "../harness/exec.js";
+import { cases } from "../harness/extent.js";
 import { isRunning, processes } from "../harness/processes.js";
 import { eventually } from "../harness/wait.js";
 
@@ -76,15 +77,23 @@ describe.runIf(hasV1)("an init that has moved itself into a cgroup below", () =>
     expect(await pidsAndLimit(container)).toEqual(before);
   });
 
-  test.each([
-    ["no file", undefined],
-    ["not JSON", () => "{"],
-    ["not an object", () => "[1]"],
-    ["another boot's", (text: string) => text.replace(/"boot":"[^"]*"/, '"boot":"x"')],
-    ["the top of a hierarchy", (text: string) => text.replace(/"path":"\/sys[^"]*"/, '"path":"/sys/fs/cgroup/memory"')],
-    ["a later cgroup's", (text: string) => text.replace(/"inode":\d+/, '"inode":1')],
-    ["no cgroup", (text: string) => text.replace(/"path":"\/sys[^"]*"/, '"path":"/etc"')],
-  ])("what is written down is not trusted when it can't be true: %s", async (_name, damage) => {
+  test.each(
+    cases<[string, undefined | ((text: string) => string)]>(
+      [
+        ["no file", undefined],
+        ["not JSON", () => "{"],
+        ["not an object", () => "[1]"],
+        ["another boot's", (text: string) => text.replace(/"boot":"[^"]*"/, '"boot":"x"')],
+        [
+          "the top of a hierarchy",
+          (text: string) => text.replace(/"path":"\/sys[^"]*"/, '"path":"/sys/fs/cgroup/memory"'),
+        ],
+        ["a later cgroup's", (text: string) => text.replace(/"inode":\d+/, '"inode":1')],
+        ["no cgroup", (text: string) => text.replace(/"path":"\/sys[^"]*"/, '"path":"/etc"')],
+      ],
+      3,
+    ),
+  )("what is written down is not trusted when it can't be true: %s", async (_name, damage) => {
     await using container = await startContainer(daemon, { name: "c", args: ["sleep", "1000"], memoryLimit: LIMIT });
     const before = await pidsAndLimit(container);
     await daemon.stop();
