@@ -9,7 +9,7 @@ import { full } from "../../harness/extent.js";
 import { daemonProgram, shimProgram } from "../../harness/paths.js";
 import { isRunning, kill, processes } from "../../harness/processes.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
-import { eventually } from "../../harness/wait.js";
+import { eventually, sleep } from "../../harness/wait.js";
 import { startProgram } from "../typescript-program.js";
 
 const image = "base:1";
@@ -175,4 +175,31 @@ describe("stopWithLast", () => {
     await Promise.all(all.map((each) => each.close()));
     await eventually(() => !isRunning(all[0]!.pid), { what: "the end of the daemon" });
   });
+
+  test.skipIf(!full)(
+    "programs that are killed at any moment while they start one leave none that the next does not find",
+    async () => {
+      const options = JSON.stringify({ ...directories, ...programs, stopWithLast: true });
+      const script = `
+      import { embedded } from "containerd-ts";
+      console.log("begins");
+      await embedded(${options});
+      console.log("is there");`;
+      for (let ms = 0; ms < 600; ms += 40) {
+        using program = await startProgram(place, { script });
+        await program.printed("begins");
+        await Promise.race([sleep(ms), program.printed("is there")]);
+        program.child.kill("SIGKILL");
+        await program.result;
+      }
+      const next = await shared();
+      const running = processes().filter(
+        ({ command }) => command.includes(`${place.dir}/`) && command.includes("--run-dir"),
+      );
+      expect(running.map(({ pid }) => pid)).toEqual([next.pid]);
+      expect(await next.client.containers.list()).toEqual([]);
+      await next.close();
+      await eventually(() => !isRunning(next.pid), { what: "the end of the daemon" });
+    },
+  );
 });
