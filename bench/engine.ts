@@ -1,6 +1,8 @@
-import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { connect, type SandboxOptions } from "../src/client/index.js";
+import { CreateRequest } from "../src/proto/containerdts/engine/v1/engine.js";
 import { startContainerd1 } from "../test/harness/containerd1.js";
 import type { TestDaemon } from "../test/harness/daemon.js";
 import { type Config, IMAGE, importImage, NO_STDIO, newId, requestFor, texts } from "../test/harness/engine.js";
@@ -15,8 +17,15 @@ const WARM_UP = 5;
 const ROUNDS = 40;
 const STOPPED = 1_000;
 
-/** Containers of the engine beside the runtime alone, by turns; and what many of them take. */
+/** Containers of the engine beside the runtime alone, by turns; and what many of them take, by a daemon that has done nothing else. */
 export async function* engineRows(containers: number): AsyncIterable<Row> {
+  yield* besideTheRuntime();
+  await using daemon = await startContainerd1({ flags: ["--log-level", "error"] });
+  await importImage(daemon);
+  yield await memory(daemon, daemon.v1("default"), containers);
+}
+
+async function* besideTheRuntime(): AsyncIterable<Row> {
   await using daemon = await startContainerd1({ flags: ["--log-level", "error"] });
   // Roots of user namespaces are nobody on the host, and have to get there.
   for (const directory of [daemon.dir, dirname(sharedRootfs())]) chmodSync(directory, 0o711);
@@ -25,12 +34,12 @@ export async function* engineRows(containers: number): AsyncIterable<Row> {
   yield await runs(daemon, api, "run, wait, remove", {}, 1.15);
   yield await runs(daemon, api, "run, wait, remove with a user namespace", { userns: "auto" }, 1.1);
   yield await execs(daemon, api);
+  yield await forks(daemon, api);
   yield await acquires(daemon, api, "acquire", {});
   yield await acquires(daemon, api, "acquire of a frozen program", {
     args: ["sh", "-c", "echo up; exec sleep 100000"],
     ready: "up\n",
   });
-  yield await memory(daemon, api, containers);
 }
 
 interface Mount {
@@ -160,6 +169,43 @@ async function execs(daemon: TestDaemon, api: ApiV1): Promise<Row> {
     peer: { name: "runc exec", value: median(bare) },
     aim: "ratio <= 1.2",
     met: (_, ratio) => ratio <= 1.2,
+  });
+}
+
+/** Of a container that runs, with 1 MB in 100 files of its own. */
+async function forks(daemon: TestDaemon, api: ApiV1): Promise<Row> {
+  const runtime = new BareRuntime("runc");
+  const config = { args: texts("sleep", "100000"), writable: true };
+  const source = newId(daemon);
+  const { pid } = await api.engine.run({ create: requestFor({ id: source, config }), stdio: NO_STDIO });
+  const directory = `/proc/${pid}/root/srv/state`;
+  mkdirSync(directory, { recursive: true });
+  for (let n = 0; n < 100; n++) writeFileSync(join(directory, `${n}`), randomBytes(10_000));
+  const bundle = await bundleOf(daemon, api, config, ["sleep", "100000"]);
+  const [bare, forked]: [number[], number[]] = [[], []];
+  for (let n = 0; n < WARM_UP + ROUNDS; n++) {
+    const peer = newId(daemon);
+    let began = performance.now();
+    await runtime.createAndStart(peer, bundle, join(bundle, "pid"));
+    bare.push(performance.now() - began);
+    await runtime.delete(peer);
+    const id = newId(daemon);
+    began = performance.now();
+    await api.engine.fork({ id: source, create: CreateRequest.fromPartial({ id, owned: true }) });
+    await api.engine.start({ id, stdio: NO_STDIO });
+    forked.push(performance.now() - began);
+    await api.engine.remove({ id, force: true });
+  }
+  await api.engine.remove({ id: source, force: true });
+  rmSync(bundle, { recursive: true });
+  for (const times of [bare, forked]) times.splice(0, WARM_UP);
+  return row({
+    name: "engine: fork, start",
+    unit: "ms",
+    ours: median(forked),
+    peer: { name: "runc create + start", value: median(bare) },
+    aim: "ratio <= 1.3",
+    met: (_, ratio) => ratio <= 1.3,
   });
 }
 
