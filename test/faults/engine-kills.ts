@@ -37,8 +37,9 @@ export interface EngineKillReport {
   recoveries: number[];
 }
 
-const PHASES = ["create", "start", "run", "exec", "stop", "remove", "put", "commit", "fork"];
-const LONG_PHASES = new Set(["put", "commit", "fork"]);
+const PHASES = ["create", "start", "run", "acquire", "exec", "stop", "expire", "remove", "put", "commit", "fork"];
+/** What takes long, or is one of several ends, and so seldom done between two kills. */
+const SELDOM_PHASES = new Set(["put", "commit", "fork", "acquire", "stop", "expire"]);
 /** In ms: how long a call of the phase is waited for, and how long it is left to go on at most. */
 const PHASE_TIMEOUT = 2_000;
 const PHASE_DEPTH = 40;
@@ -99,8 +100,7 @@ export async function runEngineKills(options: EngineKillOptions): Promise<Engine
     if (kind !== committed) violation(`snapshot ${name} is still there`);
   await daemon.stop();
   await daemon.expectNothingLeft().catch((error: Error) => violation(error.message));
-  // What takes long is seldom done between two kills.
-  const share = (phase: string) => Math.floor(report.kills / (LONG_PHASES.has(phase) ? 30 : 10));
+  const share = (phase: string) => Math.floor(report.kills / (SELDOM_PHASES.has(phase) ? 30 : 10));
   const least = PHASES.map((phase) => [phase, share(phase)]);
   const missing = tooLittle(report.work, Object.fromEntries(least));
   if (missing !== undefined && report.violations.length === 0 && !options.signal?.aborted) violation(missing);
@@ -197,6 +197,7 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
     });
     if (!isLong) starts = tries;
   }
+  if (isLong && random.chance(0.5)) await call("acquire", (api) => api.engine.resume({ id, ttl: LONG_TTL }));
   if (writable && isLong) await useFiles(call, id, random, violation);
   if (isLong) {
     const execStatus = random.integer(0, 99);
@@ -210,6 +211,7 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
         await call("delete exec", (api) => api.engine.deleteExec({ id, execId: "x" }), /NOT_FOUND/);
       }
     }
+    if (random.chance(0.35)) return await expire(call, id, violation);
     if (random.chance(0.5)) await call("stop", (api) => api.engine.stop({ id }));
     else await call("kill", (api) => api.engine.kill({ id }), /FAILED_PRECONDITION|NOT_FOUND/);
   }
@@ -224,6 +226,19 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
     if (ran > (name === "init" ? starts : 1) || (name === "init" && !isLong && ran < 1))
       violation(`${id}: its program ${name} ran ${ran} times`);
   }
+}
+
+/** In ms. */
+const LONG_TTL = 3_600_000n;
+
+/** Its time to live is over: it goes by itself. */
+async function expire(call: Call, id: string, violation: (text: string) => void): Promise<void> {
+  // Asked for before that: who asks when it is gone may find a daemon that knows nothing of it.
+  const waits = call("wait", (api) => api.engine.wait({ id }), /^NOT_FOUND/);
+  await call("expire", (api) => api.engine.update({ id, ttl: 1n }), /^NOT_FOUND/);
+  const ended = await waits;
+  if (ended !== undefined && !(ended.expired && ended.status === KILLED))
+    violation(`${id}: ended with ${ended.status}, expired: ${ended.expired}`);
 }
 
 type Call = <T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: RegExp) => Promise<T | undefined>;

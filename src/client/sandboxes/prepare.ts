@@ -94,7 +94,11 @@ export async function prepare(parts: EngineParts, options: SandboxOptions, wante
   const create: CreateRequest = {
     id: randomBytes(32).toString("hex"),
     name,
-    config: { ...configOf(withDefaults(options), "run", false, !isIdle), idle: isIdle },
+    config: {
+      ...configOf(withDefaults(options), "run", false, !isIdle),
+      // It prints nothing.
+      ...(isIdle && { idle: true, log: { driver: "none", maxSize: 0n, maxFiles: 0 } }),
+    },
     owned,
     lifetime: 0n,
     ttl: lifetimeOf(ttl),

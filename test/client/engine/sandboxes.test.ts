@@ -2,10 +2,12 @@
 import { spawn } from "node:child_process";
 import { chmodSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type PoolOptions, RunError, type Sandbox } from "../../../src/client/index.js";
+import { connect, type PoolOptions, RunError, type Sandbox } from "../../../src/client/index.js";
 import { useClient } from "../../harness/client.js";
+import { full } from "../../harness/extent.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
 import { eventually } from "../../harness/wait.js";
+import { startProgram } from "../typescript-program.js";
 
 const here = useClient();
 const image = "sandbox:1";
@@ -82,4 +84,218 @@ test("a sandbox of a pool: code runs in it, with files, without rights, within l
   await sandboxes.close();
   expect(await ids()).toEqual([]);
   await expect(sandboxes.acquire()).rejects.toMatchObject({ kind: "closed" });
+});
+
+/** Answers each line that it reads. */
+const PROGRAM = "echo loading; echo ready; while read line; do echo got $line; done";
+
+const lineOf = async (sandbox: Sandbox) => {
+  let text = "";
+  for (;;) {
+    const piece = sandbox.stdout.read() as Buffer | null;
+    text += piece ?? "";
+    if (text.endsWith("\n")) return text;
+    if (piece === null) await new Promise((resolve) => sandbox.stdout.once("readable", resolve));
+  }
+};
+
+test.skipIf(!full)("a program of one's own is frozen once it is ready, and goes on when it is acquired", async () => {
+  await using sandboxes = await pool({ size: 1, args: ["sh", "-c", PROGRAM], ready: "ready\n" });
+  const [waiting] = await here.client.containers.list();
+  expect(waiting?.info?.status).toBe("paused");
+  expect(waiting?.info?.expiresAt).toBeUndefined();
+  await using sandbox = await sandboxes.acquire();
+  expect(sandbox.id).toBe(waiting?.id);
+  expect(await sandbox.state()).toBe("running");
+  expect((await sandbox.inspect()).expiresAt).toBeInstanceOf(Date);
+  sandbox.stdin.write("hello\n");
+  // What it has printed before it was ready is taken away.
+  expect(await lineOf(sandbox)).toBe("got hello\n");
+  sandbox.stdin.end();
+  expect(await sandbox.wait()).toMatchObject({ status: 0, expired: false });
+});
+
+test.skipIf(!full)("ready may be a function; what it makes in the sandbox is there", async () => {
+  await using sandboxes = await pool({
+    size: 1,
+    writable: true,
+    ready: async (sandbox) => {
+      await sandbox.writeFile("/srv/prepared", "yes");
+      await sandbox.exec(["test", "-f", "/srv/prepared"], { stdioDir: here.daemon.dir });
+    },
+  });
+  await using sandbox = await sandboxes.acquire();
+  expect(await sandbox.readFile("/srv/prepared")).toBe("yes");
+  // A file system of the container's own ids takes none from outside.
+  await using unwritable = await here.client.sandboxes.create({ image, pull: "never", stdioDir: here.daemon.dir });
+  await expect(unwritable.writeFile("/tmp/x", "x")).rejects.toMatchObject({
+    kind: "wrong-state",
+    message: expect.stringContaining("writable: true"),
+  });
+});
+
+test.skipIf(!full)("what can't be made is told, and leaves nothing", async () => {
+  const failures: [Partial<PoolOptions>, object][] = [
+    [{ image: "no-such-image:1" }, { kind: "not-found", message: expect.stringContaining("no-such-image:1") }],
+    [{ args: ["no-such-program"] }, { kind: "command-not-found" }],
+    [
+      { args: ["sh", "-c", "echo broken; exit 7"], ready: "ready" },
+      {
+        kind: "wrong-state",
+        message: expect.stringMatching(/ended with status 7|has not printed "ready", but "broken/),
+      },
+    ],
+    [
+      { args: ["sleep", "100000"], ready: "ready", readyTimeout: 300 },
+      { message: "the sandbox was not ready within 300 ms" },
+    ],
+    [
+      {
+        ready: () => {
+          throw new Error("not to my taste");
+        },
+      },
+      { message: "not to my taste" },
+    ],
+    [{ ready: "ready" }, { name: "TypeError" }],
+    [{ size: 0 }, { name: "RangeError" }],
+    [{ ttl: -1 }, { name: "RangeError" }],
+  ];
+  for (const [options, expected] of failures) {
+    await expect(pool(options), JSON.stringify(options)).rejects.toMatchObject(expected);
+    expect(await ids()).toEqual([]);
+  }
+});
+
+test.skipIf(!full)(
+  "20 callers at once, 5 ready: each has one of its own, and never are more than 5 ready",
+  async () => {
+    await using sandboxes = await pool({ size: 5 });
+    await eventually(() => sandboxes.ready === 5);
+    let isOver = false;
+    let most = 0;
+    const watching = (async () => {
+      while (!isOver) {
+        most = Math.max(most, (await ids()).length - sandboxes.inUse);
+        expect(sandboxes.ready).toBeLessThanOrEqual(5);
+      }
+    })();
+    const given = await Promise.all(Array.from({ length: 20 }, () => sandboxes.acquire()));
+    expect(new Set(given.map(({ id }) => id)).size).toBe(20);
+    const numbers = await Promise.all(
+      given.map(async (sandbox, n) => (await run(sandbox, `echo ${n} >/tmp/n; cat /tmp/n`)).stdout),
+    );
+    expect(numbers).toEqual(given.map((_, n) => `${n}\n`));
+    expect(sandboxes.inUse).toBe(20);
+    await eventually(() => sandboxes.ready === 5);
+    isOver = true;
+    await watching;
+    // One that is being given out counts as both for a moment.
+    expect(most).toBeLessThanOrEqual(5 + 1);
+    await Promise.all(given.map((sandbox) => sandbox.remove()));
+    expect(sandboxes.inUse).toBe(0);
+  },
+);
+
+test.skipIf(!full)("max: who comes too late waits, or is told at once; what expires makes room", async () => {
+  await using sandboxes = await pool({ size: 1, max: 1 });
+  const first = await sandboxes.acquire();
+  await expect(sandboxes.acquire({ wait: false })).rejects.toMatchObject({ kind: "exhausted" });
+  await expect(sandboxes.acquire({ timeout: 50 })).rejects.toMatchObject({ kind: "timeout" });
+  const aborted = sandboxes.acquire({ signal: AbortSignal.abort(new Error("not any more")) });
+  await expect(aborted).rejects.toThrow("not any more");
+  const second = sandboxes.acquire({ ttl: 300 });
+  await first.remove();
+  const { id } = await second;
+  // It is never removed by who has it.
+  await using third = await sandboxes.acquire();
+  expect(third.id).not.toBe(id);
+  // This program counts its time by itself: the daemon may be a little later.
+  await eventually(async () => {
+    const found = await here.client.containers.get(id).then(
+      () => "there",
+      ({ kind }) => kind,
+    );
+    return found === "expired";
+  });
+});
+
+test.skipIf(!full)("a daemon that is killed: what was ready is given out, what is missing is made", async () => {
+  await using sandboxes = await pool({ size: 2 });
+  await eventually(() => sandboxes.ready === 2);
+  const ready = await ids();
+  await here.daemon.kill();
+  const acquiring = Promise.all([sandboxes.acquire(), sandboxes.acquire()]);
+  await here.daemon.start();
+  const given = await acquiring;
+  expect(given.map(({ id }) => id).toSorted()).toEqual(ready.toSorted());
+  await eventually(() => sandboxes.ready === 2);
+  for (const sandbox of given) expect((await run(sandbox, "echo on")).stdout).toBe("on\n");
+  // Those that have died meanwhile are nobody's.
+  const dead = (await ids()).filter((id) => !given.some((sandbox) => sandbox.id === id));
+  for (const id of dead) await (await here.client.containers.get(id)).kill();
+  await using fresh = await sandboxes.acquire();
+  expect(dead).not.toContain(fresh.id);
+  expect((await run(fresh, "echo fresh")).stdout).toBe("fresh\n");
+  await eventually(() => sandboxes.ready === 2);
+  await eventually(async () => (await ids()).every((id) => !dead.includes(id)));
+  await Promise.all(given.map((sandbox) => sandbox.remove()));
+});
+
+test.skipIf(!full)("a pool that is closed while it makes some, and while others wait, leaves nothing", async () => {
+  const sandboxes = await pool({ size: 10, max: 1 });
+  await using kept = await sandboxes.acquire();
+  const waits = sandboxes.acquire().catch((error) => error);
+  await Promise.all([sandboxes.close(), sandboxes.close()]);
+  expect(await waits).toMatchObject({
+    kind: "closed",
+    message: expect.stringContaining("pool of sandboxes is closed"),
+  });
+  expect(await ids()).toEqual([kept.id]);
+  expect((await run(kept, "echo mine")).stdout).toBe("mine\n");
+  // A client that is left closes its pools.
+  {
+    await using client = connect(here.daemon.listen);
+    await client.sandboxes.pool({ image, pull: "never", size: 2, stdioDir: here.daemon.dir });
+  }
+  expect(await ids()).toEqual([kept.id]);
+});
+
+test.skipIf(!full)(
+  "of a program that is killed nothing stays, but what it was not to own, until that is over",
+  async () => {
+    const script = `
+    import { connect } from "containerd-ts";
+    const client = connect();
+    const options = { image: "${image}", pull: "never" };
+    const pool = await client.sandboxes.pool({ ...options, size: 3 });
+    const frozen = await client.sandboxes.pool({ ...options, size: 2, args: ["sh", "-c", "echo up; exec sleep 100000"], ready: "up" });
+    const sandbox = await pool.acquire();
+    const free = await client.sandboxes.create({ ...options, owned: false, ttl: ${LONG} });
+    while (pool.ready < 3 || frozen.ready < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    console.log("up", free.id);
+    setInterval(() => {}, 1000);`;
+    using program = await startProgram(here.daemon, { script });
+    const free = await eventually(() => /^up (\w+)$/m.exec(program.output())?.[1]);
+    expect(await ids()).toHaveLength(7);
+    program.child.kill("SIGKILL");
+    await eventually(async () => expect(await ids()).toEqual([free]));
+    const found = await here.client.containers.get(free);
+    const waits = found.wait();
+    await found.update({ ttl: 1 });
+    expect(await waits).toMatchObject({ expired: true });
+  },
+);
+
+test.skipIf(!full)("limits hold, and what is not to be written to is not", async () => {
+  await using sandboxes = await pool({ size: 2, limits: { memory: 32 << 20, memorySwap: 32 << 20, pids: 12 } });
+  await using sandbox = await sandboxes.acquire();
+  expect((await run(sandbox, "touch /x /etc/x; touch /tmp/x; ls /tmp")).stdout).toBe("x\n");
+  expect((await run(sandbox, "tail /dev/zero; echo $?")).stdout).toBe("137\n");
+  const bomb = await run(sandbox, "for i in $(seq 50); do sleep 1000 >/dev/null 2>&1 & done; echo not reached");
+  expect(bomb.stderr).toMatch(/can't fork|fork/);
+  expect(bomb.stdout).toBe("");
+  await using other = await sandboxes.acquire();
+  expect((await run(other, "echo fine")).stdout).toBe("fine\n");
+  await expect(sandbox.fork()).rejects.toMatchObject({ kind: "wrong-state" });
 });
