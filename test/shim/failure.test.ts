@@ -41,7 +41,7 @@ function runtimeThat(script: string): string {
 }
 
 function expectNothingLeft(shim: Shim): void {
-  expect(sandbox.containers).toEqual([]);
+  expect(sandbox.containers, shim.errors.join("; ")).toEqual([]);
   const pid = shim.processPid;
   if (pid > 0) expect(existsSync(`/proc/${pid}`)).toBe(false);
 }
@@ -118,11 +118,12 @@ describe("a start that fails before the process exists", () => {
     const id = sandbox.id();
     const bundle = sandbox.bundle(id, ["sleep", "600"]);
     // Killed when the container's state has been written but before its process could be announced.
+    // The script ends last: what its runc has started is the shim's only then.
     const killed = runtimeThat(`
       if [ "$command" = create ]; then
         runc "$@" & pid=$!
         while [ ! -e ${sandbox.runtimeRoot}/${id}/state.json ]; do :; done
-        kill -9 $pid; kill -9 $$
+        kill -9 $pid; wait $pid; kill -9 $$
       fi`);
     const shim = sandbox.shim(id, bundle, {}, { runtime: killed });
     expect(await shim.end()).toBe(1);
