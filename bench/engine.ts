@@ -6,6 +6,7 @@ import { CreateRequest } from "../src/proto/containerdts/engine/v1/engine.js";
 import { startContainerd1 } from "../test/harness/containerd1.js";
 import type { TestDaemon } from "../test/harness/daemon.js";
 import { type Config, IMAGE, importImage, NO_STDIO, newId, requestFor, texts } from "../test/harness/engine.js";
+import { statOf } from "../test/harness/processes.js";
 import { sharedRootfs } from "../test/harness/rootfs.js";
 import type { ApiV1 } from "../test/harness/v1.js";
 import { eventually } from "../test/harness/wait.js";
@@ -40,6 +41,57 @@ async function* besideTheRuntime(): AsyncIterable<Row> {
     args: ["sh", "-c", "echo up; exec sleep 100000"],
     ready: "up\n",
   });
+  yield* await logs(daemon, api);
+}
+
+/** What one container prints in lines of 100 bytes, until all of it is in its log; and its shim meanwhile. */
+async function logs(daemon: TestDaemon, api: ApiV1): Promise<Row[]> {
+  const megabytes = 500;
+  const id = newId(daemon);
+  const script = `read -r _; yes ${"x".repeat(99)} | head -c ${megabytes}000000`;
+  const create = requestFor({ id, config: { args: texts("sh", "-c", script), openStdin: true } });
+  await api.engine.run({ create, stdio: NO_STDIO });
+  const { pid } = await api.engine.get({ id });
+  const shim = Number(statOf(pid).field(4));
+  await using client = connect(daemon.listen);
+  const starting = await (await client.containers.get(id)).attach({ stdin: true });
+  const began = performance.now();
+  starting.stdin.write("go\n");
+  let largest = 0;
+  const watching = setInterval(() => {
+    largest = Math.max(largest, privateMemory(shim));
+  }, 50);
+  // Nobody follows it: an attachment that is not read keeps a file open, and no more.
+  await api.engine.wait({ id });
+  const seconds = (performance.now() - began) / 1000;
+  clearInterval(watching);
+  starting.detach();
+  await api.engine.remove({ id });
+  return [
+    row({
+      name: "engine: a container's lines of 100 bytes, into its log",
+      unit: "MB/s",
+      ours: megabytes / seconds,
+      aim: ">= 150",
+      met: (ours) => ours >= 150,
+    }),
+    row({
+      name: "engine: private memory of its shim meanwhile",
+      unit: "MB",
+      ours: largest,
+      aim: "<= 0.35",
+      met: (ours) => ours <= 0.35,
+    }),
+  ];
+}
+
+/** In MB; 0 once it has ended. */
+function privateMemory(pid: number): number {
+  try {
+    return memoryOf(pid).private;
+  } catch {
+    return 0;
+  }
 }
 
 interface Mount {

@@ -12,7 +12,7 @@ export interface ContainerLog {
   readonly directory: string;
   readonly maxSize: number;
   readonly maxFiles: number;
-  /** -1 when it could not be opened: that is tried again. */
+  /** -1 when it is not open yet, a negative errno when it could not be opened: that is tried again. */
   fd: number;
   /** Where in the log the file begins; its name. */
   start: number;
@@ -37,14 +37,16 @@ export function timeText(): string {
   return `${secondText}.${string.format("%09d", nanosecond)}Z`;
 }
 
-/** Goes on with a container's log. Without room on the disk it is opened later. */
+/** Goes on with a container's log. One that has nothing in it is made with its first line: many containers print none. */
 export function openContainerLog({ path, log }: OutputJson): ContainerLog {
   const { start, maxSize, maxFiles } = log!;
   const opened = { directory: path, maxSize, maxFiles, fd: -1, start, size: 0, dropped: 0, reason: "" };
   const [last, size] = files.readEnd(fileOf(opened), LONGEST_LINE);
-  openFile(opened);
-  opened.size = size;
-  if (size > 0) mend(opened, last);
+  if (size > 0) {
+    openFile(opened);
+    opened.size = size;
+    mend(opened, last);
+  }
   return opened;
 }
 
@@ -69,7 +71,6 @@ function fileOf({ directory, start }: ContainerLog): string {
 function openFile(log: ContainerLog): void {
   const flags = files.O_WRONLY + files.O_CREAT + files.O_APPEND + files.O_OWN;
   log.fd = files.open(fileOf(log), flags, 0o600);
-  // The daemon had no room for it.
   if (log.fd === -ENOENT && files.mkdir(log.directory, 0o700) >= 0) log.fd = files.open(fileOf(log), flags, 0o600);
   if (log.fd < 0) fail(log, log.fd);
 }
@@ -130,6 +131,7 @@ export function writeLines(log: ContainerLog): void {
 /** Writes one line, which the process has not printed as it is; whether it is there then. */
 export function writeLine(log: ContainerLog, stream: string, tag: string, words: string): boolean {
   const text = `${timeText()} ${stream} ${tag} ${words}\n`;
+  if (log.fd < 0) openFile(log);
   const result = files.write(log.fd, text, text.length);
   if (result === text.length) {
     log.size += result;

@@ -292,7 +292,6 @@ test("what other programs' users type is answered with what to type here, whatev
     [["ps", "-a"], "unknown command 'ps': type: ctr containers list"],
     [["exec", "-it", "web", "sh"], "unknown command 'exec': type: ctr containers exec --id ID --pid NAME --attach"],
     [["rm", "-f", "web"], "unknown command 'rm': a container is removed when it ends: ctr containers kill"],
-    [["logs", "--follow", "web"], "unknown command 'logs': output goes to whoever has started the container"],
     [["-a", "unix:///x", "task", "ls"], "unknown command 'task': type: ctr containers"],
     [["--wrong", "nope", "--flag"], "unknown command 'nope'"],
     [["-n", "default", "c", "ls"], "unknown command 'c': type: ctr containers list"],

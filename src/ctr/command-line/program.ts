@@ -7,6 +7,7 @@ import { contentCommand } from "../content/command.js";
 import { eventsCommand } from "../events-command.js";
 import { imagesCommand } from "../images/command.js";
 import { leasesCommand } from "../leases/command.js";
+import { logsCommand } from "../logs-command.js";
 import { runCommand } from "../run/command.js";
 import { snapshotsCommand } from "../snapshots/command.js";
 import { stateCommand } from "../state-command.js";
@@ -49,6 +50,7 @@ export function ctrProgram(): Command {
     eventsCommand(),
     imagesCommand(),
     leasesCommand(),
+    logsCommand(),
     runCommand(),
     snapshotsCommand(),
     stateCommand(),

@@ -22,7 +22,7 @@ const HABITS: Record<string, string> = {
   list: "type: ctr containers list",
   load: "type: ctr images import FILE",
   login: "the daemon reads the configuration of docker login; or type: ctr images pull --user NAME:PASSWORD IMAGE",
-  logs: `output goes to whoever has started the container: ${START_COMMAND}`,
+  logs: `output goes to whoever has started the container: ${START_COMMAND}; of the engine's: ctr logs ID`,
   ls: "type: ctr containers list",
   metrics: "type: ctr containers stats ID",
   namespace: "a namespace is there once something is in it: ctr --namespace NAME images",

@@ -1,4 +1,4 @@
-import { type Dirent, mkdirSync, readdirSync } from "node:fs";
+import { type Dirent, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { LOG_SUFFIX, POSITION_DIGITS } from "../../../contract/shim/log-format.js";
@@ -14,6 +14,8 @@ const NAME = new RegExp(`^\\d{${POSITION_DIGITS}}\\${LOG_SUFFIX}$`);
 /** Where the files of containers' logs are: a directory for each container below one for its namespace. */
 export class LogDirectories {
   readonly #path: string;
+  /** Those of namespaces, which stay. */
+  readonly #made = new Set<string>();
 
   /** @param path it is made when the first container has a log */
   constructor(path: string) {
@@ -25,30 +27,31 @@ export class LogDirectories {
   }
 
   /**
-   * Makes a container's, if it is not there.
+   * Has room for a container's, which its shim makes with the first line.
    * @returns where the newest of its files begins; 0 when there is none
    * @throws a system error
    */
-  make(place: Place): number {
-    const path = this.of(place);
+  prepare(place: Place): number {
+    const parent = join(this.#path, place.namespace);
     try {
-      mkdirSync(path, { mode: 0o700 });
-      return 0;
+      if (!this.#made.has(parent)) mkdirSync(parent, { mode: 0o700, recursive: true });
+      this.#made.add(parent);
+      return positionsIn(readdirSync(this.of(place))).at(-1) ?? 0;
     } catch (error) {
-      if (hasCode(error, "EEXIST")) return positionsIn(readdirSync(path)).at(-1) ?? 0;
-      if (!hasCode(error, "ENOENT")) return withoutRoom(error);
+      // A full disk keeps no container from its start: the shim tries again, and drops what there is no room for.
+      if (["ENOENT", "ENOSPC", "EDQUOT"].some((code) => hasCode(error, code))) return 0;
+      throw error;
     }
-    try {
-      mkdirSync(path, { mode: 0o700, recursive: true });
-    } catch (error) {
-      return withoutRoom(error);
-    }
-    return 0;
+  }
+
+  /** Makes a container's, if it is not there. @throws a system error */
+  make(place: Place): void {
+    mkdirSync(this.of(place), { mode: 0o700, recursive: true });
   }
 
   /** @throws a system error */
   async remove(place: Place): Promise<void> {
-    await rm(this.of(place), { recursive: true, force: true });
+    if (existsSync(this.of(place))) await rm(this.of(place), { recursive: true, force: true });
   }
 
   /** Whose there are. @throws a system error */
@@ -59,12 +62,6 @@ export class LogDirectories {
     );
     return (await Promise.all(places)).flat();
   }
-}
-
-/** A full disk keeps no container from its start: the shim tries again, and drops what there is no room for. */
-function withoutRoom(error: unknown): 0 {
-  if (hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT")) return 0;
-  throw error;
 }
 
 /** Where files begin that are called so, in order; other names are left out. */

@@ -28,7 +28,7 @@ export function ownStdio(
   let stderr: OutputJson = { path: stdio.stderr };
   if (limits !== undefined) {
     container.hasLog = true;
-    stdout = { path: logs.of(container), log: { start: logs.make(container), ...limits } };
+    stdout = { path: logs.of(container), log: { start: logs.prepare(container), ...limits } };
     stderr = stdout;
   }
   return { ...stdio, leadsTo: { stdin: isOpen ? join(bundle, STDIN) : stdio.stdin, stdout, stderr } };
