@@ -22,19 +22,34 @@ export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | un
 /** What `work` resolves with, unless the timeout is over first: then its signal aborts, with this error as its reason. */
 export async function withTimeout<T>(
   work: (signal: AbortSignal | undefined) => Promise<T>,
-  { signal, timeout }: CallOptions,
+  options: CallOptions,
   late: () => Error,
 ): Promise<T> {
-  if (timeout === undefined) return work(signal);
+  if (options.timeout === undefined) return work(options.signal);
+  const { signal, forget } = limitedBy(options, late);
+  try {
+    return await work(signal);
+  } finally {
+    forget();
+  }
+}
+
+/**
+ * A signal that aborts with the caller's, or when the timeout is over, with `late` as its reason; `forget` lets go of both.
+ * @throws the caller's signal's reason
+ */
+export function limitedBy(
+  { signal, timeout = Number.POSITIVE_INFINITY }: CallOptions,
+  late: () => Error,
+): { signal: AbortSignal; forget(): void } {
+  signal?.throwIfAborted();
   const ended = new AbortController();
   const abort = () => ended.abort(signal!.reason);
-  signal?.throwIfAborted();
   signal?.addEventListener("abort", abort, { once: true });
   const stopTimer = startTimer(timeout, () => ended.abort(late()));
-  try {
-    return await work(ended.signal);
-  } finally {
+  const forget = () => {
     stopTimer();
     signal?.removeEventListener("abort", abort);
-  }
+  };
+  return { signal: ended.signal, forget };
 }

@@ -6,6 +6,9 @@ import type { Connection } from "./connection.js";
 import { whileLost } from "./lost-daemon.js";
 import { Services, type V1Service } from "./services.js";
 
+/** Milliseconds at most for what a call that has failed does before it tells so. */
+const CLEANING_TIME = 10_000;
+
 /** The engine's calls in one namespace, and what becomes of them while the daemon is away. */
 export class EngineApi {
   readonly namespace: string;
@@ -49,5 +52,12 @@ export class EngineApi {
       { signal, timeout },
       () => new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`),
     );
+  }
+
+  /** Does what a failed call leaves to do, for as long as the client is patient, and 10 s at most: a daemon may be away, or stand still. */
+  cleaningUp(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const timeout = Math.min(this.patience ?? CLEANING_TIME, CLEANING_TIME);
+    const late = () => new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`);
+    return withTimeout((signal) => work(signal!), { timeout }, late);
   }
 }

@@ -1,5 +1,6 @@
 import type { StatsResponse } from "../../proto/containerdts/engine/v1/engine.js";
-import { signalCheck } from "../api/call-options.js";
+import { limitedBy } from "../abortable.js";
+import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { pause, positiveDuration } from "../options/duration.js";
@@ -39,14 +40,13 @@ export interface ContainerStats {
   blockIo: { read: number; written: number };
 }
 
-export interface WatchStatsOptions {
+/** `signal` and `timeout` are about the iteration as a whole, and end it with an error. */
+export interface WatchStatsOptions extends CallOptions {
   /** Milliseconds between two samples. Default: 1000. */
   interval?: number | undefined;
-  /** Ends the iteration with its reason. */
-  signal?: AbortSignal | undefined;
 }
 
-const watchStatsChecks: Checks<WatchStatsOptions> = { interval: positiveDuration, signal: signalCheck };
+const watchStatsChecks: Checks<WatchStatsOptions> = { ...callChecks, interval: positiveDuration };
 
 export function statsOf(message: StatsResponse, before?: ContainerStats): ContainerStats {
   const milliseconds = (nanoseconds: bigint) => Number(nanoseconds) / 1e6;
@@ -88,7 +88,22 @@ export function watchStats(
 async function* samples(
   api: EngineApi,
   id: string,
-  { interval = 1000, signal }: WatchStatsOptions,
+  { interval = 1000, ...call }: WatchStatsOptions,
+): AsyncGenerator<ContainerStats, void, undefined> {
+  const late = () => new ContainerdError("DEADLINE_EXCEEDED", `watching it was to end within ${call.timeout} ms`);
+  const { signal, forget } = limitedBy(call, late);
+  try {
+    yield* samplesUntil(api, id, interval, signal);
+  } finally {
+    forget();
+  }
+}
+
+async function* samplesUntil(
+  api: EngineApi,
+  id: string,
+  interval: number,
+  signal: AbortSignal,
 ): AsyncGenerator<ContainerStats, void, undefined> {
   for (let before: ContainerStats | undefined; ; ) {
     const started = performance.now();

@@ -406,8 +406,7 @@ export class Container {
    * await copy.start();
    */
   async fork(options: ForkOptions = {}): Promise<CreatedContainer> {
-    const remove = (id: string) => new Container(this.api, id).remove({ force: true, timeout: 10_000 });
-    return new CreatedContainer(this.api, await forkOf(this.api, this.id, options, remove));
+    return new CreatedContainer(this.api, await forkOf(this.api, this.id, options));
   }
 
   /**

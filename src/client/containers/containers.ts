@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import type { CreateRequest } from "../../proto/containerdts/engine/v1/engine.js";
+import { withTimeout } from "../abortable.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { explainFailure } from "../errors/failure-causes.js";
@@ -228,7 +229,12 @@ async function made<T>(
 ): Promise<T> {
   const { signal, timeout, rootfs, stdioDir = tmpdir() } = options;
   try {
-    return await withImage(images, options, { signal }, () => make({ signal, timeout }));
+    const late = () => new ContainerdError("DEADLINE_EXCEEDED", `it was not there within ${timeout} ms`);
+    return await withTimeout(
+      (signal) => withImage(images, options, { signal }, () => make({ signal })),
+      { signal, timeout },
+      late,
+    );
   } catch (error) {
     // It may have been made all the same; another's id is not touched.
     const ours = options.id === undefined && isUnanswered(error, signal ?? new AbortController().signal);

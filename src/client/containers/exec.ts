@@ -78,9 +78,6 @@ const spawnChecks: Checks<SpawnOptions> = {
   lifetime: positiveDuration,
 };
 
-/** Milliseconds that the end of a killed exec is waited for. */
-const KILL_PATIENCE = 10_000;
-
 /** `container.exec` */
 export async function execIn(
   api: EngineApi,
@@ -170,17 +167,19 @@ async function begin(
 
 /** Kills it, if it runs, with what it has started, and forgets it. */
 async function end(api: EngineApi, id: string, execId: string): Promise<void> {
-  const patience = Math.min(api.patience ?? KILL_PATIENCE, KILL_PATIENCE);
-  const within = { timeout: KILL_PATIENCE };
-  const kill = (signal: AbortSignal | undefined) => api.calls.kill({ id, execId, signal: "9", all: true }, { signal });
-  await api.again(kill, within, patience).catch(() => {});
-  await api.again((signal) => api.calls.wait({ id, execId }, { signal }), within, patience);
-  await forget(api, id, execId, patience);
+  await api.cleaningUp(async (signal) => {
+    const call = { signal };
+    await api
+      .again((signal) => api.calls.kill({ id, execId, signal: "9", all: true }, { signal }), call)
+      .catch(() => {});
+    await api.again((signal) => api.calls.wait({ id, execId }, { signal }), call);
+    await forget(api, id, execId, signal);
+  });
 }
 
-async function forget(api: EngineApi, id: string, execId: string, patience = api.patience): Promise<void> {
+async function forget(api: EngineApi, id: string, execId: string, signal?: AbortSignal): Promise<void> {
   try {
-    await api.again((signal) => api.calls.deleteExec({ id, execId }, { signal }), {}, patience);
+    await api.again((signal) => api.calls.deleteExec({ id, execId }, { signal }), { signal });
   } catch (error) {
     if (!(error instanceof ContainerdError && error.isNotFound)) throw error;
   }

@@ -5,7 +5,7 @@ import type { EngineApi } from "../api/engine.js";
 import { positiveDuration } from "../options/duration.js";
 import { anyText, type Checks, checkOptions, flag, nameText, wrong } from "../options/option-checks.js";
 import { lifetimeOf } from "./container-config.js";
-import { isUnanswered } from "./run.js";
+import { isUnanswered, retract } from "./run.js";
 
 export interface ForkOptions extends CallOptions {
   /** Default: none. */
@@ -39,15 +39,9 @@ const forkChecks: Checks<ForkOptions> = {
 /**
  * `container.fork`
  *
- * @param remove removes what there may be after a call without an answer
  * @returns the new one's id
  */
-export async function forkOf(
-  api: EngineApi,
-  of: string,
-  options: ForkOptions,
-  remove: (id: string) => Promise<void>,
-): Promise<string> {
+export async function forkOf(api: EngineApi, of: string, options: ForkOptions): Promise<string> {
   checkOptions(options, forkChecks);
   const { name = "", labels, owned = false, autoRemove = false, lifetime, ttl, signal, timeout } = options;
   const id = randomBytes(32).toString("hex");
@@ -57,7 +51,7 @@ export async function forkOf(
   try {
     await api.again((signal) => api.calls.fork(request, { signal }), { signal, timeout });
   } catch (error) {
-    if (isUnanswered(error, signal ?? new AbortController().signal)) await remove(id).catch(() => {});
+    if (isUnanswered(error, signal ?? new AbortController().signal)) await retract(api, id).catch(() => {});
     throw error;
   }
   return id;

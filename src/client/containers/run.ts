@@ -60,8 +60,6 @@ export interface EngineParts {
   images: Images;
 }
 
-/** Milliseconds that the removal of a failed run waits for a daemon that is away; it removes what belongs to nobody any more by itself. */
-const REMOVAL_PATIENCE = 10_000;
 /**
  * Milliseconds before each look for the container of a start that was called off. HTTP/2 may deliver that after calls that were made later.
  */
@@ -133,21 +131,22 @@ export function isUnanswered(error: unknown, signal: AbortSignal): boolean {
   );
 }
 
-async function remove(api: EngineApi, id: string, patience = api.patience): Promise<void> {
+async function remove(api: EngineApi, id: string, signal?: AbortSignal): Promise<void> {
   try {
-    await api.again((signal) => api.calls.remove({ id, force: true }, { signal }), {}, patience);
+    await api.again((signal) => api.calls.remove({ id, force: true }, { signal }), { signal });
   } catch (error) {
     if (!(error instanceof ContainerdError && error.isNotFound)) throw error;
   }
 }
 
-/** Removes what a call may have made that was called off. */
+/** Removes what a call may have made that was called off. A daemon that does not answer removes by itself what is nobody's any more. */
 export async function retract(api: EngineApi, id: string): Promise<void> {
-  const patience = Math.min(api.patience ?? REMOVAL_PATIENCE, REMOVAL_PATIENCE);
-  for (const ms of REMOVAL_PAUSES) {
-    await pause(ms);
-    await remove(api, id, patience);
-  }
+  await api.cleaningUp(async (signal) => {
+    for (const ms of REMOVAL_PAUSES) {
+      await pause(ms, signal);
+      await remove(api, id, signal);
+    }
+  });
 }
 
 /** @param execId "" is the container's own process */

@@ -66,7 +66,7 @@ export class Sandbox extends CreatedContainer {
     const { api } = this;
     const { ttl = this.#traits.ttl, owned = this.#traits.owned } = options;
     const remove = (id: string) => new Container(api, id).remove({ force: true, timeout: 10_000 });
-    const id = await forkOf(api, this.id, { ...options, ttl, owned }, remove);
+    const id = await forkOf(api, this.id, { ...options, ttl, owned });
     const sandbox = new Sandbox(api, id, { ...this.#traits, ttl, owned });
     try {
       const { stdio, stdioDir } = this.#traits;
