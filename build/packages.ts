@@ -15,6 +15,7 @@ export const packages: readonly Product[] = [
   npmPackage("client", () => [
     ...ALWAYS_PACKED,
     "docs/client.md",
+    "docs/client-v0.md",
     "docs/untrusted-code.md",
     ...filesBelow("examples"),
     ...clientFiles,

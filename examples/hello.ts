@@ -1,11 +1,9 @@
-// One command in a container of its own: `node scripts/run-typescript.mjs examples/hello.ts ROOTFS`.
+// One command in a container of its own: `node scripts/run-typescript.mjs examples/hello.ts [IMAGE]`.
 import { connect } from "containerd-ts";
 
-const rootfs = process.argv[2] ?? "/srv/rootfs";
-
 await using client = connect();
-const { stdout, status } = await client.v0.run({
-  rootfs,
+const { stdout, status } = await client.run({
+  image: process.argv[2] ?? "alpine:3.20",
   args: ["sh", "-c", "echo Hello from $(hostname)"],
   hostname: "my-first-container",
 });

@@ -1,8 +1,8 @@
 // 50 untrusted programs, 10 at a time, each with limits and a timeout:
-// `node scripts/run-typescript.mjs examples/sandboxes.ts ROOTFS [TIMEOUT]`.
-import { connect, v0 } from "containerd-ts";
+// `node scripts/run-typescript.mjs examples/sandboxes.ts IMAGE [TIMEOUT]`.
+import { connect, RunError } from "containerd-ts";
 
-const rootfs = process.argv[2] ?? "/srv/rootfs";
+const image = process.argv[2] ?? "alpine:3.20";
 /** In ms. */
 const timeout = Number(process.argv[3] ?? 3000);
 
@@ -19,18 +19,17 @@ await using client = connect();
 
 async function judge(program: string): Promise<string> {
   try {
-    const { stdout, stderr, status, oomKilled } = await client.v0.run({
-      rootfs,
+    const { stdout, stderr, status, oomKilled } = await client.run({
+      image,
       args: ["sh", "-c", program],
       input: "some input\n",
       timeout,
-      limits: { memory: 16 << 20, cpu: 0.5, pids: 16 },
-      user: { uid: 65534, gid: 65534 },
-      capabilities: [],
+      limits: { memory: 16 << 20, cpus: 0.5, pids: 16 },
+      user: 65534,
     });
     return oomKilled ? "out of memory" : `status ${status}: ${(stdout + stderr).trim()}`;
   } catch (error) {
-    if (error instanceof v0.RunError) return error.reason === "timeout" ? "timed out" : "printed too much";
+    if (error instanceof RunError) return error.timedOut ? "timed out" : "printed too much";
     throw error;
   }
 }

@@ -1,20 +1,20 @@
-// A chart of what a container uses: `node scripts/run-typescript.mjs examples/stats.ts ROOTFS [SECONDS]`.
+// A chart of what a container uses: `node scripts/run-typescript.mjs examples/stats.ts IMAGE [SECONDS]`.
 import { connect } from "containerd-ts";
 
-const rootfs = process.argv[2] ?? "/srv/rootfs";
+const image = process.argv[2] ?? "alpine:3.20";
 const seconds = Number(process.argv[3] ?? 10);
 
 await using client = connect();
 // Works for half a second, rests for half a second, and keeps more and more in memory.
-await using container = await client.v0.containers.start({
-  rootfs,
+await using container = await client.containers.start({
+  image,
   args: [
     "sh",
     "-c",
     "n=0; while :; do n=$((n+1)); timeout 0.5 sh -c 'while :; do :; done'; head -c 1m /dev/zero >/tmp/$n; sleep 0.5; done",
   ],
-  limits: { cpu: 0.8, memory: 128 << 20, pids: 10 },
-  stdio: "ignore",
+  limits: { cpus: 0.8, memory: 128 << 20, pids: 10 },
+  tmpfs: ["/tmp"],
 });
 
 const bar = (share: number, width: number) => "█".repeat(Math.round(Math.min(share, 1) * width)).padEnd(width, "·");

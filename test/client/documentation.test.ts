@@ -1,6 +1,6 @@
-/** The snippets of docs/client.md and docs/untrusted-code.md, each run as the JavaScript that it is, and compiled as TypeScript. */
+/** The programs in the documents, each run as the JavaScript that it is, and compiled as TypeScript. */
 import { execFile, spawn } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -20,45 +20,56 @@ afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
-const text = ["client", "untrusted-code"]
-  .map((name) => readFileSync(join(repository, `docs/${name}.md`), "utf8"))
-  .join("\n");
-/** By the heading they stand below. */
-const snippets = text
-  .split(/^## /m)
-  .flatMap((section) =>
-    [...section.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => ({ title: section.split("\n")[0]!, code: code! })),
-  );
+/** Whatever has snippets for programs. */
+const documents = ["README.md", ...readdirSync(join(repository, "docs")).map((name) => `docs/${name}`)].filter((file) =>
+  file.endsWith(".md"),
+);
+
+/** By the document, and the heading they stand below. */
+const snippets = documents.flatMap((file) =>
+  readFileSync(join(repository, file), "utf8")
+    .split(/^##? /m)
+    .flatMap((section) =>
+      [...section.matchAll(/^```(?:ts|js)\n(.*?)^```$/gms)].map(([, code]) => ({
+        title: `${file}: ${section.split("\n")[0]!}`,
+        code: code!,
+      })),
+    ),
+);
 
 const OUTPUTS: Record<string, string> = {
-  "Run an image": "hello from 0 0 false\n",
-  Sandboxes: "42\n42\n",
-  "What a container prints": "stdout ready\nstdout hello world\n0\n",
-  "Run a command": "5 0 false true\n",
-  Containers: "from stdin\nbin\n3\npaused\n134217728\n0\n",
-  "Files of a container": "2\n0\nadded /srv/count.sh\nadded /srv/in\nadded /srv/in/words\nadded /srv/lines\ntrue\n",
-  "Abort, time out": "TimeoutError\ntrue no-such-container\n",
-  "What went wrong": "command-not-found\n",
-  "Stats and events": "true true true\nstart-container 0\nexit 0\n",
-  Images: "docker.io/team/tools:1\ntrue 1\ntrue\n2\n",
-  "With `client.run`": "output 42\n",
+  "README.md: containerd-ts": "hello 0\n",
+  "docs/client-v0.md: Run a command": "5 0 false true\n",
+  "docs/client-v0.md: Containers": "from stdin\nbin\n3\npaused\n134217728\n0\n",
+  "docs/client-v0.md: Abort, and what went wrong": "TimeoutError\ncommand-not-found\ntrue no-such-container\n",
+  "docs/client-v0.md: Stats and events": "true true true\nstart-container 0\nexit 0\n",
+  "docs/client.md: Run an image": "hello from 0 0 false\n",
+  "docs/client.md: Containers": "from stdin\nhello 3\n[ 'one', 'two', '' ] 0\npaused\n0\n",
+  "docs/client.md: Files of a container":
+    "2\n0\nadded /srv/count.sh\nadded /srv/in\nadded /srv/in/words\nadded /srv/lines\ntrue\n",
+  "docs/client.md: Abort, time out": "TimeoutError\ntrue timeout\ntrue not-found\n",
+  "docs/client.md: What went wrong": "command-not-found\n",
+  "docs/client.md: Stats": "67108864\ntrue true true\n",
+  "docs/client.md: Images": "docker.io/team/tools:1\ntrue 1\ntrue\n3\n",
+  "docs/client.md: Sandboxes": "42\n42\n",
+  "docs/untrusted-code.md: With `client.run`": "output 42\n",
+  "docs/client.md: What a container prints": "stdout ready\nstdout hello world\n0\n",
 };
 
 test("every snippet is known here", () => {
-  expect(snippets.map(({ title }) => title)).toEqual(Object.keys(OUTPUTS));
-  expect(text.match(/^```ts$/gm)).toHaveLength(snippets.length);
+  expect(snippets.map(({ title }) => title).sort()).toEqual(Object.keys(OUTPUTS).sort());
 });
+
+/** The name of an image that is there under it, as the documents name it or as they are told by the environment. */
+const IMAGE = "alpine:3.20";
 
 test.each(snippets)("$title", async ({ title, code }) => {
   const client = connect(daemon.listen);
-  const env: Record<string, string> = { ROOTFS: sharedRootfs() };
-  if (code.includes("process.env.IMAGE")) {
-    env.IMAGE = "docs:1";
-    const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-    await client.images.import(tar.stdout, { rootfs: true, name: env.IMAGE });
-  }
-  const output = await runProgram(daemon, { script: code }, [], env);
+  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
+  await client.images.import(tar.stdout, { rootfs: true, name: IMAGE });
+  const output = await runProgram(daemon, { script: code }, [], { ROOTFS: sharedRootfs(), IMAGE });
   expect(output).toBe(OUTPUTS[title]);
+  for (const container of await client.containers.list()) await container.remove({ force: true });
   await client.images.prune({ all: true });
   client.close();
   await daemon.expectNothingLeft();

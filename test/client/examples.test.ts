@@ -1,9 +1,10 @@
 /** The programs in examples/, each run to its end. */
-import { spawn } from "node:child_process";
-import { chmodSync, readdirSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { chmodSync, createWriteStream, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { connect } from "../../src/client/index.js";
+import { type Client, connect } from "../../src/client/index.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { repository, unpackedProgram } from "../harness/paths.js";
@@ -12,43 +13,55 @@ import { startTimeout } from "../harness/start-timeout.js";
 import { eventually } from "../harness/wait.js";
 import { runProgram, startProgram } from "./typescript-program.js";
 
+const image = "examples:1";
 let daemon: TestDaemon;
+let client: Client;
 beforeAll(async () => {
   daemon = await startDaemon();
-  // A container with user ids of its own has to get through it to its root file system.
+  // Whoever is root in a container of its own ids is nobody here, and has to get to its root file system.
   chmodSync(daemon.dir, 0o711);
+  client = connect(daemon.listen);
+  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
+  await client.images.import(tar.stdout, { rootfs: true, name: image });
 });
 afterAll(async () => {
+  await client.images.prune({ all: true });
+  client.close();
+  await daemon.expectNothingLeft();
   await daemon[Symbol.asyncDispose]();
 });
 
-/** Neither the daemon nor the private directory, where programs have their temporary files, has anything of it. */
+/** Neither the daemon nor the private directory, where programs have their temporary files, has anything of it; but the image stays. */
 async function expectClean(): Promise<void> {
-  await daemon.expectNothingLeft();
-  expect(readdirSync(daemon.dir).filter((name) => /^(ctr-|checkpoints-)/.test(name))).toEqual([]);
+  expect(await client.containers.list()).toEqual([]);
+  expect(await client.v0.containers.list()).toEqual([]);
+  expect(readdirSync(daemon.dir).filter((name) => /^(ctr-|checkpoints-|fixture-)/.test(name))).toEqual([]);
 }
 
 test("every example has a test here", () => {
   const examples = readdirSync(join(repository, "examples"));
   expect(examples.sort()).toEqual([
+    "agent.ts",
     "checkpoint.ts",
+    "ci-runner.ts",
     "events.ts",
     "hello.ts",
     "run-code.ts",
     "sandboxes.ts",
     "shell.ts",
     "stats.ts",
+    "test-fixture.ts",
   ]);
 });
 
 test("hello", async () => {
-  const output = await runProgram(daemon, { file: "examples/hello.ts" }, [sharedRootfs()]);
+  const output = await runProgram(daemon, { file: "examples/hello.ts" }, [image]);
   expect(output).toBe("Hello from my-first-container\nexit status 0\n");
   await expectClean();
 });
 
 test("shell: a terminal of its own, and the exit status", async () => {
-  using program = await startProgram(daemon, { file: "examples/shell.ts" }, [sharedRootfs()]);
+  using program = await startProgram(daemon, { file: "examples/shell.ts" }, [image]);
   await program.printed("# ");
   program.child.stdin!.write("tty; echo $((6*7))\r");
   await program.printed("/dev/pts/0\r\n42\r\n");
@@ -63,7 +76,7 @@ test("shell on a real terminal has its size", async () => {
     "script",
     [
       "-qec",
-      `stty cols 91 rows 17; ${process.execPath} scripts/run-typescript.mjs examples/shell.ts ${sharedRootfs()}`,
+      `stty cols 91 rows 17; ${process.execPath} scripts/run-typescript.mjs examples/shell.ts ${image}`,
       "/dev/null",
     ],
     {
@@ -91,7 +104,7 @@ test("shell on a real terminal has its size", async () => {
 test("50 sandboxes with limits and timeouts", async () => {
   // What ends by itself does so before that, also on a busy machine.
   const timeout = 3 * (await startTimeout());
-  const output = await runProgram(daemon, { file: "examples/sandboxes.ts" }, [sharedRootfs(), `${timeout}`]);
+  const output = await runProgram(daemon, { file: "examples/sandboxes.ts" }, [image, `${timeout}`]);
   expect(output.match(/^10 × .*\n {2}.*$/gm)?.map((entry) => entry.split("\n  ")[1])).toEqual(
     expect.arrayContaining(["status 0: 42", "status 3: broken", "timed out", "out of memory", "status 0: 11"]),
   );
@@ -100,11 +113,8 @@ test("50 sandboxes with limits and timeouts", async () => {
 });
 
 test("a service that runs what it gets by POST, in sandboxes", async () => {
-  const client = connect(daemon.listen);
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await client.images.import(tar.stdout, { rootfs: true, name: "example:1" });
   const env = { SANDBOXES: "1", TIMEOUT: `${10 * (await startTimeout())}` };
-  using program = await startProgram(daemon, { file: "examples/run-code.ts" }, ["example:1", "0", "sh", "-s"], env);
+  using program = await startProgram(daemon, { file: "examples/run-code.ts" }, [image, "0", "sh", "-s"], env);
   const url = await eventually(() => /^listening on (\S+)$/m.exec(program.output())?.[1]);
   const post = async (code: string, signal?: AbortSignal) => {
     const response = await fetch(url, { method: "POST", body: code, ...(signal && { signal }) });
@@ -138,8 +148,37 @@ test("a service that runs what it gets by POST, in sandboxes", async () => {
   program.child.kill("SIGTERM");
   expect(await program.result).toMatchObject({ status: 0, stderr: "" });
   expect(await client.containers.list()).toEqual([]);
-  await client.images.prune({ all: true });
-  client.close();
+  await expectClean();
+});
+
+test("the computer of an agent", async () => {
+  const output = await runProgram(daemon, { file: "examples/agent.ts" }, [image]);
+  expect(output).toMatch(
+    /^wrote 53 characters to \/work\/job.sh\nstatus 0\n55\nthere is no \/work\/no-such-file\n(thinking\n)?.*killed after its 2000 ms\n$/,
+  );
+  await expectClean();
+});
+
+test("a job of a CI, with its artefacts", async () => {
+  const artefacts = join(daemon.dir, "artefacts.tar");
+  using program = await startProgram(daemon, { file: "examples/ci-runner.ts" }, [image, artefacts]);
+  const { status, stdout, stderr } = await program.result;
+  expect(stdout.replace(/[\d.]+ s$/gm, "N s")).toBe(
+    "== build\nbuilt\n== build took N s\n== test\nchecking out/main.txt\n== test took N s\n== report\n== report took N s\n" +
+      `artefacts are in ${artefacts}\n`,
+  );
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "warned\n" });
+  const report = execFileSync("tar", ["-xOf", artefacts, "out/main.txt", "out/report"], { encoding: "utf8" });
+  expect(report).toBe("HELLO\n6 out/main.txt\n");
+  await expectClean();
+});
+
+test("a fixture of tests, with a daemon that the program brings", async () => {
+  const archive = join(daemon.dir, "image.tar");
+  await pipeline(client.images.export(image), createWriteStream(archive));
+  const output = await runProgram(daemon, { file: "examples/test-fixture.ts" }, [image, archive]);
+  expect(output).toMatch(/^. pass 2$/m);
+  expect(output).toMatch(/^. fail 0$/m);
   await expectClean();
 });
 
@@ -164,7 +203,7 @@ test("follow events, across a restart of the daemon", async () => {
 });
 
 test("stats chart", async () => {
-  const output = await runProgram(daemon, { file: "examples/stats.ts" }, [sharedRootfs(), "3"]);
+  const output = await runProgram(daemon, { file: "examples/stats.ts" }, [image, "3"]);
   const lines = output.trim().split("\n");
   expect(lines.length).toBeGreaterThan(4);
   for (const line of lines)
