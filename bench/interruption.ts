@@ -1,6 +1,6 @@
 /**
- * Aborted when the bench is told to end (Ctrl-C, SIGTERM): what takes long looks at it between its steps, and ends what it has started. It is
- * told twice by a Ctrl-C, to the group and by scripts/run-typescript.mjs.
+ * Aborted when the bench is told to end (Ctrl-C, SIGTERM): what takes long looks at it between its steps, and ends what it has started. It
+ * is told twice by a Ctrl-C, to the group and by scripts/run-typescript.mjs.
  */
 const controller = new AbortController();
 export const interruption: AbortSignal = controller.signal;

@@ -1,4 +1,6 @@
-/** Debian's `ctr` 1.6 on containers that the engine has made: it may look, run commands, and kill; what to type instead of the rest is told. */
+/**
+ * Debian's `ctr` 1.6 on containers that the engine has made: it may look, run commands, and kill; what to type instead of the rest is told.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { useContainerd1 } from "../harness/containerd1.js";
 import { IMAGE, importImage, NO_STDIO, newId, requestFor, texts } from "../harness/engine.js";

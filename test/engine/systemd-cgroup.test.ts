@@ -1,4 +1,6 @@
-/** A daemon that has systemd make cgroups, as runtimes are told: a wrapper writes down what it is called with, and has cgroupfs make them. */
+/**
+ * A daemon that has systemd make cgroups, as runtimes are told: a wrapper writes down what it is called with, and has cgroupfs make them.
+ */
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
