@@ -2,7 +2,7 @@ import { setFrozen } from "../../system/cgroup/freeze.js";
 import type { Task } from "./task.js";
 
 /** In ms: how long the freezer is waited for before the runtime is asked. */
-const FREEZER_TIMEOUT = 1_000;
+const FREEZER_TIMEOUT = 5_000;
 /** In ms: how long the runtime may take to thaw what is to be killed. */
 const THAW_TIMEOUT = 10_000;
 
