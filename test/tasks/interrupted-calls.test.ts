@@ -1,11 +1,10 @@
 /** Calls of containerd 1.x's API whose caller leaves, or whose runtime fails, in the middle: nothing is left between two states. */
 
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { CheckpointOptions } from "../../src/proto/containerd/types/runc/options/oci.js";
 import { Status } from "../../src/proto/containerd/types/task/task.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { endingConnections } from "../harness/ending-connections.js";
 import { type Fault, type RuntimeWrapper, type Subcommand, wrapRuntime } from "../harness/runtime-wrapper.js";
 import { startTimeoutFlags } from "../harness/start-timeout.js";
 import { createContainer, createTask, json, startTask, type TestTask } from "../harness/task.js";
@@ -225,41 +224,11 @@ const EVERY_CALL: Record<keyof ApiV1["tasks"], (calls: ApiV1["tasks"], container
   wait: (calls, containerId) => calls.wait({ containerId }),
 };
 
-/** A socket whose connections lead to the daemon's, and can be made to end. */
-async function endingConnections(): Promise<AsyncDisposable & { path: string; end(): void }> {
-  const path = `${daemon.dir}/ending.sock`;
-  const sockets = new Set<Socket>();
-  const server = createServer((client) => {
-    const onward = connect(daemon.listen.slice("unix://".length));
-    for (const [from, to] of [
-      [client, onward],
-      [onward, client],
-    ] as const) {
-      sockets.add(from);
-      from.on("error", () => {}).on("close", () => to.destroy());
-      from.pipe(to);
-    }
-  }).listen(path);
-  await once(server, "listening");
-  const end = () => {
-    for (const socket of sockets) socket.destroy();
-    sockets.clear();
-  };
-  return {
-    path,
-    end,
-    async [Symbol.asyncDispose]() {
-      end();
-      server.close();
-    },
-  };
-}
-
 test.each(["a call that is called off", "a connection that ends"])("%s, of each kind", async (how) => {
   daemon = await startDaemon();
   api = daemon.v1("test");
   using events = await api.subscribe();
-  await using connections = await endingConnections();
+  await using connections = await endingConnections(daemon);
   await using task = await startTask(daemon, api, { name: "c", args: ["sleep", "1000"] });
   const exec = await task.exec({ execId: "e", args: ["sleep", "1000"] });
   await exec.start();

@@ -34,7 +34,14 @@ export async function kill(engine: Engine, container: EngineContainer, request: 
       return;
     }
   }
-  signalProcess(engine.tasks, container, execId || INIT, number, all);
+  try {
+    signalProcess(engine.tasks, container, execId || INIT, number, all);
+  } catch (error) {
+    if (!(error instanceof Failure && error.kind === "not-found")) throw error;
+    // It is just ending.
+    const what = execId === "" ? `container ${JSON.stringify(container.id)}` : `process ${JSON.stringify(execId)}`;
+    throw new Failure("failed-precondition", "refused", { why: `${what} does not run: it has just ended` });
+  }
   if (number === KILL) await thaw(task);
 }
 
