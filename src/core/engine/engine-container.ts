@@ -31,6 +31,8 @@ export class EngineContainer {
   isGone = false;
   /** Of its last run; undefined before the first, and while it runs. */
   exit: ContainerExit | undefined;
+  /** How many read its layer now, and have it paused until they are done. */
+  holders = 0;
   /** In ms since the machine has booted: when its time to live is over; undefined: never. */
   expiresAt: number | undefined;
   /** Its time to live is over. */

@@ -55,6 +55,8 @@ export class Engine {
   readonly stdins = new OpenStdins();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
+  /** For who pauses or resumes a container while its layer is read. */
+  readonly holds = new NamedTurns();
   readonly #turns = new NamedTurns();
   /** Is there when there may be containers: without it no store is opened at the daemon's start. */
   readonly #marker: string;

@@ -9,6 +9,7 @@ import { describe, list } from "../../core/engine/operations/describe.js";
 import { waitForExec } from "../../core/engine/operations/exec.js";
 import { changeTimeToLive } from "../../core/engine/operations/expire.js";
 import { type ForkRequest, fork } from "../../core/engine/operations/fork.js";
+import { pauseForUser } from "../../core/engine/operations/hold-still.js";
 import { kill } from "../../core/engine/operations/kill.js";
 import { pause } from "../../core/engine/operations/pause.js";
 import { prune } from "../../core/engine/operations/prune.js";
@@ -19,6 +20,7 @@ import { runningTask } from "../../core/engine/operations/running.js";
 import { start } from "../../core/engine/operations/start.js";
 import { stop } from "../../core/engine/operations/stop.js";
 import { wait } from "../../core/engine/operations/wait.js";
+import { checkTimeToLive } from "../../core/engine/time-to-live.js";
 import { refusal } from "../../core/failure/failure.js";
 import { pidsOf } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
@@ -104,10 +106,11 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       return { id: container.id, pid: init?.systemPid ?? 0 };
     }),
     pause: front.about(async (container, { signal }) => {
-      await pause(engine, container, "pause", signal);
+      await pauseForUser(engine, container, signal);
       return {};
     }),
     resume: front.about(async (container, { request: { ttl }, signal }) => {
+      if (ttl !== undefined) checkTimeToLive(Number(ttl));
       const resumed = pause(engine, container, "resume", signal);
       // Both at once: the one waits for the disk.
       await Promise.all([resumed, ttl !== undefined && changeTimeToLive(engine, container, Number(ttl))]);

@@ -1,10 +1,13 @@
 /** Files into and out of containers by the engine's service. */
 import { Metadata } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
-import type { Change } from "../../../src/proto/containerdts/engine/v1/engine.js";
+import { type Change, CreateRequest } from "../../../src/proto/containerdts/engine/v1/engine.js";
 import type { Empty } from "../../../src/proto/google/protobuf/empty.js";
 import { useContainerd1 } from "../../harness/containerd1.js";
 import { importImage, NO_STDIO, newId, requestFor, runToEnd, texts } from "../../harness/engine.js";
+import { full } from "../../harness/extent.js";
+import { refusal } from "../../harness/v1.js";
+import { eventually, sleep } from "../../harness/wait.js";
 import { archive } from "../../images/layers/archive.js";
 
 const fixture = useContainerd1({});
@@ -56,3 +59,41 @@ test("files go into a container that runs, and one that does not; they come out 
     await api.engine.remove({ id, force: true });
   }
 });
+
+test.skipIf(!full)(
+  "what is paused while its layer is read stays so for all who read it, and for its user",
+  async () => {
+    const { daemon } = fixture;
+    const { engine } = daemon.v1();
+    const id = newId(daemon);
+    const forked = newId(daemon);
+    const script = "head -c 8000000 /dev/urandom > /data; echo done > /ready; sleep 100000";
+    await engine.run({
+      create: requestFor({ id, config: { writable: true, args: texts("sh", "-c", script) } }),
+      stdio: NO_STDIO,
+    });
+    try {
+      await eventually(() => engine.statFile({ id, path: "/ready" }));
+      const whilePaused = async (then: () => Promise<unknown>) => {
+        let isOver = false;
+        const commit = engine.commit({ id, ref: "docker.io/library/held:latest" }).finally(() => {
+          isOver = true;
+        });
+        while (!isOver && (await engine.get({ id })).status !== "paused") await sleep(1);
+        await Promise.all([then(), commit]);
+      };
+      // The commit that ends first does not resume it under the fork, nor under the other commit.
+      await whilePaused(() => engine.fork({ id, create: CreateRequest.fromPartial({ id: forked }) }));
+      expect(await engine.get({ id })).toMatchObject({ status: "running" });
+      await Promise.all([1, 2, 3].map(() => engine.commit({ id, ref: "docker.io/library/held:latest" })));
+      expect(await engine.get({ id })).toMatchObject({ status: "running" });
+      await whilePaused(() => engine.pause({ id }));
+      expect(await engine.get({ id })).toMatchObject({ status: "paused" });
+      // A call that is refused has not resumed it.
+      expect(await refusal(engine.resume({ id, ttl: -5n }))).toContain("ttl -5");
+      expect(await engine.get({ id })).toMatchObject({ status: "paused" });
+    } finally {
+      for (const one of [forked, id]) await engine.remove({ id: one, force: true }).catch(() => {});
+    }
+  },
+);
