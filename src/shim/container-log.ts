@@ -53,13 +53,15 @@ export function openContainerLog({ path, log }: OutputJson): ContainerLog {
 /** What a shim that was killed has left: a line that it has not written to its end, and lines that nobody will go on with. */
 function mend(log: ContainerLog, last: string): void {
   const [, whole] = string.find(last, "^.*\n");
+  // Where there is more than was read, that begins in the middle of a line: with what the container has printed.
+  const first = log.size > last.length ? (string.find(last, "\n", 1, true)[0] ?? 0) : 0;
   const cut = last.length - (whole ?? 0);
   if (cut > 0) {
     files.ftruncate(log.fd, log.size - cut);
     log.size -= cut;
   }
   const tags = new LuaTable<string, string>();
-  const text = `\n${string.sub(last, 1, whole ?? 0)}`;
+  const text = `\n${string.sub(last, first + 1, whole ?? 0)}`;
   for (const [stream, tag] of string.gmatch(text, "\n[^ \n]+ ([a-z]+) ([^ \n]+)")) tags.set(stream, tag);
   for (const [stream, tag] of tags) if (tag === PART_TAG) writeLine(log, stream, CUT_TAG, "");
 }
@@ -90,6 +92,11 @@ function rotate(log: ContainerLog): void {
   openFile(log);
 }
 
+/** There is room in the file for so many bytes, or it is a new one. */
+function rotateFor(log: ContainerLog, length: number): void {
+  if (log.size > 0 && log.size + length > log.maxSize) rotate(log);
+}
+
 function fail(log: ContainerLog, errno: number): void {
   const reason = errorText(errno);
   if (reason !== log.reason) logWarning(`lines of the container's log are lost: ${reason}`);
@@ -103,7 +110,7 @@ function fail(log: ContainerLog, errno: number): void {
 export function writeLines(log: ContainerLog): void {
   let left = vectors.length();
   if (log.dropped > 0 && log.fd >= 0) tellDropped(log);
-  if (log.size > 0 && log.size + left > log.maxSize) rotate(log);
+  rotateFor(log, left);
   if (log.fd < 0) openFile(log);
   let skipped = 0;
   while (left > 0) {
@@ -131,6 +138,7 @@ export function writeLines(log: ContainerLog): void {
 /** Writes one line, which the process has not printed as it is; whether it is there then. */
 export function writeLine(log: ContainerLog, stream: string, tag: string, words: string): boolean {
   const text = `${timeText()} ${stream} ${tag} ${words}\n`;
+  rotateFor(log, text.length);
   if (log.fd < 0) openFile(log);
   const result = files.write(log.fd, text, text.length);
   if (result === text.length) {

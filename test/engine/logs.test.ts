@@ -2,9 +2,11 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
+import { LogsRequest } from "../../src/proto/containerdts/engine/v1/engine.js";
 import { useContainerd1 } from "../harness/containerd1.js";
 import type { TestDaemon } from "../harness/daemon.js";
 import { type Config, importImage, NO_STDIO, newId, requestFor, texts } from "../harness/engine.js";
+import { full } from "../harness/extent.js";
 import { refusal } from "../harness/v1.js";
 
 const fixture = useContainerd1();
@@ -58,4 +60,22 @@ test("without a log there is none; another driver is refused", async () => {
   const create = (log: Config["log"]) => refusal(daemon.v1().engine.create(requestFor({ id, config: { log } })));
   expect(await create({ driver: "syslog", maxSize: 0n, maxFiles: 0 })).toContain('log driver "syslog"');
   expect(await create({ driver: "file", maxSize: 5n, maxFiles: 0 })).toContain("log max_size 5");
+});
+
+test.skipIf(!full)("times that no line can have are before, or behind, all lines", async () => {
+  const id = await runToEnd("echo one");
+  const read = async (times: Partial<LogsRequest>) => {
+    let text = "";
+    for await (const { data } of daemon.v1().engineStreams.logs(LogsRequest.fromPartial({ id, ...times })))
+      text += data;
+    return text;
+  };
+  const [never, always] = ["", expect.stringContaining("stdout F one")];
+  for (const seconds of [253_402_300_800n, 1n << 60n]) {
+    expect(await read({ since: { seconds, nanos: 0 } })).toEqual(never);
+    expect(await read({ until: { seconds, nanos: 0 }, tail: 1n })).toEqual(always);
+    expect(await read({ since: { seconds: -seconds, nanos: 0 } })).toEqual(always);
+    expect(await read({ until: { seconds: -seconds, nanos: 0 } })).toEqual(never);
+  }
+  await daemon.v1().engine.remove({ id });
 });

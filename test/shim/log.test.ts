@@ -155,6 +155,29 @@ test.skipIf(!full)("a shim that is killed while it writes leaves lines that the 
   expect(found.at(-2)?.tag).not.toBe("P");
 });
 
+test.skipIf(!full)(
+  "what a container prints is never taken for the head of a line, wherever the end of the log begins",
+  async () => {
+    const directory = directoryFor("log");
+    // All of it is longer than what a shim reads of a log that it goes on with.
+    const flood = "yes 'a evil P a evil P a evil P' | head -c 90000 | tr '\\n' ' '; echo";
+    for (let runs = 0; runs < 4; runs++) {
+      await run(["sh", "-c", `${flood}; echo ${"x".repeat(runs)}`], { directory });
+      // Fails for a line of a stream that there is not.
+      expect(entries(directory).filter(({ tag }) => tag === "F:cut")).toEqual([]);
+    }
+  },
+);
+
+test.skipIf(!full)("lines without an end take no more room than others, start after start", async () => {
+  const directory = directoryFor("log");
+  for (let runs = 0; runs < 6; runs++)
+    await run(["sh", "-c", "head -c 16000 /dev/zero | tr '\\0' x"], { directory, maxSize: 1 << 15, maxFiles: 2 });
+  const files = filesIn(directory);
+  expect(files).toHaveLength(2);
+  for (const name of files) expect(statSync(join(directory, name)).size).toBeLessThanOrEqual(1 << 15);
+});
+
 test("a full disk: lines are dropped and counted, and the container goes on", async () => {
   const directory = directoryFor("small");
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", directory]);

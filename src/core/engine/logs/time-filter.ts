@@ -1,9 +1,15 @@
 import { secondsAndNanos } from "../../../contract/go/rfc3339.js";
 import { type LogLine, linesIn } from "../../../contract/log-lines.js";
 
-/** A time, in nanoseconds since the epoch, as lines have it. */
+/** In seconds since the epoch: the years 0 to 9999, which have four digits. */
+const FIRST_SECOND = -62_167_219_200n;
+const LAST_SECOND = 253_402_300_799n;
+
+/** A time, in nanoseconds since the epoch, as lines have it; what no line can have is before, or behind, all of them. */
 export function timeText(time: bigint): string {
   const { seconds, nanos } = secondsAndNanos(time);
+  if (seconds < FIRST_SECOND) return "";
+  if (seconds > LAST_SECOND) return "~";
   const whole = new Date(Number(seconds) * 1000).toISOString().slice(0, -".000Z".length);
   return `${whole}.${String(nanos).padStart(9, "0")}Z`;
 }
