@@ -1,15 +1,29 @@
-import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openAt } from "./at-calls.js";
 import { Child, devNull, runCommand } from "./child.js";
 import { now } from "./clock.js";
+import { makeAs } from "./creator.js";
 import { EPOLLHUP, EPOLLIN, epoll } from "./epoll.js";
 import { makeFifo, openFifo } from "./fifo.js";
-import { errorText } from "./libc.js";
+import { errorText, libc } from "./libc.js";
 import { openPidFd, signalPidFd } from "./pidfd.js";
 import { makeSeqPacketPair, receivePacket, sendPacket } from "./seqpacket.js";
 import { findProgram } from "./spawn.js";
+
+const PR_GET_DUMPABLE = 3;
 
 let dir: string;
 beforeEach(() => {
@@ -146,6 +160,24 @@ test("a pidfd never signals a stranger", async () => {
   expect(await child.exited).toBe(137);
   expect(() => signalPidFd(fd, 0)).toThrow("no such process");
   closeSync(fd);
+});
+
+test("a file is made as somebody else, where only root may, and this thread is as it was", () => {
+  const isDumpable = libc.func("int prctl(int option)");
+  const state = () => readFileSync("/proc/thread-self/status", "utf8").match(/^(Uid|Gid|Cap\w+):.*$/gm);
+  const before = state();
+  chownSync(dir, 1234, 1234);
+  chmodSync(dir, 0o500);
+  const directory = openSync(dir, "r");
+  const make = () => openAt(directory, "made", constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
+  const fd = makeAs(3_000_000_001, 3_000_000_002, make);
+  expect(fstatSync(fd)).toMatchObject({ uid: 3_000_000_001, gid: 3_000_000_002 });
+  expect(state()).toEqual(before);
+  expect(() => makeAs(1, 1, make)).toThrow("openat made: file exists");
+  expect(state()).toEqual(before);
+  expect(isDumpable(PR_GET_DUMPABLE)).toBe(1);
+  closeSync(fd);
+  closeSync(directory);
 });
 
 test("packets keep their boundaries; closing reads as the empty message", () => {

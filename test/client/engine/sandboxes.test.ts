@@ -1,12 +1,13 @@
 /** Sandboxes: kept ready, given out once each, with a time to live, and gone afterwards. */
 import { spawn } from "node:child_process";
-import { chmodSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect, type PoolOptions, RunError, type Sandbox } from "../../../src/client/index.js";
 import { useClient } from "../../harness/client.js";
 import { full } from "../../harness/extent.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
 import { eventually } from "../../harness/wait.js";
+import { archive, DIRECTORY, FIFO, HARDLINK, SYMLINK } from "../../images/layers/archive.js";
 import { startProgram } from "../typescript-program.js";
 
 const here = useClient();
@@ -38,8 +39,18 @@ function pool(options: Partial<PoolOptions> = {}) {
 const run = (sandbox: Sandbox, script: string) =>
   sandbox.exec(["sh", "-c", script], { stdioDir: here.daemon.dir, timeout: LONG });
 
+/** Files in a directory that nobody but its owner may write to, who is not root. */
+const TREE = [
+  { name: "d", type: DIRECTORY, uid: 1000, gid: 50, mode: 0o500 },
+  { name: "d/f", uid: 7, gid: 8, mode: 0o640, data: Buffer.from("content\n") },
+  { name: "h", type: HARDLINK, target: "d/f" },
+  { name: "l", type: SYMLINK, uid: 9, gid: 9, target: "d/f" },
+  { name: "p", type: FIFO, uid: 65_535, mode: 0o600 },
+];
+const TREE_INSIDE = ". 0:0 755\nd 1000:50 500\nh 7:8 640\nl 9:9 777\np 65535:0 600\nd/f 7:8 640\ncontent\nd/f\n";
+
 test("a sandbox of a pool: code runs in it, with files, without rights, within limits; it can be forked, and expires", async () => {
-  await using sandboxes = await pool({ writable: true, ttl: LONG });
+  await using sandboxes = await pool({ writable: true, tmpfs: ["/scratch"], ttl: LONG });
   await using sandbox = await sandboxes.acquire();
   expect(await ids()).toContain(sandbox.id);
   await sandbox.writeFile(
@@ -49,6 +60,10 @@ test("a sandbox of a pool: code runs in it, with files, without rights, within l
   const { stdout, status } = await run(sandbox, "sh /srv/main.sh 41");
   expect(status).toBe(0);
   expect(stdout).toMatch(/^42\n0\n\s+0\s+[1-9]\d{4,}\s+65536\nlo\n$/);
+  // What is mounted with its own ids knows no root but its own.
+  await sandbox.putFiles("/scratch/job", archive(TREE));
+  const { stdout: tree } = await run(sandbox, "cd /scratch/job; stat -c '%n %u:%g %a' . * d/*; cat d/f; readlink l");
+  expect(tree).toBe(TREE_INSIDE);
   const { config, expiresAt } = await sandbox.inspect();
   expect(config).toMatchObject({ userns: "auto", seccomp: "default", noNewPrivileges: true, network: "none" });
   expect(config?.resources).toMatchObject({ memory: 64n << 20n, cpus: 1, pids: 20n });
@@ -126,12 +141,51 @@ test.skipIf(!full)("ready may be a function; what it makes in the sandbox is the
   });
   await using sandbox = await sandboxes.acquire();
   expect(await sandbox.readFile("/srv/prepared")).toBe("yes");
-  // A file system of the container's own ids takes none from outside.
-  await using unwritable = await here.client.sandboxes.create({ image, pull: "never", stdioDir: here.daemon.dir });
-  await expect(unwritable.writeFile("/tmp/x", "x")).rejects.toMatchObject({
-    kind: "wrong-state",
-    message: expect.stringContaining("writable: true"),
+});
+
+/** Who each thread of the daemon is, and what it may do. */
+function threadsOfDaemon(): string[] {
+  const tasks = `/proc/${here.daemon.pid}/task`;
+  return readdirSync(tasks).map((tid) => {
+    let status = "";
+    try {
+      status = readFileSync(`${tasks}/${tid}/status`, "utf8");
+    } catch {
+      // It has ended meanwhile.
+    }
+    return status
+      .split("\n")
+      .filter((line) => /^(Uid|Gid|CapEff|CapPrm|CapInh):/.test(line))
+      .join(" ");
   });
+}
+
+test.skipIf(!full)("files into a sandbox without a layer, in memory: made, replaced, refused", async () => {
+  const before = threadsOfDaemon()[0];
+  await using sandbox = await here.client.sandboxes.create({ image, pull: "never", stdioDir: here.daemon.dir });
+  await sandbox.writeFile("/tmp/x", "one");
+  await sandbox.writeFile("/tmp/x", "two", { mode: 0o600 });
+  expect((await run(sandbox, "stat -c '%u:%g %a' /tmp/x; cat /tmp/x")).stdout).toBe("0:0 600\ntwo");
+  for (const _ of ["made", "replaced"]) {
+    await sandbox.putFiles("/tmp/job", archive(TREE));
+    const { stdout } = await run(sandbox, "cd /tmp/job; stat -c '%n %u:%g %a' . * d/*; cat d/f; readlink l");
+    expect(stdout).toBe(TREE_INSIDE);
+  }
+  expect(await sandbox.stat("/tmp/job/d/f")).toMatchObject({ uid: 7, gid: 8, mode: 0o100640 });
+  const many = Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`d${n % 20}/f${n}`, `${n}`]));
+  await Promise.all(["a", "b", "c"].map((name) => sandbox.putFiles(`/tmp/${name}/deep`, many, { keepOwners: false })));
+  expect((await run(sandbox, "cat /tmp/[abc]/deep/*/* | wc -c; find /tmp/a ! -user 0")).stdout).toBe("1470\n");
+  await run(sandbox, "mkdir -p /tmp/j/d/deep; echo x >/tmp/j/d/deep/x");
+  await sandbox.putFiles("/tmp/j", { d: "a file" }, { keepKinds: false });
+  expect(await sandbox.readFile("/tmp/j/d")).toBe("a file");
+
+  const refused = (entry: Parameters<typeof archive>[0][number]) => sandbox.putFiles("/tmp/refused", archive([entry]));
+  await expect(refused({ name: "f", uid: 65_536 })).rejects.toThrow("owner 65536 is none of the ids of the container");
+  await expect(sandbox.writeFile("/etc/x", "x")).rejects.toMatchObject({ kind: "wrong-state" });
+  await expect(sandbox.writeFile("/tmp/large", Buffer.alloc(65 << 20))).rejects.toMatchObject({ kind: "exhausted" });
+  expect((await run(sandbox, "ls -A /tmp /tmp/refused")).stdout).not.toMatch(/large|containerd|^f$/m);
+  // None of the daemon's threads is anybody else now, or may do less.
+  expect(new Set(threadsOfDaemon().filter((thread) => thread !== ""))).toEqual(new Set([before]));
 });
 
 test.skipIf(!full)("what can't be made is told, and leaves nothing", async () => {

@@ -131,13 +131,6 @@ const KINDS = new Map<string, Failure["kind"]>([
   ["EOVERFLOW", "failed-precondition"],
 ]);
 
-/** What nobody would guess from the system's words. */
-const REASONS: Readonly<Record<string, string>> = {
-  EOVERFLOW:
-    "what is mounted there belongs to the container's own ids (a tmpfs, with userns): " +
-    "only its processes can make files in it; a layer of its own (writable: true) takes files",
-};
-
 function failureOf(task: Task, error: unknown): Answer {
   const of = ({ kind, what, facts }: Failure): Answer => ({ failure: { kind, what, facts } });
   if (error instanceof CalledOff) return { calledOff: true };
@@ -148,6 +141,6 @@ function failureOf(task: Task, error: unknown): Answer {
   const { code, stack } = error as NodeJS.ErrnoException;
   const kind = code === undefined ? undefined : KINDS.get(code);
   // An error of the system's is told as it is; any other is a mistake of ours.
-  const why = code === undefined ? (stack ?? String(error)) : (REASONS[code] ?? errorText(error));
+  const why = code === undefined ? (stack ?? String(error)) : errorText(error);
   return of(new Failure(kind ?? "internal", "container-files", { path, why }));
 }

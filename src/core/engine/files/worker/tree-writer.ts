@@ -30,6 +30,7 @@ import {
   unlinkAt,
 } from "../../../../system/linux/at-calls.js";
 import { setAttributeOfOpened } from "../../../../system/linux/attributes.js";
+import { makeAs } from "../../../../system/linux/creator.js";
 import { hasCode } from "../../../../system/linux/libc.js";
 import { openBeneath, openInRoot } from "../../../../system/linux/openat2.js";
 import { FileOwners } from "../../../files/file-owners.js";
@@ -219,6 +220,22 @@ export class TreeWriter implements ArchiveHandler {
     return { ...(this.#owner ?? this.#outside(uid, gid)), mode, mtime, nanoseconds, attributes };
   }
 
+  /**
+   * Gives a directory something new. A file system that belongs to the container's user namespace, as a tmpfs that was mounted there, has
+   * no owners but the container's: there it is made by the root of that.
+   */
+  #make<T>(make: () => T): T {
+    try {
+      return make();
+    } catch (error) {
+      const uid = this.#owners.uidOutside(0);
+      const gid = this.#owners.gidOutside(0);
+      const isForeign = this.#owners.areMapped && uid !== undefined && gid !== undefined;
+      if (!isForeign || !hasCode(error, "EOVERFLOW")) throw error;
+      return makeAs(uid, gid, make);
+    }
+  }
+
   /** Opened as a place only. What is missing of it is made. */
   #directory(path: Bytes): number {
     const known = this.#open.get(path);
@@ -270,7 +287,7 @@ export class TreeWriter implements ArchiveHandler {
 
   #makeImplicit(directory: number, name: Bytes): number {
     try {
-      mkdirAt(directory, name, IMPLICIT_MODE);
+      this.#make(() => mkdirAt(directory, name, IMPLICIT_MODE));
     } catch (error) {
       // Somebody else was faster; a link that leads nowhere is no directory.
       if (!hasCode(error, "EEXIST")) throw error;
@@ -323,7 +340,7 @@ export class TreeWriter implements ArchiveHandler {
     const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
     for (;;) {
       try {
-        mkdirAt(parent, name, 0o700);
+        this.#make(() => mkdirAt(parent, name, 0o700));
         return openAt(parent, name, flags);
       } catch (error) {
         if (!hasCode(error, "EEXIST")) throw error;
@@ -346,7 +363,7 @@ export class TreeWriter implements ArchiveHandler {
     const file = { directory, name, path, position: 0, size, endsInHole: false };
     if (this.#hasUnnamed)
       try {
-        const fd = openAt(directory, ".", O_TMPFILE | O_WRONLY, 0o600);
+        const fd = this.#make(() => openAt(directory, ".", O_TMPFILE | O_WRONLY, 0o600));
         this.#file = { ...file, fd, temporary: undefined };
         return;
       } catch (error) {
@@ -355,20 +372,21 @@ export class TreeWriter implements ArchiveHandler {
         this.#hasUnnamed = false;
       }
     const temporary = temporaryName();
-    const fd = openAt(directory, temporary, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600);
+    const flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW;
+    const fd = this.#make(() => openAt(directory, temporary, flags, 0o600));
     this.#file = { ...file, fd, temporary };
   }
 
   /** Gives a name to what is open, in place of what has it. */
   #link(fd: number, directory: number, name: Bytes, path: Bytes): void {
     try {
-      linkOpenedAt(fd, directory, name);
+      this.#make(() => linkOpenedAt(fd, directory, name));
       return;
     } catch (error) {
       if (!hasCode(error, "EEXIST")) throw error;
     }
     const temporary = temporaryName();
-    linkOpenedAt(fd, directory, temporary);
+    this.#make(() => linkOpenedAt(fd, directory, temporary));
     this.#moveTo(directory, temporary, name, path);
   }
 
@@ -377,7 +395,7 @@ export class TreeWriter implements ArchiveHandler {
     try {
       for (;;) {
         try {
-          renameAt(directory, temporary, name);
+          this.#make(() => renameAt(directory, temporary, name));
           this.#forget(path);
           if (this.#file !== undefined) this.#file.temporary = undefined;
           return;
@@ -465,7 +483,7 @@ export class TreeWriter implements ArchiveHandler {
   /** Makes what has a name from the beginning under one that nobody knows, and looks whether it is still that before it is changed. */
   #putNamed(directory: number, name: Bytes, path: Bytes, how: NamedFile): void {
     const temporary = temporaryName();
-    how.make(temporary);
+    this.#make(() => how.make(temporary));
     try {
       const fd = openAt(directory, temporary, O_PATH | O_NOFOLLOW);
       try {
