@@ -64,7 +64,7 @@ export interface KeptContainer {
   starting?: Starting | undefined;
   /** What its last start was called by who asked for it: the same again starts nothing. */
   startId?: string | undefined;
-  /** Its layer is not whole yet: who has asked for it was not answered. */
+  /** Its layer was not whole when an earlier daemon was killed, which wrote that down: who has asked for it was not answered. */
   isFilling?: true | undefined;
   /** Since when it runs, or has run last: nanoseconds since the epoch. */
   startedAt?: bigint | undefined;

@@ -1,4 +1,14 @@
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, statfsSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  statfsSync,
+} from "node:fs";
 import { rmdir } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { makeTrustedDirectory } from "../../system/linux/closed-directory.js";
@@ -18,6 +28,8 @@ const SPECIAL = /[:,\\"]/;
 
 /** How the directories begin where a look at a snapshot is mounted. */
 const LOOK = "look-";
+/** How those begin that are filled before there is a snapshot. */
+const FILLING = "fill-";
 
 const MAPPED = "mapped";
 
@@ -101,9 +113,17 @@ export class SnapshotDirectories {
     return isId(name) ? Number(name) : undefined;
   }
 
-  /** Those that an active snapshot needs, as far as they are missing. @throws a system error */
-  makeActive(id: number, owner: RootOwner): void {
+  /**
+   * Those that an active snapshot needs, as far as they are missing.
+   * @param filled see {@link makeFilling}: its files
+   * @throws a system error
+   */
+  makeActive(id: number, owner: RootOwner, filled?: string): void {
     if (existsSync(this.work(id))) return;
+    if (filled !== undefined) {
+      makeDirectory(this.of(id), 0o700);
+      renameSync(filled, this.files(id));
+    }
     this.#makeFiles(id, owner);
     makeDirectory(this.work(id), WORK_MODE);
   }
@@ -132,6 +152,16 @@ export class SnapshotDirectories {
   /** Those that the last daemon has left; nothing is mounted there any more. @throws a system error */
   async removeLooks(): Promise<void> {
     for (const path of await this.looks()) await this.removeEmpty(path);
+  }
+
+  /** An empty one for the files of a snapshot that is not there yet. */
+  makeFilling(): string {
+    return mkdtempSync(join(this.path, FILLING));
+  }
+
+  /** Those of {@link makeFilling} that are no snapshot's. */
+  async fillings(): Promise<string[]> {
+    return (await namesIn(this.path)).filter((name) => name.startsWith(FILLING)).map((name) => join(this.path, name));
   }
 
   /** A place to mount something at. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { type DiskUsage, diskUsage } from "../../system/linux/disk-usage.js";
 import { errorText } from "../../system/linux/libc.js";
+import { removeTree } from "../../system/linux/remove-tree.js";
 import type { ErofsWay } from "../../system/mount/erofs.js";
 import { unmountNow } from "../../system/mount/kernel-mount.js";
 import { type Mount, mount } from "../../system/mount/mount.js";
@@ -107,11 +108,35 @@ export class Snapshots {
     namespaces.contain({ name: "snapshots", isIn: (namespace) => this.#records.has(namespace) });
   }
 
-  /** @throws Failure: not-found, already-exists, invalid-argument, failed-precondition where there can be none */
-  async prepare(namespace: string, key: string, parent: string, labels: Labels, lease?: string): Promise<Mount[]> {
-    const mounts = await this.#create(namespace, { name: key, parent, kind: "active", labels }, lease);
+  /**
+   * @param filled of {@link makeFilling}: what is in it, which is moved
+   * @throws Failure: not-found, already-exists, invalid-argument, failed-precondition where there can be none
+   */
+  async prepare(
+    namespace: string,
+    key: string,
+    parent: string,
+    labels: Labels,
+    { lease, filled }: { lease?: string | undefined; filled?: string | undefined } = {},
+  ): Promise<Mount[]> {
+    const mounts = await this.#create(namespace, { name: key, parent, kind: "active", labels }, lease, filled);
     this.#tell({ topic: "/snapshot/prepare", namespace, object: key, payload: { parent } });
     return mounts;
+  }
+
+  /** A directory to be filled with what an active one is to begin with; one that is left goes with this daemon. @throws Failure */
+  async makeFilling(): Promise<string> {
+    await this.#open();
+    return this.#directories.makeFilling();
+  }
+
+  /** Removes one of {@link makeFilling}, unless it is a snapshot's by now. Never rejects. */
+  async removeFilling(directory: string): Promise<void> {
+    if (existsSync(directory))
+      await this.#track(
+        removeTree(directory).then(() => 0),
+        { directory },
+      );
   }
 
   /** As {@link prepare}, to be looked at only. */
@@ -291,8 +316,8 @@ export class Snapshots {
       after = { namespace: last.namespace, key: last.record.name };
     }
     yield* this.#records.strays(store);
-    const looks = await this.#directories.looks();
-    for (const path of [...[...strangers].map((id) => this.#directories.of(id)), ...looks])
+    const more = [...(await this.#directories.looks()), ...(await this.#directories.fillings())];
+    for (const path of [...[...strangers].map((id) => this.#directories.of(id)), ...more])
       yield `${path}: a directory that no record knows of`;
     yield* this.layers.check();
     yield* this.#mounts.check();
@@ -416,13 +441,18 @@ export class Snapshots {
     }
   }
 
-  async #create(namespace: string, wanted: Wanted, lease: string | undefined): Promise<Mount[]> {
+  async #create(
+    namespace: string,
+    wanted: Wanted,
+    lease: string | undefined,
+    filled?: string | undefined,
+  ): Promise<Mount[]> {
     await this.#open();
     const { parent } = wanted;
     const isParent = await this.#read(() => this.#records.get(namespace, parent)?.kind === "committed");
     // One that can't be a parent is refused where all else is.
-    if (!isParent) return await this.#createOn([], namespace, wanted, lease);
-    return await this.#holding(namespace, parent, (chain) => this.#createOn(chain, namespace, wanted, lease));
+    if (!isParent) return await this.#createOn([], namespace, wanted, lease, filled);
+    return await this.#holding(namespace, parent, (chain) => this.#createOn(chain, namespace, wanted, lease, filled));
   }
 
   /** @param chain its parent, which is held, and those that this is put on, the topmost first */
@@ -431,6 +461,7 @@ export class Snapshots {
     namespace: string,
     wanted: Wanted,
     lease: string | undefined,
+    filled: string | undefined,
   ): Promise<Mount[]> {
     const mapping = idMappingOf(wanted.labels);
     // Better no snapshot than one without the limit that somebody counts on.
@@ -444,7 +475,7 @@ export class Snapshots {
     const writing = this.#write(() => {
       this.#parts.namespaces.use(namespace);
       const record = this.#records.create(namespace, wanted, mapping === undefined ? {} : { mapping });
-      if (record.kind === "active") this.#directories.makeActive(record.id, owner);
+      if (record.kind === "active") this.#directories.makeActive(record.id, owner, filled);
       else if (record.parent === "") this.#directories.makeEmpty(record.id, owner);
       this.#made(namespace, record, lease);
       return record;
@@ -520,7 +551,17 @@ export class Snapshots {
 
   /** @returns how many bytes its layer file had, if that goes with it; it never throws */
   #removal(id: number, of: { parent?: number | undefined; layer?: string | undefined } = {}): Promise<number> {
-    const removal = this.#removeFiles(id, of).finally(() => this.#removals.delete(removal));
+    return this.#track(this.#removeFiles(id, of), { snapshot: id });
+  }
+
+  /** @returns never rejects: the next daemon tries again */
+  #track(removing: Promise<number>, what: { snapshot: number } | { directory: string }): Promise<number> {
+    const removal = removing
+      .catch((error) => {
+        this.#parts.log.warn({ ...what, error: errorText(error) }, "containerd: remove the files of a snapshot");
+        return 0;
+      })
+      .finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
     return removal;
   }
@@ -529,20 +570,14 @@ export class Snapshots {
     id: number,
     { parent, layer }: { parent?: number | undefined; layer?: string | undefined },
   ): Promise<number> {
-    try {
-      await this.#mounts.releaseMapped(id);
-      this.#mounts.release(id);
-      await this.#mounts.trim(parent);
-      const [freed] = await Promise.all([
-        layer === undefined ? 0 : this.layers.forget(layer),
-        this.#directories.remove(id),
-      ]);
-      return freed;
-    } catch (error) {
-      // The next daemon tries again.
-      this.#parts.log.warn({ snapshot: id, error: errorText(error) }, "containerd: remove the files of a snapshot");
-      return 0;
-    }
+    await this.#mounts.releaseMapped(id);
+    this.#mounts.release(id);
+    await this.#mounts.trim(parent);
+    const [freed] = await Promise.all([
+      layer === undefined ? 0 : this.layers.forget(layer),
+      this.#directories.remove(id),
+    ]);
+    return freed;
   }
 
   /** Within {@link Store.write}: one has come into being. */
@@ -619,6 +654,7 @@ export class Snapshots {
     await this.layers.open();
     await this.#mounts.open();
     await this.#directories.removeLooks();
+    for (const path of await this.#directories.fillings()) void this.removeFilling(path);
     const ids = await this.#directories.ids();
     // Before what is of no snapshot is removed: no new one may get its place.
     if (ids.length > 0) await store.write(() => this.#records.reserve(ids.reduce((most, id) => Math.max(most, id))));

@@ -38,7 +38,7 @@ export function snapshotsService(front: FrontV1, snapshots: Snapshots, container
     });
   const implementation: SnapshotsServer = {
     prepare: ours(async ({ namespace, request: { key, parent, labels }, metadata }) => ({
-      mounts: (await snapshots.prepare(namespace, key, parent, labels, metadata.lease)).map(mountMessage),
+      mounts: (await snapshots.prepare(namespace, key, parent, labels, { lease: metadata.lease })).map(mountMessage),
     })),
     view: ours(async ({ namespace, request: { key, parent, labels }, metadata }) => ({
       mounts: (await snapshots.view(namespace, key, parent, labels, metadata.lease)).map(mountMessage),

@@ -1,12 +1,14 @@
 /** Files into and out of containers, what they have changed, and images of that, by the library. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync } from "node:fs";
+import { chmodSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ContainerdError, type CreateOptions } from "../../../src/client/index.js";
 import { useClient } from "../../harness/client.js";
+import { full } from "../../harness/extent.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
 import { archive } from "../../images/layers/archive.js";
 
@@ -116,7 +118,27 @@ test("a fork has the same files, with ids of its own, and each goes its own way 
   expect(await forking).toMatchObject({ name: "AbortError" });
   await expect.poll(() => fork.state()).toBe("running");
   await expect.poll(async () => (await here.client.containers.list()).length).toBe(5);
+  await expect.poll(halfFilled).toEqual([]);
 });
+
+/** What a fork has begun to fill that is no container's yet. */
+const halfFilled = () => readdirSync(join(here.daemon.root, "snapshots")).filter((name) => name.startsWith("fill-"));
+
+test.skipIf(!full)(
+  "a fork whose daemon is killed meanwhile is made by the next one; nothing else is left",
+  async () => {
+    await using source = await start();
+    await source.putFiles("/srv", Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`d${n}/f`, "x"])));
+    const forking = source.fork();
+    await expect.poll(() => source.state(), { interval: 1 }).toBe("paused");
+    await here.daemon.kill();
+    await here.daemon.start();
+    await using fork = await forking;
+    expect(await fork.readFile("/srv/d999/f")).toBe("x");
+    expect(await source.state()).toBe("running");
+    await expect.poll(halfFilled).toEqual([]);
+  },
+);
 
 test("what can't be says so, and nothing is changed", async () => {
   await using container = await start();

@@ -144,18 +144,22 @@ export async function planFor(
   return planned;
 }
 
-/** Writes down a container, and makes its layer: one change on the disk. */
+/**
+ * Writes down a container, and makes its layer: one change on the disk.
+ * @param filled a directory of the layer's files, which is moved
+ */
 export function writeDown(
   engine: Engine,
   { namespace, id }: EngineContainer,
   { record, image, kept }: Plan,
+  filled?: string,
 ): { written: Promise<unknown>; mounts: Promise<Mount[] | undefined> } {
   const written = engine.containers.create(namespace, record);
   const { snapshots } = engine;
   const labels = kept.idMaps === undefined ? {} : idMappingLabels(kept.idMaps);
   const parent = image?.chainId ?? "";
   const mounts: Promise<Mount[] | undefined> = kept.config.writable
-    ? snapshots.prepare(namespace, id, parent, labels)
+    ? snapshots.prepare(namespace, id, parent, labels, { filled })
     : needsSnapshot(kept)
       ? snapshots.view(namespace, id, parent, labels)
       : Promise.resolve(undefined);

@@ -3,10 +3,9 @@ import { Failure } from "../../failure/failure.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import type { CopyEnd } from "../files/container-files.js";
-import { type KeptContainer, keptOf, withKept } from "../kept-container.js";
+import { type KeptContainer, keptOf } from "../kept-container.js";
 import { madeBy, make, planFor, writeDown } from "./create.js";
 import { holdStill } from "./hold-still.js";
-import { keep } from "./keeping.js";
 import { requireThere } from "./remove.js";
 import { type CreateRequest, checkRequest, type ForkOf, fingerprint } from "./requests.js";
 import { statusOf } from "./running.js";
@@ -37,33 +36,33 @@ export async function fork(engine: Engine, wanted: ForkRequest, signal: AbortSig
       const why = `was made of ${kept.imageDigest}, and its image ${JSON.stringify(kept.config.image)} is another one by now`;
       throw refused(source, why);
     }
-    const filling = withKept({}, { ...planned.kept, isFilling: true });
-    const { written, mounts } = writeDown(engine, container, {
-      ...planned,
-      record: { ...planned.record, extensions: filling },
-    });
-    await Promise.all([written, mounts]);
-    // Nobody starts or removes the source meanwhile.
-    await engine.inTurn(source, () => copyLayer(engine, source, kept, container, planned.kept, signal));
-    await keep(engine, container, planned.kept);
+    // What a kill leaves of that is no container, and no snapshot: the next daemon removes it.
+    const directory = await engine.snapshots.makeFilling();
+    try {
+      const target = { directory, idMaps: planned.kept.idMaps };
+      // Nobody starts or removes the source meanwhile.
+      await engine.inTurn(source, () => copyLayer(engine, source, kept, target, signal));
+      const { written, mounts } = writeDown(engine, container, planned, directory);
+      for (const done of await Promise.allSettled([written, mounts])) if (done.status === "rejected") throw done.reason;
+    } finally {
+      await engine.snapshots.removeFilling(directory);
+    }
   });
 }
 
 async function copyLayer(
   engine: Engine,
   source: EngineContainer,
-  sourceKept: KeptContainer,
-  target: EngineContainer,
-  targetKept: KeptContainer,
+  kept: KeptContainer,
+  target: CopyEnd,
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
   requireThere(source);
-  const from = await layerOf(engine, source, sourceKept);
-  const to = await layerOf(engine, target, targetKept);
+  const from = await layerOf(engine, source, kept);
   const release = await holdStill(engine, source, signal);
   try {
-    await engine.files.copy(`${source.namespace}/${source.id}`, from, to, signal);
+    await engine.files.copy(`${source.namespace}/${source.id}`, from, target, signal);
     if (statusOf(engine, source) === "running") throw refused(source, "was resumed while it was copied");
   } finally {
     await release();
