@@ -111,8 +111,14 @@ test.skipIf(!full)(
     await engine().resume({ id: resumed, ttl: 2n * LONG });
     // One that runs is given it, too.
     await engine().resume({ id: resumed, ttl: 3n * LONG });
+    // What belongs to a program gets it without a wait for the disk.
+    const owned = [await running(0n, { owned: true }), await running(SHORT * 20n, { owned: true })] as const;
+    await Promise.all([engine().resume({ id: owned[0], ttl: 3n * LONG }), engine().resume({ id: owned[1], ttl: 0n })]);
     await daemon.kill();
     await daemon.start();
+    expect(await leftInMs(owned[0])).toBeGreaterThan(2 * Number(LONG));
+    expect((await engine().get({ id: owned[1] })).expiresAt).toBeUndefined();
+    for (const id of owned) await engine().remove({ id, force: true });
     expect((await engine().get({ id: forever })).expiresAt).toBeUndefined();
     expect((await engine().get({ id: resumed })).status).toBe("running");
     expect(await leftInMs(resumed)).toBeGreaterThan(2 * Number(LONG));

@@ -14,7 +14,7 @@ import { timeToLive } from "../time-to-live.js";
 import { follow, settleEnd } from "./ended.js";
 import { watchTimeouts } from "./exec.js";
 import { exitOf } from "./exit-of.js";
-import { watchTimeToLive } from "./expire.js";
+import { lastTimeToLive, watchTimeToLive } from "./expire.js";
 import { letGo } from "./hold-still.js";
 import { keep } from "./keeping.js";
 import { killTask, removeRest } from "./remove.js";
@@ -86,7 +86,13 @@ async function restoreOne(engine: Engine, container: EngineContainer, found: Kep
 }
 
 /** The machine may have been started anew: then the time to live is. */
-async function withTimeToLive(engine: Engine, container: EngineContainer, kept: KeptContainer): Promise<KeptContainer> {
+async function withTimeToLive(
+  engine: Engine,
+  container: EngineContainer,
+  recorded: KeptContainer,
+): Promise<KeptContainer> {
+  const kept = { ...recorded, ttl: lastTimeToLive(engine, container, recorded.ttl) };
+  if (kept.ttl?.endsAt !== recorded.ttl?.endsAt) await keep(engine, container, kept);
   if (kept.ttl === undefined) return kept;
   if (kept.ttl.bootId === bootId()) {
     container.isExpired = kept.ttl.endsAt <= bootTime();
