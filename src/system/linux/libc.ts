@@ -1,4 +1,4 @@
-import { inspect } from "node:util";
+import { getSystemErrorMap, inspect } from "node:util";
 import koffi from "koffi";
 
 /** The C library this process already runs on (glibc or musl). */
@@ -50,13 +50,17 @@ export function hasCode(error: unknown, code: string): boolean {
   return (error as { code?: unknown } | undefined)?.code === code;
 }
 
+type NodeError = Partial<SystemError> & { dest?: string; hostname?: string };
+
 /**
  * An error's text as Go words it: Node's own `ENOENT: no such file or directory, open '/x'` becomes `open /x: no such file or directory`.
  */
 export function errorText(error: unknown): string {
   if (typeof error !== "object" || error === null) return String(error);
-  const { message, errno, syscall, path, dest } = error as Partial<SystemError> & { dest?: string };
+  const { code, message, errno, syscall, path, dest, hostname } = error as NodeError;
   if (typeof errno !== "number" || typeof syscall !== "string") return message ?? inspect(error);
-  const where = [syscall, path, dest].filter((part) => part !== undefined).join(" ");
-  return `${where}: ${errnoText(Math.abs(errno))}`;
+  const where = [syscall, path, dest, hostname].filter((part) => part !== undefined).join(" ");
+  // A look-up of a name fails with a number of libuv's own, which strerror(3) does not know.
+  const why = code === "ENOTFOUND" ? "no such host" : hostname !== undefined && getSystemErrorMap().get(errno)?.[1];
+  return `${where}: ${why || errnoText(Math.abs(errno))}`;
 }

@@ -202,6 +202,12 @@ test("errors read as Go's", () => {
   expect(errorText(error)).toBe(`open ${dir}/missing: no such file or directory`);
   expect(() => makeFifo(`${dir}/no/exit`)).toThrow(`mkfifo ${dir}/no/exit: no such file or directory`);
   expect(errorText(new Error("plain"))).toBe("plain");
+  // Which number a failed look-up has is the network's affair: both are made here as Node makes them.
+  const lookUp = { syscall: "getaddrinfo", hostname: "registry.example" };
+  expect(errorText({ ...lookUp, code: "ENOTFOUND", errno: -3008 })).toBe("getaddrinfo registry.example: no such host");
+  expect(errorText({ ...lookUp, code: "EAI_AGAIN", errno: -3001 })).toBe(
+    "getaddrinfo registry.example: temporary failure",
+  );
 });
 
 test("the clock has nanoseconds and agrees with Date", () => {

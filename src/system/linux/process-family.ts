@@ -12,7 +12,7 @@ const ROUNDS = 20;
 /**
  * Kills a process with all that it has started, also what has outlived its parent, as long as that has not left the session. All are
  * stopped first, so that none starts others meanwhile.
- * @param startTime of the process: does nothing when the pid is another's by now
+ * @param startTime of the process, which may have ended: does nothing when the pid is another's by now
  * @param others pids among which those are looked for whose parents have gone
  * @param strangers pids of what was not started by it: a session that one of them is in is not its own
  * @throws a system error
@@ -42,8 +42,10 @@ export async function killFamily(
     }
   };
   try {
-    if (!hold(pid, () => startTimeOf(pid) === startTime)) return;
-    const session = readProcStat(pid)?.session;
+    // One that has ended may have left others in its session, which holds its pid: no process gets that before they have ended, too.
+    const startedAt = startTimeOf(pid);
+    if (startedAt !== undefined && !hold(pid, () => startTimeOf(pid) === startTime)) return;
+    const session = startedAt === undefined ? pid : readProcStat(pid)?.session;
     // Not every runtime has a process lead its session: crun's has ended by now.
     const isOwn = session !== undefined && !strangers().some((one) => readProcStat(one)?.session === session);
     const isInSession = (one: number) => isOwn && readProcStat(one)?.session === session;

@@ -54,6 +54,15 @@ test("exec: input, status, timeout, too much output", async () => {
   expect(stdout).not.toMatch(/yes|sleep 1000\n.*sleep 1000/s);
 });
 
+test("exec: what it has left in the background, with its output open, is killed when its time is over", async () => {
+  const late = await endedInTime(
+    (timeout) => failure(container.exec(["sh", "-c", "sleep 2000 & echo begun"], { timeout })),
+    ({ stdout }) => Boolean(stdout),
+  );
+  expect(late).toMatchObject({ timedOut: true, stdout: "begun\n" });
+  expect((await container.exec(["ps", "-o", "args"])).stdout).not.toContain("sleep 2000");
+});
+
 test("exec: a working directory that is not there is told by the option's name", async () => {
   expect(await failure(container.exec(["true"], { workdir: "/none/such" }))).toMatchObject({
     kind: "bad-cwd",
