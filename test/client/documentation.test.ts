@@ -50,7 +50,7 @@ const OUTPUTS: Record<string, string> = {
   "docs/client.md: Abort, time out": "TimeoutError\ntrue timeout\ntrue not-found\n",
   "docs/client.md: What went wrong": "command-not-found\n",
   "docs/client.md: Stats": "67108864\ntrue true true\n",
-  "docs/client.md: Images": "docker.io/team/tools:1\ntrue 1\ntrue\n3\n",
+  "docs/client.md: Images": "docker.io/team/tools:1\ntrue 1\ntrue\nfalse\n",
   "docs/client.md: Sandboxes": "42\n42\n",
   "docs/untrusted-code.md: With `client.run`": "output 42\n",
   "docs/client.md: What a container prints": "stdout ready\nstdout hello world\n0\n",
