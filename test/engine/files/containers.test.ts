@@ -92,6 +92,13 @@ test.skipIf(!full)(
       // A call that is refused has not resumed it.
       expect(await refusal(engine.resume({ id, ttl: -5n }))).toContain("ttl -5");
       expect(await engine.get({ id })).toMatchObject({ status: "paused" });
+      // What is removed while it is read is no image of half a layer.
+      const commit = engine.commit({ id, ref: "docker.io/library/held:latest" }).then(
+        ({ digest }) => digest,
+        ({ details }) => details,
+      );
+      await engine.remove({ id, force: true });
+      expect(await commit).toMatch(/^sha256:|^no container/);
     } finally {
       for (const one of [forked, id]) await engine.remove({ id: one, force: true }).catch(() => {});
     }

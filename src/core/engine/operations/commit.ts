@@ -6,6 +6,7 @@ import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { keptOf } from "../kept-container.js";
 import { holdStill } from "./hold-still.js";
+import { requireThere } from "./remove.js";
 
 export interface CommitWishes {
   /** The image's name in its full form; "": its digest. */
@@ -46,12 +47,24 @@ export async function commit(
     const { target } = await engine.transfers.commit({
       ...{ namespace, base: imageDigest, upper, idMaps, name: ref, change, author, comment: message, signal },
       createdBy: (config.args ?? []).join(" "),
-      onRead: release,
+      onRead: async () => {
+        requireStays(container);
+        await release();
+      },
     });
     return target.digest;
+  } catch (error) {
+    requireStays(container);
+    throw error;
   } finally {
     await release();
   }
+}
+
+/** What is removed has no whole layer any more. @throws Failure (not-found) */
+function requireStays(container: EngineContainer): void {
+  requireThere(container);
+  if (container.isRemoving) throw new Failure("not-found", "container-not-found", { id: container.id });
 }
 
 function withWishes(before: RunConfig, wishes: ContainerConfig): RunConfig {
