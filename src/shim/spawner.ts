@@ -24,6 +24,11 @@ export interface Launch {
   readonly runtimeCopy: number;
 }
 
+/**
+ * After so many its garbage is collected even if it is little: each leaves a few strings, and the shim of which one string is too many for
+ * LuaJIT's table of them would have to write to every page with a string on it.
+ */
+const MOST_LAUNCHES = 150;
 /** Fields of a packet end with NUL: none of them can hold one. */
 const FIELD = "([^%z]*)%z";
 
@@ -53,9 +58,13 @@ export function spawnShims(socket: number): Launch | undefined {
   processes.takeEnvironment("LD_BIND_NOW");
   settleHeap();
   const loaded = collectgarbage("count");
+  let launches = 0;
   tell(socket, "ready");
   while (true) {
-    if (collectgarbage("count") > 2 * loaded) settleHeap();
+    if (collectgarbage("count") > 2 * loaded || launches === MOST_LAUNCHES) {
+      settleHeap();
+      launches = 0;
+    }
     const count = waiting.waitForEvents(epoll, -1);
     for (const index of $range(0, count - 1)) {
       const [fd, mask] = waiting.eventAt(index);
@@ -69,6 +78,7 @@ export function spawnShims(socket: number): Launch | undefined {
         if (packet === "") return undefined;
         const launch = handle(socket, packet, channel, runtimeCopy);
         if (launch !== undefined) return launch;
+        launches++;
       }
     }
   }
