@@ -1,5 +1,5 @@
 /** Containers of images and of directories, by the engine's service: from their creation to their removal. */
-import { chmodSync } from "node:fs";
+import { chmodSync, readFileSync } from "node:fs";
 import { beforeAll, expect, test } from "vitest";
 import { useContainerd1 } from "../harness/containerd1.js";
 import type { TestDaemon } from "../harness/daemon.js";
@@ -56,4 +56,13 @@ test("names of users and groups are those of the image; an exec may be of anothe
   const { stdout } = await runToEnd(daemon, ["id"], { user: "web", groupAdd: ["0"] });
   expect(stdout).toContain("uid=1001(web) gid=1002(web)");
   expect(stdout).toContain("1003(extra)");
+});
+
+test("a daemon that ends right after runs with layers of their own leaves nothing mounted", async () => {
+  const runs = Array.from({ length: 6 }, () => runToEnd(daemon, ["true"], { writable: true }));
+  expect((await Promise.all(runs)).map(({ exit }) => exit.status)).toEqual([0, 0, 0, 0, 0, 0]);
+  await daemon.stop();
+  const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+  expect(mounts.filter((line) => line.includes(` ${daemon.dir}/`))).toEqual([]);
+  await daemon.start();
 });

@@ -24,6 +24,9 @@ import { Owners } from "./owners.js";
 import { type ImageParts, ResolvedImages } from "./resolved-images.js";
 import { ExpiredContainers, expired } from "./time-to-live.js";
 
+/** In ms: how long the end of the daemon waits for what goes on behind answers. */
+const CLOSE_TIMEOUT = 5_000;
+
 export interface EngineParts extends ImageParts {
   tasks: Tasks;
   containers: Containers;
@@ -155,7 +158,16 @@ export class Engine {
     });
   }
 
+  /**
+   * Nothing of an image is mounted any more but what containers use. What removals have left to do behind their answers is waited for, for
+   * a while: otherwise it would stay mounted until the next daemon comes.
+   */
   async close(): Promise<void> {
+    const behind = (async () => {
+      await this.tasks.removals.allReady();
+      await this.snapshots.settled();
+    })();
+    await abortable(behind, AbortSignal.timeout(CLOSE_TIMEOUT)).catch(() => {});
     await this.images.close();
   }
 }

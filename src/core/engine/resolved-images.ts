@@ -67,6 +67,8 @@ export class ResolvedImages {
     }
     this.#forget(key);
     const image = await this.#read(namespace, record, signal);
+    // Whoever asked at the same time may have its layers mounted by now: they stay mounted as long as it is known.
+    if (this.#known.has(key)) return image;
     this.#known.set(key, { image, layers: undefined });
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= MAX_KNOWN) break;

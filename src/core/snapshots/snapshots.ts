@@ -232,6 +232,11 @@ export class Snapshots {
   /** Resolves once what was removed has given back its space. */
   async cleanup(): Promise<void> {
     await this.#open();
+    await this.settled();
+  }
+
+  /** Resolves once what is being removed right now is gone, or can't be removed now. Opens nothing. */
+  async settled(): Promise<void> {
     await Promise.all(this.#removals);
   }
 

@@ -74,6 +74,11 @@ export class Removals {
     if (this.#pending.get(directory) === removal) this.#try(directory, removal);
   }
 
+  /** Resolves once nothing waits any more for what it has to wait for. */
+  async allReady(): Promise<void> {
+    await Promise.all([...this.#pending.values()].map(({ ready }) => ready));
+  }
+
   #try(directory: string, removal: Removal): void {
     clearTimeout(removal.timer);
     try {
