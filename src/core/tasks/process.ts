@@ -82,6 +82,8 @@ export class Process {
   startTold: Promise<void> = Promise.resolve();
   /** Once it is stopped. */
   exit: Exit | undefined;
+  /** A process of its container was killed for want of memory while this one, an exec, ran, and it ended with the status of such. */
+  oomKilled = false;
   /** There while this daemon is the one that launched it. */
   shim: Shim | undefined;
   /** Its start is in the event log. */

@@ -38,7 +38,7 @@ export function exitMessage(exit: ContainerExit): Exit {
   return { status, exitedAt: secondsAndNanos(at), oomKilled, timedOut, usage, error, expired };
 }
 
-export function execExitMessage(exit: ProcessExit & { timedOut: boolean; expired: boolean }): Exit {
-  const { status, at, timedOut, expired } = exit;
-  return { status, exitedAt: secondsAndNanos(at), oomKilled: false, timedOut, usage: undefined, error: "", expired };
+export function execExitMessage(exit: ProcessExit & { oomKilled: boolean; timedOut: boolean; expired: boolean }): Exit {
+  const { status, at, oomKilled, timedOut, expired } = exit;
+  return { status, exitedAt: secondsAndNanos(at), oomKilled, timedOut, usage: undefined, error: "", expired };
 }

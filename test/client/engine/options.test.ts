@@ -219,6 +219,14 @@ test("more memory than the limit is an out-of-memory kill", async () => {
   const options = { limits: { memory: 16 << 20, memorySwap: 16 << 20 } };
   expect(await run("tail /dev/zero", options)).toMatchObject({ oomKilled: true, status: 137 });
   expect(await run("true", options)).toMatchObject({ oomKilled: false, status: 0 });
+  const container = await here.client.containers.start({ image, pull: "never", args: ["sleep", "1000"], ...options });
+  try {
+    expect(await container.exec(["tail", "/dev/zero"])).toMatchObject({ oomKilled: true, status: 137 });
+    // What was killed before it is not its own.
+    expect(await container.exec(["sh", "-c", "kill -9 $$"])).toMatchObject({ oomKilled: false, status: 137 });
+  } finally {
+    await container.remove({ force: true });
+  }
 });
 
 test("more processes than the limit are refused", async () => {

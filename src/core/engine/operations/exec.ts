@@ -87,14 +87,23 @@ async function startOnce(
   const proc = task.process(execId);
   if (isRepeated) await abortable(startOver(proc), signal);
   if (proc.status !== "added") return proc;
+  const oomKills = task.oom?.kills();
   try {
     await startAdded(engine.tasks, container, execId);
   } catch (error) {
     if (task.processes.get(execId) === proc) deleteStoppedExec(engine.tasks, container, execId);
     throw error;
   }
+  watchMemory(task, proc, oomKills);
   watchTimeout(engine, task, proc);
   return proc;
+}
+
+/** @param before how many processes of the task had been killed for want of memory when it began */
+function watchMemory(task: Task, proc: Process, before = 0n): void {
+  proc.whenOver(() => {
+    proc.oomKilled = proc.exit?.status === KILLED_STATUS && (task.oom?.kills() ?? 0n) > before;
+  });
 }
 
 function isSame({ state, stdio }: Process, { args, stdio: wanted, tty }: ExecRequest): boolean {
@@ -131,10 +140,12 @@ export async function killExec(task: Task, proc: Process): Promise<void> {
   );
 }
 
-/** As {@link watchTimeout}, for those that an earlier daemon has started, or was about to. */
-export function watchTimeouts(engine: Engine, task: Task): void {
+/** Goes on to watch those that an earlier daemon has started, or was about to. */
+export function watchExecs(engine: Engine, task: Task): void {
   for (const proc of task.processes.values()) {
-    if (proc.id === INIT || proc.state.endsAt === undefined) continue;
+    if (proc.id === INIT) continue;
+    watchMemory(task, proc, task.oom?.kills());
+    if (proc.state.endsAt === undefined) continue;
     void startOver(proc).then(() => {
       if (proc.status === "running") watchTimeout(engine, task, proc);
     });
@@ -147,7 +158,7 @@ export async function waitForExec(
   container: EngineContainer,
   execId: string,
   signal: AbortSignal,
-): Promise<Exit & { timedOut: boolean; expired: boolean }> {
+): Promise<Exit & { oomKilled: boolean; timedOut: boolean; expired: boolean }> {
   try {
     return await waitForTaskProcess(engine, container, execId, signal);
   } catch (error) {
@@ -170,7 +181,7 @@ async function waitForTaskProcess(
   const { endsAt } = proc.state;
   const wasKilled = exit.status === KILLED_STATUS;
   const timedOut = wasKilled && endsAt !== undefined && isPast(exit.at, endsAt);
-  return { ...exit, timedOut, expired: wasKilled && container.isExpired };
+  return { ...exit, oomKilled: proc.oomKilled, timedOut, expired: wasKilled && container.isExpired };
 }
 
 /** @throws Failure: not-found, failed-precondition while it runs */

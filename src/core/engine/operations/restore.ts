@@ -12,7 +12,7 @@ import { EngineContainer } from "../engine-container.js";
 import { isEnginesTask, type KeptContainer, keptOf } from "../kept-container.js";
 import { timeToLive } from "../time-to-live.js";
 import { follow, settleEnd } from "./ended.js";
-import { watchTimeouts } from "./exec.js";
+import { watchExecs } from "./exec.js";
 import { exitOf } from "./exit-of.js";
 import { lastTimeToLive, watchTimeToLive } from "./expire.js";
 import { letGo } from "./hold-still.js";
@@ -77,7 +77,7 @@ async function restoreOne(engine: Engine, container: EngineContainer, found: Kep
     await engine.inTurn(container, () => settleEnd(engine, container, task));
   } else {
     follow(engine, container, task);
-    watchTimeouts(engine, task);
+    watchExecs(engine, task);
     await letGo(engine, container);
     if (kept.starting !== undefined && container.owner === undefined)
       await keep(engine, container, { ...kept, starting: undefined, startedAt: now(), exit: undefined });

@@ -20,6 +20,8 @@ export interface TaskOomWatch {
   announce(): void;
   /** Sends what has not been sent yet: to be awaited before the exit of the container's init is told. */
   flush(init: Process): Promise<void>;
+  /** How many processes of it were killed for want of memory, by now. */
+  kills(): bigint;
   /** Ends the watch. */
   end(): void;
 }
@@ -75,6 +77,10 @@ export function watchOom(tasks: Pick<Tasks, "log" | "reports">, task: Task, rest
       // The last signal of v1's eventfd may have been an OOM or the removal; a second one decides that.
       await delay(REMOVAL_NOTICE);
       subscription.read();
+    },
+    kills() {
+      subscription?.read();
+      return watch?.told ?? 0n;
     },
     end: () => subscription?.end(),
   };
