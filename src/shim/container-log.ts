@@ -28,7 +28,7 @@ let lastSecond = 0;
 let secondText = "";
 
 /** The wall clock as lines have it: `2016-10-06T00:17:09.669794202Z`. */
-export function timeText(): string {
+function timeText(): string {
   const [second, nanosecond] = waiting.wallClock();
   if (second !== lastSecond) {
     lastSecond = second;
@@ -154,9 +154,4 @@ function tellDropped(log: ContainerLog): void {
   if (!writeLine(log, "stderr", `${DROPPED_TAG}:${count}`, `${count} lines were dropped: ${log.reason}`)) return;
   log.dropped = 0;
   log.reason = "";
-}
-
-/** What stands before a line's text. */
-export function headOf(stream: string, tag: string): string {
-  return `${timeText()} ${stream} ${tag} `;
 }

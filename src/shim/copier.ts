@@ -71,6 +71,7 @@ const SHRINK_DELAY = 1000;
 const STEPS_PER_TURN = 64;
 
 let buffer: CData | undefined;
+let bufferAddress = 0;
 
 /**
  * Starts to copy. Both descriptors belong to the copier from now on.
@@ -166,7 +167,10 @@ function move(copier: Copier): number {
     if (count === -EINVAL || count === -ENOSYS) copier.splices = false;
     else return targetFailed(copier, count);
   }
-  buffer ??= memory.mapMemory(BUFFER_LENGTH);
+  if (buffer === undefined) {
+    buffer = memory.mapMemory(BUFFER_LENGTH);
+    bufferAddress = memory.addressOf(buffer);
+  }
   const count = files.read(copier.source, buffer, copier.log === undefined ? BUFFER_LENGTH : LOG_LENGTH);
   if (count === -EINTR) return 0;
   if (count === 0) return END_OF_SOURCE;
@@ -174,7 +178,7 @@ function move(copier: Copier): number {
   if (count === -EIO && copier.reopens) return -EAGAIN;
   if (count < 0) return count;
   if (copier.log !== undefined) {
-    appendToLog(copier.log, buffer, count);
+    appendToLog(copier.log, bufferAddress, count);
     if (copier.spliced < GROWTH_AFTER) noteSpliced(copier, count);
     if (count > PAGE_LENGTH) callIn(SHRINK_DELAY, shrink);
     return count;

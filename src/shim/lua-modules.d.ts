@@ -27,6 +27,8 @@ declare module "ffi" {
   /** Of a string with the NUL at its end. */
   export function copy(this: void, target: CData, text: string): void;
   export function errno(this: void): number;
+  export function sizeof(this: void, type: string): number;
+  export function offsetof(this: void, type: string, field: string): number;
   export function string(this: void, data: CData, length?: number): string;
   export const C: unknown;
   export const arch: string;

@@ -26,6 +26,8 @@ import * as waiting from "./syscalls/waiting";
 const DEFAULT_FIFO_TIMEOUT = 15_000;
 /** Our own daemon has started us. */
 let hasChannel = false;
+/** A spawner has forked us. */
+let isForked = false;
 /** How long a process must have run before its shim's text is given back, in ms. */
 const RELEASE_DELAY = 250;
 
@@ -93,7 +95,8 @@ function serve(
     const ended = () => child.status !== undefined;
     // Giving text back and faulting it in again is wasted on a process that ends at once, as most execs do.
     if (!runUntil(ended, waiting.now() + RELEASE_DELAY)) memory.releaseText();
-    collectAt(110);
+    // Where the heap is shared, collecting a little garbage costs more memory than it frees.
+    collectAt(isForked ? 150 : 110);
     runUntil(ended);
     // The daemon does it then, as for a shim that was killed.
     if (!finish(assignment, child, endsAlone)) error(ALREADY_LOGGED, 0);
@@ -116,6 +119,7 @@ function run(): boolean {
   hasChannel = channel !== undefined;
   if (channel !== undefined && arg[1] === SPAWNER_FLAG) {
     const launch = spawnShims(channel);
+    isForked = true;
     if (launch !== undefined) serve(...launch.args, launch.channel, launch.runtimeCopy);
     return true;
   }

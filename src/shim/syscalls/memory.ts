@@ -34,6 +34,11 @@ export function mapMemory(length: number): CData {
   return libc.mmap(undefined, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
 }
 
+/** Where it lies, as a number: that is no garbage where a pointer would be. */
+export function addressOf(memory: CData): number {
+  return tonumber(ffi.cast("uintptr_t", memory))!;
+}
+
 /** Gives the pages of mapped memory back; they read as zeros when they are used again. */
 export function discard(memory: CData, length: number): void {
   libc.madvise(memory, length, MADV_DONTNEED);

@@ -1,33 +1,35 @@
-/** Lines that are written at once, of pieces that lie where they are. */
+/**
+ * Lines that are written at once, of pieces that lie where they are. An address is a Lua number here: as a C value each would be garbage,
+ * and collecting that writes to all of the heap, which a forked shim shares until then.
+ */
 import type { CData } from "ffi";
 import * as ffi from "ffi";
 import { declare, outcome } from "./libc";
-import { discard, mapMemory } from "./memory";
+import { addressOf, discard, mapMemory } from "./memory";
 
 /** Of bytes. What it points at must stay as it is until it is written. */
-export type Pointer = CData;
+export type Address = number;
 
-interface Piece extends CData {
-  base: Pointer;
-  length: unknown;
-}
-interface Pieces extends CData {
-  [index: number]: Piece;
+interface Words extends CData {
+  [index: number]: number;
 }
 
 interface Libc {
-  writev(this: void, fd: number, pieces: CData, count: number): number;
-  memchr(this: void, data: Pointer, byte: number, length: number): Pointer | undefined;
+  writev(this: void, fd: number, pieces: Address, count: number): number;
+  memchr(this: void, data: Address, byte: number, length: number): number;
+  memcpy(this: void, target: Address, source: Address, length: number): number;
+  memccpy(this: void, target: Address, source: string, end: number, length: number): number;
+  memcmp(this: void, data: Address, text: string, length: number): number;
 }
 
+// Of an address that is returned the lower half is looked at, which is all that tells two bytes of a buffer apart.
 const libc = declare(`
-struct piece { const char *base; size_t length; };
-int writev(int, const struct piece *, int);
-const char *memchr(const char *, int, size_t);
+int writev(int, uintptr_t, int);
+int memchr(uintptr_t, int, size_t);
+int memcpy(uintptr_t, uintptr_t, size_t);
+int memccpy(uintptr_t, const char *, int, size_t);
+int memcmp(uintptr_t, const char *, size_t);
 `) as Libc;
-
-declare const plus: LuaAddition<CData, number, CData>;
-declare const minus: LuaSubtraction<CData, CData, number>;
 
 /** The kernel takes no more at once. */
 const MOST_PIECES = 1024;
@@ -37,31 +39,39 @@ const NEWLINE = 10;
 const COMPILED_FROM = 1024;
 
 let memory: CData | undefined;
-let pieces: Pieces | undefined;
+/** Of each piece its address and its length. */
+let pieces: Words | undefined;
+let firstPiece = 0;
 /** How many of them are in use. */
 let used = 0;
 /** Of all of them, in bytes. */
 let total = 0;
 
-function allPieces(): Pieces {
-  memory ??= mapMemory(MOST_PIECES * PIECE_LENGTH);
+function allPieces(): Words {
   if (pieces === undefined) {
-    pieces = ffi.cast("struct piece *", memory) as Pieces;
+    memory = mapMemory(MOST_PIECES * PIECE_LENGTH);
+    firstPiece = addressOf(memory);
+    pieces = ffi.cast("uint64_t *", memory) as Words;
     // Nothing but the one loop: from where that is left the compiler would go on through half of the shim.
     jit.opt.start("hotexit=1000");
   }
   return pieces;
 }
 
-/** Where a byte lies that comes so much later. */
-export function after(pointer: Pointer, length: number): Pointer {
-  return plus(pointer, length);
+/** How long the line is that begins there, with its newline, which must be among the first `most` bytes. */
+export function lineLength(data: Address, most: number): number {
+  // The difference of two lower halves is right modulo 2^32.
+  return ((libc.memchr(data, NEWLINE, most) - (data | 0)) | 0) + 1;
 }
 
-/** How long the line is that begins there, with its newline; undefined when the data ends before it does. */
-export function lineLength(data: Pointer, most: number): number | undefined {
-  const found = libc.memchr(data, NEWLINE, most);
-  return found === undefined ? undefined : minus(found, data) + 1;
+/** Copies bytes that do not overlap. */
+export function copy(target: Address, source: Address, length: number): void {
+  libc.memcpy(target, source, length);
+}
+
+/** Copies the bytes of a text, none of which is NUL. */
+export function copyText(target: Address, text: string): void {
+  libc.memccpy(target, text, 0, text.length);
 }
 
 /** Whether there may be no room for one more line. */
@@ -71,10 +81,10 @@ export function isFull(): boolean {
 }
 
 /** Takes one more piece. */
-export function add(base: Pointer, size: number): void {
-  const piece = allPieces()[used];
-  piece.base = base;
-  piece.length = size;
+export function add(base: Address, size: number): void {
+  const list = allPieces();
+  list[used * 2] = base;
+  list[used * 2 + 1] = size;
   used++;
   total += size;
 }
@@ -85,14 +95,14 @@ export function length(): number {
 }
 
 /**
- * Takes every whole line of the data, each behind a head, until it is full.
+ * Takes every whole line of the data, each behind a head, until it is full. Behind the data there must be a newline.
  *
  * @returns how far it has come, and how many lines that were
  */
 export function addLines(
-  head: Pointer,
+  head: Address,
   headLength: number,
-  data: Pointer,
+  data: Address,
   from: number,
   to: number,
 ): LuaMultiReturn<[number, number]> {
@@ -107,10 +117,10 @@ export function addLines(
 
 /** The one thing in a shim that may have to be fast: compiled, it makes no garbage, and costs little more than its call of memchr. */
 function take(
-  list: Pieces,
-  head: Pointer,
+  list: Words,
+  head: Address,
   headLength: number,
-  data: Pointer,
+  data: Address,
   from: number,
   to: number,
 ): LuaMultiReturn<[number, number]> {
@@ -118,14 +128,14 @@ function take(
   let at = from;
   let lines = 0;
   while (at < to && index + 2 <= MOST_PIECES) {
-    const start = plus(data, at);
-    const found = libc.memchr(start, NEWLINE, to - at);
-    if (found === undefined) break;
-    const size = minus(found, start) + 1;
-    list[index].base = head;
-    list[index].length = headLength;
-    list[index + 1].base = start;
-    list[index + 1].length = size;
+    const start = data + at;
+    const size = lineLength(start, to - at + 1);
+    // That is the newline behind the data.
+    if (at + size > to) break;
+    list[index * 2] = head;
+    list[index * 2 + 1] = headLength;
+    list[index * 2 + 2] = start;
+    list[index * 2 + 3] = size;
     index += 2;
     at += size;
     lines++;
@@ -136,7 +146,7 @@ function take(
 
 /** Writes the pieces but the first `skipped`. Bytes, or a negative errno. */
 export function write(fd: number, skipped: number): number {
-  return outcome(libc.writev(fd, plus(allPieces(), skipped), used - skipped));
+  return outcome(libc.writev(fd, firstPiece + skipped * PIECE_LENGTH, used - skipped));
 }
 
 /**
@@ -151,10 +161,9 @@ export function wholeLines(skipped: number, written: number): LuaMultiReturn<[nu
   let others = 0;
   let end = 0;
   for (const index of $range(skipped, used - 1)) {
-    const piece = list[index];
-    const size = tonumber(piece.length)!;
+    const size = tonumber(list[index * 2 + 1])!;
     end += size;
-    if (ffi.string(plus(piece.base, size - 1), 1) !== "\n") continue;
+    if (libc.memcmp(tonumber(list[index * 2])! + size - 1, "\n", 1) !== 0) continue;
     if (end > written) others++;
     else {
       count = index + 1 - skipped;
@@ -173,5 +182,4 @@ export function clear(): void {
 /** Gives back the memory that many lines have taken. */
 export function shrink(): void {
   if (memory !== undefined) discard(memory, MOST_PIECES * PIECE_LENGTH);
-  jit.flush();
 }
