@@ -95,6 +95,8 @@ export class Task implements TaskName {
   readonly turns = new Turns();
   /** What was asked for last; for one without a cgroup on this host, which nobody else can tell of. */
   paused = false;
+  /** There while it is being saved: that freezes it for a while, which is no pause of anybody's. */
+  wasPaused: boolean | undefined;
   /** The daemon has ended its init, and with it whatever else ran in it. */
   killed = false;
   readonly #removals: Removals;
@@ -248,7 +250,7 @@ export class Task implements TaskName {
   }
 
   get isPaused(): boolean {
-    return this.cgroup?.frozen() ?? this.paused;
+    return this.wasPaused ?? this.cgroup?.frozen() ?? this.paused;
   }
 
   /** Throws Failure (failed-precondition) when it has stopped. */

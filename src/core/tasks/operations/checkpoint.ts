@@ -43,7 +43,14 @@ export async function checkpointContainer(
         [signal, GRACE],
         [task.exited, GRACE_AFTER_EXIT],
       ];
-      await withGrace(graces, (limited) => createCheckpoint(task.runtime, task.id, path, checkpoint, limited, failed));
+      task.wasPaused = task.isPaused;
+      try {
+        await withGrace(graces, (limited) =>
+          createCheckpoint(task.runtime, task.id, path, checkpoint, limited, failed),
+        );
+      } finally {
+        task.wasPaused = undefined;
+      }
       if (signal.aborted && !checkpoint.exit) {
         // The caller does not know of it; with `exit` it is all that there is of the container.
         await deleteCheckpoint(path, checkpoint.name);
