@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { hasHierarchies, ScratchCgroup } from "../../../test/harness/scratch-cgroup.js";
+import { eventually } from "../../../test/harness/wait.js";
 import { stateOf } from "../linux/proc-stat.js";
 import { setFrozen } from "./freeze.js";
 import { CgroupV1 } from "./v1.js";
@@ -25,7 +26,8 @@ for (const { hierarchy, of } of VERSIONS) {
       expect(cgroup.frozen()).toBe(true);
       const pids = cgroup.pids();
       expect(pids).toContain(busy);
-      expect(pids.map((pid) => stateOf(pid))).not.toContain("R");
+      // The kernel counts a process as frozen when it is just about to sleep.
+      await eventually(() => !pids.map((pid) => stateOf(pid)).includes("R"));
       // As often as it is asked for.
       expect(await setFrozen(cgroup, true, FOREVER, never)).toBe(true);
       expect(await setFrozen(cgroup, false, FOREVER, never)).toBe(true);
