@@ -7,7 +7,7 @@ import { type Child, killChildren } from "./reaper";
 import { type CallResult, CLEAN_UP_TIMEOUT, call } from "./runtime";
 import { closeStdio, drain } from "./stdio";
 import * as files from "./syscalls/files";
-import { recordUsage } from "./usage";
+import { readCgroup, recordUsage } from "./usage";
 
 /** How long processes outside the container may keep the output of a container open after it has been killed, in ms. */
 const OTHER_WRITERS_TIMEOUT = 10_000;
@@ -30,8 +30,9 @@ export function finish(assignment: Assignment, child: Child, endsAlone: boolean)
     // Without the runtime: no further than to what has come to us. The daemon knows the cgroup.
     if (!endsAlone && !succeeds("kill", call(["kill", "--all", id, "SIGKILL"], CLEAN_UP_TIMEOUT))) killChildren();
     drain(stdio, OTHER_WRITERS_TIMEOUT);
-    recordUsage();
-    isDeleted = (endsAlone && forget(state.runtimeDirectory)) || deleteContainer(id);
+    const cgroup = readCgroup();
+    recordUsage(cgroup);
+    isDeleted = (endsAlone && forget(state.runtimeDirectory, cgroup)) || deleteContainer(id);
   }
   closeStdio(stdio);
   return isDeleted;

@@ -3,8 +3,8 @@
  * process, and takes longer than all else that follows the end of a container.
  */
 
+import type { CgroupJson } from "../contract/shim/usage-json";
 import * as files from "./syscalls/files";
-import { readCgroup } from "./usage";
 
 /** How many cgroups below a container's are removed: it can make as many as it likes. */
 const MOST_BELOW = 1000;
@@ -22,8 +22,7 @@ function removeCgroup(path: string): boolean {
 }
 
 /** Removes the cgroups that the runtime has made for this container; false when one is left, or was there before. */
-function removeCgroups(): boolean {
-  const { made, place } = readCgroup();
+function removeCgroups({ made, place }: CgroupJson): boolean {
   if (made === undefined || place === undefined) return false;
   const own = new LuaTable<string, boolean>();
   for (const path of made) own.set(path, true);
@@ -42,9 +41,9 @@ function removeCgroups(): boolean {
  * @param directory where the runtime keeps the container; empty: the runtime has more to do
  * @returns false when the runtime has to be called: something is not as it always is
  */
-export function forget(directory: string): boolean {
+export function forget(directory: string, cgroup: CgroupJson): boolean {
   if (directory === "") return false;
-  const [ok, isGone] = pcall(removeCgroups);
+  const [ok, isGone] = pcall(removeCgroups, cgroup);
   if (!ok || !isGone) return false;
   files.unlink(`${directory}/state.json`);
   return files.rmdir(directory) >= 0;

@@ -10,10 +10,14 @@ import * as files from "./syscalls/files";
 const MOST_BELOW = 1000;
 const TEMPORARY_NAME = `${USAGE_FILE}.tmp`;
 
-/** What the daemon has written down of the container's cgroup. Throws a message when that can't be read. */
+/** What the daemon has written down of the container's cgroup, as far as that can be read. */
 export function readCgroup(): CgroupJson {
   const text = files.readFile(`../${CGROUP_JSON}`);
-  return typeof text === "number" ? {} : (loadJson().decode(text) as CgroupJson);
+  if (typeof text === "number") return {};
+  const [ok, cgroup] = pcall(() => loadJson().decode(text));
+  if (ok) return cgroup as CgroupJson;
+  logWarning(`usage: ${cgroup}`);
+  return {};
 }
 
 /** In ns. */
@@ -44,8 +48,7 @@ function killsBelow(directory: string): number {
   return kills;
 }
 
-function record(): void {
-  const { place } = readCgroup();
+function record({ place }: CgroupJson): void {
   const isV1 = place?.memory !== undefined;
   const directory = place?.memory?.path ?? place?.unified?.path;
   if (place === undefined || directory === undefined) return;
@@ -66,7 +69,7 @@ function record(): void {
 }
 
 /** Writes down the most memory that the container had, how many of its processes were killed for lack of it, and its time on processors. */
-export function recordUsage(): void {
-  const [ok, problem] = pcall(record);
+export function recordUsage(cgroup: CgroupJson): void {
+  const [ok, problem] = pcall(record, cgroup);
   if (!ok) logWarning(`usage: ${problem}`);
 }

@@ -1,10 +1,9 @@
 import { Failure, refusal } from "../failure/failure.js";
 import type { EngineContainer } from "./engine-container.js";
+import { GoneContainers } from "./gone-containers.js";
 
 /** Who begins with that many digits of an id means a container. */
 const MIN_PREFIX = 1;
-/** How many of those that have gone with their end are kept in mind. */
-const MAX_ENDED = 1000;
 /** How many ids an error lists. */
 const MAX_SHOWN = 5;
 
@@ -13,17 +12,16 @@ export class ContainerIndex {
   readonly #namespaces = new Map<string, { ids: Map<string, EngineContainer>; names: Map<string, EngineContainer> }>();
 
   /** The requests that have made what was removed at its end, by namespace and id. */
-  readonly #ended = new Map<string, string>();
+  readonly #ended = new GoneContainers<string>();
 
   /** Takes note of one that has run, and is removed since it has ended: who has it run asks again when nobody has answered. */
-  keepEnded({ namespace, id, request }: EngineContainer): void {
-    this.#ended.set(`${namespace}/${id}`, request);
-    if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value!);
+  keepEnded(container: EngineContainer): void {
+    this.#ended.set(container, container.request);
   }
 
   /** Whether this very request has made one that has run, and is gone. */
   hasEnded(namespace: string, id: string, request: string): boolean {
-    return this.#ended.get(`${namespace}/${id}`) === request;
+    return this.#ended.get(namespace, id) === request;
   }
 
   /** @throws Failure (already-exists) when its id or its name is taken */

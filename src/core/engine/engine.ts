@@ -13,6 +13,7 @@ import type { Tasks } from "../tasks/tasks.js";
 import { ContainerIndex } from "./container-index.js";
 import type { EngineContainer } from "./engine-container.js";
 import { ContainerFiles } from "./files/container-files.js";
+import { GoneContainers } from "./gone-containers.js";
 import { IdRanges } from "./id-ranges.js";
 import type { ContainerExit } from "./kept-container.js";
 import { KnownUsers } from "./known-users.js";
@@ -22,7 +23,7 @@ import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
 import { Owners } from "./owners.js";
 import { type ImageParts, ResolvedImages } from "./resolved-images.js";
-import { ExpiredContainers, expired } from "./time-to-live.js";
+import { expired } from "./time-to-live.js";
 
 /** In ms: how long the end of the daemon waits for what goes on behind answers. */
 const CLOSE_TIMEOUT = 5_000;
@@ -54,7 +55,8 @@ export class Engine {
   readonly idRanges = new IdRanges();
   readonly users = new KnownUsers();
   readonly logs: LogDirectories;
-  readonly expired = new ExpiredContainers();
+  /** How those ended whose time to live was over, for who waits, or asks, after they are gone. */
+  readonly expired = new GoneContainers<ContainerExit>();
   readonly stdins = new OpenStdins();
   readonly systemdCgroup: boolean;
   readonly log: Logger;

@@ -1,5 +1,6 @@
 import type { Content } from "../content/content.js";
 import { Failure } from "../failure/failure.js";
+import { unlessMissing } from "../failure/unless-missing.js";
 import type { Descriptor } from "./manifest.js";
 
 /** The daemon's flag by which blobs of layers go once these are unpacked. */
@@ -7,13 +8,7 @@ export const DISCARD_BLOBS = "--discard-blobs";
 
 /** Removes the blobs of layers that are kept as layer files. */
 export async function discardLayers(content: Content, namespace: string, layers: readonly Descriptor[]): Promise<void> {
-  for (const { digest } of layers) {
-    try {
-      await content.delete(namespace, digest);
-    } catch (error) {
-      if (!(error instanceof Failure && error.kind === "not-found")) throw error;
-    }
-  }
+  for (const { digest } of layers) await unlessMissing(content.delete(namespace, digest));
 }
 
 /** What needs the blob of a layer that is not there can't be done. */

@@ -1,5 +1,6 @@
 import type { Content } from "../content/content.js";
 import { Failure } from "../failure/failure.js";
+import { unlessMissing } from "../failure/unless-missing.js";
 import { parseReference } from "../registry/reference.js";
 import type { Access, Registry, Repository } from "../registry/registry.js";
 import { Workers } from "../scheduling/workers.js";
@@ -164,12 +165,10 @@ class Push {
   /** From now on other repositories of the registry may take it from this one. */
   async #remember({ digest }: Descriptor): Promise<void> {
     const { host, path } = this.#repository.reference;
-    try {
-      await relabel(this.#parts.content, this.#request.namespace, digest, (labels) => addSource(labels, host, path));
-    } catch (error) {
-      // A layer that is only there unpacked was in the registry already.
-      if (!(error instanceof Failure && error.kind === "not-found")) throw error;
-    }
+    // A layer that is only there unpacked was in the registry already.
+    await unlessMissing(
+      relabel(this.#parts.content, this.#request.namespace, digest, (labels) => addSource(labels, host, path)),
+    );
   }
 
   async #bytes(descriptor: Descriptor): Promise<Buffer> {

@@ -157,37 +157,40 @@ export class LayerMounts {
   /** Answers which one is to be looked at next. */
   #trimOne(id: number): number | undefined {
     if (this.#isNeeded(id)) return undefined;
-    this.release(id);
+    this.#release(id);
     return this.#records.ownerOf(id)?.parent;
   }
 
-  /** Unmounts what {@link useMapped} has mounted for one that is gone, while others get their turn. */
-  async releaseMapped(id: number): Promise<void> {
+  /** Unmounts what one has mounted that is gone, while others get their turn. */
+  async releaseAside(id: number): Promise<void> {
     await Promise.all(
       this.#directories.mappedOf(id).map(async (target) => {
         try {
           await unmountAside(target);
         } catch (error) {
-          // Nothing is mounted there.
-          if (!hasCode(error, "EINVAL")) throw error;
+          ignoreNoMount(error);
         }
       }),
     );
+    this.#releaseFiles(id);
   }
 
-  /** Unmounts what one has mounted that is gone, or has become another. */
-  release(id: number): void {
-    this.#inUse.delete(id);
-    for (const target of [this.#directories.layer(id), this.#directories.files(id)])
-      if (isErofs(target)) unmountNow(target);
+  /** Unmounts what one has mounted that has become another. */
+  #release(id: number): void {
+    this.#releaseFiles(id);
     for (const target of this.#directories.mappedOf(id)) {
       try {
         unmountNow(target);
       } catch (error) {
-        // Nothing is mounted there.
-        if (!hasCode(error, "EINVAL")) throw error;
+        ignoreNoMount(error);
       }
     }
+  }
+
+  #releaseFiles(id: number): void {
+    this.#inUse.delete(id);
+    for (const target of [this.#directories.layer(id), this.#directories.files(id)])
+      if (isErofs(target)) unmountNow(target);
   }
 
   #isNeeded(id: number): boolean {
@@ -232,6 +235,11 @@ export class LayerMounts {
   #isOfLayer(file: string | undefined): boolean {
     return file !== undefined && this.#layers.isPath(file);
   }
+}
+
+/** @throws the error, unless it says that nothing is mounted there */
+function ignoreNoMount(error: unknown): void {
+  if (!hasCode(error, "EINVAL")) throw error;
 }
 
 function isSameFile(one: string, other: string): boolean {

@@ -575,8 +575,7 @@ export class Snapshots {
     id: number,
     { parent, layer }: { parent?: number | undefined; layer?: string | undefined },
   ): Promise<number> {
-    await this.#mounts.releaseMapped(id);
-    this.#mounts.release(id);
+    await this.#mounts.releaseAside(id);
     await this.#mounts.trim(parent);
     const [freed] = await Promise.all([
       layer === undefined ? 0 : this.layers.forget(layer),

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
+import { checkTime } from "../../core/engine/check-time.js";
 import type { Engine } from "../../core/engine/engine.js";
 import type { EngineContainer } from "../../core/engine/engine-container.js";
 import { rename, update } from "../../core/engine/operations/change.js";
@@ -20,7 +21,6 @@ import { runningTask } from "../../core/engine/operations/running.js";
 import { start } from "../../core/engine/operations/start.js";
 import { stop } from "../../core/engine/operations/stop.js";
 import { wait } from "../../core/engine/operations/wait.js";
-import { checkTimeToLive } from "../../core/engine/time-to-live.js";
 import { refusal } from "../../core/failure/failure.js";
 import { pidsOf } from "../../core/tasks/operations/state.js";
 import { stats } from "../../core/tasks/operations/stats.js";
@@ -110,7 +110,7 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       return {};
     }),
     resume: front.about(async (container, { request: { ttl }, signal }) => {
-      if (ttl !== undefined) checkTimeToLive(Number(ttl));
+      if (ttl !== undefined) checkTime("ttl", Number(ttl));
       const resumed = pause(engine, container, "resume", signal);
       // Both at once: the one waits for the disk.
       await Promise.all([resumed, ttl !== undefined && changeTimeToLive(engine, container, Number(ttl))]);

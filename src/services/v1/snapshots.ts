@@ -1,7 +1,8 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { Containers } from "../../core/containers/containers.js";
 import { isEngines, managed } from "../../core/engine/kept-container.js";
-import { Failure, refusal } from "../../core/failure/failure.js";
+import { refusal } from "../../core/failure/failure.js";
+import { unlessMissing } from "../../core/failure/unless-missing.js";
 import type { Labels } from "../../core/metadata/labels.js";
 import type { SnapshotRecord } from "../../core/snapshots/snapshot-record.js";
 import { SNAPSHOTTER, type Snapshots } from "../../core/snapshots/snapshots.js";
@@ -91,12 +92,9 @@ export function snapshotsService(front: FrontV1, snapshots: Snapshots, container
 
 /** The engine's containers have their layers, whose names are theirs. @throws Failure (failed-precondition) for one of these */
 async function requireOthers(containers: Containers, namespace: string, key: string, doing: string): Promise<void> {
-  try {
-    const record = await containers.get(namespace, key);
-    if (isEngines(record) && record.snapshotKey === key) throw managed(key, doing, "its snapshot");
-  } catch (error) {
-    if (!(error instanceof Failure && error.kind === "not-found")) throw error;
-  }
+  const record = await unlessMissing(containers.getBrief(namespace, key));
+  if (record !== undefined && isEngines(record) && record.snapshotKey === key)
+    throw managed(key, doing, "its snapshot");
 }
 
 function checkSnapshotter(name: string): void {

@@ -40,7 +40,7 @@ export function tasksService(front: FrontV1, calls: TaskCalls): GrpcService {
         return await handle(calls, call);
       } catch (error) {
         // Where there is not even a container, that is what is missing.
-        if (isFailure(error, "container-not-found")) await containers.get(name.namespace, name.id);
+        if (isFailure(error, "container-not-found")) await containers.getBrief(name.namespace, name.id);
         throw error;
       }
     });

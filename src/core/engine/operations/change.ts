@@ -1,15 +1,14 @@
 import { bootTime } from "../../../system/linux/clock.js";
-import { refusal } from "../../failure/failure.js";
 import { changeLifetime } from "../../tasks/lifetime.js";
 import { update as updateTask } from "../../tasks/operations/update.js";
 import { changedResources, withRelated } from "../changed-resources.js";
+import { checkTime } from "../check-time.js";
 import type { Resources } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { keptOf } from "../kept-container.js";
 import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
 import { resourcesOf } from "../spec/resources.js";
-import { checkTimeToLive } from "../time-to-live.js";
 import { changeTimeToLive } from "./expire.js";
 import { keep } from "./keeping.js";
 import { requireThere } from "./remove.js";
@@ -36,9 +35,8 @@ export async function update(
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace, id } = container;
-  if (lifetime !== undefined && (!Number.isSafeInteger(lifetime) || lifetime < 0))
-    throw refusal(`lifetime ${lifetime}: not a time in ms`);
-  if (ttl !== undefined) checkTimeToLive(ttl);
+  if (lifetime !== undefined) checkTime("lifetime", lifetime);
+  if (ttl !== undefined) checkTime("ttl", ttl);
   await engine.inTurn(container, async () => {
     requireThere(container);
     const kept = keptOf(await engine.containers.getBrief(namespace, id))!;

@@ -2,6 +2,7 @@ import { lstat, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode } from "../../../system/linux/libc.js";
 import { Failure } from "../../failure/failure.js";
+import { unlessMissing } from "../../failure/unless-missing.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
 import { checkpointContainer } from "../../tasks/operations/checkpoint.js";
 import { type Checkpoint, deleteCheckpoint } from "../../tasks/runtime/checkpoint.js";
@@ -40,7 +41,7 @@ export async function checkpoint(
         why: `checkpoint ${JSON.stringify(ref)} is there already: ${path}`,
       });
     // What a daemon that was killed has left.
-    await ignoringMissing(deleteCheckpoint(directory, partial));
+    await unlessMissing(deleteCheckpoint(directory, partial));
     let log = "";
     const wanted = { name: partial, exit: !leaveRunning, ...how, emptyNS: [] };
     try {
@@ -57,14 +58,6 @@ export async function checkpoint(
   await wholeEnd(task);
   // What its end brings about is done, too.
   await engine.inTurn(container, async () => {});
-}
-
-async function ignoringMissing(work: Promise<unknown>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!(error instanceof Failure && error.kind === "not-found")) throw error;
-  }
 }
 
 async function isThere(path: string): Promise<boolean> {

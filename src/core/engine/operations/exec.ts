@@ -12,6 +12,7 @@ import { startAdded, startOver } from "../../tasks/operations/start-exec.js";
 import { waitForExit } from "../../tasks/operations/wait.js";
 import { type Exit, INIT, type Process, type Stdio } from "../../tasks/process.js";
 import type { Task } from "../../tasks/task.js";
+import { checkTime } from "../check-time.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
@@ -54,8 +55,7 @@ export async function exec(
   const execId = request.execId || randomBytes(16).toString("hex");
   if (execId === INIT)
     throw new Failure("invalid-argument", "refused", { why: `exec id "${INIT}" is the container's own process` });
-  if (!Number.isSafeInteger(request.timeout) || request.timeout < 0)
-    throw new Failure("invalid-argument", "refused", { why: `timeout ${request.timeout}: not a time in ms` });
+  checkTime("timeout", request.timeout);
   const before = task.processes.get(execId);
   if (before === undefined) {
     const record = await engine.containers.get(namespace, id);

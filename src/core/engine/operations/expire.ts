@@ -6,10 +6,11 @@ import { logText } from "../../failure/log-text.js";
 import { writeAtomically } from "../../files/write-atomically.js";
 import { atBootTime } from "../../tasks/lifetime.js";
 import { bundleIn } from "../../tasks/task.js";
+import { checkTime } from "../check-time.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { keptOf } from "../kept-container.js";
-import { checkTimeToLive, type TimeToLive, timeToLive } from "../time-to-live.js";
+import { type TimeToLive, timeToLive } from "../time-to-live.js";
 import { keep } from "./keeping.js";
 import { removeNow, requireThere } from "./remove.js";
 
@@ -40,7 +41,7 @@ function expire(engine: Engine, container: EngineContainer): void {
  * @throws Failure: invalid-argument; not-found, also when it was over meanwhile
  */
 export async function changeTimeToLive(engine: Engine, container: EngineContainer, ms: number): Promise<void> {
-  checkTimeToLive(ms);
+  checkTime("ttl", ms);
   await new Promise<void>((resolve, reject) => {
     engine.inTurn(container, () => changeInTurn(engine, container, ms, resolve)).then(resolve, reject);
   });

@@ -75,7 +75,7 @@ async function requireLog(engine: Engine, container: EngineContainer): Promise<v
   const { namespace, id } = container;
   if (container.hasLog) return;
   const refuse = (why: string) => new Failure("failed-precondition", "refused", { why });
-  const { config } = keptOf(await engine.containers.get(namespace, id))!;
+  const { config } = keptOf(await engine.containers.getBrief(namespace, id))!;
   if (config.log?.driver === "none")
     throw refuse(`container ${JSON.stringify(id)} has no log: its log driver is "none"`);
   const stdio = engine.taskOf(container)?.init?.stdio;

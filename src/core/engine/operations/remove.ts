@@ -1,11 +1,12 @@
 import { Failure } from "../../failure/failure.js";
+import { unlessMissing } from "../../failure/unless-missing.js";
 import { thaw } from "../../tasks/freezer.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
 import type { Task } from "../../tasks/task.js";
 import { removeCheckpoints } from "../checkpoints.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
-import { expired } from "../time-to-live.js";
+import { expired, killedByExpiry } from "../time-to-live.js";
 import { exitOf } from "./exit-of.js";
 import { wholeEnd } from "./running.js";
 
@@ -49,15 +50,15 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   const isPassing = container.owner !== undefined && container.isOfRun;
   const task = engine.taskOf(container);
   if (task?.status === "stopped") await wholeEnd(task);
-  if (task !== undefined) await ignoring(deleteStopped(engine.tasks, container, !isPassing));
+  if (task !== undefined) await unlessMissing(deleteStopped(engine.tasks, container, !isPassing));
   await removeCheckpoints(engine, container);
   if (hasLayer) {
-    const removeFiles = await ignoring(engine.snapshots.forget(namespace, id));
+    const removeFiles = await unlessMissing(engine.snapshots.forget(namespace, id));
     const removed = removeFiles?.();
     if (!isPassing) await removed;
   }
   if (container.hasLog) await engine.logs.remove(container);
-  const record = ignoring(engine.containers.delete(namespace, id));
+  const record = unlessMissing(engine.containers.delete(namespace, id));
   if (!isPassing) await record;
   else
     record.catch((error) => engine.log.error({ id, error: String(error) }, "containerd: remove a container's record"));
@@ -65,7 +66,7 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   container.idMaps = undefined;
   container.isGone = true;
   container.stopClock();
-  if (container.isExpired) engine.expired.add(container);
+  if (container.isExpired) engine.expired.set(container, container.exit ?? killedByExpiry());
   engine.owners.remove(container);
   engine.index.remove(container);
   container.tell();
@@ -77,14 +78,4 @@ export async function killTask(task: Task): Promise<void> {
   await thaw(task);
   init.kill();
   await new Promise<void>((resolve) => init.whenOver(resolve));
-}
-
-/** As if it were done when there is nothing to do it with. */
-async function ignoring<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (!(error instanceof Failure && error.kind === "not-found")) throw error;
-    return undefined;
-  }
 }

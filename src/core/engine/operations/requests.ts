@@ -4,9 +4,9 @@ import { refusal } from "../../failure/failure.js";
 import { checkIdentifier } from "../../metadata/identifier.js";
 import { checkLabels } from "../../metadata/labels.js";
 import type { Owner } from "../../tasks/owner.js";
+import { checkTime } from "../check-time.js";
 import type { ContainerConfig } from "../container-config.js";
 import { checkLog } from "../logs/log-limits.js";
-import { checkTimeToLive } from "../time-to-live.js";
 
 /** What is wanted of a new container. */
 export interface CreateRequest {
@@ -45,8 +45,8 @@ export function checkRequest({ namespace, id, name, config, lifetime, ttl }: Cre
   checkIdentifier(id, "id: ");
   checkName(name);
   checkLabels(config.labels, "labels: ");
-  if (!Number.isSafeInteger(lifetime) || lifetime < 0) throw refusal(`lifetime ${lifetime}: not a time in ms`);
-  checkTimeToLive(ttl);
+  checkTime("lifetime", lifetime);
+  checkTime("ttl", ttl);
   if (config.image === "" && config.rootfs === "") throw refusal("a container needs an image or a rootfs");
   if (config.image !== "" && config.rootfs !== "") throw refusal("a container has an image or a rootfs, not both");
   if (config.rootfs !== "" && !isAbsolute(config.rootfs))
