@@ -1,4 +1,4 @@
-import { DROPPED_TAG, PART_TAG } from "./shim/log-format.js";
+import { CUT_TAG, DROPPED_TAG, PART_TAG } from "./shim/log-format.js";
 
 /** A line of a container's log: docs/logs.md has the format. */
 export interface LogLine {
@@ -14,6 +14,8 @@ export interface LogLine {
   tag: string;
   /** Whether the next one of its stream goes on with it. */
   isPart: boolean;
+  /** Whether it ends with a newline that was printed. */
+  isWhole: boolean;
   /** Whether it is the shim's own, and lines before it are missing. */
   isGap: boolean;
 }
@@ -40,6 +42,7 @@ export function* linesIn(data: Buffer): Generator<LogLine> {
       stream: data.toString("latin1", afterTime + 1, afterStream),
       tag,
       isPart: tag === PART_TAG,
+      isWhole: tag !== PART_TAG && tag !== CUT_TAG,
       isGap: tag.startsWith(DROPPED_TAG),
     };
     start = end;

@@ -229,6 +229,7 @@ export function closedError(): ContainerdError {
   return new ContainerdError("FAILED_PRECONDITION", "the client is closed", { kind: "closed" });
 }
 
-function timeoutError(timeout: number | undefined, containerId?: string): ContainerdError {
+/** What a call fails with that was not answered in time. @param timeout in ms */
+export function timeoutError(timeout: number | undefined, containerId?: string): ContainerdError {
   return new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`, { containerId });
 }

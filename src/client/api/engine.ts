@@ -1,8 +1,7 @@
 import { EngineService } from "../../proto/containerdts/engine/v1/engine.js";
 import { withTimeout } from "../abortable.js";
-import { ContainerdError } from "../errors/containerd-error.js";
 import type { CallOptions } from "./call-options.js";
-import type { Connection } from "./connection.js";
+import { type Connection, timeoutError } from "./connection.js";
 import { whileLost } from "./lost-daemon.js";
 import { Services, type V1Service } from "./services.js";
 
@@ -50,14 +49,17 @@ export class EngineApi {
         return await whileLost(() => call(signal), patience, signal);
       },
       { signal, timeout },
-      () => new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`),
+      () => timeoutError(timeout),
     );
   }
 
   /** Does what a failed call leaves to do, for as long as the client is patient, and 10 s at most: a daemon may be away, or stand still. */
   cleaningUp(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const timeout = Math.min(this.patience ?? CLEANING_TIME, CLEANING_TIME);
-    const late = () => new ContainerdError("DEADLINE_EXCEEDED", `no answer from containerd within ${timeout} ms`);
-    return withTimeout((signal) => work(signal!), { timeout }, late);
+    return withTimeout(
+      (signal) => work(signal!),
+      { timeout },
+      () => timeoutError(timeout),
+    );
   }
 }

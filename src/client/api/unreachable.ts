@@ -2,6 +2,7 @@ import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { getSystemErrorMap } from "node:util";
 import type { Address } from "../../contract/address.js";
+import { withResolvers } from "../with-resolvers.js";
 
 /** For a `tcp://` daemon with TLS. PEM texts. */
 export interface TlsOptions {
@@ -60,12 +61,4 @@ function describe(error: NodeJS.ErrnoException): string {
   // OpenSSL's own: "…:error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:…".
   const alert = /:SSL routines:[^:]*:([^:]+):/.exec(cause.message)?.[1];
   return getSystemErrorMap().get(cause.errno ?? 0)?.[1] ?? (alert ? `TLS: ${alert}` : cause.message);
-}
-
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

@@ -1,13 +1,13 @@
 import { Readable, Writable } from "node:stream";
 import { linesIn } from "../../contract/log-lines.js";
-import { CUT_TAG } from "../../contract/shim/log-format.js";
 import type { LogsResponse, WriteStdinRequest } from "../../proto/containerdts/engine/v1/engine.js";
-import { type CallOptions, callChecks, signalCheck } from "../api/call-options.js";
+import { type CallOptions, signalCheck } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import type { Exchange } from "../api/exchange.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { type Checks, checkOptions, flag } from "../options/option-checks.js";
-import { terminalSize } from "./container-process.js";
+import { withResolvers } from "../with-resolvers.js";
+import { resizeTerminal } from "./container-process.js";
 import { logChunks } from "./logs.js";
 import { closeStdinOf } from "./run.js";
 
@@ -90,10 +90,7 @@ export class Attachment implements AsyncDisposable {
 
   /** Sets the size of the container's terminal, in characters. */
   async resize(columns: number, rows: number, options: CallOptions = {}): Promise<void> {
-    terminalSize(columns, "columns");
-    terminalSize(rows, "rows");
-    checkOptions(options, callChecks);
-    await this.#api.calls.resizeTerminal({ id: this.#id, width: columns, height: rows }, options);
+    await resizeTerminal(this.#api, { id: this.#id }, columns, rows, options);
   }
 
   /** Lets go of the container, which goes on: its stdin stays open, the outputs end with what was read by now. */
@@ -127,19 +124,20 @@ export class Attachment implements AsyncDisposable {
 
   async #push(data: Buffer): Promise<void> {
     const pieces: Record<string, Buffer[]> = { stdout: [], stderr: [] };
-    for (const { stream, textStart, end, isPart, isGap, tag } of linesIn(data)) {
+    for (const { stream, textStart, end, isWhole, isGap } of linesIn(data)) {
       if (isGap) continue;
       const texts = pieces[stream];
       texts?.push(data.subarray(textStart, end - 1));
-      if (!isPart && tag !== CUT_TAG) texts?.push(NEWLINE);
+      if (isWhole) texts?.push(NEWLINE);
     }
     for (const output of [this.stdout, this.stderr]) {
       const bytes = Buffer.concat(pieces[output === this.stdout ? "stdout" : "stderr"]!);
       if (bytes.length === 0 || output.destroyed || output.push(bytes)) continue;
-      await new Promise<void>((resolve) => {
-        this.#taken = resolve;
-        output.once("close", resolve);
-      });
+      const { promise, resolve } = withResolvers<void>();
+      this.#taken = resolve;
+      output.once("close", resolve);
+      await promise;
+      output.off("close", resolve);
       this.#taken = undefined;
     }
   }

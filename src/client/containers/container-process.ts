@@ -8,7 +8,21 @@ import { signalText } from "./container-config.js";
 import { type ContainerExit, exitOf } from "./exit.js";
 
 /** What the kernel keeps of a terminal's size. */
-export const terminalSize = whole("a number of characters, 0 – 65535", 0, 0xffff);
+const terminalSize = whole("a number of characters, 0 – 65535", 0, 0xffff);
+
+/** Sets the size of a terminal, in characters. @param process of the execs, or the container's own. @throws TypeError, ContainerdError */
+export async function resizeTerminal(
+  { calls }: EngineApi,
+  process: { id: string; execId?: string },
+  columns: number,
+  rows: number,
+  options: CallOptions,
+): Promise<void> {
+  terminalSize(columns, "columns");
+  terminalSize(rows, "rows");
+  checkOptions(options, callChecks);
+  await calls.resizeTerminal({ ...process, width: columns, height: rows }, options);
+}
 
 /** A process in a container that this program has started, with its streams: the container's own, or an exec. */
 export class ContainerProcess implements AsyncDisposable {
@@ -65,11 +79,8 @@ export class ContainerProcess implements AsyncDisposable {
 
   /** Sets the size of its terminal, in characters. */
   async resize(columns: number, rows: number, options: CallOptions = {}): Promise<void> {
-    terminalSize(columns, "columns");
-    terminalSize(rows, "rows");
-    checkOptions(options, callChecks);
     const { containerId: id, execId } = this;
-    await this.#api.calls.resizeTerminal({ id, execId, width: columns, height: rows }, options);
+    await resizeTerminal(this.#api, { id, execId }, columns, rows, options);
   }
 
   /** Lets go of its streams; the process goes on. What it prints from then on waits in the FIFOs, then it stops. */

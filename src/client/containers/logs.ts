@@ -1,5 +1,4 @@
 import { linesIn, type LogLine as RawLine } from "../../contract/log-lines.js";
-import { CUT_TAG } from "../../contract/shim/log-format.js";
 import type { LogsResponse } from "../../proto/containerdts/engine/v1/engine.js";
 import { signalCheck } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
@@ -145,12 +144,13 @@ class LineJoiner {
 
   /** What nothing more comes of. */
   *end(): Generator<LogLine<Buffer>> {
-    for (const [stream, begun] of this.#begun) yield this.#line({ stream, isGap: false, isPart: true, tag: "" }, begun);
+    for (const [stream, begun] of this.#begun)
+      yield this.#line({ stream, isGap: false, isWhole: false, tag: "" }, begun);
     this.#begun.clear();
   }
 
   #line(
-    { stream, tag, isPart, isGap }: Pick<RawLine, "stream" | "tag" | "isPart" | "isGap">,
+    { stream, tag, isWhole, isGap }: Pick<RawLine, "stream" | "tag" | "isWhole" | "isGap">,
     { time, parts }: Begun,
   ): LogLine<Buffer> {
     const missed = this.#missed;
@@ -159,7 +159,7 @@ class LineJoiner {
       stream: stream === "stderr" ? "stderr" : "stdout",
       time: new Date(`${time.slice(0, "2016-10-06T00:17:09.669".length)}Z`),
       line: parts.length === 1 ? parts[0]! : Buffer.concat(parts),
-      isWhole: !isPart && tag !== CUT_TAG,
+      isWhole,
       position: this.#position,
       missed,
       dropped: isGap ? Number(tag.split(":")[2]) : 0,

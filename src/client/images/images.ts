@@ -16,6 +16,7 @@ import {
   nameText,
   wrong,
 } from "../options/option-checks.js";
+import { withResolvers } from "../with-resolvers.js";
 import { detailsOf, platformsOf } from "./details.js";
 import { type Image, type ImageDetails, imageOf } from "./image.js";
 import { platformCheck, platformMessage, THIS_PLATFORM } from "./platform.js";
@@ -401,11 +402,3 @@ function storeOf({
 }
 
 const NO_RULE = { name: "", isPrefix: false, allowOverwrite: false, addDigest: false, skipNamedDigest: false };
-
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from "node:fs";
-import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
+import { loadKoffi } from "../koffi.js";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -38,12 +38,8 @@ export async function lockDirectory(path: string): Promise<DirectoryLock> {
 
 /** Locks what is open, unless another process has. */
 function locking(): (fd: number) => boolean {
-  let koffi: typeof import("koffi");
-  try {
-    koffi = createRequire(import.meta.url)("koffi");
-  } catch {
-    return () => false;
-  }
+  const koffi = loadKoffi();
+  if (koffi === undefined) return () => false;
   const flock = koffi.load(null).func("int flock(int fd, int operation)");
   return (fd) => flock(fd, LOCK_EX | LOCK_NB) !== 0 && koffi.errno() === koffi.os.errno.EAGAIN;
 }

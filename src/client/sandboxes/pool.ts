@@ -3,9 +3,9 @@ import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineParts } from "../containers/run.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { positiveDuration } from "../options/duration.js";
-import { type Checks, checkOptions, flag, whole } from "../options/option-checks.js";
+import { type Checks, checkOptions, flag, required, whole } from "../options/option-checks.js";
 import { DEFAULT_TTL, isWarm, prepare, type SandboxOptions, sandboxChecks } from "./prepare.js";
-import type { Sandbox } from "./sandbox.js";
+import { REMOVAL_TIMEOUT, type Sandbox } from "./sandbox.js";
 
 export interface PoolOptions extends SandboxOptions {
   /** How many sandboxes are kept ready. */
@@ -24,7 +24,7 @@ export interface AcquireOptions extends CallOptions {
 export const poolChecks: Checks<PoolOptions & CallOptions> = {
   ...sandboxChecks,
   ...callChecks,
-  size: Object.assign(whole("a number of sandboxes from 1 to 10000", 1, 10_000), { required: true }),
+  size: required(whole("a number of sandboxes from 1 to 10000", 1, 10_000)),
   max: whole("a number of sandboxes, 1 or more", 1),
 };
 
@@ -35,8 +35,6 @@ const PARALLEL = 4;
 /** In ms: the pauses between attempts to make one. */
 const FIRST_PAUSE = 100;
 const MAX_PAUSE = 10_000;
-/** In ms: what the removal of one may take that nobody waits for. */
-const REMOVAL_TIMEOUT = 10_000;
 
 interface Waiter {
   resolve: (sandbox: Sandbox) => void;
@@ -244,7 +242,7 @@ export class SandboxPool implements AsyncDisposable {
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     if (this.#closed !== undefined) return;
     // It would never succeed again.
-    if (error instanceof ContainerdError && error.kind === "closed") void this.close();
+    if (isClosed(error)) void this.close();
     else {
       const pause = Math.min(FIRST_PAUSE * 2 ** this.#failures++, MAX_PAUSE);
       this.#endPause();

@@ -9,7 +9,7 @@ import type { EngineParts } from "../containers/run.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { positiveDuration, startTimer } from "../options/duration.js";
 import { type Checks, pathText, that } from "../options/option-checks.js";
-import { Sandbox } from "./sandbox.js";
+import { REMOVAL_TIMEOUT, Sandbox } from "./sandbox.js";
 
 /** What a sandbox may use when its options don't say otherwise, one by one. */
 export const SANDBOX_LIMITS = { memory: 512 << 20, cpus: 1, pids: 256 } as const satisfies ContainerLimits;
@@ -105,11 +105,11 @@ export async function prepare(parts: EngineParts, options: SandboxOptions, wante
     autoRemove: false,
   };
   const sandbox = new Sandbox(parts.api, create.id, { ttl: options.ttl ?? DEFAULT_TTL, owned, stdio, stdioDir });
-  await startNew(parts, { ...options, stdio, stdioDir, signal }, create, sandbox);
+  await startNew(parts, { ...options, stdio, signal }, create, sandbox);
   try {
     await readiness(sandbox, options, signal);
   } catch (error) {
-    await sandbox.remove({ timeout: 10_000 }).catch(() => {});
+    await sandbox.remove({ timeout: REMOVAL_TIMEOUT }).catch(() => {});
     throw error;
   }
   return sandbox;

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
-import { Container, type ContainerStdio, CreatedContainer, type RemoveOptions } from "../containers/container.js";
+import { type ContainerStdio, CreatedContainer, type RemoveOptions } from "../containers/container.js";
 import { lifetimeOf } from "../containers/container-config.js";
 import { type ForkOptions, forkOf } from "../containers/fork.js";
 import { ContainerdError } from "../errors/containerd-error.js";
@@ -21,6 +21,9 @@ export interface SandboxTraits {
 
 /** In bytes: as much as is looked through for what a program prints once it is ready. */
 const MAX_BEFORE_READY = 1 << 20;
+
+/** In ms: what the removal of one may take that nobody waits for. */
+export const REMOVAL_TIMEOUT = 10_000;
 
 /**
  * A container for code that nobody trusts, which runs, and which the daemon removes when its time to live is over, whatever has become of
@@ -65,7 +68,6 @@ export class Sandbox extends CreatedContainer {
   override async fork(options: ForkOptions = {}): Promise<Sandbox> {
     const { api } = this;
     const { ttl = this.#traits.ttl, owned = this.#traits.owned } = options;
-    const remove = (id: string) => new Container(api, id).remove({ force: true, timeout: 10_000 });
     const id = await forkOf(api, this.id, { ...options, ttl, owned });
     const sandbox = new Sandbox(api, id, { ...this.#traits, ttl, owned });
     try {
@@ -73,7 +75,7 @@ export class Sandbox extends CreatedContainer {
       const { signal, timeout } = options;
       await sandbox.start({ stdio, stdioDir, signal, timeout });
     } catch (error) {
-      await remove(id).catch(() => {});
+      await sandbox.remove({ timeout: REMOVAL_TIMEOUT }).catch(() => {});
       throw error;
     }
     return sandbox;

@@ -1,28 +1,24 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";
-import { createRequire } from "node:module";
 import { Socket } from "node:net";
 import { getSystemErrorMap } from "node:util";
+import { loadKoffi } from "../koffi.js";
 
 /** Makes a FIFO that only this user may open. @throws Error with the path and the system's reason. */
 export function makeFifo(path: string): void {
   make(path);
 }
 
-/** The first FIFO finds out how they are made: most programs need none, and to load koffi takes 8 ms. */
+/** The first FIFO finds out how they are made: most programs need none, and koffi is loaded for it. */
 let make = (path: string): void => {
   make = madeByKoffi() ?? madeByProgram;
   make(path);
 };
 
-/** None where koffi is not to be had: in a bundle, say, which a program brings without its node_modules. */
+/** None where koffi is not to be had. */
 function madeByKoffi(): ((path: string) => void) | undefined {
-  let koffi: typeof import("koffi");
-  try {
-    koffi = createRequire(import.meta.url)("koffi");
-  } catch {
-    return undefined;
-  }
+  const koffi = loadKoffi();
+  if (koffi === undefined) return undefined;
   const mkfifo = koffi.load(null).func("int mkfifo(const char *path, unsigned int mode)");
   return (path) => {
     if (mkfifo(path, 0o600) === 0) return;
