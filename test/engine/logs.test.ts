@@ -40,7 +40,6 @@ async function runToEnd(script: string, config: Config = {}): Promise<string> {
 }
 
 test("a container without streams has a log, which survives another start, and goes with it", async () => {
-  const { engine } = daemon.v1();
   const id = await runToEnd("echo one; echo two >&2");
   const line = (text: string) => new RegExp(`^20\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z ${text}$`, "m");
   expect(filesOf(id)).toMatch(line("stdout F one"));
@@ -52,7 +51,6 @@ test("a container without streams has a log, which survives another start, and g
   expect(filesOf(id).match(/stdout F one/g)).toHaveLength(2);
   await daemon.v1().engine.remove({ id });
   expect(existsSync(join(daemon.root, "engine", "logs", "default", id))).toBe(false);
-  void engine;
 });
 
 test("without a log there is none; another driver is refused", async () => {
