@@ -21,7 +21,7 @@ import { memoryOf } from "./fleet.js";
 import { interruption } from "./interruption.js";
 import { PodmanHost } from "./podman-host.js";
 import { makePythonRootfs } from "./python-rootfs.js";
-import { median, quartiles, type Row, row } from "./row.js";
+import { atMost, median, quartiles, type Row, row } from "./row.js";
 
 const DOCKERODE = "dockerd 20.10, dockerode";
 const PODMAN = "podman 4.3";
@@ -129,8 +129,7 @@ function rowsOf(name: string, times: Map<string, number[]>, aims: Record<string,
       ours: median(ours),
       peer: { name: peer, value: median(theirs) },
       spread: { ours: quartiles(ours), peer: quartiles(theirs) },
-      aim: `ratio <= ${aim}`,
-      met: (_, ratio) => ratio <= aim,
+      ...atMost(aim),
     });
   });
 }
@@ -292,16 +291,14 @@ async function memory({ daemon, client, docker, dockerode }: Stage): Promise<Row
         unit: "MB",
         ours: sum(daemons, "rss"),
         peer: { name: "dockerd 20.10 + containerd 1.6", value: sum(theirDaemons, "rss") },
-        aim: "ratio <= 0.6",
-        met: (_, ratio) => ratio <= 0.6,
+        ...atMost(0.6),
       }),
       row({
         name: "memory of each running container: PSS of its shim",
         unit: "MB",
         ours: each(shims.map(({ pid }) => pid)),
         peer: { name: "containerd 1.6's shim", value: each(theirShims) },
-        aim: "ratio <= 0.15",
-        met: (_, ratio) => ratio <= 0.15,
+        ...atMost(0.15),
       }),
     ];
   } finally {

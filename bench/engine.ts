@@ -12,7 +12,7 @@ import type { ApiV1 } from "../test/harness/v1.js";
 import { eventually } from "../test/harness/wait.js";
 import { BareRuntime, rate } from "./bare-runtime.js";
 import { memoryOf } from "./fleet.js";
-import { median, type Row, row } from "./row.js";
+import { atMost, median, type Row, row } from "./row.js";
 
 const WARM_UP = 5;
 const ROUNDS = 40;
@@ -139,16 +139,8 @@ async function runs(daemon: TestDaemon, api: ApiV1, name: string, wanted: Config
     await api.engine.remove({ id });
     ours.push(performance.now() - began);
   }
-  for (const times of [ours, bare]) times.splice(0, WARM_UP);
   rmSync(bundle, { recursive: true });
-  return row({
-    name: `engine: ${name}`,
-    unit: "ms",
-    ours: median(ours),
-    peer: { name: "runc create + start + delete", value: median(bare) },
-    aim: `ratio <= ${aim}`,
-    met: (_, ratio) => ratio <= aim,
-  });
+  return compared(name, ours, bare, "runc create + start + delete", aim);
 }
 
 /** Each is waited for until the pool has it, so that none is made while a time is taken. */
@@ -177,16 +169,8 @@ async function acquires(daemon: TestDaemon, api: ApiV1, name: string, options: P
     await sandbox.remove();
     await eventually(() => pool.ready === 1);
   }
-  for (const times of [ours, bare]) times.splice(0, WARM_UP);
   rmSync(bundle, { recursive: true });
-  return row({
-    name: `engine: ${name}`,
-    unit: "ms",
-    ours: median(ours),
-    peer: { name: "runc create + start", value: median(bare) },
-    aim: "ratio <= 0.15",
-    met: (_, ratio) => ratio <= 0.15,
-  });
+  return compared(name, ours, bare, "runc create + start", 0.15);
 }
 
 async function execs(daemon: TestDaemon, api: ApiV1): Promise<Row> {
@@ -213,15 +197,7 @@ async function execs(daemon: TestDaemon, api: ApiV1): Promise<Row> {
     await runtime.delete(peer);
     await api.engine.remove({ id, force: true });
   }
-  for (const times of [ours, bare]) times.splice(0, WARM_UP);
-  return row({
-    name: "engine: exec, wait, delete",
-    unit: "ms",
-    ours: median(ours),
-    peer: { name: "runc exec", value: median(bare) },
-    aim: "ratio <= 1.2",
-    met: (_, ratio) => ratio <= 1.2,
-  });
+  return compared("exec, wait, delete", ours, bare, "runc exec", 1.2);
 }
 
 /** Of a container that runs, with 1 MB in 100 files of its own. */
@@ -250,15 +226,7 @@ async function forks(daemon: TestDaemon, api: ApiV1): Promise<Row> {
   }
   await api.engine.remove({ id: source, force: true });
   rmSync(bundle, { recursive: true });
-  for (const times of [bare, forked]) times.splice(0, WARM_UP);
-  return row({
-    name: "engine: fork, start",
-    unit: "ms",
-    ours: median(forked),
-    peer: { name: "runc create + start", value: median(bare) },
-    aim: "ratio <= 1.3",
-    met: (_, ratio) => ratio <= 1.3,
-  });
+  return compared("fork, start", forked, bare, "runc create + start", 1.3);
 }
 
 async function memory(daemon: TestDaemon, api: ApiV1, containers: number): Promise<Row> {
@@ -283,4 +251,16 @@ async function memory(daemon: TestDaemon, api: ApiV1, containers: number): Promi
   } finally {
     await rate(ids.length, 10, (n) => api.engine.remove({ id: ids[n]!, force: true }, { timeout: 300_000 }));
   }
+}
+
+/** @param bare of the runtime alone, as {@link peer} says */
+function compared(name: string, ours: number[], bare: number[], peer: string, most: number): Row {
+  for (const times of [ours, bare]) times.splice(0, WARM_UP);
+  return row({
+    name: `engine: ${name}`,
+    unit: "ms",
+    ours: median(ours),
+    peer: { name: peer, value: median(bare) },
+    ...atMost(most),
+  });
 }

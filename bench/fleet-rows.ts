@@ -6,7 +6,7 @@ import { sharedRootfs } from "../test/harness/rootfs.js";
 import { BareRuntime } from "./bare-runtime.js";
 import { withContainerdShims } from "./containerd.js";
 import { Fleet, type Memory, memoryOf } from "./fleet.js";
-import { mean, median, type Row, row } from "./row.js";
+import { atMost, mean, median, type Row, row } from "./row.js";
 
 function meanMemory(pids: number[]): Memory {
   const all = pids.map(memoryOf);
@@ -129,16 +129,14 @@ async function state(fleet: Fleet, containers: number): Promise<Row[]> {
       unit: "ms",
       ours: median(times),
       peer: { name: "stat and cgroup of each process read in one go", value: median(bare) },
-      aim: "ratio <= 4",
-      met: (_, ratio) => ratio <= 4,
+      ...atMost(4),
     }),
     row({
       name: "another call during State",
       unit: "ms",
       ours: median(others),
       peer: { name: "State itself, with a call alone", value: median(times) + median(alone) },
-      aim: "ratio <= 0.7",
-      met: (_, ratio) => ratio <= 0.7,
+      ...atMost(0.7),
     }),
   ];
 }
@@ -189,8 +187,7 @@ async function exits(fleet: Fleet, end: number): Promise<Row> {
     unit: "ms",
     ours: median(times),
     peer: { name: "runc delete --force", value: median(bare) },
-    aim: "ratio <= 1",
-    met: (_, ratio) => ratio <= 1,
+    ...atMost(1),
   });
 }
 
@@ -214,7 +211,6 @@ async function restore(fleet: Fleet, containers: number): Promise<Row> {
     unit: "ms",
     ours: median(times.ours),
     peer: { name: "the same without a container", value: median(times.bare) },
-    aim: "ratio <= 3",
-    met: (_, ratio) => ratio <= 3,
+    ...atMost(3),
   });
 }

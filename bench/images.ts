@@ -24,7 +24,7 @@ import { Transfers } from "../test/harness/transfer.js";
 import { lookInto, SNAPSHOTTER } from "../test/harness/unpacked.js";
 import { ApiV1 } from "../test/harness/v1.js";
 import { rate } from "./bare-runtime.js";
-import { median, percentile, type Row, row } from "./row.js";
+import { atMost, median, percentile, type Row, row } from "./row.js";
 
 const DEBIANS = "Debian's containerd 1.6";
 /** In ms. */
@@ -132,7 +132,6 @@ async function pulls(stage: Stage, name: string, rounds: number, layers?: readon
   return times;
 }
 
-const atMost = (most: number) => ({ aim: `ratio <= ${most}`, met: (_: number, ratio: number) => ratio <= most });
 const peer = (values: number[], name = DEBIANS) => ({ name, value: median(values) });
 
 export async function* imageRows(): AsyncIterable<Row> {

@@ -28,6 +28,11 @@ interface Measured {
   met: (ours: number, ratio: number) => boolean;
 }
 
+/** What is to be at most so much of the peer's. */
+export function atMost(most: number): Pick<Measured, "aim" | "met"> {
+  return { aim: `ratio <= ${most}`, met: (_, ratio) => ratio <= most };
+}
+
 /** Throws when it was not measured: a figure that is none. */
 export function row({ name, unit, ours, peer, spread, aim, met }: Measured): Row {
   if (!Number.isFinite(ours)) throw new Error(`${name}: ours is ${ours}`);

@@ -7,7 +7,7 @@ import { createContainer, removeContainer } from "../test/harness/task.js";
 import type { ApiV1 } from "../test/harness/v1.js";
 import { BareRuntime, rate } from "./bare-runtime.js";
 import { memoryOf } from "./fleet.js";
-import { mean, median, type Row, row } from "./row.js";
+import { atMost, mean, median, type Row, row } from "./row.js";
 
 /** In ms: for what the kernel does in the background once containers have gone. */
 const SETTLE = 3_000;
@@ -144,8 +144,7 @@ async function* fleet(containers: number): AsyncIterable<Row> {
     unit: "MB",
     ours: pssOf(ours),
     peer: { name: `shim of ${DEBIANS}`, value: await peersPss() },
-    aim: "ratio <= 0.15",
-    met: (_, ratio) => ratio <= 0.15,
+    ...atMost(0.15),
   });
   await delay(REST);
   yield row({
@@ -219,8 +218,7 @@ async function docker(): Promise<Row[]> {
         unit: "ms",
         ours: median(times[0]),
         peer: { name: `the same on ${DEBIANS}`, value: median(times[1]) },
-        aim: `ratio <= ${aim}`,
-        met: (_, ratio) => ratio <= aim,
+        ...atMost(aim),
       }),
     );
   }
