@@ -1,10 +1,11 @@
 /** The programs in the documents, each run as the JavaScript that it is, and compiled as TypeScript. */
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect } from "../../src/client/index.js";
+import { importRootfs, removeAll } from "../harness/client.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { repository } from "../harness/paths.js";
 import { sharedRootfs } from "../harness/rootfs.js";
@@ -65,11 +66,10 @@ const IMAGE = "alpine:3.20";
 
 test.each(snippets)("$title", async ({ title, code }) => {
   const client = connect(daemon.listen);
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await client.images.import(tar.stdout, { rootfs: true, name: IMAGE });
+  await importRootfs(client, IMAGE);
   const output = await runProgram(daemon, { script: code }, [], { ROOTFS: sharedRootfs(), IMAGE });
   expect(output).toBe(OUTPUTS[title]);
-  for (const container of await client.containers.list()) await container.remove({ force: true });
+  await removeAll(client);
   await client.images.prune({ all: true });
   client.close();
   await daemon.expectNothingLeft();

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Client, connect } from "../../src/client/index.js";
+import { importRootfs } from "../harness/client.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { repository, unpackedProgram } from "../harness/paths.js";
@@ -21,8 +22,7 @@ beforeAll(async () => {
   // Whoever is root in a container of its own ids is nobody here, and has to get to its root file system.
   chmodSync(daemon.dir, 0o711);
   client = connect(daemon.listen);
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(client, image);
 });
 afterAll(async () => {
   await client.images.prune({ all: true });

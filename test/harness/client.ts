@@ -1,4 +1,5 @@
 /** The client library on a daemon of a test file's own. */
+import { spawn } from "node:child_process";
 import { afterAll, beforeAll } from "vitest";
 import { type Client, connect } from "../../src/client/index.js";
 import { type DaemonOptions, startDaemon, type TestDaemon } from "./daemon.js";
@@ -41,4 +42,15 @@ export function useClient(daemonOptions: DaemonOptions = {}): ClientFixture {
       return { ...this.place(), id: daemon.id(`c${count++}`) };
     },
   };
+}
+
+/** Makes an image of the root file system that all tests share. */
+export async function importRootfs(client: Client, name: string): Promise<void> {
+  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
+  await client.images.import(tar.stdout, { rootfs: true, name });
+}
+
+/** Removes all containers, whether they run or not. */
+export async function removeAll(client: Client): Promise<void> {
+  for (const container of await client.containers.list()) await container.remove({ force: true });
 }

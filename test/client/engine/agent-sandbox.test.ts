@@ -1,11 +1,8 @@
-/** What a program does that has code run of which it knows nothing: many at once, each with limits, a daemon that dies in between. */
-import { spawn } from "node:child_process";
 import { chmodSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RunError, type RunOptions } from "../../../src/client/index.js";
-import { useClient } from "../../harness/client.js";
+import { importRootfs, useClient } from "../../harness/client.js";
 import { full, times } from "../../harness/extent.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
 import { endedInTime, eventually, PATIENCE } from "../../harness/wait.js";
 
 const here = useClient();
@@ -14,8 +11,7 @@ const image = "interpreter:1";
 beforeAll(async () => {
   // Whoever is root in a container of its own ids is nobody here, and has to get to its root file system.
   chmodSync(here.daemon.dir, 0o711);
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
   await eventually(async () => (await here.client.containers.list()).length === 0, { what: "the end of all" });

@@ -1,23 +1,21 @@
 /** Containers that are saved, and go on from there, with real CRIU. */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ContainerdError, CreatedContainer } from "../../../src/client/index.js";
-import { useClient } from "../../harness/client.js";
+import { importRootfs, removeAll, useClient } from "../../harness/client.js";
 import { full } from "../../harness/extent.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
 import { eventually } from "../../harness/wait.js";
 
 const here = useClient();
 const image = "base:1";
 
 beforeAll(async () => {
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
-  for (const each of await here.client.containers.list()) await each.remove({ force: true });
+  await removeAll(here.client);
   await here.client.images.prune({ all: true });
 });
 

@@ -1,9 +1,6 @@
-/** What a runner of jobs does: a container for each, whose steps are execs; and what is left when the runner itself is killed. */
-import { spawn } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { CreatedContainer } from "../../../src/client/index.js";
-import { useClient } from "../../harness/client.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
+import { importRootfs, useClient } from "../../harness/client.js";
 import { endedInTime, eventually } from "../../harness/wait.js";
 import { startProgram } from "../typescript-program.js";
 
@@ -11,8 +8,7 @@ const here = useClient();
 const image = "job:1";
 
 beforeAll(async () => {
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
   expect(await here.client.containers.list()).toEqual([]);

@@ -1,10 +1,7 @@
-/** What is done with containers that run: stdin, execs, terminals, pauses, figures, changes, names, and cleaning up. */
-import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { type CreatedContainer, RunError } from "../../../src/client/index.js";
-import { useClient } from "../../harness/client.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
+import { importRootfs, removeAll, useClient } from "../../harness/client.js";
 import { endedInTime } from "../../harness/wait.js";
 
 const here = useClient();
@@ -12,15 +9,14 @@ const image = "base:1";
 let container: CreatedContainer;
 
 beforeAll(async () => {
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
   container = await start();
 });
 afterEach(async () => {
   expect((await here.client.containers.list()).map(({ id }) => id)).toEqual([container.id]);
 });
 afterAll(async () => {
-  for (const each of await here.client.containers.list()) await each.remove({ force: true });
+  await removeAll(here.client);
   await here.client.images.prune({ all: true });
 });
 

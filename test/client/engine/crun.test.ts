@@ -1,24 +1,20 @@
-/** The library's containers with crun: what each option does, seen from inside, and what is done with one that runs. */
-import { spawn } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ContainerdError, RunOptions } from "../../../src/client/index.js";
 import { inCgroupV1 } from "../../harness/cgroup-v2.js";
-import { useClient } from "../../harness/client.js";
+import { importRootfs, removeAll, useClient } from "../../harness/client.js";
 import { full } from "../../harness/extent.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
 
 const here = useClient({ wrapper: inCgroupV1() });
 const image = "base:1";
 
 beforeAll(async () => {
   chmodSync(here.daemon.dir, 0o711);
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
-  for (const each of await here.client.containers.list()) await each.remove({ force: true });
+  await removeAll(here.client);
   await here.client.images.prune({ all: true });
 });
 

@@ -1,14 +1,12 @@
-/** `embedded`: a daemon of the program's own, with what it promises of programs that die and programs that share it. */
-import { spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Embedded, embedded } from "../../../src/client/index.js";
+import { importRootfs } from "../../harness/client.js";
 import { TestDaemon } from "../../harness/daemon.js";
 import { full } from "../../harness/extent.js";
 import { daemonProgram, shimProgram } from "../../harness/paths.js";
 import { isRunning, kill, processes } from "../../harness/processes.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
 import { eventually, sleep } from "../../harness/wait.js";
 import { startProgram } from "../typescript-program.js";
 
@@ -31,8 +29,7 @@ const programs = { program: [process.execPath, daemonProgram], shim: shimProgram
 const start = (more = {}): Promise<Embedded> => embedded({ ...directories, ...programs, ...more });
 
 async function importImage({ client }: Embedded): Promise<void> {
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(client, image);
 }
 
 test("run and containers with their defaults; what is in its directories is closed to others", async () => {

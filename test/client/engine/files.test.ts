@@ -7,9 +7,8 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ContainerdError, type CreateOptions } from "../../../src/client/index.js";
-import { useClient } from "../../harness/client.js";
+import { importRootfs, useClient } from "../../harness/client.js";
 import { full } from "../../harness/extent.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
 import { archive } from "../../images/layers/archive.js";
 
 const here = useClient();
@@ -18,8 +17,7 @@ const image = "files:1";
 beforeAll(async () => {
   // The root of a container with ids of its own is nobody on the host, and has to get to its files.
   chmodSync(here.daemon.dir, 0o711);
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
   expect(await here.client.containers.list()).toEqual([]);

@@ -4,14 +4,14 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import type { Container, LogLine, LogsOptions } from "../../../src/client/index.js";
 import { parseTimestamp } from "../../../src/client/timestamp.js";
-import { useClient } from "../../harness/client.js";
+import { removeAll, useClient } from "../../harness/client.js";
 import { full } from "../../harness/extent.js";
 import { eventually, within } from "../../harness/wait.js";
 
 const here = useClient();
 
 afterEach(async () => {
-  for (const each of await here.client.containers.list()) await each.remove({ force: true });
+  await removeAll(here.client);
 });
 
 const start = (script: string, more = {}) =>

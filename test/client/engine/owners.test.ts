@@ -1,9 +1,6 @@
-/** What belongs to a program goes with it, in whatever state it is, whether the daemon is there or away. */
-import { spawn } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { useClient } from "../../harness/client.js";
+import { importRootfs, removeAll, useClient } from "../../harness/client.js";
 import { full } from "../../harness/extent.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
 import { eventually } from "../../harness/wait.js";
 import { startProgram } from "../typescript-program.js";
 
@@ -11,11 +8,10 @@ const here = useClient();
 const image = "job:1";
 
 beforeAll(async () => {
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
-  for (const each of await here.client.containers.list()) await each.remove({ force: true });
+  await removeAll(here.client);
   await here.client.images.prune({ all: true });
 });
 

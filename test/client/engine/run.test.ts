@@ -1,10 +1,8 @@
-/** `client.run({ image })` and `client.containers`: what each option does, seen from inside the container, and that nothing is left. */
-import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ContainerdError, RunError, type RunOptions } from "../../../src/client/index.js";
-import { useClient } from "../../harness/client.js";
+import { importRootfs, useClient } from "../../harness/client.js";
 import { sharedRootfs } from "../../harness/rootfs.js";
 import { endedInTime, eventually } from "../../harness/wait.js";
 
@@ -13,8 +11,7 @@ const image = "base:1";
 const HOST_IDS = { userns: "host" as const };
 
 beforeAll(async () => {
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
   expect(await here.client.containers.list()).toEqual([]);

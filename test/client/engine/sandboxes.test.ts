@@ -1,11 +1,8 @@
-/** Sandboxes: kept ready, given out once each, with a time to live, and gone afterwards. */
-import { spawn } from "node:child_process";
 import { chmodSync, readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect, type PoolOptions, RunError, type Sandbox } from "../../../src/client/index.js";
-import { useClient } from "../../harness/client.js";
+import { importRootfs, useClient } from "../../harness/client.js";
 import { full } from "../../harness/extent.js";
-import { sharedRootfs } from "../../harness/rootfs.js";
 import { eventually } from "../../harness/wait.js";
 import { archive, DIRECTORY, FIFO, HARDLINK, SYMLINK } from "../../images/layers/archive.js";
 import { startProgram } from "../typescript-program.js";
@@ -18,8 +15,7 @@ const LONG = 3_600_000;
 beforeAll(async () => {
   // Whoever is root in a container of its own ids is nobody here, and has to get to its root file system.
   chmodSync(here.daemon.dir, 0o711);
-  const tar = spawn("tar", ["-C", sharedRootfs(), "-c", "."]);
-  await here.client.images.import(tar.stdout, { rootfs: true, name: image });
+  await importRootfs(here.client, image);
 });
 afterAll(async () => {
   await noneLeft();
