@@ -1,7 +1,13 @@
+import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { WHOLE_LIMITS } from "../../contract/limit-names.js";
 import { signalNumber } from "../../contract/signals.js";
-import { ContainerConfig, type Mount, type Resources } from "../../proto/containerdts/engine/v1/engine.js";
+import {
+  ContainerConfig,
+  type CreateRequest,
+  type Mount,
+  type Resources,
+} from "../../proto/containerdts/engine/v1/engine.js";
 import { fullName } from "../images/images.js";
 import type { Environment } from "../options/environment.js";
 import type { ContainerLimits, ContainerOptions, OfContainer, TmpfsOptions } from "./container-options.js";
@@ -160,6 +166,28 @@ export function resourcesOf(limits: ContainerLimits = {}): Resources {
 /** Whole ones, as the wire has them; what is farther away than those reach is none. */
 export function milliseconds(ms: number | undefined): bigint | undefined {
   return ms === undefined ? undefined : BigInt(Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER));
+}
+
+/** What is asked for of a new container, and was not said otherwise. */
+export function createRequest({
+  id = randomBytes(32).toString("hex"),
+  name = "",
+  config,
+  owned = false,
+  lifetime,
+  ttl,
+  autoRemove = false,
+}: {
+  id?: string | undefined;
+  name?: string | undefined;
+  config: ContainerConfig | undefined;
+  owned?: boolean | undefined;
+  /** In ms, as `ttl`; undefined or infinite is none. */
+  lifetime?: number | undefined;
+  ttl?: number | undefined;
+  autoRemove?: boolean | undefined;
+}): CreateRequest {
+  return { id, name, config, owned, lifetime: lifetimeOf(lifetime), ttl: lifetimeOf(ttl), autoRemove };
 }
 
 /** 0 is none. */

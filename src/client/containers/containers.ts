@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import type { CreateRequest } from "../../proto/containerdts/engine/v1/engine.js";
 import { withTimeout } from "../abortable.js";
@@ -9,7 +8,7 @@ import { positiveDuration } from "../options/duration.js";
 import { anyText, type Checks, checkOptions, flag, listOf, nameText, oneOf, wrong } from "../options/option-checks.js";
 import { Container, type ContainerStdio, CreatedContainer, stdioChecks } from "./container.js";
 import { checkTogether, containerChecks } from "./container-checks.js";
-import { configOf, lifetimeOf } from "./container-config.js";
+import { configOf, createRequest } from "./container-config.js";
 import { type ContainerStatus, infoOf } from "./container-info.js";
 import type { ContainerOptions } from "./container-options.js";
 import { type EngineParts, isUnanswered, retract } from "./run.js";
@@ -180,17 +179,9 @@ export class Containers {
   }
 
   #request(options: CreateOptions, openStdin = false) {
-    const {
-      id = randomBytes(32).toString("hex"),
-      name = "",
-      tty,
-      owned = false,
-      lifetime,
-      ttl,
-      autoRemove = false,
-    } = options;
+    const { id, name, tty, owned, lifetime, ttl, autoRemove } = options;
     const config = configOf(options, "docker", tty, openStdin);
-    return { id, name, config, owned, lifetime: lifetimeOf(lifetime), ttl: lifetimeOf(ttl), autoRemove };
+    return createRequest({ id, name, config, owned, lifetime, ttl, autoRemove });
   }
 }
 

@@ -1,10 +1,9 @@
-import { randomBytes } from "node:crypto";
 import { ContainerConfig } from "../../proto/containerdts/engine/v1/engine.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import { positiveDuration } from "../options/duration.js";
 import { anyText, type Checks, checkOptions, flag, nameText, wrong } from "../options/option-checks.js";
-import { lifetimeOf } from "./container-config.js";
+import { createRequest } from "./container-config.js";
 import { isUnanswered, retract } from "./run.js";
 
 export interface ForkOptions extends CallOptions {
@@ -43,10 +42,10 @@ const forkChecks: Checks<ForkOptions> = {
  */
 export async function forkOf(api: EngineApi, of: string, options: ForkOptions): Promise<string> {
   checkOptions(options, forkChecks);
-  const { name = "", labels, owned = false, autoRemove = false, lifetime, ttl, signal, timeout } = options;
-  const id = randomBytes(32).toString("hex");
+  const { name, labels, owned, autoRemove, lifetime, ttl, signal, timeout } = options;
   const config = labels && ContainerConfig.fromPartial({ labels });
-  const create = { id, name, config, owned, lifetime: lifetimeOf(lifetime), ttl: lifetimeOf(ttl), autoRemove };
+  const create = createRequest({ name, config, owned, lifetime, ttl, autoRemove });
+  const { id } = create;
   const request = { id: of, create };
   try {
     await api.again((signal) => api.calls.fork(request, { signal }), { signal, timeout });

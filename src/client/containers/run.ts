@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import type { EngineApi } from "../api/engine.js";
@@ -11,7 +10,7 @@ import { type Checks, checkOptions, nameText, pathText } from "../options/option
 import { Stdio } from "../streams/stdio.js";
 import { type Collected, CollectedRun, type CollectOptions, collectChecks } from "./collected-run.js";
 import { checkTogether, containerChecks } from "./container-checks.js";
-import { configOf, lifetimeOf } from "./container-config.js";
+import { configOf, createRequest } from "./container-config.js";
 import type { ContainerOptions } from "./container-options.js";
 import { type Usage, usageOf } from "./exit.js";
 import { withImage } from "./wanted-image.js";
@@ -74,18 +73,10 @@ export async function runContainer(
 ): Promise<RunResult | RunResult<Buffer>> {
   checkOptions(options, runChecks);
   checkTogether(options);
-  const { name = "", input, timeout, stdioDir, rootfs } = options;
-  const id = randomBytes(32).toString("hex");
+  const { name, input, timeout, stdioDir, rootfs } = options;
   const config = configOf(options, "run", false, input !== undefined);
-  const create = {
-    id,
-    name,
-    config,
-    owned: api.knowsCaller,
-    lifetime: lifetimeOf(timeout),
-    ttl: 0n,
-    autoRemove: false,
-  };
+  const create = createRequest({ name, config, owned: api.knowsCaller, lifetime: timeout });
+  const { id } = create;
   const run = new CollectedRun(options, options.encoding);
   const result = await run.complete("the container", id, async (signal) => {
     if (stdioDir !== undefined) removeAbandonedFoldersOnce(resolve(stdioDir));

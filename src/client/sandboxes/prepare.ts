@@ -1,8 +1,6 @@
-import { randomBytes } from "node:crypto";
-import type { CreateRequest } from "../../proto/containerdts/engine/v1/engine.js";
 import { abortable } from "../abortable.js";
 import { checkTogether, containerChecks } from "../containers/container-checks.js";
-import { configOf, lifetimeOf } from "../containers/container-config.js";
+import { configOf, createRequest } from "../containers/container-config.js";
 import type { ContainerLimits, ContainerOptions } from "../containers/container-options.js";
 import { startNew } from "../containers/containers.js";
 import type { EngineParts } from "../containers/run.js";
@@ -87,23 +85,16 @@ export interface Wanted {
  * @throws ContainerdError, what `ready` throws, the signal's reason
  */
 export async function prepare(parts: EngineParts, options: SandboxOptions, wanted: Wanted): Promise<Sandbox> {
-  const { name = "", owned, ttl, signal } = wanted;
+  const { name, owned, ttl, signal } = wanted;
   const { stdioDir } = options;
   const isIdle = hasNoProgram(options);
   const stdio = isIdle ? "ignore" : "pipe";
-  const create: CreateRequest = {
-    id: randomBytes(32).toString("hex"),
-    name,
-    config: {
-      ...configOf(withDefaults(options), "run", false, !isIdle),
-      // It prints nothing.
-      ...(isIdle && { idle: true, log: { driver: "none", maxSize: 0n, maxFiles: 0 } }),
-    },
-    owned,
-    lifetime: 0n,
-    ttl: lifetimeOf(ttl),
-    autoRemove: false,
+  const config = {
+    ...configOf(withDefaults(options), "run", false, !isIdle),
+    // It prints nothing.
+    ...(isIdle && { idle: true, log: { driver: "none", maxSize: 0n, maxFiles: 0 } }),
   };
+  const create = createRequest({ name, config, owned, ttl });
   const sandbox = new Sandbox(parts.api, create.id, { ttl: options.ttl ?? DEFAULT_TTL, owned, stdio, stdioDir });
   await startNew(parts, { ...options, stdio, signal }, create, sandbox);
   try {
