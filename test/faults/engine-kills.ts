@@ -182,7 +182,7 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
       writable,
       args: texts("sh", "-c", command),
       stopSignal: "KILL",
-      mounts: [{ ...mount, propagation: "", createSource: false, size: 0n, options: [] }],
+      mounts: [{ ...mount, propagation: "", createSource: false, size: 0n, options: [], noCopy: false }],
     },
   });
   // A start without an answer may have run to its end: asked for again, it is another one.

@@ -113,7 +113,15 @@ function modeText(mode: string | OfContainer | { path: string }): string {
 }
 
 function mountsOf({ mounts = [], tmpfs = [] }: ContainerOptions): Mount[] {
-  const none = { source: "", readOnly: false, recursive: false, propagation: "", createSource: false, size: 0n };
+  const none = {
+    source: "",
+    readOnly: false,
+    recursive: false,
+    propagation: "",
+    createSource: false,
+    size: 0n,
+    noCopy: false,
+  };
   const ofTmpfs = ([destination, { size = 0, mode, uid, gid, options = [] }]: [string, TmpfsOptions]): Mount => ({
     ...none,
     type: "tmpfs",

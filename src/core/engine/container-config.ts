@@ -81,6 +81,48 @@ export interface ContainerConfig {
   runtime: string;
   /** What becomes of its output when it is started without streams; undefined is a file of the usual size. */
   log?: LogConfig | undefined;
+
+  ports?: PortMapping[] | undefined;
+  /** Whether all ports that the image exposes are published, on ports that are chosen. */
+  publishAll?: boolean | undefined;
+  /** What it may reach, `NAME:PORT`; undefined: everything. */
+  egress?: string[] | undefined;
+  /** Name servers in place of the host's, for what is no name of a container. */
+  dns?: string[] | undefined;
+  dnsSearch?: string[] | undefined;
+  dnsOptions?: string[] | undefined;
+
+  restart?: RestartPolicy | undefined;
+  /** Undefined: the image's. */
+  health?: HealthCheck | undefined;
+}
+
+export interface PortMapping {
+  protocol: "tcp" | "udp";
+  containerPort: number;
+  /** "" is all addresses of the host. */
+  hostAddress: string;
+  /** 0: one is chosen. */
+  hostPort: number;
+  /** The last of a range that one is chosen of; 0: there is no range. */
+  hostPortEnd: number;
+}
+
+export interface RestartPolicy {
+  name: "no" | "on-failure" | "always" | "unless-stopped";
+  /** Of on-failure; 0 is without an end. */
+  maxRetries: number;
+}
+
+/** Times are in ms; 0 is the image's, or the usual one. */
+export interface HealthCheck {
+  /** `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", command]`; `[]` is the image's. */
+  test: string[];
+  interval: number;
+  timeout: number;
+  startPeriod: number;
+  startInterval: number;
+  retries: number;
 }
 
 export interface LogConfig {
@@ -96,11 +138,24 @@ export type NamespaceMode =
   | { mode: "private" | "host" | "shareable" | "none" }
   | { mode: "container"; container: string };
 
-/** `none`: its own, with loopback only. */
+/** `none`: its own, with loopback only; `attached`: its own, on these networks, the first of which has its default route. */
 export type NetworkMode =
   | { mode: "none" | "host" }
+  | { mode: "attached"; networks: NetworkAttachment[] }
   | { mode: "container"; container: string }
   | { mode: "path"; path: string };
+
+export interface NetworkAttachment {
+  /** A name or id. */
+  network: string;
+  /** By which others on it find it, besides its name and the first 12 digits of its id. */
+  aliases: string[];
+  /** Without the length of the prefix; "": one is chosen. */
+  address: string;
+  address6: string;
+  /** "" is made of the address. */
+  mac: string;
+}
 
 /** `host`: none of its own. `auto`: a range of ids that no other container has. */
 export type UserNamespaceMode = { mode: "host" | "auto" } | { mode: "map"; uids: IdMap[]; gids: IdMap[] };
@@ -162,8 +217,8 @@ export interface Ulimit {
 }
 
 export interface ContainerMount {
-  type: "bind" | "tmpfs";
-  /** On the host, absolute; "" of a tmpfs. */
+  type: "bind" | "tmpfs" | "volume";
+  /** On the host, absolute; "" of a tmpfs. Of a volume its name; "" is one without, which goes with its container. */
   source: string;
   destination: string;
   readOnly: boolean;
@@ -181,6 +236,8 @@ export interface ContainerMount {
   gid?: number | undefined;
   /** As mount(8) has them: `noexec`. */
   options: string[];
+  /** Of a volume: whether it begins empty, and not with what the image has at its destination. */
+  noCopy?: boolean | undefined;
 }
 
 export interface DeviceMapping {

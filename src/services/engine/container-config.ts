@@ -1,9 +1,10 @@
-import { isAbsolute } from "node:path";
 import { WHOLE_LIMITS } from "../../contract/limit-names.js";
 import type * as core from "../../core/engine/container-config.js";
 import { refusal } from "../../core/failure/failure.js";
 import type * as proto from "../../proto/containerdts/engine/v1/engine.js";
 import { ContainerConfig as ConfigMessage } from "../../proto/containerdts/engine/v1/engine.js";
+import { number, quoted } from "./fields.js";
+import { serverConfigMessage, serverConfigOf } from "./server-config.js";
 
 /** @throws Failure (invalid-argument) that quotes what is wrong */
 export function configOf(message: proto.ContainerConfig): core.ContainerConfig {
@@ -48,7 +49,6 @@ export function configOf(message: proto.ContainerConfig): core.ContainerConfig {
     maskedPaths: message.maskedPaths?.values,
     readonlyPaths: message.readonlyPaths?.values,
     sysctls: message.sysctls,
-    network: networkOf(message.network),
     pid: namespaceOf("pid", message.pid),
     ipc: namespaceOf("ipc", message.ipc, ["shareable", "none"]),
     uts: namespaceOf("uts", message.uts),
@@ -56,6 +56,7 @@ export function configOf(message: proto.ContainerConfig): core.ContainerConfig {
     userns: usernsOf(message),
     runtime: message.runtime,
     log: logOf(message.log),
+    ...serverConfigOf(message),
   };
 }
 
@@ -82,13 +83,13 @@ export function configMessage(config: core.ContainerConfig): proto.ContainerConf
     ulimits: config.ulimits.map(({ name, soft, hard }) => ({ name, soft: BigInt(soft), hard: BigInt(hard) })),
     mounts: config.mounts.map((mount) => ({ ...mount, size: BigInt(mount.size) })),
     shmSize: BigInt(config.shmSize),
-    network: modeText(config.network),
     pid: modeText(config.pid),
     ipc: modeText(config.ipc),
     uts: modeText(config.uts),
     cgroupns: modeText(config.cgroupns),
     userns: userns.mode,
     log: config.log && { ...config.log, maxSize: BigInt(config.log.maxSize) },
+    ...serverConfigMessage(config),
     ...maps,
   });
 }
@@ -138,21 +139,10 @@ function resourcesMessage(resources: core.Resources) {
 
 function mountOf(message: proto.Mount): core.ContainerMount {
   const { type } = message;
-  if (type !== "bind" && type !== "tmpfs") throw refusal(`mount of type ${quoted(type)}: "bind" or "tmpfs"`);
-  return { ...message, type, size: number(`size of ${message.destination}`, message.size) };
-}
-
-function networkOf(text: string): core.NetworkMode {
-  if (text === "" || text === "none") return { mode: "none" };
-  if (text === "host") return { mode: "host" };
-  if (text.startsWith("path:")) {
-    const path = text.slice("path:".length);
-    if (!isAbsolute(path)) throw refusal(`network ${quoted(text)}: the path has to be absolute`);
-    return { mode: "path", path };
-  }
-  const container = containerOf(text);
-  if (container !== undefined) return { mode: "container", container };
-  throw refusal(`network ${quoted(text)}: "none", "host", "container:ID" or "path:/PATH"`);
+  if (type !== "bind" && type !== "tmpfs" && type !== "volume")
+    throw refusal(`mount of type ${quoted(type)}: "bind", "tmpfs" or "volume"`);
+  const { noCopy, ...mount } = message;
+  return { ...mount, type, ...(noCopy && { noCopy }), size: number(`size of ${message.destination}`, message.size) };
 }
 
 function namespaceOf(name: string, text: string, more: readonly ("shareable" | "none")[] = []): core.NamespaceMode {
@@ -180,9 +170,8 @@ function usernsOf({ userns, uidMap: uids, gidMap: gids }: proto.ContainerConfig)
   return { mode: "map", uids, gids };
 }
 
-function modeText(mode: core.NetworkMode | core.NamespaceMode): string {
-  if (mode.mode === "container") return `container:${mode.container}`;
-  return mode.mode === "path" ? `path:${mode.path}` : mode.mode;
+function modeText(mode: core.NamespaceMode): string {
+  return mode.mode === "container" ? `container:${mode.container}` : mode.mode;
 }
 
 function textsMessage(values: string[] | undefined): proto.Texts | undefined {
@@ -193,14 +182,6 @@ function optional(name: string, value: bigint | undefined): number | undefined {
   return value === undefined ? undefined : number(name, value);
 }
 
-function number(name: string, value: bigint): number {
-  const result = Number(value);
-  if (!Number.isSafeInteger(result)) throw refusal(`${name} ${value}: out of range`);
-  return result;
-}
-
 function bigint(value: number | undefined): bigint | undefined {
   return value === undefined ? undefined : BigInt(value);
 }
-
-const quoted = (text: string) => JSON.stringify(text.slice(0, 200));

@@ -29,6 +29,12 @@ export function containerMessage(description: Description): Container {
     gidMap: kept.idMaps?.gids ?? [],
     endsAt: endsAt === undefined ? undefined : secondsAndNanos(endsAt),
     expiresAt: expiresAt === undefined ? undefined : secondsAndNanos(expiresAt),
+    endpoints: [],
+    ports: [],
+    volumes: [],
+    restartCount: 0,
+    restartsAt: undefined,
+    health: undefined,
   };
 }
 

@@ -66,6 +66,7 @@ function modeText(mode: NamespaceMode): string {
 
 function networkOf(network: ContainerConfig["network"], joined: string | undefined): OciNamespace[] {
   if (network.mode === "path") return [{ type: "network", path: absolutePath("network", network.path) }];
+  if (network.mode === "attached") return [{ type: "network" }];
   return namespaceOf("network", network, joined);
 }
 
