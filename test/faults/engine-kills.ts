@@ -198,7 +198,8 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
     if (!isLong) starts = tries;
   }
   if (isLong && random.chance(0.5)) await call("acquire", (api) => api.engine.resume({ id, ttl: LONG_TTL }));
-  if (writable && isLong) await useFiles(call, id, random, violation);
+  // What is forked of it says that it ran in the same place.
+  if (writable && isLong) starts += await useFiles(call, id, random, violation);
   if (isLong) {
     const execStatus = random.integer(0, 99);
     const exec = { id, execId: "x", args: ["sh", "-c", `${say("x")}; exit ${execStatus}`], stdio: NO_STDIO };
@@ -243,8 +244,13 @@ async function expire(call: Call, id: string, violation: (text: string) => void)
 
 type Call = <T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: RegExp) => Promise<T | undefined>;
 
-/** Files into a container that runs, and what is made of its layer then: another container, or an image. It has to run on after that. */
-async function useFiles(call: Call, id: string, random: Random, violation: (text: string) => void): Promise<void> {
+/**
+ * Files into a container that runs, and what is made of its layer then: another container, or an image. It has to run on after that.
+ *
+ * @returns how many others were started
+ */
+async function useFiles(call: Call, id: string, random: Random, violation: (text: string) => void): Promise<number> {
+  let started = 0;
   const content = String(random.integer(0, 9)).repeat(FILE_SIZE);
   const names = Array.from({ length: FILES }, (_, n) => `job/file${n}`);
   const data = archive(names.map((name) => ({ name, data: Buffer.from(content) })));
@@ -258,15 +264,20 @@ async function useFiles(call: Call, id: string, random: Random, violation: (text
   if (random.chance(0.6)) {
     const fork = `${id}f`;
     const create = { id: fork, name: "", owned: random.chance(0.4), lifetime: 0n, autoRemove: false };
-    await call("fork", (api) => api.engine.fork({ id, create: CreateRequest.fromPartial(create) }));
+    const run = random.chance(0.5) ? NO_STDIO : undefined;
+    if (run !== undefined) started++;
+    await call(run === undefined ? "fork" : "fork and run", (api) =>
+      api.engine.fork({ id, create: CreateRequest.fromPartial(create), run }),
+    );
     await look(fork);
-    await call("remove fork", (api) => api.engine.remove({ id: fork }), /^NOT_FOUND/);
+    await call("remove fork", (api) => api.engine.remove({ id: fork, force: true }), /^NOT_FOUND/);
   } else {
     const made = await call("commit", (api) => api.engine.commit({ id }));
     if (!made?.digest.startsWith("sha256:")) violation(`${id}: commit answered ${made?.digest}`);
   }
   const now = await call("get", (api) => api.engine.get({ id }));
   if (now?.status !== "running") violation(`${id}: is ${now?.status} when its layer was read`);
+  return started;
 }
 
 function put(api: ApiV1, { id, path, data }: { id: string; path: string; data: Buffer }): Promise<unknown> {

@@ -40,7 +40,7 @@ import {
   type WriteFileOptions,
   writeFile,
 } from "./files.js";
-import { type ForkOptions, forkOf } from "./fork.js";
+import { type ForkOptions, fork, forkRequest } from "./fork.js";
 import { checkLogs, type LogLine, type LogsBufferOptions, type LogsOptions, logsOf } from "./logs.js";
 import { type CommitOptions, commitOf, diffOf, type FileChange } from "./own-layer.js";
 import { closeStdinOf } from "./run.js";
@@ -406,7 +406,9 @@ export class Container {
    * await copy.start();
    */
   async fork(options: ForkOptions = {}): Promise<CreatedContainer> {
-    return new CreatedContainer(this.api, await forkOf(this.api, this.id, options));
+    const request = forkRequest(this.id, options);
+    await fork(this.api, request, options);
+    return new CreatedContainer(this.api, request.create.id);
   }
 
   /**

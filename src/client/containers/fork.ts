@@ -1,4 +1,4 @@
-import { ContainerConfig } from "../../proto/containerdts/engine/v1/engine.js";
+import { ContainerConfig, type CreateRequest, type ForkRequest } from "../../proto/containerdts/engine/v1/engine.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import { positiveDuration } from "../options/duration.js";
@@ -35,23 +35,25 @@ const forkChecks: Checks<ForkOptions> = {
   ttl: positiveDuration,
 };
 
-/**
- * `container.fork`
- *
- * @returns the new one's id
- */
-export async function forkOf(api: EngineApi, of: string, options: ForkOptions): Promise<string> {
+/** What makes a fork of a container. @throws TypeError for wrong options */
+export function forkRequest(of: string, options: ForkOptions): ForkRequest & { create: CreateRequest } {
   checkOptions(options, forkChecks);
-  const { name, labels, owned, autoRemove, lifetime, ttl, signal, timeout } = options;
+  const { name, labels, owned, autoRemove, lifetime, ttl } = options;
   const config = labels && ContainerConfig.fromPartial({ labels });
-  const create = createRequest({ name, config, owned, lifetime, ttl, autoRemove });
-  const { id } = create;
-  const request = { id: of, create };
+  return { id: of, create: createRequest({ name, config, owned, lifetime, ttl, autoRemove }), run: undefined };
+}
+
+/** Has a fork made, and started when its request says so; one that nobody is told of does not stay. */
+export async function fork(
+  api: EngineApi,
+  request: ForkRequest & { create: CreateRequest },
+  { signal, timeout }: CallOptions,
+): Promise<{ pid: number }> {
   try {
-    await api.again((signal) => api.calls.fork(request, { signal }), { signal, timeout });
+    return await api.again((signal) => api.calls.fork(request, { signal }), { signal, timeout });
   } catch (error) {
-    if (isUnanswered(error, signal ?? new AbortController().signal)) await retract(api, id).catch(() => {});
+    if (isUnanswered(error, signal ?? new AbortController().signal))
+      await retract(api, request.create.id).catch(() => {});
     throw error;
   }
-  return id;
 }

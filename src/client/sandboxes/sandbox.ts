@@ -4,7 +4,7 @@ import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import { type ContainerStdio, CreatedContainer, type RemoveOptions } from "../containers/container.js";
 import { lifetimeOf } from "../containers/container-config.js";
-import { type ForkOptions, forkOf } from "../containers/fork.js";
+import { type ForkOptions, fork, forkRequest } from "../containers/fork.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { positiveDuration, startTimer } from "../options/duration.js";
 import { checkOptions } from "../options/option-checks.js";
@@ -68,16 +68,13 @@ export class Sandbox extends CreatedContainer {
   override async fork(options: ForkOptions = {}): Promise<Sandbox> {
     const { api } = this;
     const { ttl = this.#traits.ttl, owned = this.#traits.owned } = options;
-    const id = await forkOf(api, this.id, { ...options, ttl, owned });
-    const sandbox = new Sandbox(api, id, { ...this.#traits, ttl, owned });
-    try {
-      const { stdio, stdioDir } = this.#traits;
-      const { signal, timeout } = options;
-      await sandbox.start({ stdio, stdioDir, signal, timeout });
-    } catch (error) {
-      await sandbox.remove({ timeout: REMOVAL_TIMEOUT }).catch(() => {});
-      throw error;
-    }
+    const request = forkRequest(this.id, { ...options, ttl, owned });
+    const sandbox = new Sandbox(api, request.create.id, { ...this.#traits, ttl, owned });
+    const { stdio, stdioDir } = this.#traits;
+    const { signal, timeout } = options;
+    await sandbox.startWith({ stdio, stdioDir, signal, timeout }, ({ paths }, call) =>
+      fork(api, { ...request, run: paths }, call),
+    );
     return sandbox;
   }
 

@@ -66,8 +66,9 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       return { id, warnings: [] };
     }),
     fork: front.call(async (call: EngineCall<ForkMessage>) => {
-      const { id } = await fork(engine, forkOf(call), call.signal);
-      return { id, warnings: [] };
+      const { run } = call.request;
+      const container = await fork(engine, forkOf(call), run && stdioOf(run), call.signal);
+      return { id: container.id, pid: run === undefined ? 0 : pidOf(engine, container), warnings: [] };
     }),
     run: front.call(async (call) => {
       const { request, signal } = call;

@@ -24,6 +24,8 @@ test.each([
   ["internal", said("something else")],
   ["internal", new Error("no failure of ours")],
   ["exhausted", Object.assign(new Error("no space"), { code: "ENOSPC" })],
+  ["not-found", Object.assign(new Error("no such file"), { code: "ENOENT" })],
+  ["id-in-use", Object.assign(new Error("file exists"), { code: "EEXIST" })],
   ["timeout", new Failure("deadline-exceeded", "start-timeout", { timeout: 1 })],
 ])("%s: %s", (kind, error) => {
   expect(errorKind(error)).toBe(kind);

@@ -22,7 +22,8 @@ const KINDS: Record<FailureKind, string> = {
 /** What has gone wrong, in terms of what can be done about it: programs need not look for words in the message. */
 export function errorKind(error: unknown): string {
   if (["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"].some((code) => hasCode(error, code))) return "exhausted";
-  if (!(error instanceof Failure)) return "internal";
+  if (!(error instanceof Failure))
+    return hasCode(error, "ENOENT") ? "not-found" : hasCode(error, "EEXIST") ? "id-in-use" : "internal";
   if (isFailure(error, "no-record") && error.facts.record === "image") return "image-not-found";
   if (isFailure(error, "runtime-not-found")) return "runtime-not-found";
   if (isFailure(error, "limit-not-set")) return "bad-limit";

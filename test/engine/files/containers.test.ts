@@ -83,7 +83,7 @@ test.skipIf(!full)(
         await Promise.all([then(), commit]);
       };
       // The commit that ends first does not resume it under the fork, nor under the other commit.
-      await whilePaused(() => engine.fork({ id, create: CreateRequest.fromPartial({ id: forked }) }));
+      await whilePaused(() => engine.fork({ id, create: CreateRequest.fromPartial({ id: forked }), run: undefined }));
       expect(await engine.get({ id })).toMatchObject({ status: "running" });
       await Promise.all([1, 2, 3].map(() => engine.commit({ id, ref: "docker.io/library/held:latest" })));
       expect(await engine.get({ id })).toMatchObject({ status: "running" });

@@ -42,10 +42,7 @@ export async function run(
 ): Promise<EngineContainer> {
   const before = await madeBefore(engine, request);
   if (before !== undefined) {
-    await engine.inTurn(before, async () => {
-      if (engine.taskOf(before) === undefined && before.exit === undefined && !before.isGone)
-        await startInTurn(engine, before, { stdio, startId: "", checkpoint: "" }, signal);
-    });
+    await runMade(engine, before, stdio, signal);
     return before;
   }
   const { namespace, id } = request;
@@ -54,17 +51,38 @@ export async function run(
     return new EngineContainer(namespace, id);
   return await make(engine, request, async (container) => {
     const planned = await planFor(engine, container, request, signal);
-    const kept = starting(planned.kept, "run");
-    container.isOfRun = true;
-    const { written, mounts } = writeDown(engine, container, {
-      ...planned,
-      record: { ...planned.record, extensions: withKept({}, kept) },
-    });
-    const root = await rootOf(engine, container, kept, planned.image?.chainId ?? "", await mounts, signal);
-    const spec = planned.record.spec!.value;
-    await launch(engine, { container, kept, spec, root, fill: planned.fill, stdio, written }, signal);
-    await keepStarted(engine, container);
+    await runPlanned(engine, container, planned, stdio, signal);
   });
+}
+
+/** Has a container run that the same request has made before; one that was started already is left as it is. */
+export function runMade(engine: Engine, container: EngineContainer, stdio: Stdio, signal: AbortSignal): Promise<void> {
+  return engine.inTurn(container, async () => {
+    if (engine.taskOf(container) !== undefined || container.exit !== undefined || container.isGone) return;
+    await startInTurn(engine, container, { stdio, startId: "", checkpoint: "" }, signal);
+  });
+}
+
+/**
+ * Writes down a new container, and has it run.
+ * @param filled as of {@link writeDown}
+ */
+export async function runPlanned(
+  engine: Engine,
+  container: EngineContainer,
+  planned: Plan,
+  stdio: Stdio,
+  signal: AbortSignal,
+  filled?: string,
+): Promise<void> {
+  const kept = starting(planned.kept, "run");
+  container.isOfRun = true;
+  const record = { ...planned.record, extensions: withKept({}, kept) };
+  const { written, mounts } = writeDown(engine, container, { ...planned, record }, filled);
+  const root = await rootOf(engine, container, kept, planned.image?.chainId ?? "", await mounts, signal);
+  const spec = planned.record.spec!.value;
+  await launch(engine, { container, kept, spec, root, fill: planned.fill, stdio, written }, signal);
+  await keepStarted(engine, container);
 }
 
 async function madeBefore(engine: Engine, request: CreateRequest): Promise<EngineContainer | undefined> {

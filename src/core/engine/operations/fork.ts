@@ -1,10 +1,11 @@
 import { upperOf } from "../../../system/mount/overlay.js";
 import { Failure } from "../../failure/failure.js";
+import type { Stdio } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import type { CopyEnd } from "../files/container-files.js";
 import { type KeptContainer, keptOf } from "../kept-container.js";
-import { madeBy, make, planFor, writeDown } from "./create.js";
+import { madeBy, make, planFor, runMade, runPlanned, writeDown } from "./create.js";
 import { holdStill } from "./hold-still.js";
 import { requireThere } from "./remove.js";
 import { type CreateRequest, checkRequest, type ForkOf, fingerprint } from "./requests.js";
@@ -13,16 +14,25 @@ import { statusOf } from "./running.js";
 export type ForkRequest = Omit<CreateRequest, "config" | "fork"> & { fork: ForkOf };
 
 /**
- * Makes a container, which does not run yet, with another one's config over a copy of its layer. That one, if it runs, is paused meanwhile.
+ * Makes a container with another one's config over a copy of its layer. That one, if it runs, is paused meanwhile.
  * The same request for an id that is there answers with that one.
+ * @param stdio with it the new one is started, too; undefined: it does not run yet
  * @param signal ends the attempt
  * @throws Failure: not-found, already-exists for its id or name, failed-precondition for a source without a layer of its own, or whose
  * image is another one by now; nothing is left then
  */
-export async function fork(engine: Engine, wanted: ForkRequest, signal: AbortSignal): Promise<EngineContainer> {
+export async function fork(
+  engine: Engine,
+  wanted: ForkRequest,
+  stdio: Stdio | undefined,
+  signal: AbortSignal,
+): Promise<EngineContainer> {
   const { namespace } = wanted;
   const before = await madeBy(engine, wanted, fingerprint(wanted));
-  if (before !== undefined) return before;
+  if (before !== undefined) {
+    if (stdio !== undefined) await runMade(engine, before, stdio, signal);
+    return before;
+  }
   const source = await engine.find(namespace, wanted.fork.of, signal);
   const kept = keptOf(await engine.containers.getBrief(namespace, source.id))!;
   if (!kept.config.writable)
@@ -42,6 +52,10 @@ export async function fork(engine: Engine, wanted: ForkRequest, signal: AbortSig
       const target = { directory, idMaps: planned.kept.idMaps };
       // Nobody starts or removes the source meanwhile.
       await engine.inTurn(source, () => copyLayer(engine, source, kept, target, signal));
+      if (stdio !== undefined) {
+        await runPlanned(engine, container, planned, stdio, signal, directory);
+        return;
+      }
       const { written, mounts } = writeDown(engine, container, planned, directory);
       for (const done of await Promise.allSettled([written, mounts])) if (done.status === "rejected") throw done.reason;
     } finally {
