@@ -11,6 +11,7 @@ import { ContainerProcess } from "../containers/container-process.js";
 import { Containers } from "../containers/containers.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { Images } from "../images/images.js";
+import { Sandboxes } from "../sandboxes/sandboxes.js";
 import { createStdio, type Stdio } from "../streams/stdio.js";
 import type { CallOptions } from "./call-options.js";
 import { Connection } from "./connection.js";
@@ -50,6 +51,11 @@ const METHODS: { type: { prototype: object }; of: () => object; ways: Record<str
     ways: { wait: {}, kill: { before: ["SIGTERM"] }, resize: { before: [80, 24] } },
   },
   {
+    type: Sandboxes,
+    of: () => client.sandboxes,
+    ways: { create: { options: image }, pool: { options: { ...image, size: 1 } } },
+  },
+  {
     type: Images,
     of: () => client.images,
     ways: {
@@ -60,9 +66,6 @@ const METHODS: { type: { prototype: object }; of: () => object; ways: Record<str
     },
   },
 ];
-
-/** Streams that go on until their reader leaves: only a signal ends them. */
-const WITHOUT_TIMEOUT = ["attach", "logs"];
 
 /** What is done at once, by this program alone. */
 const WITHOUT_OPTIONS = ["constructor", "close", "in", "detach", "toJSON", "startWith"];
@@ -138,7 +141,6 @@ describe.each(methods)("$name", (method) => {
 
   test("refuses a signal and a timeout that are none", async () => {
     expect(String(await failure(call(method, { signal: 5 })))).toMatch(/^TypeError: signal must be an AbortSignal/);
-    if (WITHOUT_TIMEOUT.includes(method.key)) return;
     expect(String(await failure(call(method, { timeout: -5 })))).toMatch(/^RangeError: timeout must be/);
   });
 
@@ -148,7 +150,6 @@ describe.each(methods)("$name", (method) => {
     const aborted = failure(call(method, { signal: controller.signal }));
     controller.abort(reason);
     expect(await aborted).toBe(reason);
-    if (WITHOUT_TIMEOUT.includes(method.key)) return;
     const late = await failure(call(method, { timeout: 20 }));
     expect(late).toBeInstanceOf(ContainerdError);
     expect((late as ContainerdError).kind).toBe("timeout");
@@ -170,8 +171,13 @@ test("so do their types say", () => {
   // It does not compile when one is missing.
   const lacking: Record<
     Exclude<
-      Lacking<Client> | Lacking<Containers> | Lacking<Container> | Lacking<ContainerProcess> | Lacking<Images>,
-      "attach" | "logs" | "startWith"
+      | Lacking<Client>
+      | Lacking<Sandboxes>
+      | Lacking<Containers>
+      | Lacking<Container>
+      | Lacking<ContainerProcess>
+      | Lacking<Images>,
+      "startWith" | "close"
     >,
     true
   > = {};

@@ -1,14 +1,14 @@
 import { Readable, Writable } from "node:stream";
 import { linesIn } from "../../contract/log-lines.js";
 import type { LogsResponse, WriteStdinRequest } from "../../proto/containerdts/engine/v1/engine.js";
-import { type CallOptions, signalCheck } from "../api/call-options.js";
+import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import type { Exchange } from "../api/exchange.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { type Checks, checkOptions, flag } from "../options/option-checks.js";
 import { withResolvers } from "../with-resolvers.js";
 import { resizeTerminal } from "./container-process.js";
-import { logChunks } from "./logs.js";
+import { logChunks, within } from "./logs.js";
 import { closeStdinOf } from "./run.js";
 
 export interface AttachOptions {
@@ -18,9 +18,11 @@ export interface AttachOptions {
   stdin?: boolean | undefined;
   /** Ends it; the streams fail with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /** Milliseconds in which it has to be attached. Default, and with Infinity: as long as it takes. */
+  timeout?: number | undefined;
 }
 
-const attachChecks: Checks<AttachOptions> = { logs: flag, stdin: flag, signal: signalCheck };
+const attachChecks: Checks<AttachOptions> = { ...callChecks, logs: flag, stdin: flag };
 
 /** In bytes: of one message. */
 const LARGEST = 64 * 1024;
@@ -69,8 +71,10 @@ export class Attachment implements AsyncDisposable {
   /** @internal */
   static async to(api: EngineApi, id: string, options: AttachOptions): Promise<Attachment> {
     checkOptions(options, attachChecks);
-    const { logs = false, stdin = false, signal } = options;
+    const { logs = false, stdin = false, signal, timeout } = options;
     const leave = new AbortController();
+    const limited = within({ timeout });
+    limited.signal.addEventListener("abort", () => leave.abort(limited.signal.reason));
     const either = signal === undefined ? leave.signal : AbortSignal.any([signal, leave.signal]);
     const chunks = logChunks(api, id, { follow: true, tail: logs ? undefined : 0, signal: either });
     try {
@@ -80,6 +84,8 @@ export class Attachment implements AsyncDisposable {
     } catch (error) {
       leave.abort(error);
       throw error;
+    } finally {
+      limited.stop();
     }
   }
 

@@ -1,9 +1,11 @@
 import { linesIn, type LogLine as RawLine } from "../../contract/log-lines.js";
 import type { LogsResponse } from "../../proto/containerdts/engine/v1/engine.js";
-import { signalCheck } from "../api/call-options.js";
+import { type CallOptions, callChecks } from "../api/call-options.js";
+import { timeoutError } from "../api/connection.js";
 import type { EngineApi } from "../api/engine.js";
 import { isLost, Retries } from "../api/lost-daemon.js";
 import { ContainerdError } from "../errors/containerd-error.js";
+import { startTimer } from "../options/duration.js";
 import { type Checks, checkOptions, flag, oneOf, whole } from "../options/option-checks.js";
 import { type Moment, momentCheck, toTimestamp } from "../timestamp.js";
 
@@ -20,6 +22,8 @@ interface CommonLogsOptions {
   position?: number | undefined;
   /** Ends it; the iterator throws the signal's reason. */
   signal?: AbortSignal | undefined;
+  /** Milliseconds until the iterator throws `DEADLINE_EXCEEDED`. Default, and with Infinity: it may take as long as it takes. */
+  timeout?: number | undefined;
 }
 
 /** Lines are text, of UTF-8. */
@@ -55,7 +59,7 @@ export const logsChecks: Checks<LogsOptions | LogsBufferOptions> = {
   until: momentCheck,
   tail: whole("a number of lines, 0 or more", 0),
   position: whole("the position of a line, 0 or more", 0),
-  signal: signalCheck,
+  ...callChecks,
   encoding: oneOf("utf8", "buffer"),
 };
 
@@ -71,15 +75,31 @@ export async function* logsOf(
   const lines = new LineJoiner();
   const decoded = (line: LogLine<Buffer>) =>
     options.encoding === "buffer" ? line : { ...line, line: line.line.toString() };
-  for await (const chunk of logChunks(api, id, options)) for (const line of lines.add(chunk)) yield decoded(line);
-  for (const line of lines.end()) yield decoded(line);
+  const limited = within(options);
+  try {
+    for await (const chunk of logChunks(api, id, { ...options, signal: limited.signal }))
+      for (const line of lines.add(chunk)) yield decoded(line);
+    for (const line of lines.end()) yield decoded(line);
+  } finally {
+    limited.stop();
+  }
+}
+
+/** A signal that is aborted when the caller's is, or when its timeout is over, until it is stopped. */
+export function within({ signal, timeout = Number.POSITIVE_INFINITY }: CallOptions): {
+  signal: AbortSignal;
+  stop: () => void;
+} {
+  const late = new AbortController();
+  const stop = startTimer(timeout, () => late.abort(timeoutError(timeout)));
+  return { signal: signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]), stop };
 }
 
 /** Pieces of a log as they come, also from the next daemon when one is killed, without a gap or a line twice. The first has no data. */
 export async function* logChunks(
   api: EngineApi,
   id: string,
-  { follow = false, since, until, tail, position, signal }: CommonLogsOptions,
+  { follow = false, since, until, tail, position, signal }: Omit<CommonLogsOptions, "timeout">,
 ): AsyncGenerator<LogsResponse, void, undefined> {
   const request = {
     ...{ id, follow },

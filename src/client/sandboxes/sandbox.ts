@@ -2,7 +2,12 @@ import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
-import { type ContainerStdio, CreatedContainer, type RemoveOptions } from "../containers/container.js";
+import {
+  type ContainerStdio,
+  CreatedContainer,
+  type RemoveOptions,
+  type UpdateOptions,
+} from "../containers/container.js";
 import { lifetimeOf } from "../containers/container-config.js";
 import { type ForkOptions, fork, forkRequest } from "../containers/fork.js";
 import { ContainerdError } from "../errors/containerd-error.js";
@@ -56,6 +61,11 @@ export class Sandbox extends CreatedContainer {
     const { id, api } = this;
     await api.again((signal) => api.calls.update({ id, ttl: lifetimeOf(ttl) }, { signal }), options);
     this.#startClock(ttl);
+  }
+
+  override async update(options: UpdateOptions): Promise<void> {
+    await super.update(options);
+    if (options.ttl !== undefined) this.#startClock(options.ttl);
   }
 
   /**
