@@ -6,6 +6,8 @@ import { V1 } from "./api/v1.js";
 import { Containers } from "./containers/containers.js";
 import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } from "./containers/run.js";
 import { Images } from "./images/images.js";
+import { Networks } from "./networks/networks.js";
+import { Publish } from "./networks/publish.js";
 import { duration } from "./options/duration.js";
 import { anyText, type Checks, checkOptions, nameText } from "./options/option-checks.js";
 import { Sandboxes } from "./sandboxes/sandboxes.js";
@@ -37,6 +39,10 @@ export class Client implements AsyncDisposable {
   readonly containers: Containers;
   /** Containers for code that nobody trusts, with a time to live, also kept ready in a pool. */
   readonly sandboxes: Sandboxes;
+  /** The networks of the client's namespace. */
+  readonly networks: Networks;
+  /** Published ports of its containers. */
+  readonly publish: Publish;
   /** The images of the client's namespace. */
   readonly images: Images;
   /** Containers of bundles, as containerd 0.2 has them. */
@@ -59,6 +65,8 @@ export class Client implements AsyncDisposable {
     const parts = { api: this.#engine, images: this.images };
     this.containers = new Containers(parts);
     this.sandboxes = new Sandboxes(parts);
+    this.networks = new Networks(this.#engine);
+    this.publish = new Publish(this.#engine);
   }
 
   /** The daemon's version: "0.2.9", and the commit it was built from, where it says so. */

@@ -94,6 +94,20 @@ export {
 export type { AuthQuestion, RegistryAuth, RegistryCredentials } from "./images/registry-auth.js";
 export type { ImageProgress, TransferOptions } from "./images/transfer.js";
 export type { ImagesUsage, Room } from "./images/usage.js";
+export type { NetworkAttachment, NetworkOption } from "./networks/network-options.js";
+export {
+  type ConnectOptions,
+  type ContainerRef,
+  type CreatedNetwork,
+  type CreateNetworkOptions,
+  type Endpoint,
+  type ListNetworksOptions,
+  type NetworkInfo,
+  Networks,
+  type PruneNetworksOptions,
+} from "./networks/networks.js";
+export type { PortMapping, PortOption } from "./networks/port-options.js";
+export { type PortBinding, Publish } from "./networks/publish.js";
 export type { Environment } from "./options/environment.js";
 export type { Limits, ResourceLimits } from "./options/limits.js";
 export type { User, UserIds } from "./options/user.js";

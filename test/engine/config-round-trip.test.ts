@@ -29,6 +29,16 @@ const rates = some(fc.record({ path, rate: whole }));
 const maps = some(fc.record({ inside: id, outside: id, length: fc.integer({ min: 1, max: 65_536 }) }));
 const of = fc.record({ container: word });
 
+const port = fc.integer({ min: 1, max: 65_535 });
+const address = fc.constantFrom("10.0.0.2", "fd00::2");
+const attachment = fc.oneof(
+  word,
+  fc.record(
+    { name: word, aliases: some(word), address, address6: address, mac: fc.constant("02:42:ac:11:00:02") },
+    { requiredKeys: ["name"] },
+  ),
+);
+
 const LIMITS: Each<ContainerLimits> = {
   memory: whole,
   memorySwap: fc.oneof(whole, fc.constant(-1)),
@@ -116,7 +126,26 @@ const OPTIONS: Each<Omit<ContainerOptions, "pull" | "onProgress" | "auth">> = {
   maskedPaths: fc.array(path, { maxLength: 3 }),
   readonlyPaths: fc.array(path, { maxLength: 3 }),
   sysctls: fc.dictionary(word, fc.oneof(fc.string(), fc.integer()), { maxKeys: 3 }),
-  network: fc.oneof(fc.constantFrom("none" as const, "host" as const), of, fc.record({ path })),
+  network: fc.oneof(
+    fc.constantFrom("none" as const, "host" as const, "bridge"),
+    of,
+    fc.record({ path }),
+    some(attachment),
+  ),
+  ports: some(
+    fc.oneof(
+      fc.constantFrom("80", "8080:80", "127.0.0.1::80/udp", "[::1]:8000-8010:80", "8000-8002:9000-9002"),
+      port,
+      fc.record(
+        { container: port, host: fc.constant("8000-8010" as const), hostAddress: address },
+        { requiredKeys: ["container"] },
+      ),
+    ),
+  ),
+  publishAll: fc.boolean(),
+  dns: some(address),
+  dnsSearch: some(word),
+  dnsOptions: some(word),
   pid: fc.oneof(fc.constantFrom("private" as const, "host" as const), of),
   ipc: fc.oneof(fc.constantFrom("private" as const, "host" as const, "shareable" as const, "none" as const), of),
   uts: fc.oneof(fc.constantFrom("private" as const, "host" as const), of),
@@ -127,6 +156,9 @@ const OPTIONS: Each<Omit<ContainerOptions, "pull" | "onProgress" | "auth">> = {
   stopTimeout: fc.integer({ min: 0, max: 1_000_000 }),
   runtime: word,
 };
+
+/** What the library has no options for yet. */
+const TO_COME = { ContainerConfig: ["egress", "restart", "health"], Mount: ["noCopy"] };
 
 /** What the library does not ask for. */
 const LOG = fc.record({
@@ -187,7 +219,7 @@ test("options go over the wire, into the record, and back, and nothing of them i
   );
   fc.assert(property, { numRuns: times(400, 150) });
   // A field that no option leads to has to be added here, or to the library.
-  expect(seen.missing).toEqual({});
+  expect(seen.missing).toEqual(TO_COME);
 });
 
 function keptWith(config: ReturnType<typeof configOf>) {

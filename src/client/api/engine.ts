@@ -1,4 +1,6 @@
 import { EngineService } from "../../proto/containerdts/engine/v1/engine.js";
+import { NetworksService } from "../../proto/containerdts/engine/v1/networks.js";
+import { VolumesService } from "../../proto/containerdts/engine/v1/volumes.js";
 import { withTimeout } from "../abortable.js";
 import type { CallOptions } from "./call-options.js";
 import { type Connection, timeoutError } from "./connection.js";
@@ -13,6 +15,8 @@ export class EngineApi {
   readonly namespace: string;
   /** The RPCs one by one. */
   readonly calls: V1Service<typeof EngineService>;
+  readonly networks: V1Service<typeof NetworksService>;
+  readonly volumes: V1Service<typeof VolumesService>;
   readonly patience: number | undefined;
   readonly #connection: Connection;
 
@@ -20,7 +24,10 @@ export class EngineApi {
     this.#connection = connection;
     this.namespace = namespace;
     this.patience = patience;
-    this.calls = new Services(connection, namespace).of(EngineService);
+    const services = new Services(connection, namespace);
+    this.calls = services.of(EngineService);
+    this.networks = services.of(NetworksService);
+    this.volumes = services.of(VolumesService);
   }
 
   /** Whether the daemon can tell which program calls it: only then can a container belong to this one. */

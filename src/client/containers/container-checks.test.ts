@@ -20,7 +20,25 @@ test.each<[string, object, string]>([
   ["a capability", { capabilities: { add: ["FLY"] } }, "capabilities.add[0] must be the name of a capability"],
   ["an ulimit", { ulimits: { nofile: "many" } }, "ulimits.nofile must be a number, or { soft, hard }"],
   ["a user", { user: "a:b:c" }, 'user must be a name, "name:group"'],
-  ["a network", { network: "bridge" }, 'network must be "none", "host", { container } or { path }, not "bridge"'],
+  ["a network", { network: "a b" }, 'network must be "none", "host", "bridge", the name of a network, { container }'],
+  [
+    "an attachment",
+    { network: { name: "a", alias: "b" } },
+    'unknown option network.alias ("b"), allowed are name, aliases',
+  ],
+  [
+    "an address",
+    { network: { name: "a", address: "10.0.0" } },
+    'network.address must be an IPv4 address, not "10.0.0"',
+  ],
+  ["networks", { network: ["a", "host"] }, "network[1] must be the name or id of a network"],
+  ["a network twice", { network: ["a", { name: "a" }] }, 'network has "a" twice'],
+  [
+    "ports without a network",
+    { network: "host", ports: ["80:80"] },
+    'ports need a network of the container\'s own, not "host"',
+  ],
+  ["a name server", { dns: ["one.example.org"] }, 'dns[0] must be an address of a name server, not "one.example.org"'],
   ["an ipc", { ipc: "all" }, 'ipc must be "private", "host", "shareable", "none", { container }, not "all"'],
   ["a userns", { userns: { uids: [] } }, "userns.gids must be"],
   ["a signal", { stopSignal: "SIGNOTHING" }, 'stopSignal must be the name of a signal, like "SIGTERM"'],
@@ -46,7 +64,9 @@ test("what is right is asked of the daemon", async () => {
     sysctls: { "net.ipv4.ip_forward": 1 },
     tmpfs: ["/tmp"],
     pid: { container: "web" },
-    network: { path: "/run/netns/a" },
+    network: ["front", { name: "back", aliases: ["db"], address: "10.1.0.5", mac: "02:42:ac:11:00:02" }],
+    ports: ["8080:80", 443, { container: 53, protocol: "udp", hostAddress: "127.0.0.1" }],
+    dns: ["10.0.0.53"],
     userns: { uids: [{ inside: 0, outside: 1000, length: 1 }], gids: [{ inside: 0, outside: 1000, length: 1 }] },
   } as const;
   await expect(client.run(all)).rejects.toMatchObject({ kind: "unreachable" });

@@ -3,6 +3,8 @@ import { signalNumber } from "../../contract/signals.js";
 import { seccompCheck } from "../bundle/seccomp.js";
 import { argsCheck } from "../bundle/spec.js";
 import { pullChecks } from "../images/images.js";
+import { isOwnNetwork, networkCheck, serverAddresses } from "../networks/network-options.js";
+import { portCheck } from "../networks/port-options.js";
 import { duration } from "../options/duration.js";
 import { environmentCheck } from "../options/environment.js";
 import {
@@ -18,6 +20,7 @@ import {
   object,
   oneOf,
   pathText,
+  quote,
   required,
   text,
   whole,
@@ -215,12 +218,12 @@ export const containerChecks: Checks<ContainerOptions> = {
     either("a text or a number", [isText, anyText], [isNumber, whole("a whole number", -(2 ** 53))]),
     "an object of values",
   ),
-  network: either(
-    '"none", "host", { container } or { path }',
-    [(value) => value === "none" || value === "host", () => {}],
-    [has("container"), ofContainer],
-    [has("path"), object<{ path: string }>({ path: required(absolutePath) })],
-  ),
+  network: networkCheck,
+  ports: listOf(portCheck, "a list of ports"),
+  publishAll: flag,
+  dns: serverAddresses,
+  dnsSearch: listOf(nameText),
+  dnsOptions: listOf(nameText),
   pid: namespace("private", "host"),
   ipc: namespace("private", "host", "shareable", "none"),
   uts: namespace("private", "host"),
@@ -244,12 +247,16 @@ export const containerChecks: Checks<ContainerOptions> = {
 
 /** What no single option shows. @throws TypeError */
 export function checkTogether(options: ContainerOptions): void {
-  const { image, rootfs, writable, readOnly, args, entrypoint } = options;
+  const { image, rootfs, writable, readOnly, args, entrypoint, network, ports = [], publishAll } = options;
   if ((image === undefined) === (rootfs === undefined))
     throw new TypeError(`either image or rootfs must be given, ${image === undefined ? "and none is" : "not both"}`);
   if (image !== undefined && readOnly === false && writable === false)
     throw new TypeError("readOnly: false needs writable: true: an image's own files can't be changed");
   if (rootfs !== undefined && entrypoint === undefined) checkOptions({ args }, { args: required(argsCheck) });
+  if ((ports.length > 0 || publishAll) && (network === "none" || !isOwnNetwork(network)))
+    throw new TypeError(
+      `${ports.length > 0 ? "ports" : "publishAll"} need a network of the container's own, not ${quote(network)}`,
+    );
   if (args?.length === 0 && entrypoint?.length === 0)
     throw new TypeError("args must be a command when entrypoint is [], not []");
 }

@@ -9,6 +9,8 @@ import {
   type Resources,
 } from "../../proto/containerdts/engine/v1/engine.js";
 import { fullName } from "../images/images.js";
+import { isOwnNetwork, networkMessage } from "../networks/network-options.js";
+import { portMessages } from "../networks/port-options.js";
 import type { Environment } from "../options/environment.js";
 import type { ContainerLimits, ContainerOptions, OfContainer, TmpfsOptions } from "./container-options.js";
 
@@ -73,7 +75,12 @@ export function configOf(
     maskedPaths: textsOf(options.maskedPaths),
     readonlyPaths: textsOf(options.readonlyPaths),
     sysctls: Object.fromEntries(Object.entries(options.sysctls ?? {}).map(([name, value]) => [name, String(value)])),
-    network: modeText(options.network ?? "none"),
+    ...networkMessage(options.network ?? (wantsNetwork(options) ? "bridge" : "none")),
+    ports: (options.ports ?? []).flatMap((port) => portMessages(port)),
+    publishAll: options.publishAll ?? false,
+    dns: [...(options.dns ?? [])],
+    dnsSearch: [...(options.dnsSearch ?? [])],
+    dnsOptions: [...(options.dnsOptions ?? [])],
     pid: modeText(options.pid ?? "private"),
     ipc: modeText(options.ipc ?? "private"),
     uts: modeText(options.uts ?? "private"),
@@ -87,9 +94,10 @@ export function configOf(
 /** Whether ids of its own change nothing that was asked for: those of a shared directory or namespace are others. */
 function hasOwnIds({ image, writable, privileged, network, pid, ipc, uts }: ContainerOptions): boolean {
   if (privileged || (image === undefined && !writable)) return false;
-  return [network, pid, ipc, uts].every(
+  const areOwn = [pid, ipc, uts].every(
     (namespace) => namespace === undefined || ["none", "private", "shareable"].includes(namespace as string),
   );
+  return areOwn && isOwnNetwork(network);
 }
 
 function textsOf(values: readonly string[] | undefined): { values: string[] } | undefined {
@@ -107,9 +115,13 @@ function seccompText({ seccomp, privileged }: ContainerOptions): string {
   return seccomp ?? (privileged ? "unconfined" : "default");
 }
 
-function modeText(mode: string | OfContainer | { path: string }): string {
-  if (typeof mode === "string") return mode;
-  return "container" in mode ? `container:${mode.container}` : `path:${mode.path}`;
+function modeText(mode: string | OfContainer): string {
+  return typeof mode === "string" ? mode : `container:${mode.container}`;
+}
+
+/** Whether what was asked for makes no sense without a network. */
+function wantsNetwork({ ports = [], publishAll = false, dns = [], dnsSearch = [] }: ContainerOptions): boolean {
+  return publishAll || ports.length + dns.length + dnsSearch.length > 0;
 }
 
 function mountsOf({ mounts = [], tmpfs = [] }: ContainerOptions): Mount[] {

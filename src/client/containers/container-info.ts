@@ -1,4 +1,10 @@
-import type { Container, ContainerConfig, IdMap } from "../../proto/containerdts/engine/v1/engine.js";
+import type {
+  Container,
+  ContainerConfig,
+  Endpoint,
+  IdMap,
+  PortBinding,
+} from "../../proto/containerdts/engine/v1/engine.js";
 import { toDate } from "../timestamp.js";
 import { type ContainerExit, exitOf } from "./exit.js";
 
@@ -37,6 +43,10 @@ export interface ContainerInfo {
   workdir: string;
   user: string;
   execIds: string[];
+  /** Its networks. Addresses are those that it has while it runs, "" otherwise. */
+  endpoints: Endpoint[];
+  /** Published ports, of one that runs. */
+  ports: PortBinding[];
   uidMap: IdMap[];
   gidMap: IdMap[];
   /** What was asked for, as on the wire. */

@@ -1,5 +1,7 @@
 import type { Seccomp } from "../bundle/seccomp.js";
 import type { PullOptions } from "../images/images.js";
+import type { NetworkOption } from "../networks/network-options.js";
+import type { PortOption } from "../networks/port-options.js";
 import type { Environment } from "../options/environment.js";
 
 /** What a container may use; what is not given has no limit. Sizes are in bytes, periods and quotas in microseconds. */
@@ -168,8 +170,18 @@ export interface ContainerOptions {
   readonlyPaths?: readonly string[] | undefined;
   sysctls?: Readonly<Record<string, string | number>> | undefined;
 
-  /** "none": loopback only; `path`: of a network namespace. Default: "none". */
-  network?: "none" | "host" | OfContainer | { path: string } | undefined;
+  /** Default: "none"; "bridge" with `ports`, `publishAll`, `dns` or `dnsSearch`. */
+  network?: NetworkOption | undefined;
+  /** Ports of the host at which it is reached. */
+  ports?: readonly PortOption[] | undefined;
+  /** Whether each port that the image exposes is published on one that the daemon chooses. Default: false. */
+  publishAll?: boolean | undefined;
+  /** Addresses of name servers, for what is no name of a container. Default: the host's. */
+  dns?: readonly string[] | undefined;
+  /** Domains of names without a dot. Default: the host's. */
+  dnsSearch?: readonly string[] | undefined;
+  /** Of resolv.conf: "ndots:2". */
+  dnsOptions?: readonly string[] | undefined;
   /** Default, as of the next three: "private". */
   pid?: "private" | "host" | OfContainer | undefined;
   /** "shareable": others may join it, /dev/shm included; "none": without /dev/shm. */

@@ -6,6 +6,7 @@ import type { EngineApi } from "../api/engine.js";
 import { ownedFolderPrefix } from "../bundle/owned-folders.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import type { ArchiveSource } from "../images/images.js";
+import { publishedPort } from "../networks/published-port.js";
 import { duration, positiveDuration } from "../options/duration.js";
 import { type Checks, checkOptions, flag, nameText, object, oneOf, pathText } from "../options/option-checks.js";
 import { Stdio } from "../streams/stdio.js";
@@ -332,6 +333,19 @@ export class Container {
   async inspect(options: CallOptions = {}): Promise<ContainerInfo> {
     this.#info = infoOf(await this.api.calls.get({ id: this.id }, options));
     return this.#info;
+  }
+
+  /**
+   * At which port of the host one of its ports is reached.
+   *
+   * @param port in the container: 80, or "53/udp"
+   * @throws ContainerdError, `isNotFound` when it is not published, or does not run
+   * @example
+   * const { body } = await fetch(`http://127.0.0.1:${await container.port(80)}/`);
+   */
+  async port(port: number | `${number}/${"tcp" | "udp"}`, options: CallOptions = {}): Promise<number> {
+    checkOptions(options, callChecks);
+    return publishedPort(await this.inspect(options), port);
   }
 
   /**

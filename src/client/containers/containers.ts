@@ -5,12 +5,13 @@ import { type CallOptions, callChecks } from "../api/call-options.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { explainFailure } from "../errors/failure-causes.js";
 import { positiveDuration } from "../options/duration.js";
-import { anyText, type Checks, checkOptions, flag, listOf, nameText, oneOf, wrong } from "../options/option-checks.js";
+import { type Checks, checkOptions, flag, listOf, nameText, oneOf } from "../options/option-checks.js";
 import { Container, type ContainerStdio, CreatedContainer, stdioChecks } from "./container.js";
 import { checkTogether, containerChecks } from "./container-checks.js";
 import { configOf, createRequest } from "./container-config.js";
 import { type ContainerStatus, infoOf } from "./container-info.js";
 import type { ContainerOptions } from "./container-options.js";
+import { labelsCheck, labelsOf, type WantedLabels } from "./labels.js";
 import { type EngineParts, isUnanswered, retract } from "./run.js";
 import { withImage } from "./wanted-image.js";
 
@@ -42,7 +43,7 @@ export interface StartNewOptions extends CreateOptions {
 
 export interface ListOptions extends CallOptions {
   /** All of them hold: `{ tier: "web" }`, where `true` is any value; or `NAME`, `NAME=value`. */
-  labels?: Readonly<Record<string, string | true>> | readonly string[] | undefined;
+  labels?: WantedLabels | undefined;
   /** One of them holds. */
   status?: ContainerStatus | readonly ContainerStatus[] | undefined;
   names?: readonly string[] | undefined;
@@ -75,13 +76,6 @@ const createChecks: Checks<CreateOptions> = {
 const startChecks: Checks<StartNewOptions> = { ...createChecks, ...stdioChecks };
 
 const STATUSES: readonly ContainerStatus[] = ["created", "running", "paused", "stopped"];
-
-const labelsCheck = (value: unknown, name: string) => {
-  if (Array.isArray(value)) listOf(anyText)(value, name);
-  else if (typeof value !== "object" || value === null)
-    throw wrong(name, "an object of texts, or a list of texts", value);
-  else for (const [label, text] of Object.entries(value)) if (text !== true) anyText(text, `${name}.${label}`);
-};
 
 const statusCheck = (value: unknown, name: string) => {
   const one = oneOf(...STATUSES);
@@ -233,9 +227,4 @@ async function made<T>(
     if (error instanceof ContainerdError && error.code === "ALREADY_EXISTS") throw error;
     throw explainFailure(error, { workdirOption: "workdir", containerId: id, name: "init", rootfs, stdioDir });
   }
-}
-
-function labelsOf(labels: ListOptions["labels"] = []): string[] {
-  if (Array.isArray(labels)) return [...labels];
-  return Object.entries(labels).map(([name, value]) => (value === true ? name : `${name}=${value}`));
 }
