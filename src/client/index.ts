@@ -112,6 +112,19 @@ export type { Environment } from "./options/environment.js";
 export type { Limits, ResourceLimits } from "./options/limits.js";
 export type { User, UserIds } from "./options/user.js";
 export type { RunTarget } from "./own-connection.js";
+export { NotReadyError } from "./readiness/wait-for.js";
+export type {
+  ProbeResponse,
+  WaitFor,
+  WaitForAll,
+  WaitForAny,
+  WaitForCommand,
+  WaitForHttp,
+  WaitForLog,
+  WaitForOptions,
+  WaitForPort,
+  WaitStrategy,
+} from "./readiness/wait-options.js";
 export { Embedded, type EmbeddedOptions, embedded } from "./remote/embedded.js";
 export { Remote, type RemoteChange, type RemoteOptions } from "./remote/remote.js";
 export type { DaemonOptions } from "./remote/remote-daemon.js";

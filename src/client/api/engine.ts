@@ -35,6 +35,12 @@ export class EngineApi {
     return this.#connection.address.kind === "unix";
   }
 
+  /** The host of the daemon's address; undefined: it is this machine. */
+  get daemonHost(): string | undefined {
+    const { address } = this.#connection;
+    return address.kind === "unix" ? undefined : address.host;
+  }
+
   in(namespace: string): EngineApi {
     return new EngineApi(this.#connection, namespace, this.patience);
   }

@@ -47,6 +47,8 @@ export interface ContainerInfo {
   endpoints: Endpoint[];
   /** Published ports, of one that runs. */
   ports: PortBinding[];
+  /** Of one with a health check. */
+  health: Container["health"];
   uidMap: IdMap[];
   gidMap: IdMap[];
   /** What was asked for, as on the wire. */

@@ -9,6 +9,8 @@ import type { ArchiveSource } from "../images/images.js";
 import { publishedPort } from "../networks/published-port.js";
 import { duration, positiveDuration } from "../options/duration.js";
 import { type Checks, checkOptions, flag, nameText, object, oneOf, pathText } from "../options/option-checks.js";
+import { waitFor } from "../readiness/wait-for.js";
+import { type WaitFor, type WaitForOptions, waitForCheck, waitForChecks } from "../readiness/wait-options.js";
 import { Stdio } from "../streams/stdio.js";
 import { Attachment, type AttachOptions } from "./attach.js";
 import { containerLimitsChecks, signalText as signalCheck } from "./container-checks.js";
@@ -244,6 +246,21 @@ export class Container {
     checkOptions(options, callChecks);
     const { id, api } = this;
     return exitOf(await api.again((signal) => api.calls.wait({ id }, { signal }), options));
+  }
+
+  /**
+   * Resolves when it is ready: a port of it is listened on, it has printed a line, answers a request, or is healthy. Looks are farther
+   * apart the longer it takes.
+   *
+   * @throws NotReadyError after `timeout`, or when it has ended before, with what it has printed last
+   * @example
+   * await container.waitFor([{ port: 5432 }, { log: "ready to accept connections", times: 2 }], { timeout: 30_000 });
+   * await container.waitFor({ http: "/health", port: 8080, status: 200 });
+   */
+  async waitFor(what: WaitFor, options: WaitForOptions = {}): Promise<void> {
+    waitForCheck(what, "what");
+    checkOptions(options, waitForChecks);
+    await waitFor(this, what, options, this.api.daemonHost);
   }
 
   /** Its stop signal, then SIGKILL after the grace period. Resolves when it has stopped. */

@@ -6,6 +6,7 @@ import { ContainerdError } from "../errors/containerd-error.js";
 import { explainFailure } from "../errors/failure-causes.js";
 import { positiveDuration } from "../options/duration.js";
 import { type Checks, checkOptions, flag, listOf, nameText, oneOf } from "../options/option-checks.js";
+import { type WaitFor, waitForCheck } from "../readiness/wait-options.js";
 import { Container, type ContainerStdio, CreatedContainer, stdioChecks } from "./container.js";
 import { checkTogether, containerChecks } from "./container-checks.js";
 import { configOf, createRequest } from "./container-config.js";
@@ -35,6 +36,10 @@ export interface CreateOptions extends ContainerOptions, CallOptions {
 }
 
 export interface StartNewOptions extends CreateOptions {
+  /** What it has to be before the call resolves. What is not ready in time is removed, and is an error that shows its last lines. */
+  waitFor?: WaitFor | undefined;
+  /** Milliseconds that `waitFor` may take. Default: 60,000. */
+  readyTimeout?: number | undefined;
   /** Default: "ignore". */
   stdio?: ContainerStdio | undefined;
   /** Where the FIFOs are made; the daemon must see it at the same path. Default: the system's temporary directory. */
@@ -73,7 +78,12 @@ const createChecks: Checks<CreateOptions> = {
   ttl: positiveDuration,
 };
 
-const startChecks: Checks<StartNewOptions> = { ...createChecks, ...stdioChecks };
+const startChecks: Checks<StartNewOptions> = {
+  ...createChecks,
+  ...stdioChecks,
+  waitFor: waitForCheck,
+  readyTimeout: positiveDuration,
+};
 
 const STATUSES: readonly ContainerStatus[] = ["created", "running", "paused", "stopped"];
 
@@ -137,7 +147,17 @@ export class Containers {
     checkOptions(options, startChecks);
     checkTogether(options);
     const create = this.#request(options, options.openStdin ?? options.stdio === "pipe");
-    return await startNew(this.#parts, options, create, new CreatedContainer(this.#parts.api, create.id));
+    const container = await startNew(this.#parts, options, create, new CreatedContainer(this.#parts.api, create.id));
+    const { waitFor, readyTimeout: timeout, signal } = options;
+    if (waitFor === undefined) return container;
+    try {
+      await container.waitFor(waitFor, { timeout, signal });
+    } catch (error) {
+      // That it can't be removed as well is not what went wrong first.
+      await container.remove({ force: true }).catch(() => {});
+      throw error;
+    }
+    return container;
   }
 
   /** By its id, the beginning of one, or its name. @throws ContainerdError, `isNotFound` when there is none */
