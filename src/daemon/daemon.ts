@@ -14,11 +14,13 @@ import { Identity } from "../core/metadata/identity.js";
 import { Leases } from "../core/metadata/leases.js";
 import { Namespaces } from "../core/metadata/namespaces.js";
 import { Store } from "../core/metadata/store.js";
+import { Networks } from "../core/network/networks.js";
 import { type WorkerName, workerProgram } from "../core/scheduling/worker-program.js";
 import { Snapshots } from "../core/snapshots/snapshots.js";
 import { restore } from "../core/tasks/restore/restore.js";
 import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
 import { Tasks } from "../core/tasks/tasks.js";
+import { networksService } from "../services/engine/networks.js";
 import { engineService } from "../services/engine/service.js";
 import { createServer } from "../services/grpc/server.js";
 import { serviceV0 } from "../services/v0/service.js";
@@ -114,6 +116,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
     content: new Content(join(root, "content"), { store, namespaces, leases, collection, bus, log }),
     snapshots: new Snapshots({ store, namespaces, leases, collection, bus, log, root }),
     images: new Images({ store, namespaces, collection, bus }),
+    networks: new Networks(store, namespaces),
   };
   const transfers = new ImageTransfers({
     ...{ ...metadata, layers: metadata.snapshots.layers, version: VERSION },
@@ -125,6 +128,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
     engineService(engine, ready),
+    networksService(engine, ready),
     ...servicesV1({ tasks, ...metadata, transfers, checkpoints, ready, log, version: VERSION, revision: COMMIT }),
   ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.

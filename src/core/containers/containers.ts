@@ -138,20 +138,39 @@ export class Containers {
 
   /** As {@link update}, of all but the specification. */
   async updateBrief(namespace: string, id: string, change: (before: BriefRecord) => BriefRecord): Promise<BriefRecord> {
-    return await this.#update(namespace, id, () => {
-      const before = this.#brief(namespace, id);
-      if (before === undefined) throw notFound(namespace, id, "update");
-      const after = { ...change(before), id, createdAt: before.createdAt, updatedAt: now() };
-      checkBrief(after, "update failed validation");
-      return this.#putBrief(namespace, after);
-    });
+    return await this.#update(namespace, id, () => this.#changeBrief(namespace, id, change));
+  }
+
+  /** As {@link updateBrief}, of two in one change. */
+  async updateTwo(
+    namespace: string,
+    [one, changeOne]: [id: string, change: (before: BriefRecord) => BriefRecord],
+    [other, changeOther]: [id: string, change: (before: BriefRecord) => BriefRecord],
+  ): Promise<void> {
+    let first: BriefRecord | undefined;
+    await this.#update(namespace, other, () => {
+      first = this.#changeBrief(namespace, one, changeOne);
+      return this.#changeBrief(namespace, other, changeOther);
+    }).finally(() => this.#recent.delete(recentKey(namespace, one)));
+    this.#tellUpdate(namespace, first!);
+  }
+
+  #changeBrief(namespace: string, id: string, change: (before: BriefRecord) => BriefRecord): BriefRecord {
+    const before = this.#brief(namespace, id);
+    if (before === undefined) throw notFound(namespace, id, "update");
+    const after = { ...change(before), id, createdAt: before.createdAt, updatedAt: now() };
+    checkBrief(after, "update failed validation");
+    return this.#putBrief(namespace, after);
   }
 
   async #update<R extends BriefRecord>(namespace: string, id: string, work: () => R): Promise<R> {
     const record = await this.#change(namespace, id, work);
-    const { image, labels, snapshotKey } = record;
-    this.#tell({ topic: "/containers/update", namespace, object: id, payload: { image, labels, snapshotKey } });
+    this.#tellUpdate(namespace, record);
     return record;
+  }
+
+  #tellUpdate(namespace: string, { id, image, labels, snapshotKey }: BriefRecord): void {
+    this.#tell({ topic: "/containers/update", namespace, object: id, payload: { image, labels, snapshotKey } });
   }
 
   /**

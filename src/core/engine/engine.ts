@@ -6,11 +6,14 @@ import { abortable } from "../failure/abortable.js";
 import { Failure } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
 import type { ImageTransfers } from "../images/transfers.js";
+import type { Identity } from "../metadata/identity.js";
+import type { Networks } from "../network/networks.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
 import type { Snapshots } from "../snapshots/snapshots.js";
 import type { Task } from "../tasks/task.js";
 import type { Tasks } from "../tasks/tasks.js";
 import { ContainerIndex } from "./container-index.js";
+import { ContainerNetworks } from "./container-networks.js";
 import type { EngineContainer } from "./engine-container.js";
 import { ContainerFiles } from "./files/container-files.js";
 import { GoneContainers } from "./gone-containers.js";
@@ -32,6 +35,8 @@ export interface EngineParts extends ImageParts {
   tasks: Tasks;
   containers: Containers;
   snapshots: Snapshots;
+  networks: Networks;
+  identity: Identity;
   /** `--root` */
   root: string;
   /** Whether systemd makes the cgroups of containers. */
@@ -57,6 +62,7 @@ export class Engine {
   readonly logs: LogDirectories;
   /** How those ended whose time to live was over, for who waits, or asks, after they are gone. */
   readonly expired = new GoneContainers<ContainerExit>();
+  readonly networks: ContainerNetworks;
   readonly stdins = new OpenStdins();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
@@ -77,6 +83,8 @@ export class Engine {
     this.systemdCgroup = parts.systemdCgroup;
     this.#marker = join(parts.root, "engine");
     this.images = new ResolvedImages(parts, this.#marker);
+    const { networks: records, identity, log } = parts;
+    this.networks = new ContainerNetworks({ records, identity, marker: join(this.#marker, "networks-in-use"), log });
     this.logs = new LogDirectories(join(this.#marker, "logs"));
     this.owners = new Owners(parts.log, (container) => {
       const { id } = container;
@@ -168,6 +176,7 @@ export class Engine {
     const behind = (async () => {
       await this.tasks.removals.allReady();
       await this.snapshots.settled();
+      await this.networks.close();
     })();
     await abortable(behind, AbortSignal.timeout(CLOSE_TIMEOUT)).catch(() => {});
     await this.images.close();

@@ -3,6 +3,7 @@ import { Failure } from "../failure/failure.js";
 import { type Owner, parseOwner } from "../tasks/owner.js";
 import type { OciProcess } from "../tasks/runtime/spec.js";
 import type { ContainerConfig, IdMap } from "./container-config.js";
+import type { Attached } from "./container-networks.js";
 import type { TimeToLive } from "./time-to-live.js";
 
 /** The extension of a container's record that says that the engine manages it, and what it knows of it. Only the engine writes it. */
@@ -66,6 +67,8 @@ export interface KeptContainer {
   startId?: string | undefined;
   /** Its layer was not whole when an earlier daemon was killed, which wrote that down: who has asked for it was not answered. */
   isFilling?: true | undefined;
+  /** What it has of networks; of one that does not run, or is not on any, it says nothing. */
+  attached?: Attached | undefined;
   /** Since when it runs, or has run last: nanoseconds since the epoch. */
   startedAt?: bigint | undefined;
   /** Of its last run; undefined while it runs. */

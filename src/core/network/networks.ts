@@ -93,7 +93,7 @@ export class Networks {
     const found = await this.find(namespace, text);
     if (found !== undefined) return found;
     if (text === BRIDGE) return await this.#bridge(namespace);
-    throw noNetwork(namespace, text);
+    throw noNetwork({ namespace, name: text });
   }
 
   /** As {@link get}, of what is there. @throws Failure (invalid-argument) for the beginning of several */
@@ -135,7 +135,7 @@ export class Networks {
     await this.#load.done();
     await this.#store
       .write(() => {
-        if (this.#records.get([namespace, id]) === undefined) throw noNetwork(namespace, id);
+        if (this.#records.get([namespace, id]) === undefined) throw noNetwork({ namespace, name: id });
         check();
         this.#records.remove([namespace, id]);
         // From here on nobody attaches to it; when it can't be written it is read again.
@@ -181,8 +181,8 @@ export class Networks {
   }
 }
 
-function noNetwork(namespace: string, text: string): Failure {
-  const why = `no network ${JSON.stringify(text.slice(0, 200))} in namespace ${JSON.stringify(namespace)}`;
+export function noNetwork({ namespace, name }: Pick<Network, "namespace" | "name">): Failure {
+  const why = `no network ${JSON.stringify(name.slice(0, 200))} in namespace ${JSON.stringify(namespace)}`;
   return new Failure("not-found", "refused", { why });
 }
 

@@ -4,9 +4,11 @@ import type { Description } from "../../core/engine/operations/describe.js";
 import type { Exit as ProcessExit } from "../../core/tasks/process.js";
 import type { Container, Exit } from "../../proto/containerdts/engine/v1/engine.js";
 import { configMessage } from "./container-config.js";
+import { endpointMessage, portMessage } from "./network-messages.js";
 
 export function containerMessage(description: Description): Container {
   const { container, kept, status, pid, createdAt, startedAt, exit, endsAt, expiresAt, process, execIds } = description;
+  const { endpoints, publications } = description;
   const { user } = process;
   return {
     id: container.id,
@@ -29,8 +31,8 @@ export function containerMessage(description: Description): Container {
     gidMap: kept.idMaps?.gids ?? [],
     endsAt: endsAt === undefined ? undefined : secondsAndNanos(endsAt),
     expiresAt: expiresAt === undefined ? undefined : secondsAndNanos(expiresAt),
-    endpoints: [],
-    ports: [],
+    endpoints: endpoints.map(({ wish, endpoint }) => endpointMessage(wish, endpoint)),
+    ports: publications.map(portMessage),
     volumes: [],
     restartCount: 0,
     restartsAt: undefined,

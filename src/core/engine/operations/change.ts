@@ -66,6 +66,7 @@ export async function rename(engine: Engine, container: EngineContainer, name: s
     try {
       const kept = keptOf(await engine.containers.getBrief(namespace, id))!;
       await keep(engine, container, { ...kept, name });
+      await engine.networks.rename(container);
     } catch (error) {
       engine.index.rename(container, before);
       throw error;

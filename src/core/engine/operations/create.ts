@@ -23,7 +23,7 @@ export async function create(engine: Engine, request: CreateRequest, signal: Abo
   const before = await madeBefore(engine, request);
   if (before !== undefined) return before;
   return await make(engine, request, async (container) => {
-    const planned = await planFor(engine, container, request, signal);
+    const planned = await planFor(engine, container, request, false, signal);
     const { written, mounts } = writeDown(engine, container, planned);
     await Promise.all([written, mounts]);
   });
@@ -50,7 +50,7 @@ export async function run(
   if (request.autoRemove && engine.index.hasEnded(namespace, id, fingerprint(request)))
     return new EngineContainer(namespace, id);
   return await make(engine, request, async (container) => {
-    const planned = await planFor(engine, container, request, signal);
+    const planned = await planFor(engine, container, request, true, signal);
     await runPlanned(engine, container, planned, stdio, signal);
   });
 }
@@ -152,9 +152,10 @@ export async function planFor(
   engine: Engine,
   container: EngineContainer,
   request: CreateRequest,
+  isStarted: boolean,
   signal: AbortSignal,
 ): Promise<Plan> {
-  const planned = await plan(engine, request, signal);
+  const planned = await plan(engine, container, request, isStarted, signal);
   container.idMaps = request.config.userns.mode === "auto" ? planned.kept.idMaps : undefined;
   container.hasLayer = needsSnapshot(planned.kept);
   watchTimeToLive(engine, container, planned.kept.ttl);

@@ -1,7 +1,9 @@
 import { bootTime, now } from "../../../system/linux/clock.js";
 import { Failure } from "../../failure/failure.js";
+import type { Publication } from "../../network/network.js";
 import { Slices } from "../../scheduling/slices.js";
 import { INIT } from "../../tasks/process.js";
+import type { AttachedEndpoint, Wish } from "../container-networks.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type ContainerExit, type KeptContainer, type KeptProcess, keptOf } from "../kept-container.js";
@@ -24,6 +26,9 @@ export interface Description {
   /** Of its specification. */
   process: KeptProcess;
   execIds: string[];
+  /** One for each network that it is on; without addresses while it does not run. */
+  endpoints: { wish: Wish; endpoint: AttachedEndpoint | undefined }[];
+  publications: readonly Publication[];
 }
 
 /** @throws Failure (not-found) */
@@ -43,8 +48,18 @@ export async function describe(engine: Engine, container: EngineContainer): Prom
     exit: container.exit,
     endsAt: sinceEpoch(task?.endsAt),
     expiresAt: sinceEpoch(container.expiresAt),
+    ...networksOf(engine, container),
     execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT),
   };
+}
+
+function networksOf(engine: Engine, container: EngineContainer): Pick<Description, "endpoints" | "publications"> {
+  const { wishes = [], attached } = engine.networks.placeOf(container) ?? {};
+  const endpoints = wishes.map((wish) => ({
+    wish,
+    endpoint: attached?.endpoints.find(({ network }) => network === wish.network.id),
+  }));
+  return { endpoints, publications: attached?.publications ?? [] };
 }
 
 /** What a container runs, of one whose record does not say it by itself. */
@@ -69,21 +84,28 @@ export interface ListRequest {
 
 /** Those that a list is to have. */
 export function select(engine: Engine, namespace: string, { labels, statuses, names }: ListRequest): EngineContainer[] {
-  const wanted = labels.map((label) => {
-    const end = label.indexOf("=");
-    return end < 0 ? { key: label, value: undefined } : { key: label.slice(0, end), value: label.slice(end + 1) };
-  });
   return engine.index
     .list(namespace)
     .filter(
       (container) =>
         container.isMade &&
-        wanted.every(({ key, value }) =>
-          value === undefined ? Object.hasOwn(container.labels, key) : container.labels[key] === value,
-        ) &&
+        hasLabels(container, labels) &&
         (names.length === 0 || names.includes(container.name)) &&
         (statuses.length === 0 || statuses.includes(statusOf(engine, container))),
     );
+}
+
+/** @param wanted `NAME` or `NAME=value`; all of them hold */
+export function hasLabels(
+  { labels }: { labels: Readonly<Record<string, string>> },
+  wanted: readonly string[],
+): boolean {
+  return wanted.every((label) => {
+    const end = label.indexOf("=");
+    if (end < 0) return Object.hasOwn(labels, label);
+    const key = label.slice(0, end);
+    return Object.hasOwn(labels, key) && labels[key] === label.slice(end + 1);
+  });
 }
 
 /** Many take a while, so others get their turn in between. */

@@ -29,6 +29,8 @@ async function ended(engine: Engine, container: EngineContainer, task: Task): Pr
 /** In turn: what a task that has ended leaves. */
 export async function settleEnd(engine: Engine, container: EngineContainer, task: Task): Promise<void> {
   const exit = exitOf(task);
+  // Whoever is told of its end finds its ports free.
+  const left = engine.networks.leave(container);
   if (container.autoRemove) {
     container.exit = exit;
     container.tell();
@@ -40,10 +42,15 @@ export async function settleEnd(engine: Engine, container: EngineContainer, task
     // Its task keeps it until it is removed: a record of what goes with a program is not worth a wait for the disk.
     container.exit = exit;
     container.tell();
+    await left;
     return;
   }
   try {
-    const { starting: _, ...kept } = keptOf(await engine.containers.getBrief(container.namespace, container.id))!;
+    const {
+      starting: _,
+      attached: __,
+      ...kept
+    } = keptOf(await engine.containers.getBrief(container.namespace, container.id))!;
     await keep(engine, container, { ...kept, exit });
   } finally {
     // Where it can't be written down the task stays, and the next daemon tries.
@@ -51,6 +58,6 @@ export async function settleEnd(engine: Engine, container: EngineContainer, task
     container.tell();
   }
   // Not before its end is known: without a task and an end it would be one that was never started.
-  await wholeEnd(task);
+  await Promise.all([wholeEnd(task), left]);
   await deleteStopped(engine.tasks, container);
 }

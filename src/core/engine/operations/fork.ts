@@ -41,7 +41,7 @@ export async function fork(
   const request: CreateRequest = { ...wanted, config: { ...kept.config, labels: { ...labels } } };
   checkRequest(request);
   return await make(engine, request, async (container) => {
-    const planned = await planFor(engine, container, request, signal);
+    const planned = await planFor(engine, container, request, stdio !== undefined, signal);
     if (planned.kept.imageDigest !== kept.imageDigest) {
       const why = `was made of ${kept.imageDigest}, and its image ${JSON.stringify(kept.config.image)} is another one by now`;
       throw refused(source, why);

@@ -49,6 +49,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
   await tasks.runDirectory.make(namespace);
   // What an earlier daemon has begun, and not written down, goes first.
   await tasks.restored(name, { signal });
+  engine.networks.prepare(container);
   const bundle = bundleIn(tasks.directoryOf(name));
   const stdio = ownStdio(engine.logs, container, kept.config, wanted.stdio, bundle);
   const creating = tasks.operations.run({ kind: "create", id }, (operation) =>
@@ -88,6 +89,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
   });
   try {
     await written;
+    await engine.networks.enter(container, tasks.get(name).init!);
     signal.throwIfAborted();
     const init = await startCreated(tasks, name);
     follow(engine, container, tasks.get(name));

@@ -28,7 +28,9 @@ import { type ContainerFileTexts, containerFiles } from "../spec/container-files
 import { type HostFacts, prepareHost } from "../spec/host-facts.js";
 import { type ImageConfig, parseImageConfig } from "../spec/image-config.js";
 import { findInit } from "../spec/init-program.js";
+import type { ContainerFiles } from "../spec/mounts.js";
 import type { JoinedNamespaces } from "../spec/namespaces.js";
+import { checkNetworkWishes } from "../spec/network-wishes.js";
 import type { OciSpec } from "../spec/oci-spec.js";
 import { type ResolvedUser, resolveUser } from "../spec/user.js";
 import { timeToLive } from "../time-to-live.js";
@@ -58,11 +60,20 @@ interface Place {
 }
 
 /**
- * Ids of a user namespace that it takes are the container's then, also when it is not made.
+ * Ids of a user namespace that it takes, and places on networks, are the container's then, also when it is not made.
+ * @param isStarted whether it is started right after that
  * @throws Failure: not-found for an image that is not there, invalid-argument for wishes that can't be granted; the signal's reason
  */
-export async function plan(engine: Engine, request: CreateRequest, signal: AbortSignal): Promise<Plan> {
+export async function plan(
+  engine: Engine,
+  container: EngineContainer,
+  request: CreateRequest,
+  isStarted: boolean,
+  signal: AbortSignal,
+): Promise<Plan> {
   const { namespace, id, name, config, owner, autoRemove, lifetime, ttl } = request;
+  checkNetworkWishes(config);
+  await engine.networks.note(container, config);
   const image = config.image === "" ? undefined : await engine.images.resolve(namespace, config.image, signal);
   const hostFacts = await prepareHost(config, { systemdCgroup: engine.systemdCgroup, signal });
   const kept: KeptContainer = {
@@ -73,6 +84,7 @@ export async function plan(engine: Engine, request: CreateRequest, signal: Abort
     imageDigest: image?.digest ?? "",
     idMaps: idMapsOf(engine, config, image, hostFacts),
   };
+  if (isStarted) kept.attached = await engine.networks.take(container, config, exposedPortsOf(config, image));
   const { spec, process, fill } = await specOf(engine, request, kept, image, hostFacts, signal);
   const { args, env, cwd, user } = process;
   kept.process = { args, env, cwd, user };
@@ -90,6 +102,11 @@ export async function plan(engine: Engine, request: CreateRequest, signal: Abort
     sandbox: "",
   };
   return { kept, image, record, fill };
+}
+
+/** Of the image, where somebody wants to know: `80/tcp`. */
+export function exposedPortsOf({ publishAll }: ContainerConfig, image: ResolvedImage | undefined): readonly string[] {
+  return publishAll && image !== undefined ? parseImageConfig(image.digest, image.config).exposedPorts : [];
 }
 
 /** Whether it has one of its own: to write to, or of layers whose files belong to its own ids. */
@@ -131,24 +148,30 @@ export async function specOf(
     ...{ id, config, image: imageConfig, user, host, idMaps },
     root: { path: config.rootfs !== "" && !config.writable ? config.rootfs : "rootfs", readOnly: config.readOnly },
     joined,
-    files: Object.fromEntries(Object.entries(FILES).map(([name, file]) => [name, join(bundle, file)])),
+    files: { ...ownFiles(bundle), ...joined.files },
     init: config.init || config.idle ? findInit() : undefined,
   });
   return {
     spec: Buffer.from(stringifyJson(spec)),
     process: spec.process,
-    fill: await filesOf(id, config, host, signal),
+    fill: await filesOf(engine, { namespace, id }, config, host, signal),
   };
 }
 
 /** What puts a container's own files into its bundle. @throws Failure; the signal's reason */
 export async function filesOf(
-  id: string,
+  engine: Engine,
+  { namespace, id }: Place,
   config: ContainerConfig,
   host: HostFacts,
   signal: AbortSignal,
 ): Promise<(bundle: string) => void> {
-  const texts = await containerFiles(config, hostnameOf({ id, config, host }), signal);
+  const texts = await containerFiles(
+    config,
+    hostnameOf({ id, config, host }),
+    signal,
+    engine.networks.addressesOf({ namespace, id }),
+  );
   return (bundle) => {
     for (const [name, file] of Object.entries(FILES))
       writeFileSync(join(bundle, file), texts[name as keyof ContainerFileTexts], { mode: 0o644 });
@@ -161,6 +184,12 @@ const FILES: Record<keyof ContainerFileTexts, string> = {
   hostname: "hostname",
   resolvConf: "resolv.conf",
 };
+
+/** Where a container's own files are, in its bundle. */
+export function ownFiles(bundle: string): Record<keyof ContainerFileTexts, string> {
+  const { hosts, hostname, resolvConf } = FILES;
+  return { hosts: join(bundle, hosts), hostname: join(bundle, hostname), resolvConf: join(bundle, resolvConf) };
+}
 
 async function resolved(
   engine: Engine,
@@ -220,19 +249,23 @@ export async function mountsOverDirectory(
   return await engine.snapshots.mountsOver(namespace, id, path);
 }
 
+/** `files` are those in which a network says what it is called there. */
+type Joined = JoinedNamespaces & { shm?: string | undefined; files?: Pick<ContainerFiles, "hosts" | "resolvConf"> };
+
 /** The namespaces of other containers that one is to join. @throws Failure: not-found, failed-precondition for one that does not run */
 async function joinedOf(
   engine: Engine,
   namespace: string,
   { network, pid, ipc, uts, cgroupns }: ContainerConfig,
   signal: AbortSignal,
-): Promise<JoinedNamespaces & { shm?: string | undefined }> {
-  const joined: JoinedNamespaces & { shm?: string | undefined } = {};
+): Promise<Joined> {
+  const joined: Joined = {};
   const wanted = { network, pid, ipc, uts, cgroup: cgroupns };
   for (const [name, mode] of Object.entries(wanted)) {
     if (mode.mode !== "container") continue;
     const other = await engine.find(namespace, mode.container, signal);
     if (name === "ipc") joined.shm = await sharedMemoryOf(engine, other);
+    if (name === "network") joined.files = await networkFilesOf(engine, other);
     const file = name === "network" ? "net" : name;
     joined[name as keyof JoinedNamespaces] = `/proc/${runningTask(engine, other).init!.systemPid}/ns/${file}`;
   }
@@ -252,8 +285,18 @@ async function sharedMemoryOf(engine: Engine, { namespace, id }: EngineContainer
       'only of one with "shareable" or "host" others may join it';
     throw new Failure("failed-precondition", "refused", { why });
   }
-  const { mounts = [] } = JSON.parse(record.spec!.value.toString("utf8")) as Pick<OciSpec, "mounts">;
-  return mounts.find(({ destination, type }) => destination === "/dev/shm" && type === "bind")?.source;
+  return bindSourceOf(record, "/dev/shm");
+}
+
+/** Who is in a container's network calls others as that one does. */
+async function networkFilesOf(engine: Engine, { namespace, id }: EngineContainer): Promise<Joined["files"]> {
+  const record = await engine.containers.get(namespace, id);
+  return { hosts: bindSourceOf(record, "/etc/hosts"), resolvConf: bindSourceOf(record, "/etc/resolv.conf") };
+}
+
+function bindSourceOf({ spec }: Pick<ContainerRecord, "spec">, place: string): string | undefined {
+  const { mounts = [] } = JSON.parse(spec!.value.toString("utf8")) as Pick<OciSpec, "mounts">;
+  return mounts.find(({ destination, type }) => destination === place && type === "bind")?.source;
 }
 
 /**

@@ -51,6 +51,8 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   const task = engine.taskOf(container);
   if (task?.status === "stopped") await wholeEnd(task);
   if (task !== undefined) await unlessMissing(deleteStopped(engine.tasks, container, !isPassing));
+  const left = engine.networks.forget(container);
+  if (!isPassing) await left;
   await removeCheckpoints(engine, container);
   if (hasLayer) {
     const removeFiles = await unlessMissing(engine.snapshots.forget(namespace, id));

@@ -18,6 +18,7 @@ import { lastTimeToLive, watchTimeToLive } from "./expire.js";
 import { letGo } from "./hold-still.js";
 import { keep } from "./keeping.js";
 import { killTask, removeRest } from "./remove.js";
+import { statusOf } from "./running.js";
 
 /** Takes over the containers of an earlier daemon, once its tasks are known. @throws Failure when the store can't be used */
 export async function restoreContainers(engine: Engine): Promise<void> {
@@ -39,11 +40,16 @@ export async function restoreContainers(engine: Engine): Promise<void> {
   }
   await restoreLogs(engine);
   await engine.tasks.runDirectory.open();
+  await engine.networks.recall(found, (container) => engine.taskOf(container) !== undefined);
   // Each for itself: one that can't be taken over does not hold up the others.
   await Promise.all(
     found.map(({ container, kept }) => attempt(engine, container, () => restoreOne(engine, container, kept))),
   );
   await removeUnknownTasks(engine);
+  await engine.networks.restore((container) => {
+    const status = statusOf(engine, container);
+    return status === "running" || status === "paused" ? engine.taskOf(container)!.init : undefined;
+  });
 }
 
 /** Logs without a container are what a kill has left. */
@@ -71,8 +77,9 @@ async function restoreOne(engine: Engine, container: EngineContainer, found: Kep
   if (task === undefined) await restoreWithoutTask(engine, container, kept);
   else if (task.status === "created" && !task.init!.isStarting) {
     // Its start had not begun.
+    await engine.networks.leave(container);
     await deleteStopped(tasks, container);
-    await keep(engine, container, { ...kept, starting: undefined, startId: undefined });
+    await keep(engine, container, { ...kept, starting: undefined, startId: undefined, attached: undefined });
   } else if (task.init!.status === "stopped") {
     await engine.inTurn(container, () => settleEnd(engine, container, task));
   } else {
@@ -143,7 +150,7 @@ async function restoreWithoutTask(engine: Engine, container: EngineContainer, ke
     const error = "its end was not seen: the machine was started anew, or what was known of it is lost";
     const lost = { status: UNKNOWN_STATUS, at: now(), oomKilled: false, timedOut: false, error };
     container.exit = lost;
-    await keep(engine, container, { ...kept, starting: undefined, exit: lost });
+    await keep(engine, container, { ...kept, starting: undefined, exit: lost, attached: undefined });
     return;
   }
   container.exit = exit;

@@ -10,7 +10,7 @@ import { prepareHost } from "../spec/host-facts.js";
 import { settleEnd } from "./ended.js";
 import { keep, keepStarted, starting } from "./keeping.js";
 import { launch } from "./launch.js";
-import { filesOf, LAYERS_LABEL, rootOf, specOf } from "./plan.js";
+import { exposedPortsOf, filesOf, LAYERS_LABEL, rootOf, specOf } from "./plan.js";
 import { requireThere } from "./remove.js";
 import { wholeEnd } from "./running.js";
 
@@ -74,8 +74,12 @@ export async function startInTurn(
     requireThere(container);
   }
   const record = await engine.containers.get(namespace, id);
-  const before = keptOf(record)!;
-  const kept = { ...starting(before, "start"), startId };
+  const { attached: _, ...before } = keptOf(record)!;
+  const { config } = before;
+  const ofPorts =
+    config.publishAll && config.image !== "" ? await sameImage(engine, container, before, signal) : undefined;
+  const attached = await engine.networks.take(container, config, exposedPortsOf(config, ofPorts));
+  const kept: KeptContainer = { ...starting(before, "start"), startId, ...(attached && { attached }) };
   container.isOfRun = false;
   const { exit } = container;
   // Who waits from here on waits for the end of this run.
@@ -84,14 +88,13 @@ export async function startInTurn(
   written.catch(() => {});
   try {
     const mounts = container.hasLayer ? await engine.snapshots.mounts(namespace, id) : undefined;
-    const { config } = before;
     const image = config.image === "" ? undefined : await sameImage(engine, container, before, signal);
     const hostFacts = await prepareHost(config, { systemdCgroup: engine.systemdCgroup, signal });
     // Without its image what was made of it when it was there goes on to hold.
     const { spec, fill } =
       config.image === "" || image !== undefined
         ? await specOf(engine, container, before, image, hostFacts, signal)
-        : { spec: record.spec!.value, fill: await filesOf(id, config, hostFacts, signal) };
+        : { spec: record.spec!.value, fill: await filesOf(engine, container, config, hostFacts, signal) };
     const chainId = record.labels[LAYERS_LABEL] ?? image?.chainId ?? "";
     const root = await rootOf(engine, container, kept, chainId, mounts, signal);
     const init = await launch(engine, { container, kept, spec, root, fill, stdio, checkpoint: from, written }, signal);
@@ -100,7 +103,7 @@ export async function startInTurn(
   } catch (error) {
     container.exit = exit;
     container.tell();
-    await keep(engine, container, before);
+    await Promise.all([keep(engine, container, before), engine.networks.leave(container)]);
     throw error;
   }
 }

@@ -115,7 +115,11 @@ export function buildSpec(inputs: SpecInputs): OciSpec {
  * What a container is called inside; the host's own name where it has not one of its own.
  * @throws Failure (invalid-argument)
  */
-export function hostnameOf({ id, config, host }: Pick<SpecInputs, "id" | "config" | "host">): string {
+export function hostnameOf({
+  id,
+  config,
+  host,
+}: Pick<SpecInputs, "id" | "config"> & { host: Pick<HostFacts, "hostname"> }): string {
   const isOwn = ownNamespaces(config).uts;
   for (const name of ["hostname", "domainname"] as const) {
     const value = config[name];

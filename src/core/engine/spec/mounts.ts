@@ -66,7 +66,7 @@ function systemMounts({ config, gids, shm, init }: MountInputs): OciMount[] {
     dev(),
     devpts(hasTtyGroup),
     // A user namespace may see what is told of a network only if that is its own.
-    userns.mode !== "host" && network.mode !== "none"
+    userns.mode !== "host" && network.mode !== "none" && network.mode !== "attached"
       ? { destination: "/sys", type: "bind", source: "/sys", options: ["rbind", ...PLAIN, access] }
       : { destination: "/sys", type: "sysfs", source: "sysfs", options: [...PLAIN, access] },
     { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: [...PLAIN, "relatime", access] },

@@ -35,7 +35,8 @@ export function namespacesOf(config: NamespaceWishes, joined: JoinedNamespaces):
 /** @returns which of them are nobody else's */
 export function ownNamespaces({ network, ipc, uts, userns }: NamespaceWishes): OwnNamespaces {
   const isOwn = ({ mode }: NamespaceMode) => mode !== "host" && mode !== "container";
-  return { network: network.mode === "none", ipc: isOwn(ipc), uts: isOwn(uts), user: userns.mode !== "host" };
+  const isOwnNetwork = network.mode === "none" || network.mode === "attached";
+  return { network: isOwnNetwork, ipc: isOwn(ipc), uts: isOwn(uts), user: userns.mode !== "host" };
 }
 
 function checkModes(config: NamespaceWishes): void {

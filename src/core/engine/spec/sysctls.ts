@@ -25,7 +25,7 @@ const OF_OWN_NETWORK = { "net.ipv4.ip_unprivileged_port_start": "0" };
 
 /** @throws Failure (invalid-argument) for one that is not the container's own */
 export function sysctlsOf(
-  { sysctls, domainname, network }: Pick<ContainerConfig, "sysctls" | "domainname" | "network">,
+  { sysctls, domainname }: Pick<ContainerConfig, "sysctls" | "domainname">,
   own: OwnNamespaces,
 ): Record<string, string> | undefined {
   const given = Object.entries(sysctls).map(([name, value]): [string, string] => {
@@ -34,9 +34,9 @@ export function sysctlsOf(
     return [name.includes("/") ? dotted(name) : name, value];
   });
   const defaults = Object.entries({
-    ...(network.mode === "none" ? OF_OWN_NETWORK : {}),
+    ...(own.network ? OF_OWN_NETWORK : {}),
     // Every group there is, which the kernel takes only where each of them has an id outside.
-    ...(network.mode === "none" && !own.user ? { "net.ipv4.ping_group_range": "0 2147483647" } : {}),
+    ...(own.network && !own.user ? { "net.ipv4.ping_group_range": "0 2147483647" } : {}),
     // It belongs to the host's root, whom a user namespace does not have.
     ...(domainname !== "" && own.uts && !own.user ? { "kernel.domainname": domainname } : {}),
   });
@@ -60,7 +60,7 @@ function checkSysctl(given: string, value: string, own: OwnNamespaces): void {
     const why = `it belongs to the ${namespace} namespace, of which the container has none of its own: ${mode}`;
     if (!isOwn) throw invalidOption("sysctls", given, why);
   };
-  if (name.startsWith("net.")) need(own.network, "network", 'network "none" gives it one');
+  if (name.startsWith("net.")) need(own.network, "network", 'network "none" gives it one, as networks do');
   else if (OF_IPC.has(name) || name.startsWith("fs.mqueue.")) need(own.ipc, "IPC", 'ipc "private" gives it one');
   else if (name === "kernel.hostname") throw invalidOption("sysctls", given, "the option hostname sets it");
   else if (name === "kernel.domainname") need(own.uts, "UTS", 'uts "private" gives it one');

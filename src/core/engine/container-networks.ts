@@ -1,0 +1,666 @@
+import { closeSync, existsSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
+import type { Logger } from "pino";
+import { openPidFd } from "../../system/linux/pidfd.js";
+import { startTimeOf } from "../../system/linux/proc-stat.js";
+import { withReserve } from "../../system/linux/reserved-descriptors.js";
+import { Failure } from "../failure/failure.js";
+import { logText } from "../failure/log-text.js";
+import type { Identity } from "../metadata/identity.js";
+import { Addresses, type Holder, macOf } from "../network/addresses.js";
+import { deviceName } from "../network/device-names.js";
+import type { HostNetworks } from "../network/host-networks.js";
+import { parseAddress } from "../network/ip-address.js";
+import type { ContainerName, ContainerRules, Endpoint, Network, Publication } from "../network/network.js";
+import { type Networks, noNetwork } from "../network/networks.js";
+import { type HostPort, Ports } from "../network/ports.js";
+import { FirstUse } from "../scheduling/first-use.js";
+import type { Process } from "../tasks/process.js";
+import type { ContainerConfig, NetworkAttachment, PortMapping } from "./container-config.js";
+import type { EngineContainer } from "./engine-container.js";
+import type { KeptContainer } from "./kept-container.js";
+import type { OwnAddresses } from "./spec/container-files.js";
+
+/** What a container has of networks while it runs. It is kept with its record: fields may be added. */
+export interface Attached {
+  endpoints: AttachedEndpoint[];
+  publications: Publication[];
+}
+
+export interface AttachedEndpoint extends Pick<Endpoint, "inside" | "address" | "address6" | "mac" | "isDefaultRoute"> {
+  /** The network's id. */
+  network: string;
+}
+
+/** What is known in memory of a container that is to be on networks. */
+export interface Place {
+  container: EngineContainer;
+  wishes: Wish[];
+  /** Undefined while it does not run. */
+  attached: Attached | undefined;
+}
+
+export interface Wish {
+  network: Network;
+  attachment: NetworkAttachment;
+}
+
+interface OwnPlace extends Place {
+  /** What is done on the host beside the creation of its task. */
+  preparing: Promise<void>;
+  /** What its end has left to do. */
+  leaving: Promise<void>;
+  config: Pick<ContainerConfig, "egress" | "dns">;
+}
+
+interface Parts {
+  records: Networks;
+  identity: Identity;
+  /** Is there while there may be something on the host. */
+  marker: string;
+  log: Logger;
+}
+
+/** What a port that is chosen for a container is one of: the kernel's own choices are others, as a rule. */
+const CHOSEN_PORTS = { first: 49_153, last: 65_535 };
+
+/**
+ * The networks of the engine's containers: who has what, in memory, and the way from there to the host. Nothing of the host's part is
+ * loaded before the first container needs it. Who changes a container has its turn.
+ */
+export class ContainerNetworks {
+  readonly records: Networks;
+  readonly addresses = new Addresses();
+  readonly ports = new Ports();
+  readonly #parts: Parts;
+  readonly #places = new Map<string, OwnPlace>();
+  readonly #hostUse: FirstUse<HostNetworks>;
+  #missing: Endpoint[] = [];
+  #nextPort = CHOSEN_PORTS.first;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.records = parts.records;
+    this.#hostUse = new FirstUse(() => this.#openHost());
+  }
+
+  placeOf({ namespace, id }: Pick<EngineContainer, "namespace" | "id">): Place | undefined {
+    return this.#places.get(keyOf(namespace, id));
+  }
+
+  /** Who is to be on a network, whether it runs or not. */
+  usersOf(network: string): Place[] {
+    return [...this.#places.values()].filter(({ wishes }) => wishes.some((wish) => wish.network.id === network));
+  }
+
+  /** Those that a container has now: that which is reached by its ports, and has its default route, first. */
+  addressesOf(container: Pick<EngineContainer, "namespace" | "id">): OwnAddresses[] {
+    const place = this.placeOf(container);
+    if (place === undefined) return [];
+    return this.#endpointsOf(place)
+      .toSorted((a, b) => Number(b.isDefaultRoute) - Number(a.isDefaultRoute))
+      .map(({ address, address6, network: { gateway } }) => ({ address, address6, gateway }));
+  }
+
+  /**
+   * Takes note of the networks that a container is to be on. The addresses that it names are its own from here on.
+   * @throws Failure: not-found for a network, invalid-argument, failed-precondition for an address that is taken: nothing is left then
+   */
+  async note(container: EngineContainer, config: ContainerConfig): Promise<void> {
+    if (config.network.mode !== "attached") return;
+    const wishes: Wish[] = [];
+    for (const [index, attachment] of config.network.networks.entries()) {
+      const network = await this.records.get(container.namespace, attachment.network);
+      checkWish(network, attachment);
+      if (wishes.some((other) => other.network.id === network.id))
+        throw refused("invalid-argument", `networks[${index}]: ${JSON.stringify(attachment.network)} is there twice`);
+      wishes.push({ network, attachment });
+    }
+    if ((config.ports?.length || config.publishAll) && wishes.every(({ network }) => network.internal)) {
+      const names = wishes.map(({ network }) => JSON.stringify(network.name)).join(", ");
+      throw refused(
+        "invalid-argument",
+        `ports: nothing outside reaches an internal network, and there is only ${names}`,
+      );
+    }
+    // One may have been removed while another was looked for.
+    for (const { network } of wishes) if (this.records.byId(network.id) === undefined) throw noNetwork(network);
+    const place = this.#add(container, config, wishes);
+    try {
+      for (const wish of wishes) this.#reserve(place, wish);
+    } catch (error) {
+      this.forget(container);
+      throw error;
+    }
+  }
+
+  /**
+   * Chooses addresses and ports for a container that is about to be started, if it is to be on networks.
+   * @param exposed ports of its image: `80/tcp`
+   * @throws Failure: failed-precondition for what is taken, resource-exhausted: nothing is taken then
+   */
+  async take(
+    container: EngineContainer,
+    config: ContainerConfig,
+    exposed: readonly string[],
+  ): Promise<Attached | undefined> {
+    if (config.network.mode !== "attached") return undefined;
+    if (this.placeOf(container) === undefined) await this.note(container, config);
+    const place = this.#places.get(keyOf(container.namespace, container.id))!;
+    place.config = config;
+    await place.leaving;
+    const endpoints: AttachedEndpoint[] = [];
+    try {
+      for (const wish of place.wishes) endpoints.push(this.#endpointOf(place, wish, endpoints));
+      place.attached = { endpoints, publications: [] };
+      writeFileSync(this.#parts.marker, "");
+      place.attached.publications = await this.#publish(place, endpoints, mappingsOf(config, exposed));
+      return place.attached;
+    } catch (error) {
+      place.attached = undefined;
+      this.#releaseAddresses(place);
+      throw error;
+    }
+  }
+
+  /** Has the host ready for a container, beside the creation of its task. What is wrong with it {@link enter} tells. */
+  prepare(container: EngineContainer): void {
+    const place = this.#places.get(keyOf(container.namespace, container.id));
+    if (place?.attached === undefined) return;
+    place.preparing = (async () => {
+      const host = await this.#hostUse.done();
+      await Promise.all([host.prepare(this.#endpointsOf(place)), host.publish(nameOf(place), this.#rulesOf(place))]);
+    })();
+    place.preparing.catch(() => {});
+  }
+
+  /** Connects a container that was created, and does not run yet. @throws Failure */
+  async enter(container: EngineContainer, init: Process): Promise<void> {
+    const place = this.#places.get(keyOf(container.namespace, container.id));
+    if (place?.attached === undefined) return;
+    await place.preparing;
+    await this.#connect(place, init, this.#endpointsOf(place));
+  }
+
+  /**
+   * Takes away what a container has had while it ran. Its addresses and ports are free at once.
+   * @returns resolves when it is gone from the host, too; never rejects
+   */
+  leave(container: EngineContainer): Promise<void> {
+    const place = this.#places.get(keyOf(container.namespace, container.id));
+    if (place === undefined) return Promise.resolve();
+    const { attached } = place;
+    if (attached === undefined) return place.leaving;
+    const endpoints = this.#endpointsOf(place);
+    place.attached = undefined;
+    this.#releaseAddresses(place);
+    this.ports.release(attached.publications, holderOf(place));
+    place.leaving = this.#undo(place, endpoints);
+    return place.leaving;
+  }
+
+  /** As {@link leave}, of a container that is no more. */
+  async forget(container: EngineContainer): Promise<void> {
+    const key = keyOf(container.namespace, container.id);
+    const place = this.#places.get(key);
+    if (place === undefined) return;
+    const left = this.leave(container);
+    for (const { network } of place.wishes) this.addresses.release(network, { key });
+    this.#places.delete(key);
+    await left;
+  }
+
+  /**
+   * Takes note of what an earlier daemon's containers have, before any other is started.
+   * @param mayRun whether one may run
+   */
+  async recall(
+    found: readonly { container: EngineContainer; kept: KeptContainer }[],
+    mayRun: (container: EngineContainer) => boolean,
+  ): Promise<void> {
+    const all = found.filter(({ kept }) => kept.config.network.mode === "attached");
+    if (all.length === 0) return;
+    await this.records.loaded();
+    const failed = ({ id }: EngineContainer, error: unknown) =>
+      this.#parts.log.error({ id, error: logText(error) }, "containerd: take over what a container has of networks");
+    for (const { container, kept } of all) {
+      const wishes = await this.#wishesOf(container, kept.config).catch((error) => failed(container, error));
+      const place = this.#add(container, kept.config, wishes ?? []);
+      for (const wish of place.wishes) {
+        try {
+          this.#reserve(place, wish);
+        } catch (error) {
+          failed(container, error);
+        }
+      }
+    }
+    // What is in use comes before what is chosen.
+    for (const { container, kept } of all) {
+      if (kept.attached === undefined || !mayRun(container)) continue;
+      const place = this.#places.get(keyOf(container.namespace, container.id))!;
+      place.attached = kept.attached;
+      try {
+        for (const { network, address, address6, mac } of this.#endpointsOf(place)) {
+          this.addresses.take(network, 4, address, holderOf(place));
+          if (address6 !== "") this.addresses.take(network, 6, address6, holderOf(place));
+          this.addresses.takeMac(network, mac, holderOf(place));
+        }
+        this.ports.take(kept.attached.publications, holderOf(place));
+      } catch (error) {
+        failed(container, error);
+      }
+    }
+  }
+
+  /**
+   * Has the host as it is to be, if there may be something of ours: what an earlier daemon had begun is finished, or undone. Never rejects.
+   * @param initOf tells a container's process, if it runs
+   */
+  async restore(initOf: (container: EngineContainer) => Process | undefined): Promise<void> {
+    if (!existsSync(this.#parts.marker)) return;
+    const attempt = async (work: () => Promise<void>) => {
+      await work().catch((error) =>
+        this.#parts.log.error({ error: logText(error) }, "containerd: restore the networks of containers"),
+      );
+    };
+    await attempt(async () => {
+      await this.#hostUse.done();
+      const missing = this.#missing.splice(0);
+      for (const place of this.#places.values()) {
+        const init = initOf(place.container);
+        const endpoints = missing.filter((endpoint) => isOf(place, endpoint));
+        if (init === undefined || endpoints.length === 0 || place.attached === undefined) continue;
+        await attempt(() => this.#connect(place, init, endpoints));
+      }
+      this.#unmark();
+    });
+  }
+
+  /**
+   * Puts a container on one more network, in memory: {@link enterMore} does so on the host.
+   * @param isRunning it gets an address then
+   * @throws Failure: as {@link note}; already-exists
+   */
+  async connect(container: EngineContainer, attachment: NetworkAttachment, isRunning: boolean): Promise<Network> {
+    const network = await this.records.get(container.namespace, attachment.network);
+    checkWish(network, attachment);
+    const key = keyOf(container.namespace, container.id);
+    const place = this.#places.get(key) ?? this.#add(container, {}, []);
+    if (place.wishes.some((wish) => wish.network.id === network.id)) {
+      const why = `container ${JSON.stringify(container.name || container.id)} is on network ${JSON.stringify(network.name)} already`;
+      throw new Failure("already-exists", "refused", { why });
+    }
+    if (this.records.byId(network.id) === undefined) throw noNetwork(network);
+    const wish = { network, attachment };
+    try {
+      this.#reserve(place, wish);
+      if (isRunning) {
+        const attached = place.attached ?? { endpoints: [], publications: [] };
+        const endpoint = this.#endpointOf(place, wish, attached.endpoints);
+        writeFileSync(this.#parts.marker, "");
+        place.attached = { ...attached, endpoints: [...attached.endpoints, endpoint] };
+      }
+    } catch (error) {
+      this.addresses.release(network, { key });
+      if (place.wishes.length === 0) this.#places.delete(key);
+      throw error;
+    }
+    place.wishes.push(wish);
+    return network;
+  }
+
+  /** Connects a container that runs with a network that {@link connect} has put it on. @throws Failure */
+  async enterMore(container: EngineContainer, network: Network, init: Process): Promise<void> {
+    const place = this.#places.get(keyOf(container.namespace, container.id))!;
+    const host = await this.#hostUse.done();
+    const endpoints = this.#endpointsOf(place).filter((endpoint) => endpoint.network.id === network.id);
+    await Promise.all([host.prepare(endpoints), host.publish(nameOf(place), this.#rulesOf(place))]);
+    await this.#connect(place, init, endpoints);
+  }
+
+  /** Takes a container off a network, in memory; it resolves to what does so on the host, which never rejects. */
+  disconnect(container: EngineContainer, network: Network): () => Promise<void> {
+    const key = keyOf(container.namespace, container.id);
+    const place = this.#places.get(key);
+    if (place === undefined) return async () => {};
+    const gone = this.#endpointsOf(place).filter((endpoint) => endpoint.network.id === network.id);
+    const { attached } = place;
+    place.wishes = place.wishes.filter((wish) => wish.network.id !== network.id);
+    this.addresses.release(network, { key });
+    if (attached !== undefined) {
+      const endpoints = attached.endpoints.filter((endpoint) => endpoint.network !== network.id);
+      place.attached = place.wishes.length === 0 ? undefined : { ...attached, endpoints };
+    }
+    if (place.wishes.length === 0) this.#places.delete(key);
+    if (gone.length === 0) return async () => {};
+    return async () => {
+      try {
+        const host = await this.#hostUse.done();
+        if (place.attached === undefined) await host.withdraw(nameOf(place));
+        else await host.publish(nameOf(place), this.#rulesOf(place));
+        await host.remove(gone);
+        await this.#tellNames(place);
+        this.#unmark();
+      } catch (error) {
+        const { id } = container;
+        this.#parts.log.error({ id, error: logText(error) }, "containerd: take a container off a network");
+      }
+    };
+  }
+
+  /**
+   * Hands the published ports of one container to another: in memory first.
+   * @returns what does so on the host, and what takes it back
+   * @throws Failure (failed-precondition)
+   */
+  movePorts(from: EngineContainer, to: EngineContainer): { onHost: () => Promise<void>; back: () => void } {
+    const source = this.#running(from);
+    const target = this.#running(to);
+    const before = { source: source.attached, target: target.attached };
+    const endpoint = before.target.endpoints.find(({ isDefaultRoute }) => isDefaultRoute);
+    if (endpoint === undefined)
+      throw refused("failed-precondition", `container ${shown(to)} is on no network that is not internal`);
+    const moved = before.source.publications.flatMap((publication): Publication[] => {
+      const address = publication.hostAddress.includes(":") ? endpoint.address6 : endpoint.address;
+      return address === "" ? [] : [{ ...publication, address }];
+    });
+    const take = (publications: readonly Publication[], others: readonly Publication[], place: Place, other: Place) => {
+      this.ports.release(others, holderOf(other));
+      this.ports.take(publications, holderOf(place));
+    };
+    take(moved, before.source.publications, target, source);
+    source.attached = { ...before.source, publications: [] };
+    target.attached = { ...before.target, publications: [...before.target.publications, ...moved] };
+    return {
+      onHost: async () => {
+        const host = await this.#hostUse.done();
+        await host.move(nameOf(source), this.#rulesOf(source), nameOf(target), this.#rulesOf(target));
+      },
+      back: () => {
+        take(before.source.publications, moved, source, target);
+        source.attached = before.source;
+        target.attached = before.target;
+      },
+    };
+  }
+
+  /** Has the host as it is to be. @returns what was not, a sentence each */
+  async repair(): Promise<string[]> {
+    if (!existsSync(this.#parts.marker)) return [];
+    return await (await this.#hostUse.done()).repair();
+  }
+
+  #running(container: EngineContainer): OwnPlace & { attached: Attached } {
+    const place = this.#places.get(keyOf(container.namespace, container.id));
+    if (place?.attached === undefined)
+      throw refused("failed-precondition", `container ${shown(container)} does not run on a network`);
+    return place as OwnPlace & { attached: Attached };
+  }
+
+  /** As far as there are such networks. */
+  async #wishesOf({ namespace }: EngineContainer, { network }: ContainerConfig): Promise<Wish[]> {
+    const wishes: Wish[] = [];
+    for (const attachment of network.mode === "attached" ? network.networks : []) {
+      const found = await this.records.find(namespace, attachment.network);
+      if (found !== undefined) wishes.push({ network: found, attachment });
+    }
+    return wishes;
+  }
+
+  /** A container has another name. */
+  async rename(container: EngineContainer): Promise<void> {
+    const place = this.#places.get(keyOf(container.namespace, container.id));
+    if (place?.attached !== undefined) await this.#tellNames(place);
+  }
+
+  /** In ms, of what a start waits for nobody else. */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#places.values()].map(({ leaving }) => leaving));
+    await (await this.#hostUse.begun?.catch(() => undefined))?.close();
+  }
+
+  #add(container: EngineContainer, config: OwnPlace["config"], wishes: Wish[]): OwnPlace {
+    const done = Promise.resolve();
+    const place: OwnPlace = { container, config, wishes, attached: undefined, preparing: done, leaving: done };
+    this.#places.set(keyOf(container.namespace, container.id), place);
+    return place;
+  }
+
+  #reserve(place: Place, { network, attachment }: Wish): void {
+    const { address, address6, mac } = attachment;
+    if (address !== "") this.addresses.take(network, 4, address, holderOf(place));
+    if (address6 !== "") this.addresses.take(network, 6, address6, holderOf(place));
+    if (mac !== "") this.addresses.takeMac(network, mac.toLowerCase(), holderOf(place));
+  }
+
+  #endpointOf(place: Place, wish: Wish, before: readonly AttachedEndpoint[]): AttachedEndpoint {
+    const { network, attachment } = wish;
+    const holder = holderOf(place);
+    const address = this.addresses.take(network, 4, attachment.address, holder);
+    const address6 = network.subnet6 === "" ? "" : this.addresses.take(network, 6, attachment.address6, holder);
+    const mac = attachment.mac === "" ? macOf(address) : attachment.mac.toLowerCase();
+    this.addresses.takeMac(network, mac, holder);
+    const isDefaultRoute = !network.internal && !before.some((other) => other.isDefaultRoute);
+    return { network: network.id, inside: freeDevice(before), address, address6, mac, isDefaultRoute };
+  }
+
+  /** What is named stays the container's. */
+  #releaseAddresses(place: Place): void {
+    for (const wish of place.wishes) {
+      this.addresses.release(wish.network, holderOf(place));
+      this.#reserve(place, wish);
+    }
+  }
+
+  async #publish(
+    place: Place,
+    endpoints: readonly AttachedEndpoint[],
+    mappings: readonly PortMapping[],
+  ): Promise<Publication[]> {
+    const target = endpoints.find(({ isDefaultRoute }) => isDefaultRoute);
+    const published: Publication[] = [];
+    try {
+      for (const mapping of mappings) {
+        if (target === undefined)
+          throw refused("failed-precondition", "ports: it is on no network that is not internal");
+        published.push(...this.#publication(place, target, mapping));
+      }
+    } catch (error) {
+      this.ports.release(published, holderOf(place));
+      throw error;
+    }
+    return published;
+  }
+
+  #publication(place: Place, target: AttachedEndpoint, mapping: PortMapping): Publication[] {
+    const { protocol, containerPort, hostAddress, hostPort, hostPortEnd } = mapping;
+    const addresses = hostAddress === "" ? ["0.0.0.0", ...(target.address6 === "" ? [] : ["::"])] : [hostAddress];
+    if (hostAddress.includes(":") && target.address6 === "")
+      throw refused("invalid-argument", `ports: ${hostAddress}: the container's first network has no IPv6`);
+    const take = (port: number): Publication[] => {
+      const all = addresses.map((address) => ({
+        ...{ protocol, hostAddress: address, hostPort: port, containerPort },
+        address: address.includes(":") ? target.address6 : target.address,
+      }));
+      this.ports.take(all, holderOf(place));
+      return all;
+    };
+    if (hostPort !== 0 && hostPortEnd <= hostPort) return take(hostPort);
+    return take(this.#choosePort({ protocol, addresses, hostPort, hostPortEnd }));
+  }
+
+  #choosePort(of: {
+    protocol: HostPort["protocol"];
+    addresses: readonly string[];
+    hostPort: number;
+    hostPortEnd: number;
+  }): number {
+    const isRange = of.hostPort !== 0;
+    const { first, last } = isRange ? { first: of.hostPort, last: of.hostPortEnd } : CHOSEN_PORTS;
+    const start = isRange ? first : this.#nextPort;
+    for (let count = 0; count <= last - first; count++) {
+      const port = first + ((start - first + count) % (last - first + 1));
+      const isFree = of.addresses.every(
+        (hostAddress) => this.ports.holderOf({ protocol: of.protocol, hostAddress, hostPort: port }) === undefined,
+      );
+      if (!isFree) continue;
+      if (!isRange) this.#nextPort = port === last ? first : port + 1;
+      return port;
+    }
+    throw refused("failed-precondition", `ports: all of ${first} to ${last}/${of.protocol} of the host are taken`);
+  }
+
+  #endpointsOf({ container, attached, wishes }: Place): Endpoint[] {
+    return (attached?.endpoints ?? []).flatMap((endpoint) => {
+      const network = wishes.find((wish) => wish.network.id === endpoint.network)?.network;
+      return network === undefined ? [] : [endpointOn(network, container, endpoint)];
+    });
+  }
+
+  #rulesOf(place: OwnPlace): ContainerRules {
+    const { egress } = place.config;
+    return {
+      endpoints: this.#endpointsOf(place),
+      publications: place.attached!.publications,
+      ...(egress && { egress }),
+    };
+  }
+
+  async #connect(place: OwnPlace, init: Process, endpoints: readonly Endpoint[]): Promise<void> {
+    const host = await this.#hostUse.done();
+    const { network, close } = openNetworkOf(init);
+    try {
+      await host.enter(network, endpoints);
+      await this.#tellNames(place);
+    } finally {
+      close();
+    }
+  }
+
+  async #tellNames(_place: OwnPlace): Promise<void> {}
+
+  async #undo(place: OwnPlace, endpoints: readonly Endpoint[]): Promise<void> {
+    const { namespace, id } = place.container;
+    try {
+      await place.preparing.catch(() => {});
+      const host = await this.#hostUse.done();
+      await host.withdraw(nameOf(place));
+      await host.remove(endpoints);
+      this.#unmark();
+    } catch (error) {
+      this.#parts.log.error({ namespace, id, error: logText(error) }, "containerd: take a container off its networks");
+    }
+  }
+
+  /** Once nobody is on a network the next daemon need not look for what is left. */
+  #unmark(): void {
+    const isUsed = [...this.#places.values()].some(({ attached }) => attached !== undefined);
+    if (!isUsed) rmSync(this.#parts.marker, { force: true });
+  }
+
+  async #openHost(): Promise<HostNetworks> {
+    const { log, identity } = this.#parts;
+    const { HostNetworks } = await import("../network/host-networks.js");
+    const host = new HostNetworks({
+      identity: () => identity.uuid(),
+      onError: (error) => log.error({ error: logText(error) }, "containerd: networks on the host"),
+    });
+    try {
+      const used = [...this.#places.values()].filter(({ attached }) => attached !== undefined);
+      const endpoints = used.flatMap((place) => this.#endpointsOf(place));
+      const { missing } = await host.restore({
+        networks: [...new Map(endpoints.map(({ network }) => [network.id, network])).values()],
+        containers: new Map(used.map((place) => [nameOf(place), this.#rulesOf(place)])),
+      });
+      this.#missing = missing;
+      return host;
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+  }
+}
+
+/** As an error and the host's rules name a container. */
+function holderOf({ container }: Place): Holder {
+  const { namespace, id, name } = container;
+  const where = namespace === "default" ? "" : ` in namespace ${JSON.stringify(namespace)}`;
+  return { key: keyOf(namespace, id), text: `container ${JSON.stringify(name || id)}${where}` };
+}
+
+function shown({ name, id }: EngineContainer): string {
+  return JSON.stringify(name || id);
+}
+
+function isOf({ container: { namespace, id } }: Place, endpoint: Endpoint): boolean {
+  return endpoint.namespace === namespace && endpoint.container === id;
+}
+
+function nameOf({ container: { namespace, id } }: Place): ContainerName {
+  return { namespace, container: id };
+}
+
+/** Neither part can have a slash in it. */
+function keyOf(namespace: string, id: string): string {
+  return `${namespace}/${id}`;
+}
+
+function endpointOn(network: Network, { namespace, id }: EngineContainer, endpoint: AttachedEndpoint): Endpoint {
+  return { ...endpoint, network, namespace, container: id, device: deviceName(namespace, id, network.id) };
+}
+
+/** `eth0`, or the first that none of the others is. */
+function freeDevice(others: readonly AttachedEndpoint[]): string {
+  for (let number = 0; ; number++) if (!others.some(({ inside }) => inside === `eth${number}`)) return `eth${number}`;
+}
+
+/** @throws Failure (invalid-argument) */
+function checkWish(network: Network, { address, address6 }: NetworkAttachment): void {
+  if (address6 !== "" && network.subnet6 === "")
+    throw refused("invalid-argument", `address6 ${address6}: network ${JSON.stringify(network.name)} has no IPv6`);
+  if (address !== "" && parseAddress(address) === undefined)
+    throw refused("invalid-argument", `address ${JSON.stringify(address)}: no IP address`);
+}
+
+function mappingsOf({ ports = [], publishAll }: ContainerConfig, exposed: readonly string[]): PortMapping[] {
+  if (!publishAll) return ports;
+  const more = exposed.flatMap((text): PortMapping[] => {
+    const [, port = "", protocol = "tcp"] = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(text) ?? [];
+    const containerPort = Number(port);
+    if (containerPort < 1 || containerPort > 65_535 || (protocol !== "tcp" && protocol !== "udp")) return [];
+    if (ports.some((one) => one.containerPort === containerPort && one.protocol === protocol)) return [];
+    return [{ protocol, containerPort, hostAddress: "", hostPort: 0, hostPortEnd: 0 }];
+  });
+  return [...ports, ...more];
+}
+
+function refused(kind: "invalid-argument" | "failed-precondition", why: string): Failure {
+  return new Failure(kind, "refused", { why });
+}
+
+/**
+ * The network namespace of a process, and of no other one that may have got its pid.
+ * @throws Failure (failed-precondition) when it has ended, or has none of its own
+ */
+function openNetworkOf({ systemPid, startTime }: Process): { network: number; process: number; close: () => void } {
+  const ended = () =>
+    refused("failed-precondition", "the container has ended before it was connected with its networks");
+  let process: number | undefined;
+  let network: number | undefined;
+  const close = () => {
+    for (const fd of [process, network]) if (fd !== undefined) closeSync(fd);
+  };
+  try {
+    process = withReserve(() => openPidFd(systemPid));
+    network = withReserve(() => openSync(`/proc/${systemPid}/ns/net`, "r"));
+    // The first descriptor holds one process; while that is there, nobody else has its pid.
+    if (startTimeOf(systemPid) !== startTime) throw ended();
+    const own = statSync("/proc/self/ns/net");
+    const found = statSync(`/proc/self/fd/${network}`);
+    if (own.ino === found.ino && own.dev === found.dev)
+      throw refused("failed-precondition", "the container has no network namespace of its own");
+    return { network, process, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+import type { Engine } from "../../core/engine/engine.js";
+import { connect, disconnect, movePorts } from "../../core/engine/operations/attach.js";
+import { hasLabels } from "../../core/engine/operations/describe.js";
+import { pruneNetworks, removeNetwork } from "../../core/engine/operations/remove-networks.js";
+import { refusal } from "../../core/failure/failure.js";
+import type { Network } from "../../core/network/network.js";
+import { type NetworksServer, NetworksService } from "../../proto/containerdts/engine/v1/networks.js";
+import type { GrpcService } from "../grpc/server.js";
+import { EngineFront } from "./front.js";
+import { endpointMessage, networkMessage, portMessage } from "./network-messages.js";
+import { unimplemented } from "./unimplemented.js";
+
+/**
+ * The service of networks.
+ * @param ready resolves once the tasks of an earlier daemon are known
+ */
+export function networksService(engine: Engine, ready: Promise<void>): GrpcService {
+  const front = new EngineFront(engine, ready);
+  const { networks } = engine;
+  const message = (network: Network) => networkMessage(network, networks.usersOf(network.id));
+  const implementation: Partial<NetworksServer> = {
+    create: front.call(async ({ namespace, request }) => message(await networks.records.create(namespace, request))),
+    get: front.call(async ({ namespace, request }) => message(await networks.records.get(namespace, request.network))),
+    list: front.call(async ({ namespace, request: { labels, names } }) => {
+      const all = await networks.records.list(namespace);
+      const some = all.filter((one) => hasLabels(one, labels) && (names.length === 0 || names.includes(one.name)));
+      return { networks: some.map(message) };
+    }),
+    remove: front.call(async ({ namespace, request }) => {
+      await removeNetwork(engine, namespace, request.network);
+      return {};
+    }),
+    prune: front.call(async ({ namespace, request, signal }) => {
+      return { names: await pruneNetworks(engine, namespace, request.labels, signal) };
+    }),
+    connect: front.call(async ({ namespace, request, signal }) => {
+      if (request.attachment === undefined) throw refusal("connect: the network is not given");
+      const container = await engine.find(namespace, request.container, signal);
+      const { id } = await connect(engine, container, request.attachment);
+      const { wishes = [], attached } = networks.placeOf(container) ?? {};
+      const wish = wishes.find(({ network }) => network.id === id);
+      // It may have been taken off again.
+      if (wish === undefined) throw refusal("connect: it was disconnected meanwhile");
+      return endpointMessage(
+        wish,
+        attached?.endpoints.find(({ network }) => network === id),
+      );
+    }),
+    disconnect: front.call(async ({ namespace, request, signal }) => {
+      await disconnect(engine, await engine.find(namespace, request.container, signal), request.network);
+      return {};
+    }),
+    movePorts: front.call(async ({ namespace, request, signal }) => {
+      const from = await engine.find(namespace, request.from, signal);
+      const to = await engine.find(namespace, request.to, signal);
+      return { ports: (await movePorts(engine, from, to)).map(portMessage) };
+    }),
+    repair: front.call(async () => ({ repaired: await networks.repair() })),
+  };
+  return {
+    definition: NetworksService,
+    implementation: { ...unimplemented(NetworksService), ...implementation } as NetworksServer,
+  };
+}
