@@ -44,6 +44,8 @@ export interface Endpoint {
   mac: string;
   /** Whether the container reaches everything else by this one. Of an internal network it never does. */
   isDefaultRoute: boolean;
+  /** Whether all that it sends goes to the host first, also what is for others on the network: of a container with `egress`. */
+  isClosed?: boolean | undefined;
 }
 
 /** A port of the host that leads to a container. */
@@ -52,7 +54,7 @@ export interface Publication {
   /** An address of the host; `0.0.0.0` is all of IPv4, `::` all of IPv6. */
   hostAddress: string;
   hostPort: number;
-  /** The container's, of the same family. */
+  /** The container's, of the same family: on the network by which it has its default route, so that answers find their way. */
   address: string;
   containerPort: number;
 }

@@ -1,0 +1,148 @@
+import { addAddress, addRoute, type InterfaceAddress } from "../../system/network/addresses.js";
+import { changeLink, changePort, findLink, makePair, removeLink } from "../../system/network/links.js";
+import type { NetlinkMessage } from "../../system/network/netlink-message.js";
+import { NETLINK_ROUTE, type NetlinkError, NetlinkSocket } from "../../system/network/netlink-socket.js";
+import { readSysctl, setSysctlsIn } from "../../system/network/sysctls.js";
+import { Failure } from "../failure/failure.js";
+import { isOurs, USUAL_MTU } from "./bridges.js";
+import { addressBytes, interfaceAddress, macBytes } from "./interface-address.js";
+import type { Endpoint } from "./network.js";
+
+/** What is written to the host's end of a pair. */
+function pairAlias(identity: string, { namespace, container }: Endpoint): string {
+  return `containerd-ts ${identity} container ${namespace}/${container}`;
+}
+
+/** Whether a port has to reach itself: the kernel hands frames to the rules that are for packets, which may lead one back. */
+async function needsHairpin(): Promise<boolean> {
+  return (await readSysctl("bridge/bridge-nf-call-iptables")) === "1";
+}
+
+/**
+ * Makes the pairs of devices of a container, configures its ends, and has the host's ends be ports of the bridges.
+ * @param socket of the host
+ * @param bridges indices by the names of the bridges
+ * @throws Failure, NetlinkError, a system error
+ */
+export async function enterPairs(
+  socket: NetlinkSocket,
+  identity: string,
+  nsFd: number,
+  endpoints: readonly Endpoint[],
+  bridges: ReadonlyMap<string, number>,
+): Promise<void> {
+  const hairpin = await needsHairpin();
+  const making = (endpoint: Endpoint) => [
+    makePair(endpoint.device, endpoint.network.mtu || USUAL_MTU, {
+      name: endpoint.inside,
+      mac: macBytes(endpoint.mac),
+      namespace: nsFd,
+    }),
+    // At once, as with a bridge.
+    changeLink(endpoint.device, {
+      alias: pairAlias(identity, endpoint),
+      master: bridges.get(endpoint.network.bridge)!,
+      withoutOwnAddress: true,
+    }),
+    changePort(endpoint.device, { isolated: endpoint.network.isolated || endpoint.isClosed === true, hairpin }),
+    changeLink(endpoint.device, { isUp: true }),
+  ];
+  const each = endpoints.map(making);
+  const errors = await socket.request(each.flat());
+  for (const [place, endpoint] of endpoints.entries()) {
+    const own = errors.slice(place * each[0]!.length, (place + 1) * each[0]!.length);
+    if (own[0]?.code === "EEXIST") await makeAgain(socket, identity, endpoint, each[place]!);
+    else for (const error of own) if (error !== undefined) throw error;
+  }
+  await configure(nsFd, endpoints);
+}
+
+/** One of the names is taken: by what an earlier run of the container has left, or by something that is not ours. */
+async function makeAgain(
+  socket: NetlinkSocket,
+  identity: string,
+  endpoint: Endpoint,
+  making: readonly NetlinkMessage[],
+): Promise<void> {
+  const link = await findLink(socket, endpoint.device);
+  if (link !== undefined && !isOurs(link, identity)) {
+    const why = `the host has a device ${endpoint.device} that is not ours`;
+    throw new Failure("already-exists", "refused", { why });
+  }
+  if (link !== undefined) await socket.request([removeLink(link.index)]);
+  try {
+    await socket.do(...making);
+  } catch (error) {
+    if ((error as NetlinkError).code !== "EEXIST") throw error;
+    const why = `the container's network namespace has a device ${JSON.stringify(endpoint.inside)} already`;
+    throw new Failure("already-exists", "refused", { why }, { cause: error });
+  }
+}
+
+async function configure(nsFd: number, endpoints: readonly Endpoint[]): Promise<void> {
+  using inside = new NetlinkSocket(NETLINK_ROUTE, { namespace: nsFd });
+  const values: [string, string][] = endpoints.flatMap((endpoint) => {
+    const conf = `ipv6/conf/${endpoint.inside}`;
+    return endpoint.address6 === ""
+      ? [[`${conf}/disable_ipv6`, "1"] as [string, string]]
+      : [
+          [`${conf}/disable_ipv6`, "0"],
+          [`${conf}/accept_ra`, "0"],
+        ];
+  });
+  await setSysctlsIn(nsFd, Object.fromEntries(values));
+  const messages: NetlinkMessage[] = [changeLink("lo", { isUp: true })];
+  for (const endpoint of endpoints) {
+    const link = await findLink(inside, endpoint.inside);
+    if (link === undefined) throw new Error(`device ${endpoint.inside} of the container is gone`);
+    messages.push(...configuring(link.index, endpoint));
+  }
+  await inside.do(...messages);
+}
+
+function configuring(index: number, endpoint: Endpoint): NetlinkMessage[] {
+  const { network, address, address6, isDefaultRoute, isClosed } = endpoint;
+  const families = [
+    { address, subnet: network.subnet, gateway: network.gateway },
+    { address: address6, subnet: network.subnet6, gateway: network.gateway6 },
+  ].filter(({ address }) => address !== "");
+  // By the gateway, whose answer says at once that they can't be reached.
+  const isByHost = network.isolated || isClosed === true;
+  const addresses: NetlinkMessage[] = [];
+  const routes: NetlinkMessage[] = [];
+  for (const { address, subnet, gateway } of families) {
+    const own = interfaceAddress(address, subnet);
+    const to = addressBytes(gateway);
+    addresses.push(addAddress(index, isByHost ? alone(own) : own));
+    if (isByHost) routes.push(addRoute(index, { to: alone({ address: to }) }));
+    if (isDefaultRoute && !network.internal) routes.push(addRoute(index, { gateway: to }));
+    else if (isByHost) routes.push(addRoute(index, { to: networkOf(own), gateway: to }));
+  }
+  return [...addresses, changeLink(index, { isUp: true }), ...routes];
+}
+
+function alone({ address }: Pick<InterfaceAddress, "address">): InterfaceAddress {
+  return { address, length: address.length * 8 };
+}
+
+function networkOf({ address, length }: InterfaceAddress): InterfaceAddress {
+  const first = Buffer.from(
+    address.map((byte, place) => byte & (0xff00 >> Math.min(8, Math.max(0, length - 8 * place)))),
+  );
+  return { address: first, length };
+}
+
+/** Removes the pairs of endpoints, where they are ours. */
+export async function removePairs(
+  socket: NetlinkSocket,
+  identity: string,
+  endpoints: readonly Pick<Endpoint, "device">[],
+): Promise<void> {
+  for (const { device } of endpoints) {
+    const link = await findLink(socket, device);
+    if (link === undefined || !isOurs(link, identity)) continue;
+    const [error] = await socket.request([removeLink(link.index)]);
+    // It goes with the container's namespace, too.
+    if (error !== undefined && error.code !== "ENODEV") throw error;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The host's part of networks without a daemon, for tests: started in a network namespace, it makes the calls of core/network/host-networks.ts
+ * that come on stdin, a JSON object a line, and answers on stdout.
+ */
+import { createInterface } from "node:readline";
+import { HostNetworks } from "../../src/core/network/host-networks.js";
+import type { ContainerName, ContainerRules, Endpoint, Network } from "../../src/core/network/network.js";
+import { networkNamespaceOf } from "../../src/system/network/network-namespace.js";
+
+export interface Call {
+  id: number;
+  call: "prepare" | "enter" | "remove" | "publish" | "withdraw" | "move" | "restore" | "repair" | "longestTurn";
+  pid?: number;
+  endpoints?: Endpoint[];
+  containers?: { container: ContainerName; rules: ContainerRules }[];
+  networks?: Network[];
+}
+
+export type Answer =
+  | { id: number; result: unknown }
+  | { id: number; error: string; kind: string | undefined }
+  | { event: "renewed" | "error"; text: string };
+
+const say = (answer: Answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
+
+const hosts = new HostNetworks({
+  identity: () => Promise.resolve(process.argv[2]!),
+  onError: (error) => say({ event: "error", text: `${error}` }),
+  onRenewed: () => say({ event: "renewed", text: "" }),
+});
+
+/** In ms: the longest that the loop has stood still since it was last asked for. */
+let longestTurn = 0;
+let last = performance.now();
+const turn = () => {
+  const now = performance.now();
+  longestTurn = Math.max(longestTurn, now - last);
+  last = now;
+  setImmediate(turn);
+};
+if (process.argv[3] === "turns") turn();
+
+async function answer({ call, pid, endpoints = [], containers = [], networks = [] }: Call): Promise<unknown> {
+  const [first, second] = containers;
+  switch (call) {
+    case "prepare":
+      return await hosts.prepare(endpoints);
+    case "enter": {
+      using namespace = networkNamespaceOf(pid!);
+      return await hosts.enter(namespace.fd, endpoints);
+    }
+    case "remove":
+      return await hosts.remove(endpoints);
+    case "publish":
+      return await hosts.publish(first!.container, first!.rules);
+    case "withdraw":
+      return await hosts.withdraw(first!.container);
+    case "move":
+      return await hosts.move(first!.container, first!.rules, second!.container, second!.rules);
+    case "restore":
+      return await hosts.restore({
+        networks,
+        containers: new Map(containers.map(({ container, rules }) => [container, rules])),
+      });
+    case "repair":
+      return await hosts.repair();
+    case "longestTurn": {
+      const longest = longestTurn;
+      longestTurn = 0;
+      return longest;
+    }
+  }
+}
+
+const lines = createInterface({ input: process.stdin });
+lines.on("line", async (line) => {
+  const call = JSON.parse(line) as Call;
+  try {
+    say({ id: call.id, result: (await answer(call)) ?? null });
+  } catch (error) {
+    say({ id: call.id, error: (error as Error).message, kind: (error as { kind?: string }).kind });
+  }
+});
+lines.on("close", async () => {
+  await hosts.close();
+  process.exit(0);
+});
