@@ -42,6 +42,8 @@ export class RuleTable {
   /** Of the kernel's table that has all of this; undefined: there is none, or nobody knows what it has. */
   #handle: bigint | undefined;
   #isKnown = false;
+  /** Whether what all openings build on is in it. */
+  #hasOpenings = false;
   #waiting: Request[] = [];
   #running: Promise<void> | undefined;
   #watch: NftablesWatch | undefined;
@@ -127,13 +129,18 @@ export class RuleTable {
     this.#parts = after;
     try {
       if (after.size === 0) await this.#removeAll();
-      else if (isWhole || this.#handle === undefined) await this.#makeAll();
+      else if (isWhole || this.#handle === undefined || !this.#knows([...touched])) await this.#makeAll();
       else await this.#changeSome([...touched], before);
     } catch (error) {
       this.#parts = before;
       if (!this.#isKnown && before.size > 0) this.#scheduleRenewal(LONGEST_RENEWAL_DELAY);
       throw error;
     }
+  }
+
+  /** Whether the table has what these parts build on. */
+  #knows(names: readonly string[]): boolean {
+    return this.#hasOpenings || names.every((name) => (this.#parts.get(name)?.opening ?? "") === "");
   }
 
   async #changeSome(names: readonly string[], before: ReadonlyMap<string, Part>): Promise<void> {
@@ -156,7 +163,9 @@ export class RuleTable {
     this.#isKnown = false;
     // The old one is taken away by ourselves.
     this.#handle = undefined;
-    await applyNft(wholeText(table, this.#parts.values()));
+    const parts = [...this.#parts.values()];
+    await applyNft(wholeText(table, parts));
+    this.#hasOpenings = parts.some(({ opening }) => opening !== "");
     this.#handle = await tableHandle(NFPROTO_INET, table);
     this.#isKnown = true;
     if (this.#handle === undefined) this.#scheduleRenewal(RENEWAL_DELAY);

@@ -132,7 +132,9 @@ export function wholeText(table: string, parts: Iterable<Part>): string {
     all.flatMap((part) => part.elements),
   );
   const openings = all.map(({ opening }) => opening).filter(Boolean);
-  return [removalText(table).trimEnd(), ...lines, egressDeclarations(table), ...elements, ...openings, ""].join("\n");
+  // What there is of egress costs each packet something, and needs more of the kernel.
+  if (openings.length > 0) lines.push(egressDeclarations(table));
+  return [removalText(table).trimEnd(), ...lines, ...elements, ...openings, ""].join("\n");
 }
 
 /** What is to be done so that some parts become others; "" is nothing. */
