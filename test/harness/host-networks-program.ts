@@ -1,6 +1,6 @@
 /**
- * The host's part of networks without a daemon, for tests: started in a network namespace, it makes the calls of core/network/host-networks.ts
- * that come on stdin, a JSON object a line, and answers on stdout.
+ * The host's part of networks without a daemon, for tests: started in a network namespace, it makes the calls of
+ * core/network/host-networks.ts that come on stdin, a JSON object a line, and answers on stdout.
  */
 import { createInterface } from "node:readline";
 import { HostNetworks } from "../../src/core/network/host-networks.js";

@@ -8,7 +8,7 @@ import {
 } from "../../system/network/nftables.js";
 import { changeText, type Part, removalText, wholeText } from "./rules.js";
 
-/** In ms: how long after rules were lost they are made anew; who takes them away may be at it for a moment. And after a failure, at most. */
+/** In ms: how long after rules were lost they are made anew, as who takes them away may be at it for a moment; at most, after failures. */
 const RENEWAL_DELAY = 100;
 const LONGEST_RENEWAL_DELAY = 3_000;
 
