@@ -5,11 +5,11 @@ import { fileURLToPath } from "node:url";
 import { client, clientTypes } from "./client.js";
 import { ctr } from "./ctr.js";
 import { daemon, fileWorker, layerWorker } from "./daemon.js";
+import { netd, shim } from "./lua-programs.js";
 import { manPages } from "./man-pages.js";
 import { packages } from "./packages.js";
 import type { Product } from "./product.js";
 import { buildAndRecord, isStale } from "./record.js";
-import { shim } from "./shim.js";
 import { wireTypes } from "./wire-types.js";
 
 // Two folders below the repository: scripts/run-typescript.mjs puts this program there.
@@ -22,7 +22,7 @@ const wanted = (product: Product) => (flag("--if-stale") ? isStale(product) : tr
 /** Each stage is built from the one before. */
 const stages = flag("--proto-only")
   ? [[layerWorker, fileWorker]]
-  : [[daemon, layerWorker, fileWorker, ctr, client, clientTypes, shim, manPages], packages];
+  : [[daemon, layerWorker, fileWorker, ctr, client, clientTypes, shim, netd, manPages], packages];
 if ([wireTypes, ...stages.flat()].some(wanted)) {
   if (flag("--locked")) await build();
   else process.exitCode = buildAlone();
@@ -38,7 +38,8 @@ function buildAlone(): number {
 }
 
 async function build(): Promise<void> {
-  for (const folder of ["bin", "client", "man", "run", "shim"]) mkdirSync(`dist/${folder}`, { recursive: true });
+  for (const folder of ["bin", "client", "man", "netd", "run", "shim"])
+    mkdirSync(`dist/${folder}`, { recursive: true });
   // Its output is a source of the others. It is never built without need: programs that are at work read it.
   if (isStale(wireTypes)) await buildAndRecord(wireTypes);
   for (const stage of stages) {

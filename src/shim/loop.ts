@@ -32,6 +32,12 @@ export function watchAgain(fd: number, mask: number): void {
   waiting.watchAgain(epoll, fd, mask);
 }
 
+/** Watches for something else from now on, 0: for its hang-up alone. */
+export function rewatch(fd: number, mask: number, handler: Handler): void {
+  handlers.set(fd, handler);
+  waiting.watchAgain(epoll, fd, mask);
+}
+
 /** Stops watching a descriptor and closes it. */
 export function close(fd: number): void {
   if (fd < 0) return;

@@ -40,6 +40,7 @@ declare module "ffi" {
  */
 declare module "cjson" {
   export function decode(this: void, text: string): unknown;
+  export function encode(this: void, value: unknown): string;
 }
 
 /** LuaJIT's: the next collection is due when memory has grown as "setpause" says. Without the -1 it begins at once. */

@@ -1,7 +1,7 @@
 /** A copy of the built programs: a run of many minutes must not see a build that somebody else makes meanwhile. */
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { daemonProgram, repository, shimProgram } from "../harness/paths.js";
+import { basename, dirname, join } from "node:path";
+import { daemonProgram, netdProgram, repository, shimProgram } from "../harness/paths.js";
 import { directoryPrefix } from "../harness/run-name.js";
 
 /** Stand beside the daemon's program. */
@@ -21,6 +21,7 @@ export function copyBuild(): PrivateBuild {
   const shim = join(bin, "containerd-shim");
   copyFileSync(daemonProgram, daemon);
   copyFileSync(shimProgram, shim);
+  copyFileSync(netdProgram, join(bin, basename(netdProgram)));
   for (const worker of WORKERS) copyFileSync(join(dirname(daemonProgram), worker), join(bin, worker));
   symlinkSync(join(repository, "node_modules"), join(directory, "node_modules"));
   return {

@@ -9,6 +9,7 @@ export const repository = fileURLToPath(new URL("../..", import.meta.url)).repla
 /** The programs as they are built, and as a user would get them. */
 export const daemonProgram = join(repository, "dist/bin/containerd.js");
 export const shimProgram = join(repository, "dist/bin/containerd-shim");
+export const netdProgram = join(repository, "dist/bin/containerd-netd");
 export const ctrProgram = join(repository, "dist/bin/ctr.cjs");
 
 /** Where `scripts/setup --tests` unpacks programs of Debian releases. */

@@ -6,6 +6,7 @@ import { declare, EAGAIN, EINTR, EPIPE, outcome, SCRATCH_SIZE, scratch } from ".
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+export const SOCK_SEQPACKET = 5;
 const SOCK_NONBLOCK = 0x800;
 const SOCK_CLOEXEC = 0x80000;
 const MSG_NOSIGNAL = 0x4000;
@@ -49,9 +50,9 @@ int recv(int, void *, size_t, int);
 
 let packetBuffer: CData | undefined;
 
-/** A unix stream socket that listens at `path`, or a negative errno. */
-export function listenUnix(path: string): number {
-  const fd = outcome(libc.socket(AF_UNIX, SOCK_STREAM + SOCK_NONBLOCK + SOCK_CLOEXEC, 0));
+/** A unix socket, for streams or another type, that listens at `path`, or a negative errno. */
+export function listenUnix(path: string, type = SOCK_STREAM): number {
+  const fd = outcome(libc.socket(AF_UNIX, type + SOCK_NONBLOCK + SOCK_CLOEXEC, 0));
   if (fd < 0) return fd;
   // Before it has a name, so that at no time anybody else can connect.
   libc.fchmod(fd, 0o600);

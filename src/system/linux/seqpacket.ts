@@ -1,8 +1,10 @@
-import { readSync, writeSync } from "node:fs";
+import { closeSync, readSync, writeSync } from "node:fs";
 import koffi from "koffi";
 import { hasCode, libc, systemError } from "./libc.js";
 
 const socketpair = libc.func("int socketpair(int domain, int type, int protocol, uint8_t *pair)");
+const socket = libc.func("int socket(int domain, int type, int protocol)");
+const connect = libc.func("int connect(int fd, uint8_t *address, uint32_t size)");
 const AF_UNIX = 1;
 const SOCK_SEQPACKET = 5;
 const SOCK_NONBLOCK = 0x800;
@@ -16,6 +18,24 @@ export function makeSeqPacketPair(): [number, number] {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) !== 0)
     throw systemError("socketpair");
   return [pair.readInt32LE(0), pair.readInt32LE(4)];
+}
+
+/**
+ * A socket that is connected to the one at that path, of up to 107 bytes. Throws a system error: ENOENT, ECONNREFUSED when nobody listens
+ * there, EAGAIN when too many wait there already.
+ */
+export function connectSeqPacket(path: string): number {
+  const name = Buffer.from(path);
+  const address = Buffer.alloc(110);
+  if (name.length > address.length - 3) throw systemError("connect", path, koffi.os.errno.ENAMETOOLONG);
+  new Uint16Array(address.buffer, address.byteOffset, 1)[0] = AF_UNIX;
+  name.copy(address, 2);
+  const fd: number = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw systemError("socket");
+  if (connect(fd, address, address.length) === 0) return fd;
+  const error = systemError("connect", path);
+  closeSync(fd);
+  throw error;
 }
 
 /**

@@ -1,0 +1,69 @@
+/** The packets between a daemon and its netd, each one JSON value; docs/netd.md has the protocol. */
+
+/** The socket in the run directory at which netd listens. */
+export const NETD_SOCKET = "netd.sock";
+/** In the run directory: JSON lines of netd's own errors. */
+export const NETD_LOG = "netd-log.json";
+/** The environment variable that names netd's descriptor of the connection with the daemon that has started it. */
+export const NETD_CHANNEL_VARIABLE = "CONTAINERD_NETD_CHANNEL";
+/** In bytes: no packet is longer. */
+export const LONGEST_PACKET = 16_384;
+
+/** A port of the host that nobody else is to take. */
+export interface HeldPort {
+  readonly protocol: "tcp" | "udp";
+  /** IPv4 and IPv6 addresses of the host, `0.0.0.0` and `::` among them. */
+  readonly addresses: readonly string[];
+  /** 0: one that is free on all of the addresses. */
+  readonly port: number;
+}
+
+/** A container on a network. */
+export interface NamedEndpoint {
+  /** The network's id: who is on it finds all others on it. */
+  readonly network: string;
+  /** What the network is called in `NAME.NETWORK`. */
+  readonly networkName: string;
+  readonly address?: string;
+  readonly address6?: string;
+  /** Names, aliases, short id; of an address the first is told. */
+  readonly names: readonly string[];
+}
+
+/** Whom netd asks for names that it does not know: the host's servers, nobody (there is no outside then), or these addresses. */
+export type NameServers = "host" | "none" | readonly string[];
+
+/** What may change of a container while it is attached. */
+export interface Naming {
+  readonly endpoints: readonly NamedEndpoint[];
+  readonly servers: NameServers;
+  /** What it may reach outside; the part of netd that keeps that knows the form. */
+  readonly egress?: unknown;
+}
+
+/**
+ * What a daemon asks for.
+ * - `begin`: all that follows, until `end`, is the whole of the state. The file is the host's resolv.conf.
+ * - `end`: what was not told since `begin` is dropped.
+ * - `attach` comes with one or two descriptors: a network namespace, and a pidfd, at whose end the container is detached.
+ * - `quit`: netd ends, unless it has something.
+ */
+export type NetdRequest =
+  | { readonly do: "begin"; readonly resolvConf: string }
+  | { readonly do: "end" }
+  | { readonly do: "hold"; readonly ports: readonly HeldPort[] }
+  | { readonly do: "release"; readonly ports: readonly HeldPort[] }
+  | ({ readonly do: "attach"; readonly key: string } & Naming)
+  | ({ readonly do: "update"; readonly key: string } & Naming)
+  | { readonly do: "detach"; readonly key: string }
+  | { readonly do: "quit" };
+
+/** What netd answers, once for each request, in their order. */
+export interface NetdAnswer {
+  /** Why nothing was done. */
+  readonly error?: string;
+  /** With `error`: the port that somebody else has. */
+  readonly taken?: { readonly protocol: "tcp" | "udp"; readonly address: string; readonly port: number };
+  /** The numbers of the ports that were asked for. */
+  readonly ports?: readonly number[];
+}
