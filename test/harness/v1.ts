@@ -39,6 +39,7 @@ import { TransferClient } from "../../src/proto/containerd/services/transfer/v1/
 import { VersionClient } from "../../src/proto/containerd/services/version/v1/version.js";
 import type { Envelope } from "../../src/proto/containerd/types/event.js";
 import { EngineClient } from "../../src/proto/containerdts/engine/v1/engine.js";
+import { NetworksClient } from "../../src/proto/containerdts/engine/v1/networks.js";
 import type { Any } from "../../src/proto/google/protobuf/any.js";
 import { HealthClient } from "../../src/proto/health.js";
 import { ContentWriter } from "./content-writer.js";
@@ -83,6 +84,7 @@ export class ApiV1 {
   readonly health: Promising<HealthClient>;
   /** The engine's service, which is this project's own. */
   readonly engine: Promising<EngineClient>;
+  readonly networks: Promising<NetworksClient>;
   /** Publish and Forward; see {@link subscribe}. */
   readonly events: Promising<EventsClient>;
   readonly #channel: HealthClient;
@@ -120,6 +122,7 @@ export class ApiV1 {
     this.health = this.#promising(HealthClient);
     this.events = this.#promising(EventsClient);
     this.engine = this.#promising(EngineClient);
+    this.networks = this.#promising(NetworksClient);
   }
 
   /** Another namespace, over the same connection. */
