@@ -62,13 +62,18 @@ const LAST_WORDS = 250;
 /** As Go prints them. */
 const SIGNAL_NAMES = { SIGTERM: "terminated", SIGINT: "interrupt" } as const;
 
+/** Paths of the programs that come with it. */
+export interface OwnPrograms {
+  shim: string;
+  netd: string;
+}
+
 /**
  * Runs the daemon until SIGTERM or SIGINT, or until nobody uses it where that is asked for; containers go on without it.
- * @param ownShim path of this project's shim
  * @param output where the log goes
  * @throws Error when it can't start: nothing is changed then
  */
-export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput): Promise<void> {
+export async function runDaemon(flags: Flags, { shim: ownShim, netd }: OwnPrograms, output: LogOutput): Promise<void> {
   const addresses = flags.listen.map(parseListenAddress);
   const tls = tlsFiles(flags);
   const log = createLog(flags.logFormat, flags.debug ? "debug" : flags.logLevel, output);
@@ -124,7 +129,7 @@ export async function runDaemon(flags: Flags, ownShim: string, output: LogOutput
   });
   const { content } = metadata;
   const checkpoints = new CheckpointBlobs(join(root, "checkpoints"), { store, content, tasks, log });
-  const engine = new Engine({ ...metadata, tasks, transfers, root, systemdCgroup: flags.systemdCgroup, log });
+  const engine = new Engine({ ...metadata, tasks, transfers, netd, root, systemdCgroup: flags.systemdCgroup, log });
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
     engineService(engine, ready),

@@ -12,7 +12,8 @@ const FLUSH_TIMEOUT = 1_000;
 
 try {
   const flags = parseFlags(process.argv.slice(2));
-  await runDaemon(flags, fileURLToPath(new URL("containerd-shim", import.meta.url)), standardError);
+  const own = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+  await runDaemon(flags, { shim: own("containerd-shim"), netd: own("containerd-netd") }, standardError);
 } catch (error) {
   if (error instanceof FlagsExit) process.exit(error.exitCode);
   standardError.write(`containerd: ${errorText(error)}\n`);

@@ -66,6 +66,8 @@ test("two containers on a network reach each other and the outside, a published 
     return stdout;
   });
   expect(asked).toBe(name);
+  const named = await runToEnd(daemon, ["nslookup", "-type=a", "web"], { networks: [on("bridge")] });
+  expect(named.stdout, named.stderr).toMatch(/Name:\s+web\nAddress: 172\.17\.0\.2\n/);
   // The outside knows no way to a container's address.
   outside.spawn("busybox", "httpd", "-f", "-p", "81", "-h", "/etc");
   await eventually(async () => {

@@ -12,12 +12,14 @@ import type { HostNetworks } from "../network/host-networks.js";
 import { parseAddress } from "../network/ip-address.js";
 import type { ContainerName, ContainerRules, Endpoint, Network, Publication } from "../network/network.js";
 import { type Networks, noNetwork } from "../network/networks.js";
-import { type HostPort, Ports } from "../network/ports.js";
+import { Ports } from "../network/ports.js";
 import { FirstUse } from "../scheduling/first-use.js";
 import type { Process } from "../tasks/process.js";
+import type { RunDirectory } from "../tasks/run-directory.js";
 import type { ContainerConfig, NetworkAttachment, PortMapping } from "./container-config.js";
 import type { EngineContainer } from "./engine-container.js";
 import type { KeptContainer } from "./kept-container.js";
+import { type NamingWishes, NetworkKeeper, PortOfAnother } from "./network-keeper.js";
 import type { OwnAddresses } from "./spec/container-files.js";
 
 /** What a container has of networks while it runs. It is kept with its record: fields may be added. */
@@ -49,7 +51,7 @@ interface OwnPlace extends Place {
   preparing: Promise<void>;
   /** What its end has left to do. */
   leaving: Promise<void>;
-  config: Pick<ContainerConfig, "egress" | "dns">;
+  config: NamingWishes;
 }
 
 interface Parts {
@@ -57,11 +59,11 @@ interface Parts {
   identity: Identity;
   /** Is there while there may be something on the host. */
   marker: string;
+  runDirectory: RunDirectory;
+  /** The path of containerd-netd. */
+  netd: string;
   log: Logger;
 }
-
-/** What a port that is chosen for a container is one of: the kernel's own choices are others, as a rule. */
-const CHOSEN_PORTS = { first: 49_153, last: 65_535 };
 
 /**
  * The networks of the engine's containers: who has what, in memory, and the way from there to the host. Nothing of the host's part is
@@ -74,13 +76,16 @@ export class ContainerNetworks {
   readonly #parts: Parts;
   readonly #places = new Map<string, OwnPlace>();
   readonly #hostUse: FirstUse<HostNetworks>;
+  readonly #keeper: NetworkKeeper;
   #missing: Endpoint[] = [];
-  #nextPort = CHOSEN_PORTS.first;
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.records = parts.records;
     this.#hostUse = new FirstUse(() => this.#openHost());
+    const { runDirectory, netd: program, log } = parts;
+    const onError = (error: string) => log.error({ error }, "containerd: names and ports of containers");
+    this.#keeper = new NetworkKeeper({ runDirectory, program, onError });
   }
 
   placeOf({ namespace, id }: Pick<EngineContainer, "namespace" | "id">): Place | undefined {
@@ -94,7 +99,7 @@ export class ContainerNetworks {
 
   /** Those that a container has now: that which is reached by its ports, and has its default route, first. */
   addressesOf(container: Pick<EngineContainer, "namespace" | "id">): OwnAddresses[] {
-    const place = this.placeOf(container);
+    const place = this.#places.get(keyOf(container.namespace, container.id));
     if (place === undefined) return [];
     return this.#endpointsOf(place)
       .toSorted((a, b) => Number(b.isDefaultRoute) - Number(a.isDefaultRoute))
@@ -148,6 +153,7 @@ export class ContainerNetworks {
     const place = this.#places.get(keyOf(container.namespace, container.id))!;
     place.config = config;
     await place.leaving;
+    await this.#parts.runDirectory.make(container.namespace);
     const endpoints: AttachedEndpoint[] = [];
     try {
       for (const wish of place.wishes) endpoints.push(this.#endpointOf(place, wish, endpoints));
@@ -194,7 +200,7 @@ export class ContainerNetworks {
     place.attached = undefined;
     this.#releaseAddresses(place);
     this.ports.release(attached.publications, holderOf(place));
-    place.leaving = this.#undo(place, endpoints);
+    place.leaving = this.#undo(place, endpoints, attached.publications);
     return place.leaving;
   }
 
@@ -267,10 +273,13 @@ export class ContainerNetworks {
       const missing = this.#missing.splice(0);
       for (const place of this.#places.values()) {
         const init = initOf(place.container);
+        if (init === undefined || place.attached === undefined) continue;
         const endpoints = missing.filter((endpoint) => isOf(place, endpoint));
-        if (init === undefined || endpoints.length === 0 || place.attached === undefined) continue;
-        await attempt(() => this.#connect(place, init, endpoints));
+        if (endpoints.length > 0) await attempt(() => this.#connect(place, init, endpoints));
+        await attempt(() => this.#keeper.holdAgain(place.attached?.publications ?? []));
+        await attempt(() => this.#keeper.name(keyOfPlace(place), place, place.config, init));
       }
+      await this.#keeper.restored();
       this.#unmark();
     });
   }
@@ -280,11 +289,16 @@ export class ContainerNetworks {
    * @param isRunning it gets an address then
    * @throws Failure: as {@link note}; already-exists
    */
-  async connect(container: EngineContainer, attachment: NetworkAttachment, isRunning: boolean): Promise<Network> {
+  async connect(
+    container: EngineContainer,
+    config: NamingWishes,
+    attachment: NetworkAttachment,
+    isRunning: boolean,
+  ): Promise<Network> {
     const network = await this.records.get(container.namespace, attachment.network);
     checkWish(network, attachment);
     const key = keyOf(container.namespace, container.id);
-    const place = this.#places.get(key) ?? this.#add(container, {}, []);
+    const place = this.#places.get(key) ?? this.#add(container, config, []);
     if (place.wishes.some((wish) => wish.network.id === network.id)) {
       const why = `container ${JSON.stringify(container.name || container.id)} is on network ${JSON.stringify(network.name)} already`;
       throw new Failure("already-exists", "refused", { why });
@@ -338,7 +352,8 @@ export class ContainerNetworks {
         if (place.attached === undefined) await host.withdraw(nameOf(place));
         else await host.publish(nameOf(place), this.#rulesOf(place));
         await host.remove(gone);
-        await this.#tellNames(place);
+        if (place.attached === undefined) await this.#keeper.forget(key);
+        else await this.#keeper.rename(key, place, place.config);
         this.#unmark();
       } catch (error) {
         const { id } = container;
@@ -359,9 +374,13 @@ export class ContainerNetworks {
     const endpoint = before.target.endpoints.find(({ isDefaultRoute }) => isDefaultRoute);
     if (endpoint === undefined)
       throw refused("failed-precondition", `container ${shown(to)} is on no network that is not internal`);
-    const moved = before.source.publications.flatMap((publication): Publication[] => {
+    const moved = before.source.publications.map((publication): Publication => {
       const address = publication.hostAddress.includes(":") ? endpoint.address6 : endpoint.address;
-      return address === "" ? [] : [{ ...publication, address }];
+      if (address !== "") return { ...publication, address };
+      throw refused(
+        "failed-precondition",
+        `container ${shown(to)} has no IPv6, by which port ${publication.hostPort} is reached`,
+      );
     });
     const take = (publications: readonly Publication[], others: readonly Publication[], place: Place, other: Place) => {
       this.ports.release(others, holderOf(other));
@@ -409,13 +428,14 @@ export class ContainerNetworks {
   /** A container has another name. */
   async rename(container: EngineContainer): Promise<void> {
     const place = this.#places.get(keyOf(container.namespace, container.id));
-    if (place?.attached !== undefined) await this.#tellNames(place);
+    if (place?.attached !== undefined) await this.#keeper.rename(keyOfPlace(place), place, place.config);
   }
 
   /** In ms, of what a start waits for nobody else. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#places.values()].map(({ leaving }) => leaving));
     await (await this.#hostUse.begun?.catch(() => undefined))?.close();
+    await this.#keeper.close();
   }
 
   #add(container: EngineContainer, config: OwnPlace["config"], wishes: Wish[]): OwnPlace {
@@ -451,68 +471,74 @@ export class ContainerNetworks {
     }
   }
 
+  /**
+   * Chooses the ports of the host that lead to a container, and has them held.
+   * @throws Failure (failed-precondition): none is then
+   */
   async #publish(
     place: Place,
     endpoints: readonly AttachedEndpoint[],
     mappings: readonly PortMapping[],
   ): Promise<Publication[]> {
+    if (mappings.length === 0) return [];
     const target = endpoints.find(({ isDefaultRoute }) => isDefaultRoute);
+    if (target === undefined) throw refused("failed-precondition", "ports: it is on no network that is not internal");
     const published: Publication[] = [];
     try {
-      for (const mapping of mappings) {
-        if (target === undefined)
-          throw refused("failed-precondition", "ports: it is on no network that is not internal");
-        published.push(...this.#publication(place, target, mapping));
-      }
+      // Those that name one come first: another one may get it otherwise.
+      for (const isNamed of [true, false])
+        for (const mapping of mappings)
+          if (isOneOf(mapping) === isNamed) published.push(...(await this.#publishOne(place, target, mapping)));
+      return published;
     } catch (error) {
       this.ports.release(published, holderOf(place));
+      await this.#keeper.release(published);
       throw error;
     }
-    return published;
   }
 
-  #publication(place: Place, target: AttachedEndpoint, mapping: PortMapping): Publication[] {
+  async #publishOne(place: Place, target: AttachedEndpoint, mapping: PortMapping): Promise<Publication[]> {
     const { protocol, containerPort, hostAddress, hostPort, hostPortEnd } = mapping;
-    const addresses = hostAddress === "" ? ["0.0.0.0", ...(target.address6 === "" ? [] : ["::"])] : [hostAddress];
     if (hostAddress.includes(":") && target.address6 === "")
       throw refused("invalid-argument", `ports: ${hostAddress}: the container's first network has no IPv6`);
-    const take = (port: number): Publication[] => {
-      const all = addresses.map((address) => ({
+    const addresses = hostAddress === "" ? ["0.0.0.0", ...(target.address6 === "" ? [] : ["::"])] : [hostAddress];
+    const on = (port: number) =>
+      addresses.map((address) => ({
         ...{ protocol, hostAddress: address, hostPort: port, containerPort },
         address: address.includes(":") ? target.address6 : target.address,
       }));
-      this.ports.take(all, holderOf(place));
-      return all;
+    const take = async (port: number): Promise<Publication[]> => {
+      if (port !== 0) this.ports.take(on(port), holderOf(place));
+      try {
+        const [number] = await this.#keeper.hold([{ protocol, addresses, port }]);
+        if (port === 0) this.ports.take(on(number!), holderOf(place));
+        return on(number!);
+      } catch (error) {
+        if (port !== 0) this.ports.release(on(port), holderOf(place));
+        throw error;
+      }
     };
-    if (hostPort !== 0 && hostPortEnd <= hostPort) return take(hostPort);
-    return take(this.#choosePort({ protocol, addresses, hostPort, hostPortEnd }));
-  }
-
-  #choosePort(of: {
-    protocol: HostPort["protocol"];
-    addresses: readonly string[];
-    hostPort: number;
-    hostPortEnd: number;
-  }): number {
-    const isRange = of.hostPort !== 0;
-    const { first, last } = isRange ? { first: of.hostPort, last: of.hostPortEnd } : CHOSEN_PORTS;
-    const start = isRange ? first : this.#nextPort;
-    for (let count = 0; count <= last - first; count++) {
-      const port = first + ((start - first + count) % (last - first + 1));
-      const isFree = of.addresses.every(
-        (hostAddress) => this.ports.holderOf({ protocol: of.protocol, hostAddress, hostPort: port }) === undefined,
-      );
-      if (!isFree) continue;
-      if (!isRange) this.#nextPort = port === last ? first : port + 1;
-      return port;
+    if (isOneOf(mapping)) return await take(hostPort);
+    if (hostPort === 0) return await take(0);
+    for (let port = hostPort; port <= hostPortEnd; port++) {
+      if (on(port).some((one) => this.ports.holderOf(one) !== undefined)) continue;
+      try {
+        return await take(port);
+      } catch (error) {
+        if (!(error instanceof PortOfAnother)) throw error;
+      }
     }
-    throw refused("failed-precondition", `ports: all of ${first} to ${last}/${of.protocol} of the host are taken`);
+    throw refused(
+      "failed-precondition",
+      `ports: all of ${hostPort} to ${hostPortEnd}/${protocol} of the host are taken`,
+    );
   }
 
-  #endpointsOf({ container, attached, wishes }: Place): Endpoint[] {
+  #endpointsOf({ container, attached, wishes, config }: OwnPlace): Endpoint[] {
+    const isClosed = config.egress !== undefined;
     return (attached?.endpoints ?? []).flatMap((endpoint) => {
       const network = wishes.find((wish) => wish.network.id === endpoint.network)?.network;
-      return network === undefined ? [] : [endpointOn(network, container, endpoint)];
+      return network === undefined ? [] : [{ ...endpointOn(network, container, endpoint), isClosed }];
     });
   }
 
@@ -530,25 +556,32 @@ export class ContainerNetworks {
     const { network, close } = openNetworkOf(init);
     try {
       await host.enter(network, endpoints);
-      await this.#tellNames(place);
+      await this.#keeper.name(keyOfPlace(place), place, place.config, init);
     } finally {
       close();
     }
   }
 
-  async #tellNames(_place: OwnPlace): Promise<void> {}
-
-  async #undo(place: OwnPlace, endpoints: readonly Endpoint[]): Promise<void> {
+  async #undo(place: OwnPlace, endpoints: readonly Endpoint[], published: readonly Publication[]): Promise<void> {
     const { namespace, id } = place.container;
-    try {
+    const onHost = async () => {
       await place.preparing.catch(() => {});
       const host = await this.#hostUse.done();
       await host.withdraw(nameOf(place));
       await host.remove(endpoints);
-      this.#unmark();
-    } catch (error) {
-      this.#parts.log.error({ namespace, id, error: logText(error) }, "containerd: take a container off its networks");
-    }
+    };
+    // What is held is let go of before another container may ask for it.
+    const done = await Promise.allSettled([
+      this.#keeper.release(published),
+      this.#keeper.forget(keyOfPlace(place)),
+      onHost(),
+    ]);
+    for (const one of done)
+      if (one.status === "rejected") {
+        const error = logText(one.reason);
+        this.#parts.log.error({ namespace, id, error }, "containerd: take a container off its networks");
+      }
+    if (done.every(({ status }) => status === "fulfilled")) this.#unmark();
   }
 
   /** Once nobody is on a network the next daemon need not look for what is left. */
@@ -557,12 +590,22 @@ export class ContainerNetworks {
     if (!isUsed) rmSync(this.#parts.marker, { force: true });
   }
 
+  /** What netd has put into sets of ours that were lost. */
+  #tellEgress(): void {
+    for (const place of this.#places.values())
+      if (place.config.egress !== undefined)
+        this.rename(place.container).catch((error) =>
+          this.#parts.log.error({ id: place.container.id, error: logText(error) }, "containerd: egress of a container"),
+        );
+  }
+
   async #openHost(): Promise<HostNetworks> {
     const { log, identity } = this.#parts;
     const { HostNetworks } = await import("../network/host-networks.js");
     const host = new HostNetworks({
       identity: () => identity.uuid(),
       onError: (error) => log.error({ error: logText(error) }, "containerd: networks on the host"),
+      onRenewed: () => this.#tellEgress(),
     });
     try {
       const used = [...this.#places.values()].filter(({ attached }) => attached !== undefined);
@@ -593,6 +636,15 @@ function shown({ name, id }: EngineContainer): string {
 
 function isOf({ container: { namespace, id } }: Place, endpoint: Endpoint): boolean {
   return endpoint.namespace === namespace && endpoint.container === id;
+}
+
+function keyOfPlace({ container: { namespace, id } }: Place): string {
+  return keyOf(namespace, id);
+}
+
+/** Whether one port of the host is meant. */
+function isOneOf({ hostPort, hostPortEnd }: PortMapping): boolean {
+  return hostPort !== 0 && hostPortEnd <= hostPort;
 }
 
 function nameOf({ container: { namespace, id } }: Place): ContainerName {

@@ -37,6 +37,8 @@ export interface EngineParts extends ImageParts {
   snapshots: Snapshots;
   networks: Networks;
   identity: Identity;
+  /** The path of containerd-netd. */
+  netd: string;
   /** `--root` */
   root: string;
   /** Whether systemd makes the cgroups of containers. */
@@ -83,8 +85,10 @@ export class Engine {
     this.systemdCgroup = parts.systemdCgroup;
     this.#marker = join(parts.root, "engine");
     this.images = new ResolvedImages(parts, this.#marker);
-    const { networks: records, identity, log } = parts;
-    this.networks = new ContainerNetworks({ records, identity, marker: join(this.#marker, "networks-in-use"), log });
+    const { networks: records, identity, log, netd } = parts;
+    const { runDirectory } = parts.tasks;
+    const marker = join(this.#marker, "networks-in-use");
+    this.networks = new ContainerNetworks({ records, identity, marker, runDirectory, netd, log });
     this.logs = new LogDirectories(join(this.#marker, "logs"));
     this.owners = new Owners(parts.log, (container) => {
       const { id } = container;

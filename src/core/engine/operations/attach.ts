@@ -36,7 +36,7 @@ export async function connect(
       throw new Failure("failed-precondition", "refused", { why });
     }
     const init = runningInit(engine, container);
-    const network = await networks.connect(container, attachment, init !== undefined);
+    const network = await networks.connect(container, kept.config, attachment, init !== undefined);
     try {
       const before = mode.mode === "attached" ? mode.networks : [];
       const config: ContainerConfig = {
