@@ -22,6 +22,7 @@ import { findRuntime } from "../core/tasks/runtime/find-runtime.js";
 import { Tasks } from "../core/tasks/tasks.js";
 import { networksService } from "../services/engine/networks.js";
 import { engineService } from "../services/engine/service.js";
+import { volumesService } from "../services/engine/volumes.js";
 import { createServer } from "../services/grpc/server.js";
 import { serviceV0 } from "../services/v0/service.js";
 import { serverVersion } from "../services/v0/version.js";
@@ -129,11 +130,13 @@ export async function runDaemon(flags: Flags, { shim: ownShim, netd }: OwnProgra
   });
   const { content } = metadata;
   const checkpoints = new CheckpointBlobs(join(root, "checkpoints"), { store, content, tasks, log });
-  const engine = new Engine({ ...metadata, tasks, transfers, netd, root, systemdCgroup: flags.systemdCgroup, log });
+  const { systemdCgroup } = flags;
+  const engine = new Engine({ ...metadata, store, tasks, transfers, netd, root, systemdCgroup, log });
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
     engineService(engine, ready),
     networksService(engine, ready),
+    volumesService(engine, ready),
     ...servicesV1({ tasks, ...metadata, transfers, checkpoints, ready, log, version: VERSION, revision: COMMIT }),
   ]);
   // Listening comes first: a client that polls the health must not take the daemon for dead while containers are restored.

@@ -40,6 +40,7 @@ import { VersionClient } from "../../src/proto/containerd/services/version/v1/ve
 import type { Envelope } from "../../src/proto/containerd/types/event.js";
 import { EngineClient } from "../../src/proto/containerdts/engine/v1/engine.js";
 import { NetworksClient } from "../../src/proto/containerdts/engine/v1/networks.js";
+import { VolumesClient } from "../../src/proto/containerdts/engine/v1/volumes.js";
 import type { Any } from "../../src/proto/google/protobuf/any.js";
 import { HealthClient } from "../../src/proto/health.js";
 import { ContentWriter } from "./content-writer.js";
@@ -85,6 +86,7 @@ export class ApiV1 {
   /** The engine's service, which is this project's own. */
   readonly engine: Promising<EngineClient>;
   readonly networks: Promising<NetworksClient>;
+  readonly volumes: Promising<VolumesClient>;
   /** Publish and Forward; see {@link subscribe}. */
   readonly events: Promising<EventsClient>;
   readonly #channel: HealthClient;
@@ -123,6 +125,7 @@ export class ApiV1 {
     this.events = this.#promising(EventsClient);
     this.engine = this.#promising(EngineClient);
     this.networks = this.#promising(NetworksClient);
+    this.volumes = this.#promising(VolumesClient);
   }
 
   /** Another namespace, over the same connection. */

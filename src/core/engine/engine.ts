@@ -7,11 +7,15 @@ import { Failure } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
 import type { ImageTransfers } from "../images/transfers.js";
 import type { Identity } from "../metadata/identity.js";
+import type { Namespaces } from "../metadata/namespaces.js";
+import type { Store } from "../metadata/store.js";
 import type { Networks } from "../network/networks.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
 import type { Snapshots } from "../snapshots/snapshots.js";
 import type { Task } from "../tasks/task.js";
 import type { Tasks } from "../tasks/tasks.js";
+import { MappedVolumes } from "../volumes/mapped-volumes.js";
+import { Volumes } from "../volumes/volumes.js";
 import { ContainerIndex } from "./container-index.js";
 import { ContainerNetworks } from "./container-networks.js";
 import type { EngineContainer } from "./engine-container.js";
@@ -39,6 +43,8 @@ export interface EngineParts extends ImageParts {
   identity: Identity;
   /** The path of containerd-netd. */
   netd: string;
+  store: Store;
+  namespaces: Namespaces;
   /** `--root` */
   root: string;
   /** Whether systemd makes the cgroups of containers. */
@@ -62,6 +68,8 @@ export class Engine {
   readonly idRanges = new IdRanges();
   readonly users = new KnownUsers();
   readonly logs: LogDirectories;
+  readonly volumes: Volumes;
+  readonly mappedVolumes: MappedVolumes;
   /** How those ended whose time to live was over, for who waits, or asks, after they are gone. */
   readonly expired = new GoneContainers<ContainerExit>();
   readonly networks: ContainerNetworks;
@@ -90,6 +98,8 @@ export class Engine {
     const marker = join(this.#marker, "networks-in-use");
     this.networks = new ContainerNetworks({ records, identity, marker, runDirectory, netd, log });
     this.logs = new LogDirectories(join(this.#marker, "logs"));
+    this.volumes = new Volumes({ ...parts, path: join(this.#marker, "volumes") });
+    this.mappedVolumes = new MappedVolumes(join(this.#marker, "mapped-volumes"), parts.snapshots.userNamespaces);
     this.owners = new Owners(parts.log, (container) => {
       const { id } = container;
       this.log.info(

@@ -42,6 +42,15 @@ export interface Starting {
 /** Of the process of a container's specification what is told of it. */
 export type KeptProcess = Pick<OciProcess, "args" | "env" | "cwd" | "user">;
 
+/** A volume that a container has: as it was asked for, or its image wants it. */
+export interface KeptVolume {
+  name: string;
+  destination: string;
+  /** It goes with the container. */
+  isOwn: boolean;
+  readOnly: boolean;
+}
+
 /** The extension's value. */
 export interface KeptContainer {
   version: 1;
@@ -58,6 +67,8 @@ export interface KeptContainer {
   ttl?: TimeToLive | undefined;
   /** Which ids of it are which ones of the host. */
   idMaps?: { uids: IdMap[]; gids: IdMap[] } | undefined;
+  /** Undefined: none. */
+  volumes?: KeptVolume[] | undefined;
   /** Undefined of one that an earlier daemon has made. */
   process?: KeptProcess | undefined;
   /** Of the image's manifest; "" without an image. */

@@ -93,7 +93,7 @@ export class Snapshots {
   readonly #directories: SnapshotDirectories;
   readonly #mounts: LayerMounts;
   readonly #removals = new Set<Promise<number>>();
-  readonly #userNamespaces = new UserNamespaces();
+  readonly userNamespaces = new UserNamespaces();
   readonly #opening = new FirstUse(() => this.#openNow());
 
   constructor(parts: SnapshotsParts) {
@@ -504,7 +504,7 @@ export class Snapshots {
     const { mapping } = record;
     const mountsIn = (userNamespace?: number) =>
       this.#read(() => this.#mountsNow(lower, this.#still(namespace, record), userNamespace));
-    return mapping === undefined ? await mountsIn() : await this.#userNamespaces.use(mapping, mountsIn);
+    return mapping === undefined ? await mountsIn() : await this.userNamespaces.use(mapping, mountsIn);
   }
 
   /** Within {@link Store.read}. */

@@ -8,7 +8,7 @@ import { endpointMessage, portMessage } from "./network-messages.js";
 
 export function containerMessage(description: Description): Container {
   const { container, kept, status, pid, createdAt, startedAt, exit, endsAt, expiresAt, process, execIds } = description;
-  const { endpoints, publications } = description;
+  const { endpoints, publications, volumes } = description;
   const { user } = process;
   return {
     id: container.id,
@@ -33,7 +33,7 @@ export function containerMessage(description: Description): Container {
     expiresAt: expiresAt === undefined ? undefined : secondsAndNanos(expiresAt),
     endpoints: endpoints.map(({ wish, endpoint }) => endpointMessage(wish, endpoint)),
     ports: publications.map(portMessage),
-    volumes: [],
+    volumes: volumes.map(({ isOwn: anonymous, ...volume }) => ({ ...volume, anonymous })),
     restartCount: 0,
     restartsAt: undefined,
     health: undefined,

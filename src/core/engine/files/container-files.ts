@@ -1,4 +1,5 @@
-import { closeSync } from "node:fs";
+import { closeSync, constants, openSync } from "node:fs";
+import { O_PATH } from "../../../system/linux/at-calls.js";
 import { abortable } from "../../failure/abortable.js";
 import { Failure, refusal } from "../../failure/failure.js";
 import type { IdMaps } from "../../files/file-owners.js";
@@ -146,15 +147,40 @@ export class ContainerFiles {
       fromMaps: from.idMaps,
       toMaps: to.idMaps,
     };
+    await this.#untilOver(key, task, [], signal);
+  }
+
+  /** Has a task done that has come to its end when this has. */
+  async #untilOver(key: string, task: Task, fds: readonly number[], signal: AbortSignal): Promise<void> {
     let ended: Promise<void> | undefined;
     try {
-      await this.#work(key, task, [], signal, async (work) => {
+      await this.#work(key, task, fds, signal, async (work) => {
         ended = work.done;
       });
     } catch (error) {
       await ended?.catch(() => {});
       throw error;
     }
+  }
+
+  /**
+   * Fills an empty directory with what an image has at a path: files, owners, modes, attributes, links; nothing where it has nothing. When
+   * it has failed nothing is written any more.
+   * @param key what else is done with this directory has the same
+   * @param root of the image, which stays the caller's
+   * @param path absolute, in the image
+   * @param isLasting whether all of it is on the disk once this is done
+   * @throws Failure: invalid-argument where the image has something else than a directory, …; the signal's reason
+   */
+  async populate(
+    key: string,
+    root: number,
+    path: string,
+    { to, isLasting }: { to: string; isLasting: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const own = openSync(`/proc/self/fd/${root}`, O_PATH | constants.O_DIRECTORY);
+    await this.#untilOver(key, { is: "populate", root: own, path: bytesOf(path), to, isLasting }, [own], signal);
   }
 
   /** Has a task give what it makes of its answers, one after the other. */

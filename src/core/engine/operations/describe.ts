@@ -6,7 +6,13 @@ import { INIT } from "../../tasks/process.js";
 import type { AttachedEndpoint, Wish } from "../container-networks.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
-import { type ContainerExit, type KeptContainer, type KeptProcess, keptOf } from "../kept-container.js";
+import {
+  type ContainerExit,
+  type KeptContainer,
+  type KeptProcess,
+  type KeptVolume,
+  keptOf,
+} from "../kept-container.js";
 import { type Status, statusOf } from "./running.js";
 
 /** All that is known of a container. */
@@ -29,6 +35,8 @@ export interface Description {
   /** One for each network that it is on; without addresses while it does not run. */
   endpoints: { wish: Wish; endpoint: AttachedEndpoint | undefined }[];
   publications: readonly Publication[];
+  /** With where their files are on the host. */
+  volumes: (KeptVolume & { path: string })[];
 }
 
 /** @throws Failure (not-found) */
@@ -50,6 +58,9 @@ export async function describe(engine: Engine, container: EngineContainer): Prom
     expiresAt: sinceEpoch(container.expiresAt),
     ...networksOf(engine, container),
     execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT),
+    volumes: (kept.volumes ?? []).map((volume) => {
+      return { ...volume, path: engine.volumes.pathOf({ namespace, name: volume.name }) };
+    }),
   };
 }
 

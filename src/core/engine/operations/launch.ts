@@ -19,6 +19,7 @@ import type { RootFileSystem } from "../root-file-system.js";
 import { cgroupArgsOf } from "../spec/cgroups-path.js";
 import { sharedMemorySize } from "../spec/mounts.js";
 import { follow } from "./ended.js";
+import { withVolumes } from "./volumes.js";
 
 export interface Launch {
   container: EngineContainer;
@@ -53,34 +54,36 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
   const bundle = bundleIn(tasks.directoryOf(name));
   const stdio = ownStdio(engine.logs, container, kept.config, wanted.stdio, bundle);
   const creating = tasks.operations.run({ kind: "create", id }, (operation) =>
-    createTask(
-      tasks,
-      {
-        ...name,
-        bundle: spec,
-        rootfs: root.mounts,
-        isOurRootfs: root.isOurs,
-        sharedMemory: kept.config.ipc.mode === "shareable" ? sharedMemorySize(kept.config) : undefined,
-        fillBundle: (bundle) => {
-          root.fill(bundle);
-          fill(bundle);
-          fillStdio(bundle, stdio);
+    withVolumes(engine, name, kept, () =>
+      createTask(
+        tasks,
+        {
+          ...name,
+          bundle: spec,
+          rootfs: root.mounts,
+          isOurRootfs: root.isOurs,
+          sharedMemory: kept.config.ipc.mode === "shareable" ? sharedMemorySize(kept.config) : undefined,
+          fillBundle: (bundle) => {
+            root.fill(bundle);
+            fill(bundle);
+            fillStdio(bundle, stdio);
+          },
+          checkpoint: wanted.checkpoint?.name ?? "",
+          checkpointDir: wanted.checkpoint?.directory ?? "",
+          stdio,
+          labels: [TASK_MARK],
+          noPivotRoot: false,
+          runtime: kept.config.runtime,
+          runtimeArgs: [...tasks.rootArgs(namespace), ...cgroupArgsOf(engine)],
+          ...(kept.lifetime > 0 && { lifetime: kept.lifetime }),
+          deleteOnExit: false,
         },
-        checkpoint: wanted.checkpoint?.name ?? "",
-        checkpointDir: wanted.checkpoint?.directory ?? "",
-        stdio,
-        labels: [TASK_MARK],
-        noPivotRoot: false,
-        runtime: kept.config.runtime,
-        runtimeArgs: [...tasks.rootArgs(namespace), ...cgroupArgsOf(engine)],
-        ...(kept.lifetime > 0 && { lifetime: kept.lifetime }),
-        deleteOnExit: false,
-      },
-      signal,
-      operation,
-      async (task) => {
-        await keepCreated(tasks, task);
-      },
+        signal,
+        operation,
+        async (task) => {
+          await keepCreated(tasks, task);
+        },
+      ),
     ),
   );
   await creating.catch(async (error: unknown) => {

@@ -36,6 +36,7 @@ import { type ResolvedUser, resolveUser } from "../spec/user.js";
 import { timeToLive } from "../time-to-live.js";
 import { type CreateRequest, fingerprint } from "./requests.js";
 import { runningTask } from "./running.js";
+import { takeVolumes, volumeSources } from "./volumes.js";
 
 /** How 1.x's clients call what runs the engine's containers, too. */
 const RUNTIME = "io.containerd.runc.v2";
@@ -60,7 +61,7 @@ interface Place {
 }
 
 /**
- * Ids of a user namespace that it takes, and places on networks, are the container's then, also when it is not made.
+ * Ids of a user namespace that it takes, places on networks, and volumes are the container's then, also when it is not made.
  * @param isStarted whether it is started right after that
  * @throws Failure: not-found for an image that is not there, invalid-argument for wishes that can't be granted; the signal's reason
  */
@@ -85,6 +86,8 @@ export async function plan(
     idMaps: idMapsOf(engine, config, image, hostFacts),
   };
   if (isStarted) kept.attached = await engine.networks.take(container, config, exposedPortsOf(config, image));
+  const imageConfig = image && parseImageConfig(image.digest, image.config);
+  kept.volumes = await takeVolumes(engine, request, config, image, imageConfig, signal);
   const { spec, process, fill } = await specOf(engine, request, kept, image, hostFacts, signal);
   const { args, env, cwd, user } = process;
   kept.process = { args, env, cwd, user };
@@ -133,11 +136,12 @@ function idMapsOf(
 export async function specOf(
   engine: Engine,
   { namespace, id }: Place,
-  { config, idMaps }: KeptContainer,
+  kept: KeptContainer,
   image: ResolvedImage | undefined,
   host: HostFacts,
   signal: AbortSignal,
 ): Promise<{ spec: Buffer; process: OciSpec["process"]; fill: (bundle: string) => void }> {
+  const { config, idMaps } = kept;
   const imageConfig = image && parseImageConfig(image.digest, image.config);
   const user = await resolved(engine, namespace, config, image, imageConfig, signal);
   const directory = engine.tasks.directoryOf({ namespace, id });
@@ -149,6 +153,7 @@ export async function specOf(
     root: { path: config.rootfs !== "" && !config.writable ? config.rootfs : "rootfs", readOnly: config.readOnly },
     joined,
     files: { ...ownFiles(bundle), ...joined.files },
+    volumes: volumeSources(engine, { namespace, id }, kept),
     init: config.init || config.idle ? findInit() : undefined,
   });
   return {

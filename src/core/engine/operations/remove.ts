@@ -1,4 +1,5 @@
 import { Failure } from "../../failure/failure.js";
+import { logText } from "../../failure/log-text.js";
 import { unlessMissing } from "../../failure/unless-missing.js";
 import { thaw } from "../../tasks/freezer.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
@@ -60,6 +61,12 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
     if (!isPassing) await removed;
   }
   if (container.hasLog) await engine.logs.remove(container);
+  const volumes = engine.volumes.letGo(container, !container.isMade);
+  if (!isPassing) await volumes;
+  else
+    volumes.catch((error) =>
+      engine.log.error({ id, error: logText(error) }, "containerd: remove volumes of a container"),
+    );
   const record = unlessMissing(engine.containers.delete(namespace, id));
   if (!isPassing) await record;
   else

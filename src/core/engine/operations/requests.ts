@@ -7,6 +7,7 @@ import type { Owner } from "../../tasks/owner.js";
 import { checkTime } from "../check-time.js";
 import type { ContainerConfig } from "../container-config.js";
 import { checkLog } from "../logs/log-limits.js";
+import { checkVolumeMounts } from "../spec/volume-wishes.js";
 
 /** What is wanted of a new container. */
 export interface CreateRequest {
@@ -54,6 +55,7 @@ export function checkRequest({ namespace, id, name, config, lifetime, ttl }: Cre
   if (config.writable && /[:,\\]/.test(config.rootfs))
     throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: with writable there can be no ":", "," or "\\" in it`);
   if (config.log !== undefined) checkLog(config.log);
+  checkVolumeMounts(config.mounts);
   if (config.image !== "" && !config.writable && !config.readOnly)
     throw refusal(
       "an image's files can't be changed: choose writable, for a layer of the container's own, or readOnly",

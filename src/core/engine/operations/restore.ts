@@ -36,8 +36,10 @@ export async function restoreContainers(engine: Engine): Promise<void> {
       container.idMaps = kept.idMaps;
       engine.idRanges.keep(kept.idMaps);
     }
+    engine.volumes.keep(container, kept.volumes ?? []);
     found.push({ container, kept });
   }
+  await engine.volumes.restore((namespace, id) => engine.index.get(namespace, id) !== undefined);
   await restoreLogs(engine);
   await engine.tasks.runDirectory.open();
   await engine.networks.recall(found, (container) => engine.taskOf(container) !== undefined);
@@ -50,6 +52,8 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     const status = statusOf(engine, container);
     return status === "running" || status === "paused" ? engine.taskOf(container)!.init : undefined;
   });
+  // No runtime of the earlier daemon makes a container any more.
+  await attempt(engine, { id: "" }, () => engine.mappedVolumes.clear());
 }
 
 /** Logs without a container are what a kill has left. */

@@ -420,7 +420,7 @@ test.each<[Partial<ContainerConfig>, string, Partial<SpecInputs>?]>([
   [{ mounts: [mount({ type: "tmpfs", source: "/a" })] }, 'mounts[0].source "/a": it is for binds'],
   [{ mounts: [mount({ type: "tmpfs", size: 5, options: ["size=5"] })] }, "mounts[0].options has size as well"],
   [{ mounts: [mount({ type: "tmpfs", options: ["lowerdir=/"] })] }, 'mounts[0].options "lowerdir=/"'],
-  [{ mounts: [mount({ type: "npipe" as "bind" })] }, 'mounts[0].type "npipe": it must be "bind" or "tmpfs"'],
+  [{ mounts: [mount({ type: "npipe" as "bind" })] }, 'mounts[0].type "npipe": it must be "bind", "tmpfs" or "volume"'],
   [{ sysctls: { "vm.swappiness": "1" } }, 'sysctls "vm.swappiness": it is a setting of the whole machine'],
   [{ sysctls: { "net.x": "1" }, network: { mode: "host" } }, 'sysctls "net.x": it belongs to the network namespace'],
   [{ sysctls: { "kernel.sem": "1" }, ipc: { mode: "host" } }, 'sysctls "kernel.sem": it belongs to the IPC namespace'],

@@ -9,7 +9,7 @@ import { deviceRules, devicesOf } from "./devices.js";
 import type { HostFacts } from "./host-facts.js";
 import type { ImageConfig } from "./image-config.js";
 import { absolutePath, checkWhole, invalidOption } from "./invalid-option.js";
-import { type ContainerFiles, initPlace, mountsOf, rootPropagation } from "./mounts.js";
+import { type ContainerFiles, initPlace, mountsOf, rootPropagation, type VolumeSource } from "./mounts.js";
 import { idMappings, type JoinedNamespaces, namespacesOf, ownNamespaces } from "./namespaces.js";
 import type { OciMount, OciResources, OciSpec } from "./oci-spec.js";
 import { resourcesOf } from "./resources.js";
@@ -30,6 +30,7 @@ export interface SpecInputs {
   /** `shm`: a directory of the host for /dev/shm, which containers share. */
   joined?: (JoinedNamespaces & { shm?: string | undefined }) | undefined;
   files?: ContainerFiles | undefined;
+  volumes?: readonly VolumeSource[] | undefined;
   host: HostFacts;
   /** The init program, on the host; with `config.init` or `config.idle`. */
   init?: string | undefined;
@@ -46,7 +47,7 @@ const SHORT_ID = 12;
  * @throws Failure: invalid-argument, which names the option, quotes its value, and says what is allowed
  */
 export function buildSpec(inputs: SpecInputs): OciSpec {
-  const { id, config, image, user, root, joined = {}, files = {}, host, init } = inputs;
+  const { id, config, image, user, root, joined = {}, files = {}, volumes = [], host, init } = inputs;
   const own = ownNamespaces(config);
   const maps = idMapsOf(inputs);
   const hostname = hostnameOf(inputs);
@@ -55,6 +56,7 @@ export function buildSpec(inputs: SpecInputs): OciSpec {
   const namespaces = namespacesOf(config, joined);
   const mounts = mountsOf({
     config,
+    volumes,
     files,
     gids: maps?.gids,
     shm: joined.shm,

@@ -1,6 +1,6 @@
 import { dev, devpts, mqueue, PLAIN, sharedMemory, TTY_GROUP } from "../../../contract/system-mounts.js";
 import type { ContainerConfig, ContainerMount, IdMap } from "../container-config.js";
-import { type HostFacts, isAtLeast } from "./host-facts.js";
+import { type HostFacts, isAtLeast, type KernelVersion } from "./host-facts.js";
 import { absolutePath, checkText, checkWhole, invalidOption } from "./invalid-option.js";
 import type { OciMount } from "./oci-spec.js";
 
@@ -16,8 +16,17 @@ type MountWishes = Pick<
   "mounts" | "shmSize" | "privileged" | "readOnly" | "network" | "ipc" | "userns"
 >;
 
+/** Where on the host the files of a container's volume are. */
+export interface VolumeSource {
+  source: string;
+  destination: string;
+  readOnly: boolean;
+}
+
 interface MountInputs {
   config: MountWishes;
+  /** Those that the config has, and those that the image wants. */
+  volumes: readonly VolumeSource[];
   files: ContainerFiles;
   /** Of a container in a user namespace. */
   gids: readonly IdMap[] | undefined;
@@ -93,9 +102,9 @@ function fileMounts({ config, files }: MountInputs): OciMount[] {
   );
 }
 
-function userMounts({ config, host }: MountInputs): OciMount[] {
+function userMounts({ config, volumes, host }: MountInputs): OciMount[] {
   const taken = new Set<string>();
-  return config.mounts.map((mount, index) => {
+  const given = config.mounts.map((mount, index) => {
     const option = `mounts[${index}]`;
     const destination = absolutePath(`${option}.destination`, mount.destination);
     if (destination === "/")
@@ -107,13 +116,36 @@ function userMounts({ config, host }: MountInputs): OciMount[] {
     if (taken.has(destination))
       throw invalidOption(`${option}.destination`, mount.destination, "two mounts can't be at the same place");
     taken.add(destination);
-    if (mount.type === "bind") {
-      if (config.userns.mode !== "host") checkFlagsInside(option, mount, config.userns.mode);
-      return bindOf(option, mount, destination, host);
-    }
+    if (mount.type !== "tmpfs" && config.userns.mode !== "host") checkFlagsInside(option, mount, config.userns.mode);
+    if (mount.type === "bind") return bindOf(option, mount, destination, host);
     if (mount.type === "tmpfs") return tmpfsOf(option, mount, destination);
-    throw invalidOption(`${option}.type`, mount.type, 'it must be "bind" or "tmpfs"');
+    if (mount.type !== "volume")
+      throw invalidOption(`${option}.type`, mount.type, 'it must be "bind", "tmpfs" or "volume"');
+    const volume = volumes.find((one) => one.destination === destination);
+    if (volume === undefined) throw new Error(`no volume is given for ${destination}`);
+    return volumeOf(volume, host, flagsOf(option, mount.options, []));
   });
+  const ofImage = volumes.filter(({ destination }) => !taken.has(destination)).map((volume) => volumeOf(volume, host));
+  return [...given, ...ofImage];
+}
+
+function volumeOf(
+  { source, destination, readOnly }: VolumeSource,
+  { kernel }: MountInputs["host"],
+  flags: readonly string[] = [],
+): OciMount {
+  return {
+    destination,
+    type: "bind",
+    source,
+    options: ["rbind", ...accessOf(readOnly, true, kernel), "rprivate", ...flags],
+  };
+}
+
+/** What is mounted below a read-only bind is read-only by itself, which a runtime can change only since Linux 5.12. */
+function accessOf(readOnly: boolean, recursive: boolean, kernel: KernelVersion): string[] {
+  if (!readOnly) return ["rw"];
+  return recursive && isAtLeast(kernel, [5, 12]) ? ["ro", "rro"] : ["ro"];
 }
 
 const PROPAGATIONS = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
@@ -148,9 +180,7 @@ function bindOf(
     throw invalidOption(`${option}.propagation`, propagation, why);
   }
   const flags = flagsOf(option, options, []);
-  // What is mounted below is read-only by itself, which a runtime can change only since Linux 5.12.
-  const all = readOnly && recursive && isAtLeast(kernel, [5, 12]) ? ["rro"] : [];
-  const access = [readOnly ? "ro" : "rw", ...all];
+  const access = accessOf(readOnly, recursive, kernel);
   return {
     destination,
     type: "bind",

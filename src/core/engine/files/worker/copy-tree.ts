@@ -26,9 +26,11 @@ import {
 import { attributesOfOpened, setAttributeOfOpened } from "../../../../system/linux/attributes.js";
 import { cloneFile, nextData } from "../../../../system/linux/clone-file.js";
 import { hasCode } from "../../../../system/linux/libc.js";
+import { openInRoot } from "../../../../system/linux/openat2.js";
+import { syncFileSystem } from "../../../../system/linux/sync-file-system.js";
 import { Failure } from "../../../failure/failure.js";
 import { FileOwners } from "../../../files/file-owners.js";
-import type { CopyTask } from "./messages.js";
+import type { CopyTask, PopulateTask } from "./messages.js";
 import { DEEPEST } from "./names.js";
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
@@ -57,6 +59,39 @@ export function copyTree({ from, to, fromMaps, toMaps }: CopyTask, alive: () => 
   }
 }
 
+/**
+ * Copies what an image has at a path, as far as that is a directory, and what is known of that itself.
+ * @throws a system error; Failure (invalid-argument) when it is something else
+ */
+export function populate({ root, path, to, isLasting }: PopulateTask, alive: () => void): void {
+  let source: number;
+  try {
+    source = openInRoot(root, path, O_RDONLY | O_DIRECTORY);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return;
+    if (!hasCode(error, "ENOTDIR")) throw error;
+    throw new Failure("invalid-argument", "container-files", {
+      path: textOf(path),
+      why: "a volume is a directory, and this is none in the image",
+    });
+  }
+  try {
+    const target = openSync(to, O_RDONLY | O_DIRECTORY);
+    try {
+      const asTheyAre = new FileOwners(undefined);
+      new Copy(asTheyAre, asTheyAre, alive, IS_OF_OVERLAYFS).root(source, target);
+      if (isLasting) syncFileSystem(target);
+    } finally {
+      closeSync(target);
+    }
+  } finally {
+    closeSync(source);
+  }
+}
+
+/** Attributes of files of a layer that mean nothing outside of it. */
+const IS_OF_OVERLAYFS = /^trusted\.overlay\./;
+
 class Copy {
   readonly #from: FileOwners;
   readonly #to: FileOwners;
@@ -67,10 +102,14 @@ class Copy {
   #canClone = true;
   #depth = 0;
 
-  constructor(from: FileOwners, to: FileOwners, alive: () => void) {
+  readonly #leftOut: RegExp | undefined;
+
+  /** @param leftOut attributes that are not copied */
+  constructor(from: FileOwners, to: FileOwners, alive: () => void, leftOut?: RegExp) {
     this.#from = from;
     this.#to = to;
     this.#alive = alive;
+    this.#leftOut = leftOut;
   }
 
   root(source: number, target: number): void {
@@ -192,6 +231,7 @@ class Copy {
   #finish(source: number, copy: number, { uid, gid, mode }: BigIntStats): void {
     chownOpened(copy, this.#uid(Number(uid)), this.#gid(Number(gid)));
     for (const [name, value] of attributesOfOpened(source)) {
+      if (this.#leftOut?.test(name)) continue;
       const given = name === CAPABILITY ? this.#to.capabilityOutside(this.#from.capabilityInside(value)) : value;
       setAttributeOfOpened(copy, name, given);
     }

@@ -6,7 +6,7 @@ import { errorText } from "../../../../system/linux/libc.js";
 import { Failure } from "../../../failure/failure.js";
 import { archiveAt } from "./archive-at.js";
 import { changesOf } from "./changes.js";
-import { copyTree } from "./copy-tree.js";
+import { copyTree, populate } from "./copy-tree.js";
 import { infoOf } from "./file-info.js";
 import type { Answer, GetTask, Order, PutTask, Task } from "./messages.js";
 import { TreeWriter } from "./tree-writer.js";
@@ -54,6 +54,9 @@ async function work(task: Task, stop: Int32Array): Promise<void> {
         break;
       case "changes":
         for (const changes of changesOf(task, alive)) answer({ changes });
+        break;
+      case "populate":
+        populate(task, alive);
         break;
       default:
         copyTree(task, alive);

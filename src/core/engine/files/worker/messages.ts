@@ -53,7 +53,19 @@ export interface CopyTask {
   toMaps: IdMaps | undefined;
 }
 
-export type Task = PutTask | GetTask | StatTask | ChangesTask | CopyTask;
+export interface PopulateTask {
+  is: "populate";
+  /** Of an image. */
+  root: number;
+  /** From the root: a directory, or nothing. */
+  path: string;
+  /** A directory in which there is nothing. */
+  to: string;
+  /** Whether all of it is on the disk once this is done. */
+  isLasting: boolean;
+}
+
+export type Task = PutTask | GetTask | StatTask | ChangesTask | CopyTask | PopulateTask;
 
 /** To the worker. */
 export type Order =
