@@ -101,16 +101,18 @@ export class HostNetworksProgram implements AsyncDisposable {
   readonly #pending = new Map<number, { resolve: (result: unknown) => void; reject: (error: unknown) => void }>();
   #next = 1;
 
-  constructor(namespace: NetworkNamespace, identity: string, { env = {}, turns = false }: ProgramOptions) {
+  constructor(namespace: NetworkNamespace, identity: string, { nft, turns = false }: ProgramOptions) {
     this.namespace = namespace;
     this.identity = identity;
     const source = "test/harness/host-networks-program.ts";
     const command = ["node", "scripts/run-typescript.mjs", source, identity, ...(turns ? ["turns"] : [])];
-    const [program, ...args] = namespace.enter(...command);
+    const inPlace = 'mount --bind "$0" "$(command -v nft)" && exec "$@"';
+    const wrapper = nft === undefined ? [] : ["unshare", "--mount", "sh", "-c", inPlace, nft];
+    const [program, ...args] = namespace.enter(...wrapper, ...command);
     this.#child = spawn(program!, args, {
       cwd: repository,
       detached: true,
-      env: { ...daemonEnvironment(), ...env },
+      env: daemonEnvironment(),
       stdio: ["pipe", "pipe", "inherit"],
     });
     createInterface({ input: this.#child.stdout! }).on("line", (line) => this.#answered(JSON.parse(line) as Answer));
@@ -191,7 +193,8 @@ export class HostNetworksProgram implements AsyncDisposable {
 }
 
 export interface ProgramOptions {
-  env?: Record<string, string>;
+  /** A file that it finds in place of nft. */
+  nft?: string;
   /** Whether it measures how long its loop stands still, for which it never sleeps. */
   turns?: boolean;
 }

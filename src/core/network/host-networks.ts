@@ -31,6 +31,8 @@ interface UsedNetwork {
   network: Network;
   /** The devices of the pairs that are ports of its bridge, or will be. */
   devices: Set<string>;
+  /** Of its bridge, once that was as it is to be; somebody may have taken it away since. */
+  index?: number | undefined;
 }
 
 /** What is had at the first use. */
@@ -104,7 +106,10 @@ export class HostNetworks {
     this.#networks.set(network.id, used);
     for (const { device } of endpoints) used.devices.add(device);
     const name = networkKey(network);
-    const made = ensureBridge(socket, identity, network);
+    if (used.index !== undefined && rules.has(name)) return;
+    const made = ensureBridge(socket, identity, network).then(({ index }) => {
+      used.index = index;
+    });
     // Beside it: rules may name a device that is not there yet.
     const ruled = rules.has(name) ? undefined : rules.change(new Map([[name, networkPart(network)]]));
     await Promise.allSettled([made, ruled]);
@@ -121,15 +126,32 @@ export class HostNetworks {
   async enter(nsFd: number, endpoints: readonly Endpoint[]): Promise<void> {
     if (endpoints.length === 0) return;
     await this.#failing(async () => {
-      const { socket, identity } = await this.#host();
-      const bridges = new Map<string, number>();
-      for (const { network } of endpoints) {
-        const link = await findLink(socket, network.bridge);
-        if (link === undefined || !isOurs(link, identity)) throw new Error(`there is no bridge ${network.bridge}`);
-        bridges.set(network.bridge, link.index);
+      const host = await this.#host();
+      try {
+        await this.#enter(host, nsFd, endpoints);
+      } catch (error) {
+        const isBridgeGone = (await Promise.all(endpoints.map((endpoint) => this.#hasBridge(host, endpoint)))).includes(
+          false,
+        );
+        if (!isBridgeGone) throw error;
+        await this.#onEach(endpoints, (network, own) => this.#prepare(host, network, own));
+        await this.#enter(host, nsFd, endpoints);
       }
-      await enterPairs(socket, identity, nsFd, endpoints, bridges);
     });
+  }
+
+  async #enter({ socket, identity }: Host, nsFd: number, endpoints: readonly Endpoint[]): Promise<void> {
+    const bridges = new Map(endpoints.map(({ network }) => [network.bridge, this.#networks.get(network.id)?.index]));
+    await enterPairs(socket, identity, nsFd, endpoints, bridges);
+  }
+
+  /** Whether the bridge of an endpoint is the one that is known. */
+  async #hasBridge({ socket, identity }: Host, { network }: Endpoint): Promise<boolean> {
+    const used = this.#networks.get(network.id);
+    const link = await findLink(socket, network.bridge);
+    if (used !== undefined && link?.index === used.index && isOurs(link!, identity)) return true;
+    if (used !== undefined) used.index = undefined;
+    return false;
   }
 
   /** Takes the devices of endpoints away, on both sides, and bridges that nothing is connected to any more. Fine when there are none. */
@@ -263,6 +285,8 @@ export class HostNetworks {
     const missing: Endpoint[] = [];
     for (const { network } of [...this.#networks.values()]) {
       const { index, mended: own } = await this.#turns.run(network.id, () => ensureBridge(socket, identity, network));
+      const used = this.#networks.get(network.id);
+      if (used !== undefined) used.index = index;
       mended.push(...own);
       for (const { rules } of this.#containers.values()) {
         for (const endpoint of rules.endpoints) {

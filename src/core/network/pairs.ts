@@ -1,8 +1,9 @@
+import { readFileSync } from "node:fs";
 import { addAddress, addRoute, type InterfaceAddress } from "../../system/network/addresses.js";
 import { changeLink, changePort, findLink, makePair, removeLink } from "../../system/network/links.js";
 import type { NetlinkMessage } from "../../system/network/netlink-message.js";
-import { NETLINK_ROUTE, type NetlinkError, NetlinkSocket } from "../../system/network/netlink-socket.js";
-import { readSysctl, setSysctlsIn } from "../../system/network/sysctls.js";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../system/network/netlink-socket.js";
+import { setSysctlsIn } from "../../system/network/sysctls.js";
 import { Failure } from "../failure/failure.js";
 import { isOurs, USUAL_MTU } from "./bridges.js";
 import { addressBytes, interfaceAddress, macBytes } from "./interface-address.js";
@@ -14,8 +15,13 @@ function pairAlias(identity: string, { namespace, container }: Endpoint): string
 }
 
 /** Whether a port has to reach itself: the kernel hands frames to the rules that are for packets, which may lead one back. */
-async function needsHairpin(): Promise<boolean> {
-  return (await readSysctl("bridge/bridge-nf-call-iptables")) === "1";
+function needsHairpin(): boolean {
+  try {
+    return readFileSync("/proc/sys/net/bridge/bridge-nf-call-iptables", "utf8").trim() === "1";
+  } catch {
+    // The kernel does no such thing.
+    return false;
+  }
 }
 
 /**
@@ -29,9 +35,11 @@ export async function enterPairs(
   identity: string,
   nsFd: number,
   endpoints: readonly Endpoint[],
-  bridges: ReadonlyMap<string, number>,
+  bridges: ReadonlyMap<string, number | undefined>,
 ): Promise<void> {
-  const hairpin = await needsHairpin();
+  const without = endpoints.find(({ network }) => bridges.get(network.bridge) === undefined);
+  if (without !== undefined) throw new Error(`there is no bridge ${without.network.bridge}`);
+  const hairpin = needsHairpin();
   const making = (endpoint: Endpoint) => [
     makePair(endpoint.device, endpoint.network.mtu || USUAL_MTU, {
       name: endpoint.inside,
@@ -47,36 +55,31 @@ export async function enterPairs(
     changePort(endpoint.device, { isolated: endpoint.network.isolated || endpoint.isClosed === true, hairpin }),
     changeLink(endpoint.device, { isUp: true }),
   ];
-  const each = endpoints.map(making);
-  const errors = await socket.request(each.flat());
-  for (const [place, endpoint] of endpoints.entries()) {
-    const own = errors.slice(place * each[0]!.length, (place + 1) * each[0]!.length);
-    if (own[0]?.code === "EEXIST") await makeAgain(socket, identity, endpoint, each[place]!);
-    else for (const error of own) if (error !== undefined) throw error;
+  for (const endpoint of endpoints) {
+    await clearName(socket, identity, endpoint);
+    const [error, ...others] = await socket.request(making(endpoint));
+    if (error?.code === "EEXIST") {
+      const why = `the container's network namespace has a device ${JSON.stringify(endpoint.inside)} already`;
+      throw new Failure("already-exists", "refused", { why }, { cause: error });
+    }
+    const failed = error ?? others.find((other) => other !== undefined);
+    if (failed !== undefined) throw failed;
   }
   await configure(nsFd, endpoints);
 }
 
-/** One of the names is taken: by what an earlier run of the container has left, or by something that is not ours. */
-async function makeAgain(
-  socket: NetlinkSocket,
-  identity: string,
-  endpoint: Endpoint,
-  making: readonly NetlinkMessage[],
-): Promise<void> {
-  const link = await findLink(socket, endpoint.device);
-  if (link !== undefined && !isOurs(link, identity)) {
-    const why = `the host has a device ${endpoint.device} that is not ours`;
+/**
+ * First of all: what is said to a device that has just been made would be said to another one of that name, too, if that could not be made.
+ */
+async function clearName(socket: NetlinkSocket, identity: string, { device }: Endpoint): Promise<void> {
+  const link = await findLink(socket, device);
+  if (link === undefined) return;
+  if (!isOurs(link, identity)) {
+    const why = `the host has a device ${device} that is not ours`;
     throw new Failure("already-exists", "refused", { why });
   }
-  if (link !== undefined) await socket.request([removeLink(link.index)]);
-  try {
-    await socket.do(...making);
-  } catch (error) {
-    if ((error as NetlinkError).code !== "EEXIST") throw error;
-    const why = `the container's network namespace has a device ${JSON.stringify(endpoint.inside)} already`;
-    throw new Failure("already-exists", "refused", { why }, { cause: error });
-  }
+  // What an earlier run of the container has left.
+  await socket.request([removeLink(link.index)]);
 }
 
 async function configure(nsFd: number, endpoints: readonly Endpoint[]): Promise<void> {

@@ -61,6 +61,8 @@ const CHAINS: Record<string, { hook?: string; rules: readonly string[] }> = {
       "meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @anyports6",
     ],
   },
+  // At once: of the messages of ICMP the kernel sends only so many.
+  refuse: { rules: ["meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited"] },
   // What a container sends.
   from: {
     rules: [
@@ -69,10 +71,10 @@ const CHAINS: Record<string, { hook?: string; rules: readonly string[] }> = {
       // An address that is not of its network.
       "meta nfproto ipv4 iifname . ip saddr != @own4 drop",
       "meta nfproto ipv6 iifname . ip6 saddr != @own6 drop",
-      "iifname @internal reject with icmpx admin-prohibited",
-      "oifname @internal reject with icmpx admin-prohibited",
+      "iifname @internal goto refuse",
+      "oifname @internal goto refuse",
       "ct status dnat accept",
-      "oifname @bridges reject with icmpx admin-prohibited",
+      "oifname @bridges goto refuse",
       "accept",
     ],
   },
@@ -90,6 +92,8 @@ const CHAINS: Record<string, { hook?: string; rules: readonly string[] }> = {
   postrouting: {
     hook: "type nat hook postrouting priority srcnat",
     rules: [
+      // What refuses a connection, which has been let in by no rule yet: it is as it came.
+      "ct direction reply return",
       // The host itself, by an address that means another one inside, or that a container without a way out does not know the way to.
       "oifname @bridges ip saddr 127.0.0.0/8 masquerade",
       "oifname @internal ct status dnat masquerade",

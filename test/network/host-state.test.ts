@@ -1,0 +1,301 @@
+/** What is on the host stays as it is to be: after kills, after others have changed it, and nothing of others' is taken for ours. */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import type { ContainerName, ContainerRules, Network } from "../../src/core/network/network.js";
+import { full } from "../harness/extent.js";
+import {
+  type FakeContainer,
+  type HostNetworksProgram,
+  makeContainer,
+  networkOf,
+  startHostNetworks,
+} from "../harness/host-networks.js";
+import { makeNetworkNamespace } from "../harness/network-namespace.js";
+import { directoryPrefix } from "../harness/run-name.js";
+import { ask, serve } from "../harness/talk.js";
+import { eventually } from "../harness/wait.js";
+
+const FORWARD = "add chain inet filter forward { type filter hook forward priority 0; }";
+
+const restore = (
+  program: HostNetworksProgram,
+  networks: Network[],
+  containers: { container: ContainerName; rules: ContainerRules }[],
+) => program.call<{ missing: unknown[] }>({ call: "restore", networks, containers });
+
+const stateOf = (container: FakeContainer, ...ports: number[]) => ({
+  container: container.name,
+  rules: container.rules(...ports.map((port) => container.publication(port, 80))),
+});
+
+describe.skipIf(!full)("the host's networks", () => {
+  test("a port moves from one container to another, and is open all the time", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    const network = networkOf(1);
+    await using pair = await both(network);
+    const [one, two] = pair;
+    await Promise.all([serve(one.namespace, 80, "one"), serve(two.namespace, 80, "two")]);
+    await program.start(one, one.publication(8080, 80));
+    await program.start(two);
+    const answers: string[] = [];
+    let isOver = false;
+    const asking = (async () => {
+      while (!isOver) answers.push(await ask(host, "127.0.0.1", 8080));
+    })();
+    for (let round = 0; round < 10; round++) {
+      const [from, to] = round % 2 === 0 ? [one, two] : [two, one];
+      await program.call({ call: "move", containers: [stateOf(from), stateOf(to, 8080)] });
+      const now = answers.length;
+      await eventually(() => answers.length > now + 2);
+      expect(answers.at(-1)).toMatch(round % 2 === 0 ? /^two / : /^one /);
+    }
+    isOver = true;
+    await asking;
+    expect(answers.filter((answer) => !/^(one|two) /.test(answer))).toEqual([]);
+  });
+
+  test("who is killed leaves it as it is; the next one goes on, and takes away what nobody needs", async () => {
+    await using host = await makeNetworkNamespace();
+    const networks = [networkOf(1), networkOf(2)];
+    await using one = await makeContainer(2, networks[0]!);
+    await using two = await makeContainer(2, networks[1]!);
+    await serve(one.namespace, 80, "one");
+    const first = await startHostNetworks(host);
+    await first.start(one, one.publication(8080, 80));
+    await first.start(two, two.publication(8081, 80));
+    await first.kill();
+    expect(await ask(host, "127.0.0.1", 8080)).toBe("one 10.1.0.1");
+
+    await using second = await startHostNetworks(host, first.identity);
+    const { missing } = await restore(second, [networks[0]!], [stateOf(one, 8080)]);
+    expect(missing).toEqual([]);
+    expect(await ask(host, "127.0.0.1", 8080)).toBe("one 10.1.0.1");
+    const devices = (await host.devices()).filter((name) => /^ct[dv]/.test(name)).sort();
+    expect(devices).toEqual([networks[0]!.bridge, one.endpoints[0]!.device].sort());
+    expect(await second.ruleset()).not.toContain("8081");
+    await second.end(one);
+    await second.nothingLeft();
+  });
+
+  test("one that is killed at any moment leaves nothing that the next one does not take away", async () => {
+    await using host = await makeNetworkNamespace();
+    const network = networkOf(1);
+    const before = await host.devices();
+    let identity: string | undefined;
+    for (let round = 0; round < 12; round++) {
+      await using container = await makeContainer(2, network);
+      await using program = await startHostNetworks(host, identity);
+      identity = program.identity;
+      const steps = program.start(container, container.publication(8080, 80)).catch(() => {});
+      // From at once to the end of it.
+      await Promise.race([steps, new Promise((resolve) => setTimeout(resolve, round * 4))]);
+      await program.kill();
+      await steps;
+      await using next = await startHostNetworks(host, identity);
+      await restore(next, [], []);
+      await next.nothingLeft();
+      expect(await host.devices()).toEqual(before);
+    }
+  });
+
+  test("rules that somebody takes away are back, and it is told", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    await using container = await makeContainer(2, networkOf(1));
+    await serve(container.namespace, 80, "web");
+    await program.start(container, container.publication(8080, 80));
+    const rules = await program.ruleset();
+    const losses = [
+      "nft flush ruleset",
+      `nft delete table inet ${program.table}`,
+      `nft flush chain inet ${program.table} forward`,
+      // As the set-up of a firewall does it.
+      `printf '%s\n' 'flush ruleset' 'add table inet filter' '${FORWARD}' | nft -f -`,
+    ];
+    for (const [round, loss] of losses.entries()) {
+      await host.shell(loss);
+      await eventually(() => program.events.filter(({ event }) => event === "renewed").length > round);
+      expect(await program.ruleset()).toBe(rules);
+      expect(await ask(host, "127.0.0.1", 8080)).toBe("web 10.1.0.1");
+    }
+    // Another's table goes, and comes: nothing happens, also not by what we do ourselves.
+    await host.shell("nft delete table inet filter; nft add table inet other; nft delete table inet other");
+    for (let port = 0; port < 5; port++) await program.publish(container, container.publication(9000 + port, 80));
+    expect(program.events).toHaveLength(losses.length);
+  });
+
+  test("a repair says what was not as it is to be, and mends it", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    const network = networkOf(1, { ipv6: true });
+    await using pair = await both(network);
+    const [one, two] = pair;
+    await program.start(one);
+    await program.start(two);
+    await serve(one.namespace, 80, "one");
+    const { bridge } = network;
+    expect(await program.call({ call: "repair" })).toEqual([]);
+
+    await host.shell(`ip address del 10.1.0.1/16 dev ${bridge}; ip link set ${bridge} down`);
+    const said = await program.call<string[]>({ call: "repair" });
+    // A bridge that was down has no IPv6 addresses any more.
+    expect(said).toEqual(
+      expect.arrayContaining([`bridge ${bridge} had lost its address 10.1.0.1`, `bridge ${bridge} was down`]),
+    );
+    await host.shell(`ip link del ${bridge}`);
+    expect(await program.call({ call: "repair" })).toEqual([
+      `bridge ${bridge} of network "network-1" was missing`,
+      ...[one, two].map(({ endpoints }) => `device ${endpoints[0]!.device} was not connected with bridge ${bridge}`),
+    ]);
+    expect(await ask(two.namespace, "10.1.0.2", 80)).toBe("one 10.1.0.3");
+    expect(await ask(host, "10.1.0.2", 80)).toBe("one 10.1.0.1");
+
+    await host.shell(`ip link del ${two.endpoints[0]!.device}`);
+    expect(await program.call({ call: "repair" })).toEqual([
+      `device ${two.endpoints[0]!.device} of container "${two.name.container}" in namespace "default" is missing: ` +
+        "it comes with the container's next start",
+    ]);
+  });
+
+  test("a bridge that somebody has taken away is back with the next start", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    const network = networkOf(1);
+    await using pair = await both(network);
+    const [one, two] = pair;
+    await program.start(one);
+    await host.shell(`ip link del ${network.bridge}`);
+    await program.start(two);
+    await serve(two.namespace, 80, "two");
+    expect(await ask(host, "10.1.0.3", 80)).toBe("two 10.1.0.1");
+  });
+
+  test("devices of others are left alone, whatever they are called", async () => {
+    await using host = await makeNetworkNamespace();
+    const network = networkOf(1);
+    await using container = await makeContainer(2, network);
+    const { device } = container.endpoints[0]!;
+    await host.shell(`ip link add ctv0123456789ab type veth peer name x; ip link add ctd-01234567 type bridge`);
+    await host.shell(`ip link add ${network.bridge} type bridge; ip link add ${device} type bridge`);
+    await host.shell(
+      "ip link add ctd-89abcdef type bridge; ip link set ctd-89abcdef alias 'containerd-ts another network'",
+    );
+    await host.shell(`nft add table inet containerd-ts-00000000`);
+    const before = await host.devices();
+    await using program = await startHostNetworks(host);
+    await restore(program, [], []);
+    const taken = { kind: "already-exists", message: expect.stringContaining(`${network.bridge} that is not ours`) };
+    await expect(program.call({ call: "prepare", endpoints: container.endpoints })).rejects.toMatchObject(taken);
+    await program.end(container);
+    expect(await host.devices()).toEqual(before);
+
+    await host.shell(`ip link del ${network.bridge}`);
+    await program.call({ call: "prepare", endpoints: container.endpoints });
+    const enter = { call: "enter", pid: container.namespace.pid, endpoints: container.endpoints } as const;
+    const why = { kind: "already-exists", message: `the host has a device ${device} that is not ours` };
+    await expect(program.call(enter)).rejects.toMatchObject(why);
+    await host.shell(`ip link del ${device}`);
+    await container.namespace.shell("ip link add eth0 type bridge");
+    await expect(program.call(enter)).rejects.toMatchObject({ message: expect.stringContaining('"eth0" already') });
+    await container.namespace.shell("ip link del eth0");
+    await program.call(enter);
+    await program.end(container);
+    const left = before.filter((name) => name !== network.bridge && name !== device);
+    expect((await host.devices()).sort()).toEqual(left.sort());
+    expect(await host.shell("nft list tables")).toBe("table inet containerd-ts-00000000");
+  });
+
+  test("what a container does to its own devices harms nobody else", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    const network = networkOf(1);
+    await using pair = await both(network);
+    const [one, two] = pair;
+    await program.start(one, one.publication(8080, 80));
+    await program.start(two, two.publication(8081, 80));
+    await serve(two.namespace, 80, "two");
+    await one.namespace.shell(
+      "ip link set eth0 down; ip link set eth0 name lost; ip link set lost address 02:00:00:00:00:01",
+    );
+    await program.end(one);
+    await using three = await makeContainer(4, network);
+    await program.start(three, three.publication(8080, 80));
+    await serve(three.namespace, 80, "three");
+    await two.namespace.shell("ip address add 10.1.0.9/16 dev eth0");
+    expect(await ask(host, "127.0.0.1", 8080)).toBe("three 10.1.0.1");
+    await three.namespace.shell("ip link del eth0");
+    await eventually(async () => !(await host.devices()).includes(three.endpoints[0]!.device));
+    await program.end(three);
+    expect(await ask(host, "127.0.0.1", 8081)).toBe("two 10.1.0.1");
+    await program.end(two);
+    await program.nothingLeft();
+  });
+
+  test("an entry can be repeated, also when an earlier run's devices are still there", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    const network = networkOf(1);
+    await using container = await makeContainer(2, network);
+    await program.start(container);
+    // In another namespace now, as after a restart; the old one is held by somebody.
+    await using next = await makeNetworkNamespace();
+    await program.call({ call: "enter", pid: next.pid, endpoints: container.endpoints });
+    expect(await container.namespace.devices()).toEqual(["lo"]);
+    await serve(next, 80, "next");
+    expect(await ask(host, "10.1.0.2", 80)).toBe("next 10.1.0.1");
+  });
+
+  test("many at once, in few transactions, while the loop goes on", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host, undefined, { turns: true });
+    const network = networkOf(1);
+    const containers = await Promise.all(Array.from({ length: 20 }, (_, index) => makeContainer(index + 2, network)));
+    try {
+      await Promise.all(
+        containers.map((container, index) => program.start(container, container.publication(9000 + index, 80))),
+      );
+      const rules = await program.ruleset();
+      for (const [index, { address }] of containers.entries())
+        expect(rules).toContain(`${9000 + index} : ${address} . 80`);
+      await Promise.all(containers.map((container) => program.end(container)));
+      await program.nothingLeft();
+    } finally {
+      await Promise.all(containers.map((container) => container[Symbol.asyncDispose]()));
+    }
+  });
+
+  test("without nft, or with one that hangs or fails, a network can't be had, which says why; nothing is left", async () => {
+    const directory = mkdtempSync(directoryPrefix());
+    try {
+      const programs = {
+        missing: { text: "", mode: 0o600, says: /needs? the package nftables/ },
+        failing: { text: "#!/bin/sh\necho 'no such thing' >&2\nexit 3\n", mode: 0o700, says: /no such thing/ },
+        hanging: { text: "#!/bin/sh\nexec sleep 100000\n", mode: 0o700, says: /no answer within 15000 ms/ },
+      };
+      for (const [name, { text, mode, says }] of Object.entries(programs)) {
+        const path = join(directory, name);
+        writeFileSync(path, text);
+        chmodSync(path, mode);
+        await using host = await makeNetworkNamespace();
+        await using program = await startHostNetworks(host, undefined, { nft: path });
+        await using container = await makeContainer(2, networkOf(1));
+        await expect(program.start(container)).rejects.toThrow(says);
+        await program.end(container);
+        await program.nothingLeft();
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+/** Two containers of a network, which end together. */
+async function both(network: Network): Promise<[FakeContainer, FakeContainer] & AsyncDisposable> {
+  const two: [FakeContainer, FakeContainer] = [await makeContainer(2, network), await makeContainer(3, network)];
+  const dispose = async () => {
+    for (const container of two) await container[Symbol.asyncDispose]();
+  };
+  return Object.assign(two, { [Symbol.asyncDispose]: dispose });
+}
