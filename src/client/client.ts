@@ -12,6 +12,7 @@ import { duration } from "./options/duration.js";
 import { anyText, type Checks, checkOptions, nameText } from "./options/option-checks.js";
 import { Sandboxes } from "./sandboxes/sandboxes.js";
 import { V0 } from "./v0/v0.js";
+import { Volumes } from "./volumes/volumes.js";
 
 export interface ClientOptions extends ConnectionOptions {
   /**
@@ -41,6 +42,8 @@ export class Client implements AsyncDisposable {
   readonly sandboxes: Sandboxes;
   /** The networks of the client's namespace. */
   readonly networks: Networks;
+  /** The directories of the client's namespace that outlive containers. */
+  readonly volumes: Volumes;
   /** Published ports of its containers. */
   readonly publish: Publish;
   /** The images of the client's namespace. */
@@ -66,6 +69,7 @@ export class Client implements AsyncDisposable {
     this.containers = new Containers(parts);
     this.sandboxes = new Sandboxes(parts);
     this.networks = new Networks(this.#engine);
+    this.volumes = new Volumes(this.#engine);
     this.publish = new Publish(this.#engine);
   }
 

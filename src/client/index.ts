@@ -144,3 +144,14 @@ export {
   toTimestamp,
 } from "./timestamp.js";
 export * as v0 from "./v0/index.js";
+export type { VolumeOption, VolumeOptions } from "./volumes/volume-options.js";
+export {
+  type CreatedVolume,
+  type CreateVolumeOptions,
+  type GetVolumeOptions,
+  type ListVolumesOptions,
+  type PruneVolumesOptions,
+  type PruneVolumesResult,
+  type VolumeInfo,
+  Volumes,
+} from "./volumes/volumes.js";

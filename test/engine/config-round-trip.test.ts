@@ -109,6 +109,11 @@ const OPTIONS: Each<Omit<ContainerOptions, "pull" | "onProgress" | "auth">> = {
       { minKeys: 1, maxKeys: 3 },
     ),
   ),
+  volumes: fc.dictionary(
+    path,
+    fc.oneof(word, fc.record({ name: word, readOnly: fc.boolean(), noCopy: fc.boolean() }, { requiredKeys: [] })),
+    { minKeys: 1, maxKeys: 3 },
+  ),
   devices: some(
     fc.oneof(path, fc.record({ source: path, destination: path, permissions: fc.constantFrom("r", "rwm") })),
   ),
@@ -158,7 +163,7 @@ const OPTIONS: Each<Omit<ContainerOptions, "pull" | "onProgress" | "auth">> = {
 };
 
 /** What the library has no options for yet. */
-const TO_COME = { ContainerConfig: ["egress", "restart", "health"], Mount: ["noCopy"] };
+const TO_COME = { ContainerConfig: ["egress", "restart", "health"] };
 
 /** What the library does not ask for. */
 const LOG = fc.record({

@@ -26,6 +26,7 @@ import {
   whole,
   wrong,
 } from "../options/option-checks.js";
+import { volumeCheck } from "../volumes/volume-options.js";
 import type {
   BindMount,
   ContainerLimits,
@@ -195,6 +196,7 @@ export const containerChecks: Checks<ContainerOptions> = {
   cgroupParent: nameText,
   oomScoreAdj: whole("a whole number from -1000 to 1000", -1000, 1000),
   mounts: listOf(mount, "a list of mounts"),
+  volumes: mapOf(volumeCheck, "an object of volumes by paths", absolutePath),
   tmpfs: either(
     "a list of paths, or an object of options by paths",
     [Array.isArray, listOf(absolutePath)],

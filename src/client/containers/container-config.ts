@@ -12,6 +12,7 @@ import { fullName } from "../images/images.js";
 import { isOwnNetwork, networkMessage } from "../networks/network-options.js";
 import { portMessages } from "../networks/port-options.js";
 import type { Environment } from "../options/environment.js";
+import { volumeMount } from "../volumes/volume-options.js";
 import type { ContainerLimits, ContainerOptions, OfContainer, TmpfsOptions } from "./container-options.js";
 
 /** `run` is for what nobody trusts; `create` and `start` do as Docker does. */
@@ -124,7 +125,7 @@ function wantsNetwork({ ports = [], publishAll = false, dns = [], dnsSearch = []
   return publishAll || ports.length + dns.length + dnsSearch.length > 0;
 }
 
-function mountsOf({ mounts = [], tmpfs = [] }: ContainerOptions): Mount[] {
+function mountsOf({ mounts = [], tmpfs = [], volumes = {} }: ContainerOptions): Mount[] {
   const none = {
     source: "",
     readOnly: false,
@@ -157,6 +158,7 @@ function mountsOf({ mounts = [], tmpfs = [] }: ContainerOptions): Mount[] {
       options: [],
     })),
     ...inMemory.map(ofTmpfs),
+    ...Object.entries(volumes).map(([path, volume]) => volumeMount(path, volume, { ...none, options: [] })),
   ];
 }
 

@@ -4,6 +4,7 @@ import type {
   Endpoint,
   IdMap,
   PortBinding,
+  VolumeMount,
 } from "../../proto/containerdts/engine/v1/engine.js";
 import { toDate } from "../timestamp.js";
 import { type ContainerExit, exitOf } from "./exit.js";
@@ -47,6 +48,8 @@ export interface ContainerInfo {
   endpoints: Endpoint[];
   /** Published ports, of one that runs. */
   ports: PortBinding[];
+  /** Those that it was asked for, and those that its image wants. */
+  volumes: VolumeMount[];
   /** Of one with a health check. */
   health: Container["health"];
   uidMap: IdMap[];

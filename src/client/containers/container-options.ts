@@ -3,6 +3,7 @@ import type { PullOptions } from "../images/images.js";
 import type { NetworkOption } from "../networks/network-options.js";
 import type { PortOption } from "../networks/port-options.js";
 import type { Environment } from "../options/environment.js";
+import type { VolumeOption } from "../volumes/volume-options.js";
 
 /** What a container may use; what is not given has no limit. Sizes are in bytes, periods and quotas in microseconds. */
 export interface ContainerLimits {
@@ -147,6 +148,8 @@ export interface ContainerOptions {
   oomScoreAdj?: number | undefined;
 
   mounts?: readonly BindMount[] | undefined;
+  /** By their places, absolute paths: `{ "/data": "db", "/cache": {} }`. */
+  volumes?: Readonly<Record<string, VolumeOption>> | undefined;
   /** Where: a list of paths, or options by paths. */
   tmpfs?: readonly string[] | Readonly<Record<string, TmpfsOptions>> | undefined;
   devices?: readonly (string | DeviceMapping)[] | undefined;
