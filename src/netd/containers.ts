@@ -1,5 +1,5 @@
 /** The containers whose names are answered, and their sockets. */
-import type { Naming } from "../contract/netd/messages";
+import type { Naming, NetdEgress } from "../contract/netd/messages";
 import { close, watch } from "../shim/loop";
 import * as files from "../shim/syscalls/files";
 import { errorText } from "../shim/syscalls/libc";
@@ -33,7 +33,7 @@ export interface Container {
   /** Their socket addresses; "host": those that the host has. */
   servers: "host" | readonly string[];
   /** What its {@link Naming} says; for who watches the gate. */
-  egress: unknown;
+  egress: NetdEgress | undefined;
   /** How many of its questions are with the servers. */
   outstanding: number;
   /** Its connections, the oldest first. */

@@ -7,6 +7,7 @@ import { errorText } from "../shim/syscalls/libc";
 import * as sockets from "../shim/syscalls/sockets";
 import * as waiting from "../shim/syscalls/waiting";
 import * as containers from "./containers";
+import { askedNames, forgetOwner } from "./egress";
 import * as ports from "./ports";
 import { setResolvConf } from "./resolv-conf";
 import { peerUser } from "./syscalls/inet";
@@ -102,6 +103,11 @@ function carryOut(request: NetdRequest, descriptors: { first: number; second: nu
     case "detach":
       containers.detach(request.key);
       return DONE;
+    case "forget":
+      forgetOwner(request.addresses);
+      return DONE;
+    case "egress":
+      return { egress: askedNames(request.key) };
     case "quit":
       return DONE;
     default:

@@ -3,7 +3,7 @@ import type { Container } from "./containers";
 import type { Question } from "./dns";
 
 export interface Gate {
-  /** Asked about each question of a container that nobody on its networks has the name of, before it is forwarded: false refuses it. */
+  /** Asked about each question of a container before anything is looked up for it: false has the name be none. */
   readonly allows: (this: void, container: Container, question: Question) => boolean;
   /**
    * Gets each answer that has come from outside, and calls `pass` once, at once or later, with what the container is to get.

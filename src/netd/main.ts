@@ -8,6 +8,7 @@ import * as files from "../shim/syscalls/files";
 import * as memory from "../shim/syscalls/memory";
 import * as processes from "../shim/syscalls/processes";
 import { isOver, listenForDaemons, serveDaemon } from "./daemon-channel";
+import { guardContainers } from "./egress";
 import { logError, openLog } from "./log";
 import { openRandom } from "./random";
 import { raiseDescriptorLimit } from "./syscalls/namespaces";
@@ -23,6 +24,7 @@ function run(directory: string): void {
   raiseDescriptorLimit();
   openLoop();
   openRandom();
+  guardContainers();
   listenForDaemons(directory);
   if (channel >= 0) {
     files.setCloseOnExec(channel);

@@ -37,16 +37,17 @@ function answer(
     say(dns.NOT_IMPLEMENTED);
     return;
   }
+  // Who is told of a refusal asks again for a while; of a name that is none, nobody does.
+  if (gate.current !== undefined && !gate.current.allows(container, question)) {
+    say(dns.NO_SUCH_NAME);
+    return;
+  }
   if (question.isInternet && question.name !== undefined) {
     const found = lookUp(container.places, question.name, question.type);
     if (found !== undefined) {
       reply(dns.answer(question, dns.NO_ERROR, found, room));
       return;
     }
-  }
-  if (gate.current !== undefined && !gate.current.allows(container, question)) {
-    say(dns.REFUSED);
-    return;
   }
   const servers = container.servers === "host" ? hostServers() : container.servers;
   if (servers.length === 0) {

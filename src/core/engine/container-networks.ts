@@ -8,6 +8,7 @@ import { logText } from "../failure/log-text.js";
 import type { Identity } from "../metadata/identity.js";
 import { Addresses, type Holder, macOf } from "../network/addresses.js";
 import { deviceName } from "../network/device-names.js";
+import type { EgressReport } from "../network/egress-report.js";
 import type { HostNetworks } from "../network/host-networks.js";
 import { parseAddress } from "../network/ip-address.js";
 import type { ContainerName, ContainerRules, Endpoint, Network, Publication } from "../network/network.js";
@@ -85,7 +86,8 @@ export class ContainerNetworks {
     this.#hostUse = new FirstUse(() => this.#openHost());
     const { runDirectory, netd: program, log } = parts;
     const onError = (error: string) => log.error({ error }, "containerd: names and ports of containers");
-    this.#keeper = new NetworkKeeper({ runDirectory, program, onError });
+    const table = async () => (await this.#hostUse.done()).table();
+    this.#keeper = new NetworkKeeper({ runDirectory, program, table, onError });
   }
 
   placeOf({ namespace, id }: Pick<EngineContainer, "namespace" | "id">): Place | undefined {
@@ -116,6 +118,7 @@ export class ContainerNetworks {
     for (const [index, attachment] of config.network.networks.entries()) {
       const network = await this.records.get(container.namespace, attachment.network);
       checkWish(network, attachment);
+      checkClosed(network, config);
       if (wishes.some((other) => other.network.id === network.id))
         throw refused("invalid-argument", `networks[${index}]: ${JSON.stringify(attachment.network)} is there twice`);
       wishes.push({ network, attachment });
@@ -297,6 +300,7 @@ export class ContainerNetworks {
   ): Promise<Network> {
     const network = await this.records.get(container.namespace, attachment.network);
     checkWish(network, attachment);
+    checkClosed(network, config);
     const key = keyOf(container.namespace, container.id);
     const place = this.#places.get(key) ?? this.#add(container, config, []);
     if (place.wishes.some((wish) => wish.network.id === network.id)) {
@@ -400,6 +404,21 @@ export class ContainerNetworks {
         target.attached = before.target;
       },
     };
+  }
+
+  /** What a container with `egress` has tried to reach; what it had before it ended last is no more. */
+  async egressOf(container: EngineContainer): Promise<EgressReport> {
+    const place = this.#places.get(keyOf(container.namespace, container.id));
+    if (place !== undefined && place.config.egress === undefined)
+      throw refused(
+        "failed-precondition",
+        `container ${shown(container)} has no egress: nothing of it is written down`,
+      );
+    if (place?.attached === undefined) return { attempts: [], dropped: 0 };
+    const { readEgress } = await import("../network/egress-report.js");
+    const host = await this.#hostUse.done();
+    const names = await this.#keeper.askedNames(keyOfPlace(place));
+    return await readEgress(await host.table(), nameOf(place), this.#endpointsOf(place), names);
   }
 
   /** Has the host as it is to be. @returns what was not, a sentence each */
@@ -556,7 +575,7 @@ export class ContainerNetworks {
     const { network, close } = openNetworkOf(init);
     try {
       await host.enter(network, endpoints);
-      await this.#keeper.name(keyOfPlace(place), place, place.config, init);
+      await this.#keeper.name(keyOfPlace(place), place, place.config, init, true);
     } finally {
       close();
     }
@@ -671,6 +690,15 @@ function checkWish(network: Network, { address, address6 }: NetworkAttachment): 
     throw refused("invalid-argument", `address6 ${address6}: network ${JSON.stringify(network.name)} has no IPv6`);
   if (address !== "" && parseAddress(address) === undefined)
     throw refused("invalid-argument", `address ${JSON.stringify(address)}: no IP address`);
+}
+
+/** @throws Failure (invalid-argument) */
+function checkClosed({ name, driver }: Network, { egress }: Pick<ContainerConfig, "egress">): void {
+  if (egress !== undefined && driver !== "bridge")
+    throw refused(
+      "invalid-argument",
+      `egress: network ${JSON.stringify(name)} is none of ours (${driver}): it keeps nobody`,
+    );
 }
 
 function mappingsOf({ ports = [], publishAll }: ContainerConfig, exposed: readonly string[]): PortMapping[] {

@@ -1,3 +1,4 @@
+import type { AskedNames } from "../../contract/netd/messages.js";
 import { Failure } from "../failure/failure.js";
 import type { HeldPort, NamedEndpoint, Naming, Netd } from "../network/netd/netd.js";
 import type { Publication } from "../network/network.js";
@@ -11,6 +12,8 @@ interface Parts {
   runDirectory: RunDirectory;
   /** The path of containerd-netd. */
   program: string;
+  /** Tells what our tables of the host's rules are called. */
+  table: () => Promise<string>;
   onError: (message: string) => void;
 }
 
@@ -25,8 +28,10 @@ export class NetworkKeeper {
   readonly #netd: FirstUse<Netd>;
   /** Those whose names it answers, by their keys. */
   readonly #named = new Set<string>();
+  readonly #table: () => Promise<string>;
 
-  constructor({ runDirectory, program, onError }: Parts) {
+  constructor({ runDirectory, program, table, onError }: Parts) {
+    this.#table = table;
     this.#netd = new FirstUse(async () => {
       const { Netd } = await import("../network/netd/netd.js");
       return new Netd({ directory: runDirectory.path, program, onError });
@@ -64,10 +69,14 @@ export class NetworkKeeper {
     await this.hold(heldPorts(publications));
   }
 
-  /** Answers a container's names from now on, or answers other ones. */
-  async name(key: string, place: Place, wishes: NamingWishes, init: Process): Promise<void> {
+  /**
+   * Answers a container's names from now on, or answers other ones.
+   * @param isNew whether the container is about to get its addresses: what their earlier owners had connected is none of its own
+   */
+  async name(key: string, place: Place, wishes: NamingWishes, init: Process, isNew = false): Promise<void> {
     const netd = await this.#netd.done();
-    const naming = namingOf(place, wishes);
+    const naming = await this.#namingOf(place, wishes);
+    if (isNew && naming.egress !== undefined) await netd.forgetOwner(naming.egress.addresses);
     if (this.#named.has(key)) {
       await netd.update(key, naming);
       return;
@@ -78,7 +87,25 @@ export class NetworkKeeper {
 
   /** Of one whose names are answered. */
   async rename(key: string, place: Place, wishes: NamingWishes): Promise<void> {
-    if (this.#named.has(key)) await (await this.#netd.done()).update(key, namingOf(place, wishes));
+    if (this.#named.has(key)) await (await this.#netd.done()).update(key, await this.#namingOf(place, wishes));
+  }
+
+  /** What a container with egress has asked for. */
+  async askedNames(key: string): Promise<AskedNames> {
+    if (!this.#named.has(key)) return { asked: [], dropped: 0 };
+    return await (await this.#netd.done()).egressOf(key);
+  }
+
+  async #namingOf(place: Place, wishes: NamingWishes): Promise<Naming> {
+    const naming = namingOf(place, wishes);
+    if (wishes.egress === undefined) return naming;
+    const { netdEgress } = await import("../network/egress-rules.js");
+    const { namespace, id } = place.container;
+    const { endpoints = [] } = place.attached ?? {};
+    return {
+      ...naming,
+      egress: netdEgress(await this.#table(), { namespace, container: id }, wishes.egress, endpoints),
+    };
   }
 
   async forget(key: string): Promise<void> {

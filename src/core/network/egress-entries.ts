@@ -1,5 +1,5 @@
 import { BlockList, isIP, isIPv4 } from "node:net";
-import type { AllowedName } from "../../contract/netd/egress.js";
+import type { AllowedName } from "../../contract/netd/messages.js";
 import { refusal } from "../failure/failure.js";
 
 /** Addresses that a container with `egress` may reach. */

@@ -12,7 +12,8 @@
  * before all others of ours, and what they let through goes on to those.
  */
 import { createHash } from "node:crypto";
-import { hostSet, type NetdEgress, portSet } from "../../contract/netd/egress.js";
+import { hostSet, portSet } from "../../contract/netd/egress.js";
+import type { NetdEgress } from "../../contract/netd/messages.js";
 import { type AllowedAddresses, parseEgress } from "./egress-entries.js";
 import type { ContainerName, ContainerRules, Endpoint } from "./network.js";
 
@@ -116,19 +117,19 @@ export function egressOpen(table: string, container: ContainerName, { endpoints,
     writeDown(family, "!= { tcp, udp }", "0"),
   ];
   return [
-    ...families(endpoints).flatMap((family) => [
+    ...egressFamilies(endpoints).flatMap((family) => [
       `add set inet ${table} ${portSet(prefix, family)} { type ${type(family)} . inet_service; flags timeout; ` +
         `size ${MOST_GRANTS}; }`,
       `add set inet ${table} ${hostSet(prefix, family)} { type ${type(family)}; flags timeout; size ${MOST_GRANTS}; }`,
       `add set inet ${table} ${triedSet(prefix, family)} { type ${type(family)} . inet_proto . inet_service; flags dynamic,timeout; ` +
         `timeout ${TRIED_SECONDS}s; size ${MOST_TRIED}; counter; }`,
     ]),
-    `add counter inet ${table} ${prefix}-untold`,
+    `add counter inet ${table} ${untoldCounter(prefix)}`,
     `add chain inet ${table} ${prefix}`,
     rule("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept"),
     rule("ct state vmap { established : accept, invalid : drop }"),
     ...addresses.map((named) => rule(toNamed(named))),
-    ...families(endpoints).flatMap((family) => [
+    ...egressFamilies(endpoints).flatMap((family) => [
       rule(
         `meta l4proto { tcp, udp } ${ip(family)} daddr . th dport @${portSet(prefix, family)} ${elsewhere(family)} accept`,
       ),
@@ -136,8 +137,8 @@ export function egressOpen(table: string, container: ContainerName, { endpoints,
         `meta l4proto { tcp, udp, ${ping(family)} } ${ip(family)} daddr @${hostSet(prefix, family)} ${elsewhere(family)} accept`,
       ),
     ]),
-    ...families(endpoints).flatMap(tell),
-    rule(`counter name "${prefix}-untold" goto egress_refuse`),
+    ...egressFamilies(endpoints).flatMap(tell),
+    rule(`counter name "${untoldCounter(prefix)}" goto egress_refuse`),
     ...elements(table, "add", prefix, endpoints),
   ].join("\n");
 }
@@ -150,20 +151,22 @@ export function egressClose(table: string, container: ContainerName, { endpoints
     ...elements(table, "delete", prefix, endpoints),
     `flush chain inet ${table} ${prefix}`,
     `delete chain inet ${table} ${prefix}`,
-    `delete counter inet ${table} ${prefix}-untold`,
-    ...families(endpoints).flatMap((family) =>
+    `delete counter inet ${table} ${untoldCounter(prefix)}`,
+    ...egressFamilies(endpoints).flatMap((family) =>
       [portSet, hostSet, triedSet].map((nameOf) => `delete set inet ${table} ${nameOf(prefix, family)}`),
     ),
   ].join("\n");
 }
 
-/** What netd has to know of a container with `egress`; undefined for one without. @throws Failure (invalid-argument) */
-export function netdEgress(table: string, container: ContainerName, rules: ContainerRules): NetdEgress | undefined {
-  if (rules.egress === undefined) return undefined;
-  const addresses = rules.endpoints.flatMap(({ address, address6 }) =>
-    [address, address6].filter((text) => text !== ""),
-  );
-  return { table, prefix: egressPrefix(container), names: parseEgress(rules.egress).names, addresses };
+/** What netd has to know of a container with `egress`. @throws Failure (invalid-argument) */
+export function netdEgress(
+  table: string,
+  container: ContainerName,
+  egress: readonly string[],
+  endpoints: readonly Pick<Endpoint, "address" | "address6">[],
+): NetdEgress {
+  const addresses = endpoints.flatMap(({ address, address6 }) => [address, address6].filter((text) => text !== ""));
+  return { table, prefix: egressPrefix(container), names: parseEgress(egress).names, addresses };
 }
 
 /** What the container's chain is called, and its sets begin with. */
@@ -174,6 +177,11 @@ export function egressPrefix({ namespace, container }: ContainerName): string {
 /** The set of what was tried. */
 export function triedSet(prefix: string, family: Family): string {
   return `${prefix}-tried${family}`;
+}
+
+/** Counts what there was no room for in {@link triedSet}. */
+export function untoldCounter(prefix: string): string {
+  return `${prefix}-untold`;
 }
 
 /** Addresses that were named. A single one may be the host's, too; of a range only what is elsewhere is meant. */
@@ -211,7 +219,8 @@ function elements(table: string, command: "add" | "delete", prefix: string, endp
   });
 }
 
-function families(endpoints: readonly Endpoint[]): Family[] {
+/** Those that a container has addresses of, and so sets. */
+export function egressFamilies(endpoints: readonly Endpoint[]): Family[] {
   return [
     ...(endpoints.some(({ address }) => address !== "") ? [4 as const] : []),
     ...(endpoints.some(({ address6 }) => address6 !== "") ? [6 as const] : []),

@@ -1,8 +1,9 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
 import type { AttachedEndpoint, Place, Wish } from "../../core/engine/container-networks.js";
+import type { EgressReport } from "../../core/network/egress-report.js";
 import type * as core from "../../core/network/network.js";
 import type { Endpoint, PortBinding } from "../../proto/containerdts/engine/v1/engine.js";
-import type { Network } from "../../proto/containerdts/engine/v1/networks.js";
+import type { EgressResponse, Network } from "../../proto/containerdts/engine/v1/networks.js";
 
 /** @param users who is to be on it */
 export function networkMessage(network: core.Network, users: readonly Place[]): Network {
@@ -36,6 +37,17 @@ function addressesOf({ subnet, subnet6 }: core.Network, endpoint: AttachedEndpoi
   const { address = "", address6 = "", mac = "" } = endpoint ?? {};
   const within = (text: string, range: string) => (text === "" ? "" : text + range.slice(range.indexOf("/")));
   return { address: within(address, subnet), address6: within(address6, subnet6), mac };
+}
+
+export function egressMessage({ attempts, dropped }: EgressReport): EgressResponse {
+  return {
+    attempts: attempts.map(({ time, count, ...attempt }) => ({
+      ...attempt,
+      time: secondsAndNanos(BigInt(Math.round(time)) * 1_000_000n),
+      count: BigInt(count),
+    })),
+    dropped: BigInt(dropped),
+  };
 }
 
 export function portMessage({ protocol, containerPort, hostAddress, hostPort }: core.Publication): PortBinding {

@@ -7,7 +7,7 @@ import type { Network } from "../../core/network/network.js";
 import { type NetworksServer, NetworksService } from "../../proto/containerdts/engine/v1/networks.js";
 import type { GrpcService } from "../grpc/server.js";
 import { EngineFront } from "./front.js";
-import { endpointMessage, networkMessage, portMessage } from "./network-messages.js";
+import { egressMessage, endpointMessage, networkMessage, portMessage } from "./network-messages.js";
 import { unimplemented } from "./unimplemented.js";
 
 /**
@@ -54,6 +54,10 @@ export function networksService(engine: Engine, ready: Promise<void>): GrpcServi
       const from = await engine.find(namespace, request.from, signal);
       const to = await engine.find(namespace, request.to, signal);
       return { ports: (await movePorts(engine, from, to)).map(portMessage) };
+    }),
+    egress: front.call(async ({ namespace, request, signal }) => {
+      const container = await engine.find(namespace, request.container, signal);
+      return egressMessage(await networks.egressOf(container));
     }),
     repair: front.call(async () => ({ repaired: await networks.repair() })),
   };

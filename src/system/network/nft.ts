@@ -18,6 +18,22 @@ export class NftMissing extends Error {
  * @throws NftMissing; Error with what it says; after 15 s it is killed, with an Error that says so; a system error when it can't be run
  */
 export async function applyNft(text: string): Promise<void> {
+  const { program, status, output } = await runNft(["-f", "-"], text);
+  if (status !== 0) throw new Error(`${program}: ${output.trim() || `exit status ${status}`}`);
+}
+
+/**
+ * What nft(8) answers to commands that list something, as JSON, an object for each; undefined when something of it is not there.
+ * @throws as {@link applyNft}
+ */
+export async function listNft(commands: readonly string[]): Promise<{ nftables: unknown[] }[] | undefined> {
+  const { status, output } = await runNft(["-j", "-f", "-"], commands.map((line) => `${line}\n`).join(""), true);
+  if (status !== 0) return undefined;
+  const lines = output.split("\n").filter((line) => line !== "");
+  return lines.map((line) => JSON.parse(line));
+}
+
+async function runNft(args: readonly string[], text: string, withoutStderr = false) {
   const path = process.env.PATH ?? "";
   const program = findProgram("nft", `${path}:${MORE_DIRECTORIES}`);
   if (program === undefined) throw new NftMissing();
@@ -25,14 +41,15 @@ export async function applyNft(text: string): Promise<void> {
   const aborted = new Promise<never>((_, reject) => {
     timeout.addEventListener("abort", () => reject(new Error(`${program}: no answer within ${TIMEOUT} ms`)));
   });
-  const ended = runCommand(program, ["nft", "-f", "-"], {
+  const ended = runCommand(program, ["nft", ...args], {
     env: [`PATH=${path}`, "LC_ALL=C"],
     cwd: "/",
     stdin: text,
+    withoutStderr,
     signal: timeout,
   });
   ended.catch(() => {});
   // It is not waited for when it can't be killed.
   const { status, output } = await Promise.race([ended, aborted]);
-  if (status !== 0) throw new Error(`${program}: ${output.trim() || `exit status ${status}`}`);
+  return { program, status, output };
 }

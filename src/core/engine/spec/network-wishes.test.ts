@@ -25,13 +25,20 @@ test("what can be had of networks", () => {
     port({ hostPort: 81, hostAddress: "127.0.0.1" }),
     port({ hostPort: 81, hostAddress: "::1" }),
   ];
-  expect(() => checkNetworkWishes({ network, ports, publishAll: true })).not.toThrow();
+  const egress = ["a.example:443", "10.0.0.0/8:5432"];
+  expect(() => checkNetworkWishes({ network, ports, publishAll: true, egress })).not.toThrow();
 });
 
 test.each([
   [{ network: { mode: "none" as const }, ports: [port({})] }, 'this one has network "none"'],
   [{ network: { mode: "host" as const }, ports: [port({})] }, "are the host's own"],
   [{ network: { mode: "host" as const }, publishAll: true }, "publishAll"],
+  [{ network: attached({}), egress: ["a.example:443", "b c"] }, 'egress "b c"'],
+  [{ network: attached({}), egress: ["a.example"], privileged: true }, 'egress "a.example": a privileged container'],
+  [{ network: { mode: "none" as const }, egress: [] }, "it needs a network"],
+  [{ network: { mode: "host" as const }, egress: ["a.example"] }, "it is not kept in a network of the host's"],
+  [{ network: { mode: "path" as const, path: "/run/netns/a" }, egress: ["a.example"] }, "it is not kept"],
+  [{ network: { mode: "container" as const, container: "a" }, egress: ["a"] }, "has that one's egress"],
   [{ network: attached({ network: "" }) }, "networks[0].network"],
   [{ network: attached({ aliases: ["a b"] }) }, "networks[0].aliases"],
   [{ network: attached({ address: "fd00::1" }) }, "no IPv4 address"],

@@ -1,8 +1,10 @@
 import { isIP } from "node:net";
+import { parseEgress } from "../../network/egress-entries.js";
 import type { ContainerConfig, NetworkAttachment, PortMapping } from "../container-config.js";
 import { checkWhole, invalidOption } from "./invalid-option.js";
 
-type Wishes = Pick<ContainerConfig, "network" | "ports" | "publishAll">;
+type Wishes = Pick<ContainerConfig, "network" | "ports" | "publishAll" | "egress"> &
+  Partial<Pick<ContainerConfig, "privileged">>;
 
 const LARGEST_PORT = 65_535;
 /** How many networks a container is on, how many aliases it has on each, and how many ports it publishes, at most. */
@@ -11,7 +13,8 @@ const MOST_ALIASES = 256;
 const MOST_PORTS = 10_000;
 
 /** @throws Failure (invalid-argument) for what can't be had of networks, as far as that shows without a look at them */
-export function checkNetworkWishes({ network, ports = [], publishAll }: Wishes): void {
+export function checkNetworkWishes({ network, ports = [], publishAll, egress, privileged }: Wishes): void {
+  if (egress !== undefined) checkEgress(egress, network, privileged);
   if (network.mode === "attached") {
     if (network.networks.length > MOST_NETWORKS)
       throw invalidOption("networks", network.networks.length, `at most ${MOST_NETWORKS} for one container`);
@@ -30,6 +33,21 @@ export function checkNetworkWishes({ network, ports = [], publishAll }: Wishes):
     if (other !== undefined)
       throw invalidOption(`ports[${index}]`, port, "another one is on the same port of the host");
   }
+}
+
+/** @throws Failure (invalid-argument) */
+function checkEgress(egress: readonly string[], network: Wishes["network"], privileged = false): void {
+  parseEgress(egress);
+  const shown = egress.slice(0, 3).join(", ");
+  if (privileged) throw invalidOption("egress", shown, "a privileged container is kept from nothing by it");
+  if (network.mode === "attached") return;
+  const why = {
+    none: 'it needs a network, like "bridge": with network "none" nothing is reached',
+    host: "it is not kept in a network of the host's, or one that is there already",
+    path: "it is not kept in a network of the host's, or one that is there already",
+    container: "who joins another container's network has that one's egress",
+  }[network.mode];
+  throw invalidOption("egress", shown, why);
 }
 
 /** @throws Failure (invalid-argument) */

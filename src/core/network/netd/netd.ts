@@ -1,5 +1,12 @@
 import { closeSync, openSync } from "node:fs";
-import type { HeldPort, NamedEndpoint, Naming, NetdAnswer, NetdRequest } from "../../../contract/netd/messages.js";
+import type {
+  AskedNames,
+  HeldPort,
+  NamedEndpoint,
+  Naming,
+  NetdAnswer,
+  NetdRequest,
+} from "../../../contract/netd/messages.js";
 import { openPidFd } from "../../../system/linux/pidfd.js";
 import { startTimeOf } from "../../../system/linux/proc-stat.js";
 import { NetdConnection, NetdGone } from "./connection.js";
@@ -108,6 +115,17 @@ export class Netd {
     if (before === undefined) throw new Error(`${key} is not attached`);
     this.#attachments.set(key, { ...before, ...naming });
     must(await this.#ask({ ...naming, do: "update", key }));
+  }
+
+  /** What a container with egress has asked for, as far as it is attached. Throws an Error. */
+  async egressOf(key: string): Promise<AskedNames> {
+    if (!this.#attachments.has(key)) return { asked: [], dropped: 0 };
+    return must(await this.#ask({ do: "egress", key })).egress!;
+  }
+
+  /** Has the host forget the connections that were begun from these addresses: by an earlier owner. Throws an Error. */
+  async forgetOwner(addresses: readonly string[]): Promise<void> {
+    must(await this.#ask({ do: "forget", addresses }));
   }
 
   /** Fine when it is not attached. */
