@@ -212,7 +212,11 @@ export async function runDaemon(flags: Flags, { shim: ownShim, netd }: OwnProgra
     .catch((error) => log.warn({ error: logText(error) }, "containerd: the engine's containers are not available"));
   tellServiceManager("READY=1");
   if (flags.stopWhenUnused > 0)
-    whenUnused({ clients: listeners, tasks }, flags.stopWhenUnused, () => void stop("since nobody uses it any more"));
+    whenUnused(
+      { clients: listeners, tasks, engine },
+      flags.stopWhenUnused,
+      () => void stop("since nobody uses it any more"),
+    );
   log.debug(
     {
       stateDir,

@@ -9,7 +9,7 @@ beforeEach(() => {
   clients = { open: 0, accepted: 0 };
   tasks = [];
   end = vi.fn<() => void>();
-  whenUnused({ clients, tasks: { all: () => tasks } }, 1000, end);
+  whenUnused({ clients, tasks: { all: () => tasks }, engine: { startsMore: false } }, 1000, end);
 });
 afterEach(() => void vi.useRealTimers());
 

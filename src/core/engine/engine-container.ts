@@ -1,6 +1,7 @@
 import type { Owner } from "../tasks/owner.js";
-import type { IdMap } from "./container-config.js";
+import type { IdMap, RestartPolicy } from "./container-config.js";
 import type { ContainerExit } from "./kept-container.js";
+import { noRestarts, type Restarts } from "./restarts.js";
 
 /** A container of the engine as it is kept in memory: what is asked for often. All else is in its record. */
 export class EngineContainer {
@@ -39,6 +40,13 @@ export class EngineContainer {
   isExpired = false;
   /** Ends the wait for that. */
   stopClock: () => void = () => {};
+  /** What starts it again when it has ended; undefined: nothing does. */
+  policy: RestartPolicy | undefined;
+  restarts: Restarts = noRestarts();
+  /** The last signal, other than those that stop it, that somebody has sent to its own process in this run. */
+  lastSignal = 0;
+  /** Ends the wait for its next start by its policy, and the attempt that is under way. */
+  stopRestart: () => void = () => {};
   readonly #watchers = new Set<() => void>();
 
   constructor(namespace: string, id: string) {

@@ -11,6 +11,7 @@ import type { Namespaces } from "../metadata/namespaces.js";
 import type { Store } from "../metadata/store.js";
 import type { Networks } from "../network/networks.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
+import { Workers } from "../scheduling/workers.js";
 import type { Snapshots } from "../snapshots/snapshots.js";
 import type { Task } from "../tasks/task.js";
 import type { Tasks } from "../tasks/tasks.js";
@@ -28,6 +29,7 @@ import { LogDirectories } from "./logs/log-directories.js";
 import { OpenStdins } from "./open-stdins.js";
 import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
+import { startByPolicy } from "./operations/start-by-policy.js";
 import { Owners } from "./owners.js";
 import { type ImageParts, ResolvedImages } from "./resolved-images.js";
 import { expired } from "./time-to-live.js";
@@ -79,6 +81,8 @@ export class Engine {
   /** For who pauses or resumes a container while its layer is read. */
   readonly holds = new NamedTurns();
   readonly #turns = new NamedTurns();
+  /** Leaves workers to those who wait for an answer. */
+  readonly #restarts: Workers;
   /** Is there when there may be containers: without it no store is opened at the daemon's start. */
   readonly #marker: string;
   #isMarked = false;
@@ -91,6 +95,7 @@ export class Engine {
     this.log = parts.log;
     this.transfers = parts.transfers;
     this.systemdCgroup = parts.systemdCgroup;
+    this.#restarts = new Workers(Math.max(1, Math.floor(parts.tasks.startWorkers.limit / 2)));
     this.#marker = join(parts.root, "engine");
     this.images = new ResolvedImages(parts, this.#marker);
     const { networks: records, identity, log, netd } = parts;
@@ -180,6 +185,16 @@ export class Engine {
       if (error instanceof Failure && error.kind === "not-found") return;
       this.log.error({ id: container.id, error: logText(error) }, "containerd: remove a container");
     });
+  }
+
+  /** Starts a container as its policy has it: not all at once. @throws what {@link startByPolicy} does; the signal's reason */
+  startAgain(container: EngineContainer, signal: AbortSignal): Promise<void> {
+    return this.#restarts.run(signal, () => this.inTurn(container, () => startByPolicy(this, container, signal)));
+  }
+
+  /** Whether policies are to start containers that do not run. */
+  get startsMore(): boolean {
+    return [...this.index.all()].some(({ restarts }) => restarts.at !== undefined);
   }
 
   /**

@@ -4,6 +4,7 @@ import { type Owner, parseOwner } from "../tasks/owner.js";
 import type { OciProcess } from "../tasks/runtime/spec.js";
 import type { ContainerConfig, IdMap } from "./container-config.js";
 import type { Attached } from "./container-networks.js";
+import type { Restarts } from "./restarts.js";
 import type { TimeToLive } from "./time-to-live.js";
 
 /** The extension of a container's record that says that the engine manages it, and what it knows of it. Only the engine writes it. */
@@ -35,8 +36,8 @@ export interface ContainerExit {
 export interface Starting {
   /** With another one, what has become of it is lost. */
   bootId: string;
-  /** A container whose `run` was never answered is removed; one whose `start` was not is as it was before. */
-  by: "run" | "start";
+  /** A container whose `run` was never answered is removed; one whose `start` was not is as it was before; its policy tries again. */
+  by: "run" | "start" | "policy";
 }
 
 /** Of the process of a container's specification what is told of it. */
@@ -73,6 +74,8 @@ export interface KeptContainer {
   process?: KeptProcess | undefined;
   /** Of the image's manifest; "" without an image. */
   imageDigest: string;
+  /** By which the image's author wants it to be stopped; undefined: nothing is said. */
+  imageStopSignal?: string | undefined;
   starting?: Starting | undefined;
   /** What its last start was called by who asked for it: the same again starts nothing. */
   startId?: string | undefined;
@@ -84,6 +87,8 @@ export interface KeptContainer {
   startedAt?: bigint | undefined;
   /** Of its last run; undefined while it runs. */
   exit?: ContainerExit | undefined;
+  /** Of one that has a policy. */
+  restarts?: Restarts | undefined;
 }
 
 /** Whether a record is the engine's. */

@@ -9,3 +9,11 @@ export function signalNumber(signal: string): number {
     throw refusal(`no signal ${JSON.stringify(signal.slice(0, 100))}`);
   }
 }
+
+export function isSignal(text: string): boolean {
+  try {
+    return numberOf(text) > 0;
+  } catch {
+    return false;
+  }
+}

@@ -1,11 +1,11 @@
 /** Does at most so many things at a time; the rest queue in the order they came. */
 export class Workers {
-  readonly #limit: number;
+  readonly limit: number;
   #running = 0;
   readonly #queue: (() => void)[] = [];
 
   constructor(limit: number) {
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   /** Waiting, not running. */
@@ -18,7 +18,7 @@ export class Workers {
    * @param signal work that is called off while it waits is not done: rejects with the signal's reason
    */
   async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.#limit) await this.#wait(signal);
+    if (this.#running >= this.limit) await this.#wait(signal);
     else this.#running++;
     try {
       return await work();

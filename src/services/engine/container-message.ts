@@ -9,6 +9,7 @@ import { endpointMessage, portMessage } from "./network-messages.js";
 export function containerMessage(description: Description): Container {
   const { container, kept, status, pid, createdAt, startedAt, exit, endsAt, expiresAt, process, execIds } = description;
   const { endpoints, publications, volumes } = description;
+  const { restartCount, restartsAt } = description;
   const { user } = process;
   return {
     id: container.id,
@@ -34,8 +35,8 @@ export function containerMessage(description: Description): Container {
     endpoints: endpoints.map(({ wish, endpoint }) => endpointMessage(wish, endpoint)),
     ports: publications.map(portMessage),
     volumes: volumes.map(({ isOwn: anonymous, ...volume }) => ({ ...volume, anonymous })),
-    restartCount: 0,
-    restartsAt: undefined,
+    restartCount,
+    restartsAt: restartsAt === undefined ? undefined : secondsAndNanos(restartsAt),
     health: undefined,
   };
 }

@@ -38,6 +38,7 @@ import { callerProcess } from "../grpc/peer.js";
 import { configOf, resourcesOf } from "./container-config.js";
 import { containerMessage, execExitMessage, exitMessage } from "./container-message.js";
 import type { EngineCall, EngineFront } from "./front.js";
+import { restartOf } from "./server-config.js";
 import { statsMessage } from "./stats.js";
 
 type Served =
@@ -117,8 +118,14 @@ export function containerCalls(front: EngineFront, engine: Engine): Pick<EngineS
       await Promise.all([resumed, ttl !== undefined && changeTimeToLive(engine, container, Number(ttl))]);
       return {};
     }),
-    update: front.about(async (container, { request: { resources, lifetime, ttl }, signal }) => {
-      const changes = { resources: resourcesOf(resources), lifetime: optionalMs(lifetime), ttl: optionalMs(ttl) };
+    update: front.about(async (container, { request, signal }) => {
+      const { resources, lifetime, ttl, restart } = request;
+      const changes = {
+        resources: resourcesOf(resources),
+        lifetime: optionalMs(lifetime),
+        ttl: optionalMs(ttl),
+        restart: restart && restartOf(restart),
+      };
       await update(engine, container, changes, signal);
       return {};
     }),

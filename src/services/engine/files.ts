@@ -42,7 +42,7 @@ export function fileCalls(front: EngineFront, engine: Engine) {
         );
       const status = statusOf(engine, container);
       // It is not started while something is put into its layer.
-      if (status === "created" || status === "stopped") await engine.inTurn(container, put);
+      if (status !== "running" && status !== "paused") await engine.inTurn(container, put);
       else await put();
       return {};
     }),

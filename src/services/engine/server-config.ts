@@ -82,8 +82,9 @@ function portOf(message: proto.PortMapping): core.PortMapping {
 
 const RESTARTS = ["no", "on-failure", "always", "unless-stopped"] as const;
 
-function restartOf({ name, maxRetries }: proto.RestartPolicy): core.RestartPolicy {
-  const known = RESTARTS.find((policy) => policy === name);
+/** @throws Failure (invalid-argument) */
+export function restartOf({ name, maxRetries }: proto.RestartPolicy): core.RestartPolicy {
+  const known = RESTARTS.find((policy) => policy === (name || "no"));
   if (known === undefined) {
     const all = RESTARTS.map((policy) => `"${policy}"`).join(", ");
     throw refusal(`restart policy ${quoted(name)}: it is one of ${all}`);

@@ -3,7 +3,7 @@ import { changeLifetime } from "../../tasks/lifetime.js";
 import { update as updateTask } from "../../tasks/operations/update.js";
 import { changedResources, withRelated } from "../changed-resources.js";
 import { checkTime } from "../check-time.js";
-import type { Resources } from "../container-config.js";
+import type { Resources, RestartPolicy } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { keptOf } from "../kept-container.js";
@@ -12,7 +12,8 @@ import { resourcesOf } from "../spec/resources.js";
 import { changeTimeToLive } from "./expire.js";
 import { keep } from "./keeping.js";
 import { requireThere } from "./remove.js";
-import { checkName } from "./requests.js";
+import { checkName, checkPolicy } from "./requests.js";
+import { changePolicy } from "./restart-policy.js";
 
 export interface UpdateRequest {
   /** Of what is not given nothing changes. */
@@ -21,6 +22,8 @@ export interface UpdateRequest {
   lifetime?: number | undefined;
   /** In ms from now, until it is removed; 0 is never. */
   ttl?: number | undefined;
+  /** What becomes of it when it ends from now on. */
+  restart?: RestartPolicy | undefined;
 }
 
 /**
@@ -31,7 +34,7 @@ export interface UpdateRequest {
 export async function update(
   engine: Engine,
   container: EngineContainer,
-  { resources, lifetime, ttl }: UpdateRequest,
+  { resources, lifetime, ttl, restart }: UpdateRequest,
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace, id } = container;
@@ -40,6 +43,7 @@ export async function update(
   await engine.inTurn(container, async () => {
     requireThere(container);
     const kept = keptOf(await engine.containers.getBrief(namespace, id))!;
+    if (restart !== undefined) checkPolicy(restart, kept);
     const all = changedResources(kept.config.resources, resources);
     const changed = withRelated(all, resources);
     const host = await prepareHost({ ...NO_WISHES, resources: changed }, { systemdCgroup: false, signal });
@@ -50,6 +54,7 @@ export async function update(
       await updateTask(engine.tasks, { namespace, id, kind: "update", resources: limits }, signal);
     const config = { ...kept.config, resources: all };
     await keep(engine, container, { ...kept, config, ...(lifetime !== undefined && { lifetime }) });
+    if (restart !== undefined) await changePolicy(engine, container, restart);
     if (lifetime === undefined || task === undefined || !isRunning) return;
     changeLifetime(engine.log, task, lifetime === 0 ? undefined : bootTime() + lifetime);
   });

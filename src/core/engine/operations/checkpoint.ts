@@ -10,6 +10,7 @@ import { criuLog, PARTIAL, placeOf, withLog } from "../checkpoints.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { requireThere } from "./remove.js";
+import { endPolicy, resumePolicy } from "./restart-policy.js";
 import { runningTask, wholeEnd } from "./running.js";
 
 export interface CheckpointWishes extends Pick<Checkpoint, "tcp" | "unixSockets" | "shell"> {
@@ -32,7 +33,8 @@ export async function checkpoint(
 ): Promise<void> {
   const { directory, name } = placeOf(engine, container, ref);
   const partial = `${name}${PARTIAL}`;
-  const task = await engine.inTurn(container, async () => {
+  if (!leaveRunning) await endPolicy(engine, container);
+  const saved = engine.inTurn(container, async () => {
     requireThere(container);
     const task = runningTask(engine, container);
     const path = join(directory, name);
@@ -54,7 +56,14 @@ export async function checkpoint(
     await onForeignFiles(directory, () => rename(join(directory, partial), path));
     return task;
   });
-  if (leaveRunning) return;
+  if (leaveRunning) {
+    await saved;
+    return;
+  }
+  const task = await saved.catch(async (error) => {
+    await resumePolicy(engine, container);
+    throw error;
+  });
   await wholeEnd(task);
   // What its end brings about is done, too.
   await engine.inTurn(container, async () => {});

@@ -1,3 +1,4 @@
+import { bootTime } from "../../../system/linux/clock.js";
 import type { Mount } from "../../../system/mount/mount.js";
 import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
@@ -6,6 +7,7 @@ import type { Stdio } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
 import { EngineContainer } from "../engine-container.js";
 import { withKept } from "../kept-container.js";
+import { policyOf, started } from "../restarts.js";
 import { watchTimeToLive } from "./expire.js";
 import { keepStarted, starting } from "./keeping.js";
 import { launch } from "./launch.js";
@@ -82,7 +84,7 @@ export async function runPlanned(
   const root = await rootOf(engine, container, kept, planned.image?.chainId ?? "", await mounts, signal);
   const spec = planned.record.spec!.value;
   await launch(engine, { container, kept, spec, root, fill: planned.fill, stdio, written }, signal);
-  await keepStarted(engine, container);
+  await keepStarted(engine, container, started(undefined, bootTime()));
 }
 
 async function madeBefore(engine: Engine, request: CreateRequest): Promise<EngineContainer | undefined> {
@@ -158,6 +160,7 @@ export async function planFor(
   const planned = await plan(engine, container, request, isStarted, signal);
   container.idMaps = request.config.userns.mode === "auto" ? planned.kept.idMaps : undefined;
   container.hasLayer = needsSnapshot(planned.kept);
+  container.policy = policyOf(request.config);
   watchTimeToLive(engine, container, planned.kept.ttl);
   signal.throwIfAborted();
   return planned;

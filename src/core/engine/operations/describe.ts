@@ -29,6 +29,10 @@ export interface Description {
   endsAt: bigint | undefined;
   /** When its time to live is over. */
   expiresAt: bigint | undefined;
+  /** How often it was started by its policy since somebody has started it. */
+  restartCount: number;
+  /** When its policy starts it again. */
+  restartsAt: bigint | undefined;
   /** Of its specification. */
   process: KeptProcess;
   execIds: string[];
@@ -42,6 +46,9 @@ export interface Description {
 /** @throws Failure (not-found) */
 export async function describe(engine: Engine, container: EngineContainer): Promise<Description> {
   const { namespace, id } = container;
+  // Whether it has stopped for good is known once its end is written down.
+  if (container.policy !== undefined && container.exit === undefined && engine.taskOf(container)?.status === "stopped")
+    await engine.inTurn(container, async () => {});
   const record = await engine.containers.getBrief(namespace, id);
   const kept = keptOf(record);
   if (kept === undefined) throw new Failure("not-found", "container-not-found", { id });
@@ -57,6 +64,8 @@ export async function describe(engine: Engine, container: EngineContainer): Prom
     endsAt: sinceEpoch(task?.endsAt),
     expiresAt: sinceEpoch(container.expiresAt),
     ...networksOf(engine, container),
+    restartCount: container.restarts.count,
+    restartsAt: sinceEpoch(container.restarts.at),
     execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT),
     volumes: (kept.volumes ?? []).map((volume) => {
       return { ...volume, path: engine.volumes.pathOf({ namespace, name: volume.name }) };

@@ -3,6 +3,7 @@ import { now } from "../../../system/linux/clock.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type KeptContainer, keptOf, type Starting, withKept } from "../kept-container.js";
+import type { Restarts } from "../restarts.js";
 
 /** That a start begins, for the daemon that finds only that. */
 export function starting(kept: KeptContainer, by: Starting["by"]): KeptContainer {
@@ -18,12 +19,18 @@ export async function keep(engine: Engine, { namespace, id }: EngineContainer, k
 }
 
 /** A container that runs is not taken for one whose start was not answered. */
-export async function keepStarted(engine: Engine, container: EngineContainer): Promise<void> {
+export async function keepStarted(engine: Engine, container: EngineContainer, restarts: Restarts): Promise<void> {
+  container.restarts = restarts;
   if (container.owner !== undefined) return;
   const { namespace, id } = container;
   const { starting: begun, ...kept } = keptOf(await engine.containers.getBrief(namespace, id))!;
   // It may have ended by now.
   if (begun === undefined) return;
   const { exit: _, ...running } = kept;
-  await keep(engine, container, { ...running, startedAt: now() });
+  await keep(engine, container, { ...running, startedAt: now(), ...restartsOf(container) });
+}
+
+/** What the next daemon needs to know of a container's restarts. */
+export function restartsOf({ policy, restarts }: EngineContainer): Pick<KeptContainer, "restarts"> {
+  return { restarts: policy === undefined ? undefined : restarts };
 }

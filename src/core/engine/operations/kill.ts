@@ -5,9 +5,12 @@ import { startOver } from "../../tasks/operations/start-exec.js";
 import { INIT } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
+import { type KeptContainer, keptOf } from "../kept-container.js";
 import { signalNumber } from "../signals.js";
 import { killExec } from "./exec.js";
-import { runningTask } from "./running.js";
+import { endPolicy } from "./restart-policy.js";
+import { runningTask, statusOf } from "./running.js";
+import { stopSignalOf } from "./stop.js";
 
 export interface KillRequest {
   /** "" is the container's own process. */
@@ -21,8 +24,15 @@ export interface KillRequest {
 /** @throws Failure: not-found, invalid-argument for a signal that there is not, failed-precondition for what does not run */
 export async function kill(engine: Engine, container: EngineContainer, request: KillRequest): Promise<void> {
   const number = signalNumber(request.signal || "SIGKILL");
-  const task = runningTask(engine, container);
   const { execId, all } = request;
+  if (execId === "" && container.policy !== undefined) {
+    const isWaiting = statusOf(engine, container) === "restarting";
+    if (isWaiting || number === KILL || number === stopSignalOf(await keptNow(engine, container))) {
+      await endPolicy(engine, container);
+      if (isWaiting && statusOf(engine, container) === "stopped") return;
+    } else container.lastSignal = number;
+  }
+  const task = runningTask(engine, container);
   if (execId !== "") {
     const exec = task.process(execId);
     await startOver(exec);
@@ -46,3 +56,7 @@ export async function kill(engine: Engine, container: EngineContainer, request: 
 }
 
 const KILL = 9;
+
+async function keptNow(engine: Engine, { namespace, id }: EngineContainer): Promise<KeptContainer> {
+  return keptOf(await engine.containers.getBrief(namespace, id))!;
+}

@@ -22,6 +22,7 @@ import {
   type RootFileSystem,
   snapshotAsRoot,
 } from "../root-file-system.js";
+import { isSignal } from "../signals.js";
 import { buildSpec, hostnameOf } from "../spec/build-spec.js";
 import { userOf } from "../spec/command.js";
 import { type ContainerFileTexts, containerFiles } from "../spec/container-files.js";
@@ -90,6 +91,7 @@ export async function plan(
   kept.volumes = await takeVolumes(engine, request, config, image, imageConfig, signal);
   const { spec, process, fill } = await specOf(engine, request, kept, image, hostFacts, signal);
   const { args, env, cwd, user } = process;
+  if (imageConfig !== undefined && isSignal(imageConfig.stopSignal)) kept.imageStopSignal = imageConfig.stopSignal;
   kept.process = { args, env, cwd, user };
   const hasSnapshot = needsSnapshot(kept);
   const isOnLayers = image !== undefined && image.chainId !== "" && !hasSnapshot;

@@ -18,6 +18,13 @@ import { wholeEnd } from "./running.js";
  */
 export async function removeNow(engine: Engine, container: EngineContainer, force: boolean): Promise<void> {
   await container.made.catch(() => {});
+  // An attempt that is under way has the turn.
+  if (force) container.stopRestart();
+  else if (container.policy !== undefined) {
+    // Whether its policy starts it again is known after its end.
+    const task = engine.taskOf(container);
+    if (task?.status === "stopped") await wholeEnd(task);
+  }
   await engine.inTurn(container, () => removeInTurn(engine, container, force));
 }
 
@@ -31,9 +38,15 @@ export async function removeInTurn(engine: Engine, container: EngineContainer, f
       const why = `container ${JSON.stringify(id)} is ${task.status}: stop it first, or remove it with force`;
       throw new Failure("failed-precondition", "refused", { why });
     }
+    container.stopRestart();
     await killTask(task);
     container.exit = { ...exitOf(task), ...(container.isExpired && { expired: true }) };
   }
+  if (!force && container.restarts.at !== undefined) {
+    const why = `container ${JSON.stringify(id)} is restarting: stop it first, or remove it with force`;
+    throw new Failure("failed-precondition", "refused", { why });
+  }
+  container.stopRestart();
   await removeRest(engine, container);
 }
 
@@ -75,6 +88,7 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   container.idMaps = undefined;
   container.isGone = true;
   container.stopClock();
+  container.stopRestart();
   if (container.isExpired) engine.expired.set(container, container.exit ?? killedByExpiry());
   engine.owners.remove(container);
   engine.index.remove(container);

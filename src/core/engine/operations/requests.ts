@@ -5,7 +5,7 @@ import { checkIdentifier } from "../../metadata/identifier.js";
 import { checkLabels } from "../../metadata/labels.js";
 import type { Owner } from "../../tasks/owner.js";
 import { checkTime } from "../check-time.js";
-import type { ContainerConfig } from "../container-config.js";
+import type { ContainerConfig, RestartPolicy } from "../container-config.js";
 import { checkLog } from "../logs/log-limits.js";
 import { checkVolumeMounts } from "../spec/volume-wishes.js";
 
@@ -41,7 +41,8 @@ const FOREIGN_NAMESPACES = new Set(["moby", "k8s.io"]);
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 
 /** @throws Failure (invalid-argument) for what can't be a container, as far as that shows without a look at anything else */
-export function checkRequest({ namespace, id, name, config, lifetime, ttl }: CreateRequest): void {
+export function checkRequest(request: CreateRequest): void {
+  const { namespace, id, name, config, lifetime, ttl } = request;
   checkNamespace(namespace);
   checkIdentifier(id, "id: ");
   checkName(name);
@@ -56,10 +57,24 @@ export function checkRequest({ namespace, id, name, config, lifetime, ttl }: Cre
     throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: with writable there can be no ":", "," or "\\" in it`);
   if (config.log !== undefined) checkLog(config.log);
   checkVolumeMounts(config.mounts);
+  if (config.restart !== undefined) checkPolicy(config.restart, request);
   if (config.image !== "" && !config.writable && !config.readOnly)
     throw refusal(
       "an image's files can't be changed: choose writable, for a layer of the container's own, or readOnly",
     );
+}
+
+/** @throws Failure (invalid-argument) for a policy that a container can't have */
+export function checkPolicy(
+  { name, maxRetries }: RestartPolicy,
+  { owner, autoRemove }: Pick<CreateRequest, "owner" | "autoRemove">,
+): void {
+  const policy = `restart policy "${name}"`;
+  if (maxRetries > 0 && name !== "on-failure")
+    throw refusal(`${policy}: only "on-failure" has a number of retries (${maxRetries})`);
+  if (name === "no") return;
+  if (autoRemove) throw refusal(`${policy}: not for what is removed when it has ended (auto_remove)`);
+  if (owner !== undefined) throw refusal(`${policy}: not for what goes with the program that it belongs to (owned)`);
 }
 
 /** @throws Failure (invalid-argument) */

@@ -10,14 +10,16 @@ import type { Task } from "../../tasks/task.js";
 import type { Engine } from "../engine.js";
 import { EngineContainer } from "../engine-container.js";
 import { isEnginesTask, type KeptContainer, keptOf } from "../kept-container.js";
+import { afterBoot, ended, policyOf, started } from "../restarts.js";
 import { timeToLive } from "../time-to-live.js";
 import { follow, settleEnd } from "./ended.js";
 import { watchExecs } from "./exec.js";
 import { exitOf } from "./exit-of.js";
 import { lastTimeToLive, watchTimeToLive } from "./expire.js";
 import { letGo } from "./hold-still.js";
-import { keep } from "./keeping.js";
+import { keep, restartsOf } from "./keeping.js";
 import { killTask, removeRest } from "./remove.js";
+import { watchRestart } from "./restart-policy.js";
 import { statusOf } from "./running.js";
 
 /** Takes over the containers of an earlier daemon, once its tasks are known. @throws Failure when the store can't be used */
@@ -31,6 +33,8 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     Object.assign(container, { name, owner, autoRemove, request, labels: config.labels, isMade: true });
     container.hasLayer = record.snapshotKey !== "";
     container.isOfRun = kept.starting?.by === "run";
+    container.policy = policyOf(config);
+    container.restarts = kept.restarts ?? container.restarts;
     engine.index.add(container);
     if (kept.idMaps !== undefined && config.userns.mode === "auto") {
       container.idMaps = kept.idMaps;
@@ -78,12 +82,16 @@ async function restoreOne(engine: Engine, container: EngineContainer, found: Kep
     return;
   }
   watchTimeToLive(engine, container, kept.ttl);
+  const hasBegun = task !== undefined && (task.status !== "created" || task.init!.isStarting);
+  if (kept.starting !== undefined && hasBegun)
+    container.restarts = started(kept.starting.by === "policy" ? kept.restarts : undefined, bootTime());
   if (task === undefined) await restoreWithoutTask(engine, container, kept);
   else if (task.status === "created" && !task.init!.isStarting) {
     // Its start had not begun.
     await engine.networks.leave(container);
     await deleteStopped(tasks, container);
-    await keep(engine, container, { ...kept, starting: undefined, startId: undefined, attached: undefined });
+    await keep(engine, container, { ...notStarted(kept), attached: undefined });
+    watchRestart(engine, container);
   } else if (task.init!.status === "stopped") {
     await engine.inTurn(container, () => settleEnd(engine, container, task));
   } else {
@@ -91,9 +99,18 @@ async function restoreOne(engine: Engine, container: EngineContainer, found: Kep
     watchExecs(engine, task);
     await letGo(engine, container);
     if (kept.starting !== undefined && container.owner === undefined)
-      await keep(engine, container, { ...kept, starting: undefined, startedAt: now(), exit: undefined });
+      await keep(engine, container, {
+        ...{ ...kept, starting: undefined, startedAt: now(), exit: undefined },
+        ...restartsOf(container),
+      });
   }
   if (!container.isGone) engine.owners.add(container);
+}
+
+/** Of one whose start had not begun. */
+function notStarted(kept: KeptContainer): KeptContainer {
+  const { starting, ...rest } = kept;
+  return starting === undefined || starting.by === "policy" ? rest : { ...rest, startId: undefined };
 }
 
 /** The machine may have been started anew: then the time to live is. */
@@ -150,15 +167,30 @@ async function restoreWithoutTask(engine: Engine, container: EngineContainer, ke
   const { starting, exit, startedAt } = kept;
   const wasRunning =
     exit === undefined && (startedAt !== undefined || (starting !== undefined && starting.bootId !== bootId()));
+  const { policy, restarts } = container;
+  const isOfEarlierBoot = (kept.restarts ?? starting)?.bootId !== bootId();
   if (wasRunning) {
     const error = "its end was not seen: the machine was started anew, or what was known of it is lost";
     const lost = { status: UNKNOWN_STATUS, at: now(), oomKilled: false, timedOut: false, error };
     container.exit = lost;
-    await keep(engine, container, { ...kept, starting: undefined, exit: lost, attached: undefined });
-    return;
+    container.restarts = isOfEarlierBoot
+      ? afterBoot(policy, restarts, true, bootTime())
+      : ended(policy, restarts, lost, bootTime());
+    await keep(engine, container, {
+      ...kept,
+      starting: undefined,
+      exit: lost,
+      attached: undefined,
+      ...restartsOf(container),
+    });
+  } else {
+    container.exit = exit;
+    const isRenewed = kept.restarts !== undefined && isOfEarlierBoot;
+    if (isRenewed) container.restarts = afterBoot(policy, restarts, false, bootTime());
+    if (starting !== undefined || isRenewed)
+      await keep(engine, container, { ...notStarted(kept), attached: undefined, ...restartsOf(container) });
   }
-  container.exit = exit;
-  if (starting !== undefined) await keep(engine, container, { ...kept, starting: undefined, startId: undefined });
+  watchRestart(engine, container);
 }
 
 /** Has a task ended, unless it never began. */

@@ -8,7 +8,7 @@ import type { EngineContainer } from "../engine-container.js";
 export function runningTask(engine: Engine, container: EngineContainer): Task {
   const task = engine.taskOf(container);
   const status = statusOf(engine, container);
-  if (task === undefined || status === "created" || status === "stopped")
+  if (task === undefined || task.status === "created" || task.status === "stopped")
     throw new Failure("failed-precondition", "refused", {
       why: `container ${JSON.stringify(container.id)} does not run: it is ${status}`,
     });
@@ -21,10 +21,13 @@ export async function wholeEnd({ init }: Task): Promise<void> {
   await startOver(init!);
 }
 
-export type Status = "created" | "running" | "paused" | "stopped";
+/** `restarting`: it has stopped, and its policy starts it again. */
+export type Status = "created" | "running" | "paused" | "restarting" | "stopped";
 
 export function statusOf(engine: Engine, container: EngineContainer): Status {
   const task = engine.taskOf(container);
+  if (task?.status === "running" || task?.status === "paused") return task.status;
+  if (container.restarts.at !== undefined) return "restarting";
   if (task !== undefined) return task.status;
   return container.exit === undefined ? "created" : "stopped";
 }

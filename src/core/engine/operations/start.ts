@@ -1,17 +1,20 @@
+import { bootTime } from "../../../system/linux/clock.js";
 import { Failure, refusal } from "../../failure/failure.js";
 import { deleteStopped } from "../../tasks/operations/delete.js";
 import type { Process, Stdio } from "../../tasks/process.js";
 import { placeOf } from "../checkpoints.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
-import { type KeptContainer, keptOf } from "../kept-container.js";
+import { type KeptContainer, keptOf, type Starting } from "../kept-container.js";
 import type { ResolvedImage } from "../resolved-images.js";
+import { started } from "../restarts.js";
 import { prepareHost } from "../spec/host-facts.js";
 import { settleEnd } from "./ended.js";
 import { keep, keepStarted, starting } from "./keeping.js";
 import { launch } from "./launch.js";
 import { exposedPortsOf, filesOf, LAYERS_LABEL, rootOf, specOf } from "./plan.js";
 import { requireThere } from "./remove.js";
+import { watchRestart } from "./restart-policy.js";
 import { wholeEnd } from "./running.js";
 
 export interface StartRequest {
@@ -46,6 +49,7 @@ export async function startInTurn(
   container: EngineContainer,
   { stdio, startId, checkpoint }: StartRequest,
   signal: AbortSignal,
+  by: Exclude<Starting["by"], "run"> = "start",
 ): Promise<Process | undefined> {
   const { namespace, id } = container;
   if (startId.length > LONGEST_START_ID)
@@ -79,8 +83,14 @@ export async function startInTurn(
   const ofPorts =
     config.publishAll && config.image !== "" ? await sameImage(engine, container, before, signal) : undefined;
   const attached = await engine.networks.take(container, config, exposedPortsOf(config, ofPorts));
-  const kept: KeptContainer = { ...starting(before, "start"), startId, ...(attached && { attached }) };
+  const kept: KeptContainer = {
+    ...starting(before, by),
+    ...(by === "start" && { startId }),
+    ...(attached && { attached }),
+  };
   container.isOfRun = false;
+  if (by === "start") container.stopRestart();
+  container.lastSignal = 0;
   const { exit } = container;
   // Who waits from here on waits for the end of this run.
   container.exit = undefined;
@@ -98,11 +108,12 @@ export async function startInTurn(
     const chainId = record.labels[LAYERS_LABEL] ?? image?.chainId ?? "";
     const root = await rootOf(engine, container, kept, chainId, mounts, signal);
     const init = await launch(engine, { container, kept, spec, root, fill, stdio, checkpoint: from, written }, signal);
-    await keepStarted(engine, container);
+    await keepStarted(engine, container, started(by === "policy" ? container.restarts : undefined, bootTime()));
     return init;
   } catch (error) {
     container.exit = exit;
     container.tell();
+    if (by === "start") watchRestart(engine, container);
     await Promise.all([keep(engine, container, before), engine.networks.leave(container)]);
     throw error;
   }

@@ -5,9 +5,10 @@ import { signalProcess } from "../../tasks/operations/signal.js";
 import { INIT } from "../../tasks/process.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
-import { type ContainerExit, keptOf } from "../kept-container.js";
+import { type ContainerExit, type KeptContainer, keptOf } from "../kept-container.js";
 import { signalNumber } from "../signals.js";
 import { exitOf } from "./exit-of.js";
+import { endPolicy } from "./restart-policy.js";
 import { wholeEnd } from "./running.js";
 
 /** In ms: the grace period of a container that has none of its own. */
@@ -35,6 +36,8 @@ export async function stop(
 ): Promise<ContainerExit> {
   await container.made;
   const { namespace, id } = container;
+  if (wanted !== "") signalNumber(wanted);
+  await endPolicy(engine, container);
   const task = engine.taskOf(container);
   if (task === undefined || task.status === "stopped") {
     if (container.exit !== undefined) return container.exit;
@@ -43,10 +46,9 @@ export async function stop(
     await abortable(wholeEnd(task), signal);
     return await engine.inTurn(container, async () => container.exit ?? exitOf(task));
   }
-  const record = await engine.containers.getBrief(namespace, id);
-  const { config } = keptOf(record)!;
-  const number = signalNumber(wanted || config.stopSignal || "SIGTERM");
-  const limit = grace ?? config.stopTimeout ?? GRACE;
+  const kept = keptOf(await engine.containers.getBrief(namespace, id))!;
+  const number = wanted === "" ? stopSignalOf(kept) : signalNumber(wanted);
+  const limit = grace ?? kept.config.stopTimeout ?? GRACE;
   const init = task.init!;
   const over = new Promise<void>((resolve) => init.whenOver(resolve));
   try {
@@ -70,4 +72,9 @@ export async function stop(
   await abortable(over, signal);
   // What else its end brings about is done, too.
   return await engine.inTurn(container, async () => container.exit ?? exitOf(task));
+}
+
+/** By which a container is asked to end. */
+export function stopSignalOf({ config, imageStopSignal }: KeptContainer): number {
+  return signalNumber(config.stopSignal || imageStopSignal || "SIGTERM");
 }
