@@ -7,8 +7,10 @@ import { join } from "node:path";
 import { Metadata } from "@grpc/grpc-js";
 import { CreateRequest } from "../../src/proto/containerdts/engine/v1/engine.js";
 import { type ServiceError, status } from "../harness/api.js";
+import { expectNoNetworks } from "../harness/check-networks.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { importImage, NO_STDIO, requestFor, texts } from "../harness/engine.js";
+import { makeNetworkNamespace, type NetworkNamespace } from "../harness/network-namespace.js";
 import type { ApiV1 } from "../harness/v1.js";
 import { eventually, sleep } from "../harness/wait.js";
 import { archive } from "../images/layers/archive.js";
@@ -37,9 +39,15 @@ export interface EngineKillReport {
   recoveries: number[];
 }
 
-const PHASES = ["create", "start", "run", "acquire", "exec", "stop", "expire", "remove", "put", "commit", "fork"];
+const PHASES = [
+  ...["create", "start", "run", "acquire", "exec", "stop", "expire", "remove", "put", "commit", "fork"],
+  ...["make network", "connect", "disconnect", "remove network"],
+];
 /** What takes long, or is one of several ends, and so seldom done between two kills. */
-const SELDOM_PHASES = new Set(["put", "commit", "fork", "acquire", "stop", "expire"]);
+const SELDOM_PHASES = new Set([
+  ...["put", "commit", "fork", "acquire", "stop", "expire"],
+  ...["make network", "connect", "disconnect", "remove network"],
+]);
 /** In ms: how long a call of the phase is waited for, and how long it is left to go on at most. */
 const PHASE_TIMEOUT = 2_000;
 const PHASE_DEPTH = 40;
@@ -59,9 +67,12 @@ export async function runEngineKills(options: EngineKillOptions): Promise<Engine
   };
   const random = new Random(seed);
   using build = copyBuild();
-  await using daemon = await startDaemon({ program: build.daemon, flags: ["--shim", build.shim] });
+  await using host = await makeNetworkNamespace();
+  await using daemon = await startDaemon({
+    ...{ program: build.daemon, flags: ["--shim", build.shim], wrapper: host.enter() },
+  });
   await importImage(daemon);
-  const clients = new Clients(daemon, report.work, violation);
+  const clients = new Clients(daemon, host, report.work, violation);
   const ending = new AbortController();
   const lives = Array.from({ length: places }, async (_, place) => {
     const own = random.fork();
@@ -96,6 +107,9 @@ export async function runEngineKills(options: EngineKillOptions): Promise<Engine
   for (const { id } of (await api.containers.list()).containers) violation(`the record of ${id} is still there`);
   for (const { id } of (await api.tasks.list()).tasks) violation(`the task of ${id} is still there`);
   const committed = 3;
+  for (const { name } of (await api.networks.list()).networks)
+    if (name !== "bridge") violation(`network ${name} is still there`);
+  await expectNoNetworks(host).catch((error: Error) => violation(error.message));
   for (const { name, kind } of await api.listSnapshots("overlayfs"))
     if (kind !== committed) violation(`snapshot ${name} is still there`);
   await daemon.stop();
@@ -118,6 +132,8 @@ class Clients {
 
   constructor(
     readonly daemon: TestDaemon,
+    /** That the daemon is in. */
+    readonly host: NetworkNamespace,
     private readonly work: Work,
     readonly violation: (text: string) => void,
   ) {}
@@ -168,10 +184,12 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
   const call = <T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: RegExp) =>
     clients.call(kind, id, request, done);
   const isLong = random.chance(0.6);
+  const net = random.chance(0.5) ? new LiveNetworks(clients, id, random) : undefined;
+  await net?.make();
   const exit = random.integer(0, 99);
   const say = (name: string) => `echo ran >>/var/${name}`;
   const command = isLong
-    ? `${say("init")}; exec sleep 100000`
+    ? `${say("init")}; httpd -p 80 -h /etc; exec sleep 100000`
     : `${say("init")}; sleep 0.${random.integer(0, 3)}; exit ${exit}`;
   const mount = { type: "bind", source: said, destination: "/var", readOnly: false, recursive: true } as const;
   const writable = random.chance(0.6);
@@ -182,6 +200,7 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
       writable,
       args: texts("sh", "-c", command),
       stopSignal: "KILL",
+      ...net?.config,
       mounts: [{ ...mount, propagation: "", createSource: false, size: 0n, options: [], noCopy: false }],
     },
   });
@@ -197,6 +216,7 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
     });
     if (!isLong) starts = tries;
   }
+  if (isLong) await net?.use();
   if (isLong && random.chance(0.5)) await call("acquire", (api) => api.engine.resume({ id, ttl: LONG_TTL }));
   // What is forked of it says that it ran in the same place.
   if (writable && isLong) starts += await useFiles(call, id, random, violation);
@@ -212,7 +232,11 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
         await call("delete exec", (api) => api.engine.deleteExec({ id, execId: "x" }), /NOT_FOUND/);
       }
     }
-    if (random.chance(0.35)) return await expire(call, id, violation);
+    if (random.chance(0.35)) {
+      await expire(call, id, violation);
+      await net?.remove();
+      return;
+    }
     if (random.chance(0.5)) await call("stop", (api) => api.engine.stop({ id }));
     else await call("kill", (api) => api.engine.kill({ id }), /FAILED_PRECONDITION|NOT_FOUND/);
   }
@@ -220,6 +244,7 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
   const wanted = isLong ? KILLED : exit;
   if (ended?.status !== wanted) violation(`${id}: ended with ${ended?.status}, not ${wanted}`);
   await call("remove", (api) => api.engine.remove({ id }), /^NOT_FOUND/);
+  await net?.remove();
   for (const name of ["init", "x"]) {
     const file = join(said, name);
     const ran = existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
@@ -227,6 +252,100 @@ async function live(clients: Clients, id: string, random: Random): Promise<void>
     if (ran > (name === "init" ? starts : 1) || (name === "init" && !isLong && ran < 1))
       violation(`${id}: its program ${name} ran ${ran} times`);
   }
+}
+
+/** The networks of one container: made, used while it runs, removed after it. */
+class LiveNetworks {
+  readonly #clients: Clients;
+  readonly #id: string;
+  readonly #random: Random;
+  /** A network of its own, besides or in place of "bridge". */
+  readonly #own: string | undefined;
+  readonly #begins: "bridge" | "own";
+  readonly #isPublished: boolean;
+
+  constructor(clients: Clients, id: string, random: Random) {
+    this.#clients = clients;
+    this.#id = id;
+    this.#random = random;
+    this.#own = random.chance(0.6) ? `of-${id}` : undefined;
+    this.#begins = this.#own !== undefined && random.chance(0.5) ? "own" : "bridge";
+    this.#isPublished = random.chance(0.5);
+  }
+
+  get config() {
+    const network = this.#begins === "own" ? this.#own! : "bridge";
+    const port = { protocol: "tcp", containerPort: 80, hostAddress: "", hostPort: 0, hostPortEnd: 0 };
+    return { networks: [attachmentTo(network)], ports: this.#isPublished ? [port] : [] };
+  }
+
+  async make(): Promise<void> {
+    if (this.#own === undefined) return;
+    const none = { subnet: "", gateway: "", ipv6: false, subnet6: "", gateway6: "", internal: false, isolated: false };
+    const wanted = { ...none, name: this.#own, labels: {}, mtu: 0 };
+    await this.#call("make network", (api) => api.networks.create(wanted), /ALREADY_EXISTS/);
+  }
+
+  /** Of a container that runs: what is told of its networks is so, also after a kill. */
+  async use(): Promise<void> {
+    await this.#expectReached();
+    if (this.#own === undefined || this.#begins === "own") return;
+    const network = this.#own;
+    const attachment = attachmentTo(network);
+    await this.#call("connect", (api) => api.networks.connect({ container: this.#id, attachment }), /ALREADY_EXISTS/);
+    await this.#expectReached();
+    if (this.#random.chance(0.3)) return;
+    await this.#call(
+      "disconnect",
+      (api) => api.networks.disconnect({ container: this.#id, network }),
+      /FAILED_PRECONDITION: .* is not on a network/,
+    );
+    await this.#expectReached();
+  }
+
+  async remove(): Promise<void> {
+    const network = this.#own;
+    if (network === undefined) return;
+    // What was removed as its time to live was over may be on its way out.
+    await eventually(async () => {
+      const { containers } = await this.#clients.daemon.v1().engine.list();
+      return !containers.some(({ id }) => id === this.#id);
+    });
+    await this.#call("remove network", (api) => api.networks.remove({ network }), /NOT_FOUND/);
+  }
+
+  async #expectReached(): Promise<void> {
+    const { host, daemon, violation } = this.#clients;
+    await eventually(async () => {
+      const { pid, endpoints, ports } = await daemon.v1().engine.get({ id: this.#id });
+      const found = await host.shell(`nsenter --net=/proc/${pid}/ns/net ip -o -4 addr`);
+      const has = [...found.matchAll(/(eth\d+)\s+inet (\S+)/g)].map(([, device, address]) => `${device} ${address}`);
+      const told = endpoints.map(({ device, address }) => `${device} ${address}`);
+      if (has.sort().join() !== told.sort().join())
+        throw new Error(`has ${has.join()}, but is told to have ${told.join()}`);
+      for (const { hostPort } of ports) {
+        const { stdout } = await host.attempt([
+          "busybox",
+          "wget",
+          "-q",
+          "-O",
+          "-",
+          `http://127.0.0.1:${hostPort}/hostname`,
+        ]);
+        if (stdout === "") throw new Error(`nothing answers at port ${hostPort}`);
+      }
+      if (this.#isPublished && ports.length !== 1) throw new Error(`${ports.length} ports are told`);
+      return true;
+    }).catch((error: Error) => violation(`${this.#id}: ${error.message}`));
+  }
+
+  #call<T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: RegExp): Promise<T | undefined> {
+    return this.#clients.call(kind, this.#id, request, done);
+  }
+}
+
+function attachmentTo(network: string) {
+  return { network, aliases: [], address: "", address6: "", mac: "" };
 }
 
 /** In ms. */
