@@ -9,7 +9,17 @@ import { networkNamespaceOf } from "../../src/system/network/network-namespace.j
 
 export interface Call {
   id: number;
-  call: "prepare" | "enter" | "remove" | "publish" | "withdraw" | "move" | "restore" | "repair" | "longestTurn";
+  call:
+    | "prepare"
+    | "enter"
+    | "route"
+    | "remove"
+    | "publish"
+    | "withdraw"
+    | "move"
+    | "restore"
+    | "repair"
+    | "longestTurn";
   pid?: number;
   endpoints?: Endpoint[];
   containers?: { container: ContainerName; rules: ContainerRules }[];
@@ -48,6 +58,10 @@ async function answer({ call, pid, endpoints = [], containers = [], networks = [
     case "enter": {
       using namespace = networkNamespaceOf(pid!);
       return await hosts.enter(namespace.fd, endpoints);
+    }
+    case "route": {
+      using namespace = networkNamespaceOf(pid!);
+      return await hosts.route(namespace.fd, endpoints[0]!);
     }
     case "remove":
       return await hosts.remove(endpoints);

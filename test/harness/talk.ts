@@ -14,14 +14,21 @@ while (1) { defined $s->recv(my $data, 1500) or next; $s->send($name . " " . $s-
 
 const CLIENT = `
 use IO::Socket::IP; use IO::Select;
-my ($proto, $host, $port, $from) = @ARGV;
+my ($proto, $host, $port, $patience, $from) = @ARGV;
 my @from = $from ? (LocalHost => $from) : ();
-my $s = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Proto => $proto, Timeout => 3, @from);
-if (!$s) { print "failed: $!\\n"; exit }
+my $s = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Proto => $proto, Timeout => $patience, @from);
+if (!$s) { print $!{ETIMEDOUT} ? "failed: silence\\n" : "failed: $!\\n"; exit }
 $s->send("x") if $proto eq "udp";
-if (!IO::Select->new($s)->can_read(3)) { print "failed: silence\\n"; exit }
+if (!IO::Select->new($s)->can_read($patience)) { print "failed: silence\\n"; exit }
 my $n = $s->sysread(my $data, 1500);
 print defined $n ? $data : "failed: $!\\n";`;
+
+export interface AskOptions {
+  protocol?: "tcp" | "udp";
+  /** The address that is asked from. */
+  from?: string;
+  patience?: number;
+}
 
 /** A server that answers with its name and the address of who has asked. It ends with its namespace. */
 export async function serve(
@@ -43,13 +50,20 @@ export async function serve(
   return child;
 }
 
-/** What a server says to who asks it: "NAME ADDRESS", or "failed: " and why. */
+/** What is said where nothing comes back. */
+export const SILENCE = "failed: silence";
+
+/**
+ * What a server says to who asks it: "NAME ADDRESS", or "failed: " and why.
+ * @param options.patience in seconds: where silence is what has to come, it is short
+ */
 export async function ask(
   namespace: NetworkNamespace,
   host: string,
   port: number,
-  { protocol = "tcp", from = "" }: { protocol?: "tcp" | "udp"; from?: string } = {},
+  { protocol = "tcp", from = "", patience = 60 }: AskOptions = {},
 ): Promise<string> {
-  const { stdout, stderr } = await namespace.attempt(["perl", "-e", CLIENT, protocol, host, `${port}`, from]);
+  const command = ["perl", "-e", CLIENT, protocol, host, `${port}`, `${patience}`, from];
+  const { stdout, stderr } = await namespace.attempt(command);
   return (stdout || stderr).trim();
 }

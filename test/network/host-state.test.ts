@@ -18,6 +18,17 @@ import { eventually } from "../harness/wait.js";
 
 const FORWARD = "add chain inet filter forward { type filter hook forward priority 0; }";
 
+const SENDER = `
+use IO::Socket::IP; use IO::Select; $| = 1;
+my $s = IO::Socket::IP->new(PeerHost => "127.0.0.1", PeerPort => $ARGV[0], Proto => "udp");
+while (1) {
+  my $heard;
+  $s->send("x");
+  $s->sysread($heard, 1500) if IO::Select->new($s)->can_read(0.1);
+  print defined $heard && $heard ne "" ? $heard : "nobody\\n";
+  select(undef, undef, undef, 0.02);
+}`;
+
 const restore = (
   program: HostNetworksProgram,
   networks: Network[],
@@ -54,6 +65,36 @@ describe.skipIf(!full)("the host's networks", () => {
     isOver = true;
     await asking;
     expect(answers.filter((answer) => !/^(one|two) /.test(answer))).toEqual([]);
+  });
+
+  test("who goes on sending datagrams to a port is heard by who has it now", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    await using pair = await both(networkOf(1));
+    const [one, two] = pair;
+    const udp = { protocol: "udp" } as const;
+    await Promise.all([serve(one.namespace, 53, "one", udp), serve(two.namespace, 53, "two", udp)]);
+    await program.start(two);
+    // From one port all the time: nobody is there yet, then one, then the other, then nobody.
+    const sender = host.spawn("perl", "-e", SENDER, "8053");
+    let said = "";
+    sender.stdout!.on("data", (data) => {
+      said += data;
+    });
+    const hears = (name: string) => eventually(() => said.trim().split("\n").at(-1)?.startsWith(name));
+    await hears("nobody");
+    await program.start(one, one.publication(8053, 53, udp));
+    await hears("one");
+    const [from, to] = [one.rules(), two.rules(two.publication(8053, 53, udp))];
+    const containers = [
+      { container: one.name, rules: from },
+      { container: two.name, rules: to },
+    ];
+    await program.call({ call: "move", containers });
+    await hears("two");
+    await program.end(two);
+    await hears("nobody");
+    sender.kill();
   });
 
   test("who is killed leaves it as it is; the next one goes on, and takes away what nobody needs", async () => {

@@ -5,10 +5,11 @@ import { Failure } from "../failure/failure.js";
 import { NamedTurns } from "../scheduling/named-turns.js";
 import { ensureBridge, isOurs } from "./bridges.js";
 import { isBridgeName, isDeviceName } from "./device-names.js";
-import type { ContainerName, ContainerRules, Endpoint, Network } from "./network.js";
-import { enterPairs, removePairs } from "./pairs.js";
+import type { ContainerName, ContainerRules, Endpoint, Network, Publication } from "./network.js";
+import { enterPairs, removePairs, routeBy } from "./pairs.js";
 import { RuleTable } from "./rule-table.js";
 import { containerPart, networkPart, type Part, tableName } from "./rules.js";
+import { forgetUdpFlows } from "./udp-flows.js";
 
 export interface HostNetworksOptions {
   /** Who this daemon is (core/metadata/identity.ts); it is asked for at the first use. */
@@ -154,6 +155,15 @@ export class HostNetworks {
     return false;
   }
 
+  /**
+   * Has a container reach everything else by one of its endpoints from now on.
+   * @param nsFd as of {@link enter}
+   * @throws Failure
+   */
+  async route(nsFd: number, endpoint: Endpoint): Promise<void> {
+    await this.#failing(() => routeBy(nsFd, endpoint));
+  }
+
   /** Takes the devices of endpoints away, on both sides, and bridges that nothing is connected to any more. Fine when there are none. */
   async remove(endpoints: readonly Endpoint[]): Promise<void> {
     if (endpoints.length === 0) return;
@@ -190,19 +200,36 @@ export class HostNetworks {
       const changes = parts.filter(
         ([key, part]) => host.rules.has(key) || part.elements.length > 0 || part.opening !== "",
       );
+      const before = all.flatMap(({ container }) => this.#publicationsOf(container));
       if (changes.length > 0) await host.rules.change(new Map(changes));
       for (const { container, rules } of all) this.#containers.set(containerKey(container), { container, rules });
+      await this.#forgetUdp(
+        host,
+        before,
+        all.flatMap(({ rules }) => rules.publications),
+      );
     });
   }
 
   /** Takes away what {@link publish} has made. Fine when there is nothing. */
   async withdraw(container: ContainerName): Promise<void> {
     const key = containerKey(container);
+    const before = this.#publicationsOf(container);
     if (!this.#containers.delete(key)) return;
     await this.#failing(async () => {
-      const { rules } = await this.#host();
-      if (rules.has(key)) await rules.change(new Map([[key, undefined]]));
+      const host = await this.#host();
+      if (host.rules.has(key)) await host.rules.change(new Map([[key, undefined]]));
+      await this.#forgetUdp(host, before, []);
     });
+  }
+
+  #publicationsOf(container: ContainerName): readonly Publication[] {
+    return this.#containers.get(containerKey(container))?.rules.publications ?? [];
+  }
+
+  /** What fails here keeps nobody from what he has asked for: it is right once nobody has sent anything for a while. */
+  async #forgetUdp({ socket }: Host, before: readonly Publication[], after: readonly Publication[]): Promise<void> {
+    await forgetUdpFlows(socket, before, after).catch(this.#options.onError);
   }
 
   /** {@link publish} of two containers in one step: nobody finds a port closed that moves from one to the other. @throws Failure */

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { addAddress, addRoute, type InterfaceAddress } from "../../system/network/addresses.js";
+import { addAddress, addRoute, type InterfaceAddress, replaceRoute } from "../../system/network/addresses.js";
 import { changeLink, changePort, findLink, makePair, removeLink } from "../../system/network/links.js";
 import type { NetlinkMessage } from "../../system/network/netlink-message.js";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../system/network/netlink-socket.js";
@@ -101,6 +101,17 @@ async function configure(nsFd: number, endpoints: readonly Endpoint[]): Promise<
     messages.push(...configuring(link.index, endpoint));
   }
   await inside.do(...messages);
+}
+
+/** Has a container reach everything else by one of its endpoints, whatever it was before. @throws NetlinkError, a system error */
+export async function routeBy(nsFd: number, { network, inside, address, address6 }: Endpoint): Promise<void> {
+  using socket = new NetlinkSocket(NETLINK_ROUTE, { namespace: nsFd });
+  const link = await findLink(socket, inside);
+  if (link === undefined) throw new Error(`device ${inside} of the container is gone`);
+  const gateways = [address !== "" && network.gateway, address6 !== "" && network.gateway6].filter(
+    (text) => text !== false,
+  );
+  await socket.do(...gateways.map((text) => replaceRoute(link.index, { gateway: addressBytes(text) })));
 }
 
 function configuring(index: number, endpoint: Endpoint): NetlinkMessage[] {

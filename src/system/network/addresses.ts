@@ -4,12 +4,12 @@ import {
   type NetlinkMessage,
   NLM_F_CREATE,
   NLM_F_EXCL,
+  NLM_F_REPLACE,
   wordAttribute,
 } from "./netlink-message.js";
 import type { NetlinkSocket } from "./netlink-socket.js";
 
 const RTM_NEWADDR = 20;
-const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -47,11 +47,6 @@ export function addAddress(index: number, address: InterfaceAddress): NetlinkMes
   return { type: RTM_NEWADDR, flags: NLM_F_CREATE | NLM_F_EXCL, body };
 }
 
-export function removeAddress(index: number, address: InterfaceAddress): NetlinkMessage {
-  const body = Buffer.concat([addressHeader(index, address), attribute(IFA_LOCAL, address.address)]);
-  return { type: RTM_DELADDR, flags: 0, body };
-}
-
 /** struct ifaddrmsg */
 function addressHeader(index: number, { address, length }: InterfaceAddress): Buffer {
   const header = Buffer.alloc(8);
@@ -72,15 +67,24 @@ export async function listAddresses(socket: NetlinkSocket): Promise<(InterfaceAd
   });
 }
 
-/**
- * A way to others, by a device.
- * @param to undefined: to all that no other route leads to
- * @param gateway undefined: they are on the link
- */
-export function addRoute(
-  index: number,
-  { to, gateway }: { to?: InterfaceAddress | undefined; gateway?: Buffer | undefined },
-): NetlinkMessage {
+export interface Route {
+  /** Undefined: to all that no other route leads to. */
+  to?: InterfaceAddress | undefined;
+  /** Undefined: they are on the link. */
+  gateway?: Buffer | undefined;
+}
+
+/** A way to others, by a device. Refused with EEXIST when there is one that is the same but for the device. */
+export function addRoute(index: number, route: Route): NetlinkMessage {
+  return { type: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_EXCL, body: routeBody(index, route) };
+}
+
+/** As {@link addRoute}, in place of one that is there. */
+export function replaceRoute(index: number, route: Route): NetlinkMessage {
+  return { type: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_REPLACE, body: routeBody(index, route) };
+}
+
+function routeBody(index: number, { to, gateway }: Route): Buffer {
   const header = Buffer.alloc(12);
   header[0] = familyOf((to?.address ?? gateway)!);
   header[1] = to?.length ?? 0;
@@ -91,5 +95,5 @@ export function addRoute(
   const attributes = [wordAttribute(RTA_OIF, index)];
   if (to !== undefined) attributes.push(attribute(RTA_DST, to.address));
   if (gateway !== undefined) attributes.push(attribute(RTA_GATEWAY, gateway));
-  return { type: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_EXCL, body: Buffer.concat([header, ...attributes]) };
+  return Buffer.concat([header, ...attributes]);
 }

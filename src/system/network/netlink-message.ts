@@ -27,7 +27,9 @@ export const NLM_F_DUMP_INTR = 0x10;
 /** Of an error: its header only is repeated, not what was asked. */
 export const NLM_F_CAPPED = 0x100;
 export const NLM_F_ACK_TLVS = 0x200;
-/** Of what makes something: it must not be there yet. */
+/** Of what makes something: in place of what is there. */
+export const NLM_F_REPLACE = 0x100;
+/** As above: it must not be there yet. */
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 /** ROOT and MATCH: all of them. */
