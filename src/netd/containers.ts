@@ -1,6 +1,6 @@
 /** The containers whose names are answered, and their sockets. */
 import type { Naming, NetdEgress } from "../contract/netd/messages";
-import { close, watch } from "../shim/loop";
+import { callIn, close, watch } from "../shim/loop";
 import * as files from "../shim/syscalls/files";
 import { errorText } from "../shim/syscalls/libc";
 import * as waiting from "../shim/syscalls/waiting";
@@ -103,6 +103,7 @@ function open(key: string, naming: Naming, namespace: number, name: string): voi
   let udp = -1;
   let tcp = -1;
   let netfilter = -1;
+  let isReplaced = false;
   const [ok, message] = pcall(() => {
     const entered = within(namespace, () => {
       udp = inet.openBound("udp", address);
@@ -113,7 +114,7 @@ function open(key: string, naming: Naming, namespace: number, name: string): voi
       if (result < 0) error(`${key}, in its network namespace: ${errorText(result)}`, 0);
     const listening = inet.listen(tcp, BACKLOG);
     if (listening < 0) error(`${key}, ${ADDRESS}: ${errorText(listening)}`, 0);
-    redirect(netfilter, string.sub(address, 5, 8), inet.localPort(udp), inet.localPort(tcp));
+    isReplaced = redirect(netfilter, string.sub(address, 5, 8), inet.localPort(udp), inet.localPort(tcp));
     const container: Container = {
       ...{ key, isThere: true, namespace: name, sockets: [udp, tcp], process: -1, places: enter(naming.endpoints) },
       ...{ servers: serversOf(naming), egress: naming.egress, outstanding: 0, clients: [], isStale: false },
@@ -131,11 +132,26 @@ function open(key: string, naming: Naming, namespace: number, name: string): voi
     }
     gate.current?.changed(container, true);
   });
-  if (netfilter >= 0) files.close(netfilter);
+  if (isReplaced) closeLater(netfilter);
+  else files.close(netfilter);
   if (ok) return;
   if (udp >= 0) files.close(udp);
   if (tcp >= 0) files.close(tcp);
   error(message, 0);
+}
+
+/** In ms: of several whose rules were replaced, only the first that is closed waits for the kernel. */
+const CLOSING_DELAY = 50;
+let closing: number[] = [];
+
+function closeLater(netfilter: number): void {
+  if (closing.length === 0) callIn(CLOSING_DELAY, closeAll);
+  closing[closing.length] = netfilter;
+}
+
+function closeAll(): void {
+  for (const socket of closing) files.close(socket);
+  closing = [];
 }
 
 /** Other names, other servers. Throws a message. */

@@ -12,6 +12,9 @@ import * as ports from "./ports";
 import { setResolvConf } from "./resolv-conf";
 import { peerUser } from "./syscalls/inet";
 
+/** How many connections may wait. */
+const BACKLOG = 64;
+
 /** -1: no daemon is there. */
 let connection = -1;
 /** The last request was to end. */
@@ -29,7 +32,7 @@ export function listenForDaemons(directory: string): void {
   // That of one that was killed: a daemon makes sure that it is gone before it starts another.
   files.unlink(NETD_SOCKET);
   // By a short name: a socket's may have 107 bytes.
-  const socket = sockets.listenUnix(NETD_SOCKET, sockets.SOCK_SEQPACKET);
+  const socket = sockets.listenUnix(NETD_SOCKET, sockets.SOCK_SEQPACKET, BACKLOG);
   if (socket < 0) error(`${directory}/${NETD_SOCKET}: ${errorText(socket)}`, 0);
   files.chdir("/");
   const result = watch(socket, waiting.EPOLLIN, () => {

@@ -21,10 +21,11 @@ const RECURSION_AVAILABLE = 0x80;
 const CLASS_INTERNET = 1;
 /** The name of the question, where every answer has it. */
 const NAME_OF_QUESTION = string.char(0xc0, 12);
-/** What fits without EDNS, and what we say that we take with it: no more is sure to stay in one piece. */
+/** In bytes: what fits without EDNS, what a client may ask for with it, and what we say that we take. */
 const PLAIN_SIZE = 512;
-const LARGEST_SIZE = 1232;
-const OPT = `\0\0\x29${string.char(LARGEST_SIZE >> 8, LARGEST_SIZE & 0xff)}\0\0\0\0\0\0`;
+const LARGEST_SIZE = 4096;
+const OWN_SIZE = 1232;
+const OPT = `\0\0\x29${string.char(OWN_SIZE >> 8, OWN_SIZE & 0xff)}\0\0\0\0\0\0`;
 
 /** A question, as a container has sent it. */
 export interface Question {

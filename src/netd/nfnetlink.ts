@@ -21,6 +21,7 @@ export const IPV4 = 2;
 
 /** Messages: linux/netfilter/nf_tables.h's NFT_MSG_*. */
 export const NEW_TABLE = 0;
+export const GET_TABLE = 1;
 export const DELETE_TABLE = 2;
 export const NEW_CHAIN = 3;
 export const NEW_RULE = 6;
@@ -110,25 +111,36 @@ function littleEndian(data: string, at: number): number {
 }
 
 /**
- * Has a transaction made at once: the kernel has done it, and has its answers ready, when the send returns.
+ * Sends messages that are answered by the time they are sent: the kernel does all that is asked for within the send.
  *
- * @returns 0, or the negative errno of the first message that failed
+ * @returns 0, or the negative errno of the first that failed
  */
-export function commit(socket: number, messages: readonly Message[]): number {
-  const sent = inet.sendData(socket, batch(messages, 1));
+function sendAndReceive(socket: number, data: string, expected: number): number {
+  const sent = inet.sendData(socket, data);
   if (sent < 0) return sent;
   let outcome = 0;
   let answers = 0;
-  while (answers < messages.length) {
-    const data = inet.receiveData(socket);
+  while (answers < expected) {
+    const answer = inet.receiveData(socket);
     // An error of the whole batch is told once.
-    if (typeof data === "number") return outcome < 0 ? outcome : data;
-    eachAnswer(data, (_sequence, result) => {
+    if (typeof answer === "number") return outcome < 0 ? outcome : answer;
+    eachAnswer(answer, (_sequence, result) => {
       answers++;
       if (outcome === 0) outcome = result;
     });
   }
   return outcome;
+}
+
+/** Has a transaction made at once: 0, or the negative errno of the first message that failed. */
+export function commit(socket: number, messages: readonly Message[]): number {
+  return sendAndReceive(socket, batch(messages, 1), messages.length);
+}
+
+/** Asks for something, without changing anything: 0, or a negative errno when it is not there. */
+export function ask(socket: number, { type, family, flags, attributes }: Message): number {
+  const whole = NFNL_SUBSYS_NFTABLES * 256 + type;
+  return sendAndReceive(socket, packet(whole, flags + NLM_F_REQUEST + NLM_F_ACK, 1, family, 0, attributes), 1);
 }
 
 /** As {@link commit}. Throws a message. */

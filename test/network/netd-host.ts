@@ -1,15 +1,14 @@
 /** A netd in a network namespace of the test's, told what to do by the daemon's own class; containers are network namespaces, too. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, closeSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { type NamedEndpoint, type Naming, Netd } from "../../src/core/network/netd/netd.js";
-import { endNetd, findNetd } from "../../src/core/network/netd/netd-process.js";
+import { endNetd } from "../../src/core/network/netd/netd-process.js";
 import { startTimeOf } from "../../src/system/linux/proc-stat.js";
-import { peerCredentials } from "../../src/system/linux/socket-options.js";
 import { makeNetworkNamespace, type NetworkNamespace } from "../harness/network-namespace.js";
 import { netdProgram } from "../harness/paths.js";
 import { within } from "../harness/wait.js";
@@ -52,13 +51,34 @@ export class NetdHost implements AsyncDisposable {
 
   /** The process of netd; undefined when there is none. */
   get pid(): number | undefined {
-    const socket = findNetd(this.directory);
-    if (socket === undefined) return undefined;
-    try {
-      return peerCredentials(socket).pid;
-    } finally {
-      closeSync(socket);
-    }
+    return readdirSync("/proc")
+      .map(Number)
+      .find((pid) => {
+        try {
+          const isNetd = readFileSync(`/proc/${pid}/comm`, "utf8") === "containerd-netd\n";
+          return isNetd && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(`\0${this.directory}\0`);
+        } catch {
+          // It has just ended, or is none.
+          return false;
+        }
+      });
+  }
+
+  /** How many descriptors netd has. */
+  descriptors(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** netd's memory, in kB. */
+  memory(): { rss: number; pss: number; private: number } {
+    const text = readFileSync(`/proc/${this.pid}/smaps_rollup`, "utf8");
+    const of = (name: string) => Number(new RegExp(`^${name}: +(\\d+)`, "m").exec(text)![1]);
+    return { rss: of("Rss"), pss: of("Pss"), private: of("Private_Clean") + of("Private_Dirty") };
+  }
+
+  /** When the host's holder has started, as /proc tells it. */
+  get started(): string {
+    return startTimeOf(this.network.pid)!;
   }
 
   /** A container: a namespace, and a client in it. */

@@ -50,14 +50,14 @@ int recv(int, void *, size_t, int);
 
 let packetBuffer: CData | undefined;
 
-/** A unix socket, for streams or another type, that listens at `path`, or a negative errno. */
-export function listenUnix(path: string, type = SOCK_STREAM): number {
+/** A unix socket, for streams or another type, that listens at `path`, for so many at a time; or a negative errno. */
+export function listenUnix(path: string, type = SOCK_STREAM, backlog = 1): number {
   const fd = outcome(libc.socket(AF_UNIX, type + SOCK_NONBLOCK + SOCK_CLOEXEC, 0));
   if (fd < 0) return fd;
   // Before it has a name, so that at no time anybody else can connect.
   libc.fchmod(fd, 0o600);
   let result = outcome(libc.bind(fd, ffi.new("struct sockaddr_un", AF_UNIX, path), 110));
-  if (result >= 0) result = outcome(libc.listen(fd, 1));
+  if (result >= 0) result = outcome(libc.listen(fd, backlog));
   if (result >= 0) return fd;
   close(fd);
   return result;

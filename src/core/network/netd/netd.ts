@@ -47,6 +47,8 @@ export class PortTaken extends Error {
 
 /** How often a request is made again of the successor of one that has died. */
 const MAX_TRIES = 3;
+/** At the how manieth failure in a row it is told that none comes up. */
+const TOLD_FAILURES = 2;
 /** In ms: how soon after the start of one the next is started, and after how long without a container netd ends. */
 const RESTART_DELAY = 1_000;
 const IDLE_TIMEOUT = 1_000;
@@ -60,6 +62,8 @@ export class Netd {
   readonly #options: NetdOptions;
   readonly #ports = new Map<string, HeldPort>();
   readonly #attachments = new Map<string, Attachment>();
+  /** Those of them that are just being asked for the first time: who asks for them tells them, and hears what is wrong. */
+  readonly #new = new Set<Attachment>();
   #connection: Promise<NetdConnection | undefined> | undefined;
   /** All that an earlier daemon's containers need has been told. */
   #isRestored = false;
@@ -68,8 +72,8 @@ export class Netd {
   #asking = 0;
   #startedAt = Number.NEGATIVE_INFINITY;
   #idle: NodeJS.Timeout | undefined;
-  /** Why none comes up, as it was told last. */
-  #complaint = "";
+  /** How often none has come up since the last that did. */
+  #failures = 0;
 
   constructor(options: NetdOptions) {
     this.#options = options;
@@ -101,11 +105,14 @@ export class Netd {
   async attach(attachment: Attachment): Promise<void> {
     const { key } = attachment;
     this.#attachments.set(key, attachment);
+    this.#new.add(attachment);
     try {
       must(await this.#ask(attachRequest(attachment), () => descriptorsOf(attachment)));
     } catch (error) {
       if (this.#attachments.get(key) === attachment) this.#attachments.delete(key);
       throw error;
+    } finally {
+      this.#new.delete(attachment);
     }
   }
 
@@ -196,52 +203,67 @@ export class Netd {
 
   /** Finds or starts one, and tells it all that it has to know. */
   async #open({ starts }: { starts: boolean }): Promise<NetdConnection | undefined> {
-    const { directory, program, resolvConf = "/etc/resolv.conf" } = this.#options;
-    let socket = findNetd(directory);
-    if (socket === undefined) {
-      if (!starts) return undefined;
-      const wait = this.#startedAt + RESTART_DELAY - performance.now();
-      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-      this.#startedAt = performance.now();
-      socket = await startNetd(program, directory);
+    const { directory, program } = this.#options;
+    const found = findNetd(directory);
+    if (found !== undefined) {
+      try {
+        return await this.#tellAll(found);
+      } catch (error) {
+        if (!(error instanceof NetdGone)) throw error;
+        // It has just been killed, or stands still: then so must its sockets end, before another takes their places.
+        await endNetd(directory);
+      }
     }
+    if (!starts) return undefined;
+    const wait = this.#startedAt + RESTART_DELAY - performance.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    this.#startedAt = performance.now();
+    try {
+      return await this.#tellAll(await startNetd(program, directory));
+    } catch (error) {
+      const complaint = error instanceof NetdGone ? complaintOf(directory) : undefined;
+      throw complaint === undefined ? error : new NetdGone(`has failed: ${complaint}`);
+    }
+  }
+
+  /** Tells one all of it. Throws {@link NetdGone}. */
+  async #tellAll(socket: number): Promise<NetdConnection> {
+    const { resolvConf = "/etc/resolv.conf" } = this.#options;
     let isReady = false;
     const connection = new NetdConnection(socket, () => {
       if (isReady) void this.#lost();
     });
     try {
       await connection.ask({ do: "begin", resolvConf });
-      await this.#tellAll(connection);
+      await this.#tellWishes(connection);
       isReady = true;
-      this.#complaint = "";
+      this.#failures = 0;
       return connection;
     } catch (error) {
       connection.close();
-      if (!(error instanceof NetdGone)) throw error;
-      await endNetd(directory);
-      const complaint = complaintOf(directory);
-      throw complaint === undefined ? error : new NetdGone(`has failed: ${complaint}`);
+      throw error;
     }
   }
 
-  async #tellAll(connection: NetdConnection): Promise<void> {
+  async #tellWishes(connection: NetdConnection): Promise<void> {
     const told = [...this.#ports.values()].map(async (port) => {
       const { error } = await connection.ask({ do: "hold", ports: [port] });
       if (error !== undefined) this.#options.onError(`a published port is held no more: ${error}`);
     });
     for (const attachment of this.#attachments.values())
-      told.push(
-        connection
-          .ask(attachRequest(attachment), () => descriptorsOf(attachment))
-          .then(({ error }) => {
-            if (error !== undefined) throw new Error(error);
-          })
-          .catch((error) => {
-            if (error instanceof NetdGone) throw error;
-            // A container that has just ended is about to be detached.
-            this.#options.onError(`names of ${attachment.key}: ${error.message}`);
-          }),
-      );
+      if (!this.#new.has(attachment))
+        told.push(
+          connection
+            .ask(attachRequest(attachment), () => descriptorsOf(attachment))
+            .then(({ error }) => {
+              if (error !== undefined) throw new Error(error);
+            })
+            .catch((error) => {
+              if (error instanceof NetdGone) throw error;
+              // A container that has just ended is about to be detached.
+              this.#options.onError(`names of ${attachment.key}: ${error.message}`);
+            }),
+        );
     await Promise.all(told);
     if (this.#isRestored) await connection.ask({ do: "end" });
   }
@@ -263,8 +285,9 @@ export class Netd {
   /** None has come up. */
   #failed(why: string): void {
     if (this.#isUnneeded || this.#isClosed) return;
-    if (why !== this.#complaint) this.#options.onError(why);
-    this.#complaint = why;
+    // One that was killed right after its start is followed by another, and nobody need know.
+    this.#failures++;
+    if (this.#failures === TOLD_FAILURES) this.#options.onError(why);
     setTimeout(() => this.#tellAnother(), RESTART_DELAY).unref();
   }
 
