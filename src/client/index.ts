@@ -37,6 +37,7 @@ export type {
   ContainerOptions,
   DeviceMapping,
   DeviceRate,
+  HealthcheckOptions,
   IdMap,
   LogConfig,
   OfContainer,

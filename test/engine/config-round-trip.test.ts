@@ -156,6 +156,21 @@ const OPTIONS: Each<Omit<ContainerOptions, "pull" | "onProgress" | "auth">> = {
   uts: fc.oneof(fc.constantFrom("private" as const, "host" as const), of),
   cgroupns: fc.constantFrom("private", "host"),
   userns: fc.oneof(fc.constantFrom("host" as const, "auto" as const), fc.record({ uids: maps, gids: maps })),
+  restart: fc.constantFrom("no" as const, "always" as const, "on-failure" as const, "on-failure:3" as const),
+  healthcheck: fc.oneof(
+    fc.constant("none" as const),
+    fc.record(
+      {
+        test: fc.oneof(word, some(word)),
+        interval: whole,
+        timeout: whole,
+        startPeriod: whole,
+        startInterval: whole,
+        retries: fc.integer({ min: 1, max: 0xffffffff }),
+      },
+      { requiredKeys: [] },
+    ),
+  ),
   init: fc.boolean(),
   stopSignal: fc.constantFrom("SIGINT", "SIGUSR1"),
   stopTimeout: fc.integer({ min: 0, max: 1_000_000 }),
@@ -163,7 +178,7 @@ const OPTIONS: Each<Omit<ContainerOptions, "pull" | "onProgress" | "auth">> = {
 };
 
 /** What the library has no options for yet. */
-const TO_COME = { ContainerConfig: ["egress", "restart", "health"] };
+const TO_COME = { ContainerConfig: ["egress"] };
 
 /** What the library does not ask for. */
 const LOG = fc.record({

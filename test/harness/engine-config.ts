@@ -59,6 +59,7 @@ export function imageConfig(says: Partial<ImageConfig> = {}): ImageConfig {
     labels: {},
     volumes: [],
     exposedPorts: [],
+    shell: undefined,
     healthcheck: undefined,
     ...says,
   };

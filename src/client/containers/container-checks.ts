@@ -36,6 +36,7 @@ import type {
   IdMap,
   TmpfsOptions,
 } from "./container-options.js";
+import { healthcheckCheck, restartCheck } from "./policies.js";
 
 const bytes = whole("a positive number of bytes", 1);
 const count = whole("a whole number, 0 or more", 0);
@@ -239,6 +240,8 @@ export const containerChecks: Checks<ContainerOptions> = {
     ],
   ),
   init: flag,
+  restart: restartCheck,
+  healthcheck: healthcheckCheck,
   stopSignal: signalText,
   stopTimeout: duration,
   runtime: nameText,

@@ -14,6 +14,7 @@ import { portMessages } from "../networks/port-options.js";
 import type { Environment } from "../options/environment.js";
 import { volumeMount } from "../volumes/volume-options.js";
 import type { ContainerLimits, ContainerOptions, OfContainer, TmpfsOptions } from "./container-options.js";
+import { healthMessage, restartMessage } from "./policies.js";
 
 /** `run` is for what nobody trusts; `create` and `start` do as Docker does. */
 export type Defaults = "run" | "docker";
@@ -76,6 +77,8 @@ export function configOf(
     maskedPaths: textsOf(options.maskedPaths),
     readonlyPaths: textsOf(options.readonlyPaths),
     sysctls: Object.fromEntries(Object.entries(options.sysctls ?? {}).map(([name, value]) => [name, String(value)])),
+    restart: restartMessage(options.restart),
+    health: healthMessage(options.healthcheck),
     ...networkMessage(options.network ?? (wantsNetwork(options) ? "bridge" : "none")),
     ports: (options.ports ?? []).flatMap((port) => portMessages(port)),
     publishAll: options.publishAll ?? false,

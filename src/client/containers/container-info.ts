@@ -9,7 +9,7 @@ import type {
 import { toDate } from "../timestamp.js";
 import { type ContainerExit, exitOf } from "./exit.js";
 
-export type ContainerStatus = "created" | "running" | "paused" | "stopped";
+export type ContainerStatus = "created" | "running" | "paused" | "restarting" | "stopped";
 
 /** What the daemon knows of a container. */
 export interface ContainerInfo {

@@ -100,6 +100,22 @@ export interface IdMap {
   length: number;
 }
 
+/** What is run in a container to see whether it works: with the status 0 it does. Times are in milliseconds. */
+export interface HealthcheckOptions {
+  /** A command for the shell, or arguments. Default: the image's. */
+  test?: string | readonly string[] | undefined;
+  /** From the end of one to the beginning of the next. Default, as of all that follow: the image's; 30,000. */
+  interval?: number | undefined;
+  /** One that takes longer has failed, and is killed. 30,000. */
+  timeout?: number | undefined;
+  /** From its start: what fails in that time does not count. 0. */
+  startPeriod?: number | undefined;
+  /** In place of the interval, in the start period. 5,000. */
+  startInterval?: number | undefined;
+  /** How many have to fail, one after the other. 3. */
+  retries?: number | undefined;
+}
+
 /** A log is kept in files, the oldest of which goes when there are too many; or there is none, and the output is dropped. */
 export interface LogConfig {
   /** Default: "file". */
@@ -199,6 +215,13 @@ export interface ContainerOptions {
 
   /** Whether a small init of its own is the first process, which reaps orphans and hands signals on. Default: false. */
   init?: boolean | undefined;
+  /**
+   * What starts it again when it has ended: "on-failure" after a status other than 0, "on-failure:5" at most five times, "always", and
+   * "unless-stopped", which differ after a new start of the machine only. Default: "no".
+   */
+  restart?: "no" | "always" | "unless-stopped" | "on-failure" | `on-failure:${number}` | undefined;
+  /** What looks whether it works; "none": nothing, also when the image has a check. Default: the image's. */
+  healthcheck?: HealthcheckOptions | "none" | undefined;
   /** Default: the image's, or "SIGTERM". */
   stopSignal?: string | undefined;
   /** Milliseconds that it may take to end when it is stopped, before it is killed. Default: 10,000. */

@@ -16,7 +16,7 @@ import { Attachment, type AttachOptions } from "./attach.js";
 import { containerLimitsChecks, signalText as signalCheck } from "./container-checks.js";
 import { lifetimeOf, milliseconds, resourcesOf, signalText } from "./container-config.js";
 import { type ContainerInfo, infoOf } from "./container-info.js";
-import type { ContainerLimits } from "./container-options.js";
+import type { ContainerLimits, ContainerOptions } from "./container-options.js";
 import { ContainerProcess } from "./container-process.js";
 import { type ContainerStats, statsOf, type WatchStatsOptions, watchStats } from "./container-stats.js";
 import {
@@ -46,6 +46,7 @@ import {
 import { type ForkOptions, fork, forkRequest } from "./fork.js";
 import { checkLogs, type LogLine, type LogsBufferOptions, type LogsOptions, logsOf } from "./logs.js";
 import { type CommitOptions, commitOf, diffOf, type FileChange } from "./own-layer.js";
+import { restartCheck, restartMessage } from "./policies.js";
 import { closeStdinOf } from "./run.js";
 
 /**
@@ -101,6 +102,8 @@ export interface UpdateOptions extends CallOptions {
   lifetime?: number | undefined;
   /** Milliseconds from now until it is killed and removed; Infinity: not any more. */
   ttl?: number | undefined;
+  /** What starts it again when it ends from now on. */
+  restart?: ContainerOptions["restart"];
 }
 
 export const stdioChecks = { stdio: oneOf("ignore", "output", "pipe"), stdioDir: pathText };
@@ -121,6 +124,7 @@ const updateChecks: Checks<UpdateOptions> = {
   limits: object(containerLimitsChecks),
   lifetime: duration,
   ttl: positiveDuration,
+  restart: restartCheck,
 };
 
 /**
@@ -289,12 +293,13 @@ export class Container {
   /** Changes its limits, and when it is killed. */
   async update(options: UpdateOptions): Promise<void> {
     checkOptions(options, updateChecks);
-    const { limits, lifetime, ttl, ...call } = options;
+    const { limits, lifetime, ttl, restart, ...call } = options;
     const request = {
       id: this.id,
       resources: resourcesOf(limits),
       lifetime: lifetime === undefined ? undefined : lifetimeOf(lifetime),
       ttl: ttl === undefined ? undefined : lifetimeOf(ttl),
+      restart: restartMessage(restart),
     };
     await this.api.calls.update(request, call);
   }

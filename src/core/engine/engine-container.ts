@@ -1,5 +1,7 @@
 import type { Owner } from "../tasks/owner.js";
 import type { IdMap, RestartPolicy } from "./container-config.js";
+import type { Health } from "./health/health.js";
+import type { ResolvedCheck } from "./health/health-check.js";
 import type { ContainerExit } from "./kept-container.js";
 import { noRestarts, type Restarts } from "./restarts.js";
 
@@ -43,6 +45,10 @@ export class EngineContainer {
   /** What starts it again when it has ended; undefined: nothing does. */
   policy: RestartPolicy | undefined;
   restarts: Restarts = noRestarts();
+  /** How its health is checked; undefined: it is not. */
+  check: ResolvedCheck | undefined;
+  /** Of its last run. */
+  health: Health | undefined;
   /** The last signal, other than those that stop it, that somebody has sent to its own process in this run. */
   lastSignal = 0;
   /** Ends the wait for its next start by its policy, and the attempt that is under way. */

@@ -37,6 +37,9 @@ import { expired } from "./time-to-live.js";
 /** In ms: how long the end of the daemon waits for what goes on behind answers. */
 const CLOSE_TIMEOUT = 5_000;
 
+/** How many health checks begin at the same time. */
+const HEALTH_STARTS = 4;
+
 export interface EngineParts extends ImageParts {
   tasks: Tasks;
   containers: Containers;
@@ -81,6 +84,8 @@ export class Engine {
   /** For who pauses or resumes a container while its layer is read. */
   readonly holds = new NamedTurns();
   readonly #turns = new NamedTurns();
+  /** Of health checks: so many begin at a time. */
+  readonly healthStarts = new Workers(HEALTH_STARTS);
   /** Leaves workers to those who wait for an answer. */
   readonly #restarts: Workers;
   /** Is there when there may be containers: without it no store is opened at the daemon's start. */

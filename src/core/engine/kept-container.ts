@@ -4,6 +4,7 @@ import { type Owner, parseOwner } from "../tasks/owner.js";
 import type { OciProcess } from "../tasks/runtime/spec.js";
 import type { ContainerConfig, IdMap } from "./container-config.js";
 import type { Attached } from "./container-networks.js";
+import type { ResolvedCheck } from "./health/health-check.js";
 import type { Restarts } from "./restarts.js";
 import type { TimeToLive } from "./time-to-live.js";
 
@@ -87,6 +88,8 @@ export interface KeptContainer {
   startedAt?: bigint | undefined;
   /** Of its last run; undefined while it runs. */
   exit?: ContainerExit | undefined;
+  /** Of the image and the caller's wishes; undefined: there is none. */
+  check?: ResolvedCheck | undefined;
   /** Of one that has a policy. */
   restarts?: Restarts | undefined;
 }

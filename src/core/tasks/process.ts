@@ -84,6 +84,8 @@ export class Process {
   exit: Exit | undefined;
   /** A process of its container was killed for want of memory while this one, an exec, ran, and it ended with the status of such. */
   oomKilled = false;
+  /** An exec that looks whether its container works: there are many of them. */
+  isCheck = false;
   /** There while this daemon is the one that launched it. */
   shim: Shim | undefined;
   /** Its start is in the event log. */

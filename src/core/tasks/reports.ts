@@ -98,7 +98,7 @@ export class Reports {
       this.#publishExit(task, { ...exitPayload(id, proc.systemPid, exit), run, ...peak });
     }
     const what = proc.id === INIT ? "container exited" : "process exited";
-    this.#log.info(exitFields(task, proc, exit.status), `containerd: ${what}`);
+    this.#log[proc.isCheck ? "debug" : "info"](exitFields(task, proc, exit.status), `containerd: ${what}`);
   }
 
   /**

@@ -9,7 +9,7 @@ import { endpointMessage, portMessage } from "./network-messages.js";
 export function containerMessage(description: Description): Container {
   const { container, kept, status, pid, createdAt, startedAt, exit, endsAt, expiresAt, process, execIds } = description;
   const { endpoints, publications, volumes } = description;
-  const { restartCount, restartsAt } = description;
+  const { restartCount, restartsAt, health } = description;
   const { user } = process;
   return {
     id: container.id,
@@ -37,7 +37,14 @@ export function containerMessage(description: Description): Container {
     volumes: volumes.map(({ isOwn: anonymous, ...volume }) => ({ ...volume, anonymous })),
     restartCount,
     restartsAt: restartsAt === undefined ? undefined : secondsAndNanos(restartsAt),
-    health: undefined,
+    health: health && {
+      ...health,
+      results: health.results.map((result) => ({
+        ...result,
+        startedAt: secondsAndNanos(result.startedAt),
+        endedAt: secondsAndNanos(result.endedAt),
+      })),
+    },
   };
 }
 

@@ -161,6 +161,7 @@ export async function planFor(
   container.idMaps = request.config.userns.mode === "auto" ? planned.kept.idMaps : undefined;
   container.hasLayer = needsSnapshot(planned.kept);
   container.policy = policyOf(request.config);
+  container.check = planned.kept.check;
   watchTimeToLive(engine, container, planned.kept.ttl);
   signal.throwIfAborted();
   return planned;

@@ -6,6 +6,7 @@ import { INIT } from "../../tasks/process.js";
 import type { AttachedEndpoint, Wish } from "../container-networks.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
+import { type Health, newHealth } from "../health/health.js";
 import {
   type ContainerExit,
   type KeptContainer,
@@ -13,6 +14,7 @@ import {
   type KeptVolume,
   keptOf,
 } from "../kept-container.js";
+import { CHECK_PREFIX } from "./exec.js";
 import { type Status, statusOf } from "./running.js";
 
 /** All that is known of a container. */
@@ -33,6 +35,8 @@ export interface Description {
   restartCount: number;
   /** When its policy starts it again. */
   restartsAt: bigint | undefined;
+  /** Of one that has a check. */
+  health: Omit<Health, "began"> | undefined;
   /** Of its specification. */
   process: KeptProcess;
   execIds: string[];
@@ -64,9 +68,10 @@ export async function describe(engine: Engine, container: EngineContainer): Prom
     endsAt: sinceEpoch(task?.endsAt),
     expiresAt: sinceEpoch(container.expiresAt),
     ...networksOf(engine, container),
+    health: healthOf(container, status),
     restartCount: container.restarts.count,
     restartsAt: sinceEpoch(container.restarts.at),
-    execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT),
+    execIds: [...(task?.processes.keys() ?? [])].filter((name) => name !== INIT && !name.startsWith(CHECK_PREFIX)),
     volumes: (kept.volumes ?? []).map((volume) => {
       return { ...volume, path: engine.volumes.pathOf({ namespace, name: volume.name }) };
     }),
@@ -80,6 +85,12 @@ function networksOf(engine: Engine, container: EngineContainer): Pick<Descriptio
     endpoint: attached?.endpoints.find(({ network }) => network === wish.network.id),
   }));
   return { endpoints, publications: attached?.publications ?? [] };
+}
+
+/** What does not run any more does not work. */
+function healthOf({ check, health = newHealth(0) }: EngineContainer, status: Status): Description["health"] {
+  if (check === undefined) return undefined;
+  return status === "stopped" || status === "restarting" ? { ...health, status: "unhealthy" } : health;
 }
 
 /** What a container runs, of one whose record does not say it by itself. */

@@ -11,9 +11,11 @@ import { keep, restartsOf } from "./keeping.js";
 import { removeInTurn } from "./remove.js";
 import { watchRestart } from "./restart-policy.js";
 import { wholeEnd } from "./running.js";
+import { watchHealth } from "./watch-health.js";
 
 /** Has the end of a container's task written down, told, and what follows done. */
-export function follow(engine: Engine, container: EngineContainer, task: Task): void {
+export function follow(engine: Engine, container: EngineContainer, task: Task, isTakenOver = false): void {
+  watchHealth(engine, container, task, isTakenOver);
   task.init!.whenOver(() => {
     ended(engine, container, task).catch((error) => {
       engine.log.error({ id: container.id, error: logText(error) }, "containerd: the end of a container");

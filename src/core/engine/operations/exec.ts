@@ -3,7 +3,7 @@ import { KILLED_STATUS } from "../../../contract/shim/exit-status.js";
 import { bootTime } from "../../../system/linux/clock.js";
 import { killFamily } from "../../../system/linux/process-family.js";
 import { abortable } from "../../failure/abortable.js";
-import { Failure } from "../../failure/failure.js";
+import { Failure, refusal } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { atBootTime } from "../../tasks/lifetime.js";
 import { addKept } from "../../tasks/operations/add-exec.js";
@@ -22,6 +22,9 @@ import { killedByExpiry } from "../time-to-live.js";
 import { isPast } from "./exit-of.js";
 import { runningTask } from "./running.js";
 import { userIn } from "./user-in.js";
+
+/** What the processes of health checks are called. */
+export const CHECK_PREFIX = "containerdts.health.";
 
 export interface ExecRequest extends Omit<ExecWishes, "user"> {
   /** "" has one made. */
@@ -55,6 +58,7 @@ export async function exec(
   const execId = request.execId || randomBytes(16).toString("hex");
   if (execId === INIT)
     throw new Failure("invalid-argument", "refused", { why: `exec id "${INIT}" is the container's own process` });
+  if (execId.startsWith(CHECK_PREFIX)) throw refusal(`exec id ${JSON.stringify(execId)}: health checks are called so`);
   checkTime("timeout", request.timeout);
   const before = task.processes.get(execId);
   if (before === undefined) {
@@ -145,11 +149,22 @@ export function watchExecs(engine: Engine, task: Task): void {
   for (const proc of task.processes.values()) {
     if (proc.id === INIT) continue;
     watchMemory(task, proc, task.oom?.kills());
+    if (proc.id.startsWith(CHECK_PREFIX)) forgetCheck(engine, task, proc);
     if (proc.state.endsAt === undefined) continue;
     void startOver(proc).then(() => {
       if (proc.status === "running") watchTimeout(engine, task, proc);
     });
   }
+}
+
+/** Nobody asks for the result of a check that an earlier daemon has begun. */
+function forgetCheck(engine: Engine, task: Task, proc: Process): void {
+  proc.isCheck = true;
+  void startOver(proc).then(() =>
+    proc.whenOver(() => {
+      if (task.processes.get(proc.id) === proc) deleteStoppedExec(engine.tasks, task, proc.id);
+    }),
+  );
 }
 
 /** Resolves once a process has ended. @throws Failure: not-found; the signal's reason */

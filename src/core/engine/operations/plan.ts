@@ -12,6 +12,7 @@ import { bundleIn, sharedMemoryIn } from "../../tasks/task.js";
 import type { ContainerConfig } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
+import { resolveCheck } from "../health/health-check.js";
 import { checkIdMappedLayers } from "../id-ranges.js";
 import { type KeptContainer, keptOf, withKept } from "../kept-container.js";
 import type { ResolvedImage } from "../resolved-images.js";
@@ -93,6 +94,7 @@ export async function plan(
   const { args, env, cwd, user } = process;
   if (imageConfig !== undefined && isSignal(imageConfig.stopSignal)) kept.imageStopSignal = imageConfig.stopSignal;
   kept.process = { args, env, cwd, user };
+  kept.check = resolveCheck(config.health, imageConfig);
   const hasSnapshot = needsSnapshot(kept);
   const isOnLayers = image !== undefined && image.chainId !== "" && !hasSnapshot;
   const record: NewRecord = {

@@ -6,6 +6,7 @@ import { checkLabels } from "../../metadata/labels.js";
 import type { Owner } from "../../tasks/owner.js";
 import { checkTime } from "../check-time.js";
 import type { ContainerConfig, RestartPolicy } from "../container-config.js";
+import { checkHealth } from "../health/health-check.js";
 import { checkLog } from "../logs/log-limits.js";
 import { checkVolumeMounts } from "../spec/volume-wishes.js";
 
@@ -57,6 +58,7 @@ export function checkRequest(request: CreateRequest): void {
     throw refusal(`rootfs ${JSON.stringify(config.rootfs)}: with writable there can be no ":", "," or "\\" in it`);
   if (config.log !== undefined) checkLog(config.log);
   checkVolumeMounts(config.mounts);
+  if (config.health !== undefined) checkHealth(config.health);
   if (config.restart !== undefined) checkPolicy(config.restart, request);
   if (config.image !== "" && !config.writable && !config.readOnly)
     throw refusal(

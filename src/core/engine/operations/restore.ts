@@ -34,6 +34,7 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     container.hasLayer = record.snapshotKey !== "";
     container.isOfRun = kept.starting?.by === "run";
     container.policy = policyOf(config);
+    container.check = kept.check;
     container.restarts = kept.restarts ?? container.restarts;
     engine.index.add(container);
     if (kept.idMaps !== undefined && config.userns.mode === "auto") {
@@ -95,7 +96,7 @@ async function restoreOne(engine: Engine, container: EngineContainer, found: Kep
   } else if (task.init!.status === "stopped") {
     await engine.inTurn(container, () => settleEnd(engine, container, task));
   } else {
-    follow(engine, container, task);
+    follow(engine, container, task, true);
     watchExecs(engine, task);
     await letGo(engine, container);
     if (kept.starting !== undefined && container.owner === undefined)

@@ -14,6 +14,8 @@ export interface ImageConfig {
   volumes: string[];
   /** `80/tcp` */
   exposedPorts: string[];
+  /** What runs commands of one text; undefined: the usual one. */
+  shell: string[] | undefined;
   /** As the image has it. */
   healthcheck: object | undefined;
 }
@@ -50,6 +52,7 @@ export function parseImageConfig(digest: string, bytes: Uint8Array): ImageConfig
     labels: labelsOf(config.Labels),
     volumes: keysOf(config.Volumes).filter((path) => path.startsWith("/")),
     exposedPorts: keysOf(config.ExposedPorts),
+    shell: commandOf(config.Shell),
     healthcheck: isObject(healthcheck) ? healthcheck : undefined,
   };
 }

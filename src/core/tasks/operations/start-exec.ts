@@ -48,7 +48,10 @@ export async function startExec(
       const { id: pid, systemPid } = exec;
       const duration = Math.round(performance.now() - began);
       tasks.reports.tellStart(task, exec);
-      tasks.log.info({ id: task.id, pid, systemPid, duration }, "containerd: process started");
+      tasks.log[exec.isCheck ? "debug" : "info"](
+        { id: task.id, pid, systemPid, duration },
+        "containerd: process started",
+      );
     }),
   );
 }
