@@ -13,7 +13,7 @@ import {
 } from "../harness/host-networks.js";
 import { makeNetworkNamespace } from "../harness/network-namespace.js";
 import { directoryPrefix } from "../harness/run-name.js";
-import { ask, serve } from "../harness/talk.js";
+import { ask, SILENCE, serve } from "../harness/talk.js";
 import { eventually } from "../harness/wait.js";
 
 const FORWARD = "add chain inet filter forward { type filter hook forward priority 0; }";
@@ -286,6 +286,66 @@ describe.skipIf(!full)("the host's networks", () => {
     expect(await container.namespace.devices()).toEqual(["lo"]);
     await serve(next, 80, "next");
     expect(await ask(host, "10.1.0.2", 80)).toBe("next 10.1.0.1");
+  });
+
+  test("beside a firewall that forwards nothing, it is let through as docs/networks.md says", async () => {
+    await using host = await makeNetworkNamespace();
+    await using other = await makeNetworkNamespace();
+    await host.connect(other);
+    await host.shell(
+      "nft add table ip filter; nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+    );
+    await using program = await startHostNetworks(host);
+    await using container = await makeContainer(2, networkOf(1));
+    await program.start(container, container.publication(8080, 80));
+    await Promise.all([serve(container.namespace, 80, "web"), serve(other, 7000, "other")]);
+    expect(await ask(other, "10.99.0.1", 8080, { patience: 2 })).toBe(SILENCE);
+    for (const way of ["iifname", "oifname"])
+      await host.shell(`nft 'insert rule ip filter FORWARD ${way} "ctd-*" accept'`);
+    expect(await ask(other, "10.99.0.1", 8080)).toBe("web 10.99.0.2");
+    expect(await ask(container.namespace, "10.99.0.2", 7000)).toBe("other 10.99.0.1");
+    // Ours still decide.
+    await other.shell("ip route add 10.1.0.0/16 via 10.99.0.1");
+    expect(await ask(other, "10.1.0.2", 80, { patience: 2 })).toBe(SILENCE);
+  });
+
+  test("the sysctls that docs/networks.md names are changed, and no others", async () => {
+    await using host = await makeNetworkNamespace();
+    await using other = await makeNetworkNamespace();
+    await host.connect(other);
+    await using program = await startHostNetworks(host);
+    const values = async () => {
+      const lines = (await host.shell("cd /proc/sys/net && grep -rHs '' ipv4 ipv6 bridge || true")).split("\n");
+      // Of the kernel's own accord: what it counts, and makes up.
+      const isSteady = (line: string) => !/secret|mtu_expires|stable|neigh.*default|all\/accept_redirects/.test(line);
+      return lines.filter((line) => isSteady(line) && !line.includes("/ct")).sort();
+    };
+    const wrote = async (network: Network) => {
+      const before = await values();
+      await using container = await makeContainer(2, network);
+      await program.call({ call: "prepare", endpoints: container.endpoints });
+      const after = await values();
+      const bridge = async (name: string) =>
+        await host.shell(`cat /proc/sys/net/${name.replace("BRIDGE", network.bridge)}`);
+      const own = {
+        localnet: await bridge("ipv4/conf/BRIDGE/route_localnet"),
+        off6: await bridge("ipv6/conf/BRIDGE/disable_ipv6"),
+      };
+      await program.end(container);
+      return { changed: after.filter((line) => !before.includes(line)), own };
+    };
+    await host.shell("echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv6/conf/all/forwarding");
+    await host.shell("echo 1 >/proc/sys/net/ipv6/conf/cable/accept_ra; echo 0 >/proc/sys/net/ipv6/conf/lo/accept_ra");
+    expect(await wrote(networkOf(1, { internal: true }))).toEqual({ changed: [], own: { localnet: "1", off6: "1" } });
+    const forwarding = (family: string, devices: string[]) =>
+      devices.map((device) => `${family}/conf/${device}/forwarding:1`);
+    const of4 = await wrote(networkOf(2));
+    expect(of4.changed).toEqual(["ipv4/ip_forward:1", ...forwarding("ipv4", ["all", "default", "lo", "cable"])].sort());
+    const of6 = await wrote(networkOf(3, { ipv6: true }));
+    expect(of6.own).toEqual({ localnet: "1", off6: "0" });
+    expect(of6.changed).toEqual(
+      ["ipv6/conf/cable/accept_ra:2", ...forwarding("ipv6", ["all", "default", "lo", "cable"])].sort(),
+    );
   });
 
   test("many at once, in few transactions, while the loop goes on", async () => {
