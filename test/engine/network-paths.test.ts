@@ -259,7 +259,13 @@ describe.skipIf(!full)("in network namespaces", () => {
     await api().engine.restart({ id: after, stdio: NO_STDIO });
     expect(await ask()).toBe("after");
     const refused = await refusal(api().networks.disconnect({ container: "after", network: "bridge" }));
-    expect(refused).toContain("has its published ports on network");
+    expect(refused).toContain("it needs a network");
+    // They go with its default route.
+    await network("other", { subnet: "10.3.0.0/24" });
+    await api().networks.connect({ container: "after", attachment: on("other") });
+    await api().networks.disconnect({ container: "after", network: "bridge" });
+    expect(await said(after, "ip", "route")).toContain("default via 10.3.0.1");
+    expect(await ask()).toBe("after");
   });
 
   test("who joins a container's network is called as that one is", async () => {

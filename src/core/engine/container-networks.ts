@@ -27,6 +27,8 @@ import type { OwnAddresses } from "./spec/container-files.js";
 export interface Attached {
   endpoints: AttachedEndpoint[];
   publications: Publication[];
+  /** Its default route was to be changed when this was written down; it may not have been. */
+  isRerouting?: true | undefined;
 }
 
 export interface AttachedEndpoint extends Pick<Endpoint, "inside" | "address" | "address6" | "mac" | "isDefaultRoute"> {
@@ -279,6 +281,7 @@ export class ContainerNetworks {
         if (init === undefined || place.attached === undefined) continue;
         const endpoints = missing.filter((endpoint) => isOf(place, endpoint));
         if (endpoints.length > 0) await attempt(() => this.#connect(place, init, endpoints));
+        if (place.attached.isRerouting) await attempt(() => this.#reroute(place, init));
         await attempt(() => this.#keeper.holdAgain(place.attached?.publications ?? []));
         await attempt(() => this.#keeper.name(keyOfPlace(place), place, place.config, init));
       }
@@ -335,19 +338,21 @@ export class ContainerNetworks {
     await this.#connect(place, init, endpoints);
   }
 
-  /** Takes a container off a network, in memory; it resolves to what does so on the host, which never rejects. */
-  disconnect(container: EngineContainer, network: Network): () => Promise<void> {
+  /**
+   * Takes a container off a network, in memory. With its default route go its published ports, to another one of its networks.
+   * @param init of one that runs
+   * @returns what does so on the host, which never rejects
+   * @throws Failure (failed-precondition) when there is none that they could go to
+   */
+  disconnect(container: EngineContainer, network: Network, init: Process | undefined): () => Promise<void> {
     const key = keyOf(container.namespace, container.id);
     const place = this.#places.get(key);
     if (place === undefined) return async () => {};
     const gone = this.#endpointsOf(place).filter((endpoint) => endpoint.network.id === network.id);
-    const { attached } = place;
+    const rest = place.attached && withoutNetwork(place.attached, network, place);
     place.wishes = place.wishes.filter((wish) => wish.network.id !== network.id);
     this.addresses.release(network, { key });
-    if (attached !== undefined) {
-      const endpoints = attached.endpoints.filter((endpoint) => endpoint.network !== network.id);
-      place.attached = place.wishes.length === 0 ? undefined : { ...attached, endpoints };
-    }
+    place.attached = place.wishes.length === 0 ? undefined : rest;
     if (place.wishes.length === 0) this.#places.delete(key);
     if (gone.length === 0) return async () => {};
     return async () => {
@@ -356,6 +361,7 @@ export class ContainerNetworks {
         if (place.attached === undefined) await host.withdraw(nameOf(place));
         else await host.publish(nameOf(place), this.#rulesOf(place));
         await host.remove(gone);
+        if (place.attached?.isRerouting && init !== undefined) await this.#reroute(place, init);
         if (place.attached === undefined) await this.#keeper.forget(key);
         else await this.#keeper.rename(key, place, place.config);
         this.#unmark();
@@ -364,6 +370,21 @@ export class ContainerNetworks {
         this.#parts.log.error({ id, error: logText(error) }, "containerd: take a container off a network");
       }
     };
+  }
+
+  /** Has a container go out by the network that it is to go out by. @throws Failure */
+  async #reroute(place: OwnPlace, init: Process): Promise<void> {
+    const endpoint = this.#endpointsOf(place).find(({ isDefaultRoute }) => isDefaultRoute);
+    if (endpoint !== undefined) {
+      const host = await this.#hostUse.done();
+      const { network, close } = openNetworkOf(init);
+      try {
+        await host.route(network, endpoint);
+      } finally {
+        close();
+      }
+    }
+    if (place.attached !== undefined) place.attached = { ...place.attached, isRerouting: undefined };
   }
 
   /**
@@ -574,8 +595,11 @@ export class ContainerNetworks {
     const host = await this.#hostUse.done();
     const { network, close } = openNetworkOf(init);
     try {
-      await host.enter(network, endpoints);
-      await this.#keeper.name(keyOfPlace(place), place, place.config, init, true);
+      const done = await Promise.allSettled([
+        host.enter(network, endpoints),
+        this.#keeper.name(keyOfPlace(place), place, place.config, init, true),
+      ]);
+      for (const one of done) if (one.status === "rejected") throw one.reason;
     } finally {
       close();
     }
@@ -640,6 +664,25 @@ export class ContainerNetworks {
       throw error;
     }
   }
+}
+
+/** @throws Failure (failed-precondition) when published ports have nowhere to go */
+function withoutNetwork(attached: Attached, network: Network, { wishes, container }: Place): Attached {
+  const gone = attached.endpoints.find((endpoint) => endpoint.network === network.id);
+  const endpoints = attached.endpoints.filter((endpoint) => endpoint !== gone);
+  if (!gone?.isDefaultRoute) return { ...attached, endpoints };
+  const isInternal = (id: string) => wishes.find((wish) => wish.network.id === id)?.network.internal ?? true;
+  const next = endpoints.find((endpoint) => !isInternal(endpoint.network));
+  const publications = attached.publications.map((publication): Publication => {
+    const address = (publication.hostAddress.includes(":") ? next?.address6 : next?.address) ?? "";
+    if (address !== "") return { ...publication, address };
+    const why =
+      `container ${shown(container)} has its published ports on network ${JSON.stringify(network.name)}, and on no other that ` +
+      "could have them: hand them to another container first, or stop it";
+    throw refused("failed-precondition", why);
+  });
+  const changed = endpoints.map((one) => (one === next ? { ...one, isDefaultRoute: true } : one));
+  return { endpoints: changed, publications, ...(next && { isRerouting: true }) };
 }
 
 /** As an error and the host's rules name a container. */

@@ -61,7 +61,11 @@ export class NetworkKeeper {
   /** What is published is not held any more. */
   async release(publications: readonly Publication[]): Promise<void> {
     if (publications.length === 0) return;
-    await (await this.#netd.done()).release(heldPorts(publications));
+    const single = publications.map(({ protocol, hostAddress, hostPort: port }) => ({
+      ...{ protocol, addresses: [hostAddress], port },
+    }));
+    // Two families of a port may have been asked for together, or one by one.
+    await (await this.#netd.done()).release([...heldPorts(publications), ...single]);
   }
 
   /** What an earlier daemon has published. */

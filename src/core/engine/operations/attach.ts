@@ -49,7 +49,7 @@ export async function connect(
         await changeFiles(engine, container, config, before.length === 0);
       }
     } catch (error) {
-      await networks.disconnect(container, network)();
+      await networks.disconnect(container, network, init)();
       await keep(engine, container, kept);
       throw error;
     }
@@ -59,7 +59,7 @@ export async function connect(
 
 /**
  * Takes a container off a network, at once when it runs.
- * @throws Failure: not-found for the network, failed-precondition when it is not on it, or has its published ports there
+ * @throws Failure: not-found for the network, failed-precondition when it is not on it, or has its published ports there and on no other
  */
 export async function disconnect(engine: Engine, container: EngineContainer, text: string): Promise<void> {
   await engine.inTurn(container, async () => {
@@ -74,12 +74,6 @@ export async function disconnect(engine: Engine, container: EngineContainer, tex
     }
     const kept = await keptNow(engine, container);
     const endpoint = place.attached?.endpoints.find((one) => one.network === network.id);
-    if (endpoint?.isDefaultRoute && place.attached!.publications.length > 0) {
-      const why =
-        `container ${JSON.stringify(container.id)} has its published ports on network ${JSON.stringify(network.name)}: ` +
-        "hand them to another container first, or stop it";
-      throw new Failure("failed-precondition", "refused", { why });
-    }
     const attachments = kept.config.network.mode === "attached" ? kept.config.network.networks : [];
     const rest = attachments.filter((_, other) => other !== index);
     const config: ContainerConfig = {
@@ -88,10 +82,14 @@ export async function disconnect(engine: Engine, container: EngineContainer, tex
     };
     if (rest.length === 0 && (config.ports?.length || config.publishAll))
       throw refusal(`container ${JSON.stringify(container.id)} publishes ports: it needs a network`);
-    const onHost = networks.disconnect(container, network);
-    await keep(engine, container, { ...kept, config, attached: networks.placeOf(container)?.attached });
+    const init = runningInit(engine, container);
+    const onHost = networks.disconnect(container, network, init);
+    const attached = networks.placeOf(container)?.attached;
+    await keep(engine, container, { ...kept, config, attached });
     await onHost();
-    if (endpoint !== undefined && runningInit(engine, container) !== undefined)
+    if (attached?.isRerouting)
+      await keep(engine, container, { ...kept, config, attached: networks.placeOf(container)?.attached });
+    if (endpoint !== undefined && init !== undefined)
       await changeFiles(engine, container, config, rest.length === 0, endpoint);
   });
 }

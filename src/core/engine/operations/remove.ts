@@ -66,7 +66,6 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   if (task?.status === "stopped") await wholeEnd(task);
   if (task !== undefined) await unlessMissing(deleteStopped(engine.tasks, container, !isPassing));
   const left = engine.networks.forget(container);
-  if (!isPassing) await left;
   await removeCheckpoints(engine, container);
   if (hasLayer) {
     const removeFiles = await unlessMissing(engine.snapshots.forget(namespace, id));
@@ -80,6 +79,7 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
     volumes.catch((error) =>
       engine.log.error({ id, error: logText(error) }, "containerd: remove volumes of a container"),
     );
+  if (!isPassing) await left;
   const record = unlessMissing(engine.containers.delete(namespace, id));
   if (!isPassing) await record;
   else
