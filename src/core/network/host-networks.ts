@@ -309,21 +309,21 @@ export class HostNetworks {
       await remove(socket, link);
       mended.push(`device ${link.name} was left over`);
     }
+    const byName = new Map(links.filter((link) => isOurs(link, identity)).map((link) => [link.name, link]));
+    const endpoints = [...this.#containers.values()].flatMap(({ rules }) => rules.endpoints);
     const missing: Endpoint[] = [];
     for (const { network } of [...this.#networks.values()]) {
       const { index, mended: own } = await this.#turns.run(network.id, () => ensureBridge(socket, identity, network));
       const used = this.#networks.get(network.id);
       if (used !== undefined) used.index = index;
       mended.push(...own);
-      for (const { rules } of this.#containers.values()) {
-        for (const endpoint of rules.endpoints) {
-          if (endpoint.network.id !== network.id) continue;
-          const link = links.find(({ name, alias }) => name === endpoint.device && isOurs({ alias }, identity));
-          if (link === undefined) missing.push(endpoint);
-          else if (link.master !== index || !link.isUp) {
-            await socket.do(changeLink(link.index, { master: index, isUp: true }));
-            mended.push(`device ${link.name} was not connected with bridge ${network.bridge}`);
-          }
+      for (const endpoint of endpoints) {
+        if (endpoint.network.id !== network.id) continue;
+        const link = byName.get(endpoint.device);
+        if (link === undefined) missing.push(endpoint);
+        else if (link.master !== index || !link.isUp) {
+          await socket.do(changeLink(link.index, { master: index, isUp: true }));
+          mended.push(`device ${link.name} was not connected with bridge ${network.bridge}`);
         }
       }
     }

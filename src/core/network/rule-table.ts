@@ -188,14 +188,27 @@ export class RuleTable {
   #notice(): void {
     const loss = this.#watch?.take();
     if (loss === undefined) return;
-    const isOurs = this.#handle !== undefined && loss.tables.includes(this.#handle);
-    if (isOurs || loss.isUnsure) this.#scheduleRenewal(RENEWAL_DELAY);
+    this.#heed({ ...loss, isPart: false });
   }
 
   #lost(loss: NftablesLoss): void {
-    // During a transaction of ours most of it is our own doing, and looked at behind it.
-    const isOurs = this.#handle !== undefined && loss.tables.includes(this.#handle);
-    if (isOurs || loss.isUnsure || (loss.isPart && this.#running === undefined)) this.#scheduleRenewal(RENEWAL_DELAY);
+    // During a transaction of ours most of it is our own doing.
+    this.#heed(this.#running === undefined ? loss : { ...loss, isPart: false });
+  }
+
+  #heed({ tables, isPart, isUnsure }: NftablesLoss): void {
+    const isOurs = this.#handle !== undefined && tables.includes(this.#handle);
+    if (isOurs || isPart) this.#scheduleRenewal(RENEWAL_DELAY);
+    else if (isUnsure) void this.#renewIfGone();
+  }
+
+  /** Of a host whose rules change so fast that the kernel does not tell all of it. */
+  async #renewIfGone(): Promise<void> {
+    try {
+      if (this.#running === undefined && !(await this.isThere())) this.#scheduleRenewal(RENEWAL_DELAY);
+    } catch (error) {
+      this.#options.onError(error);
+    }
   }
 
   #scheduleRenewal(delay: number): void {

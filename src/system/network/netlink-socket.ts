@@ -72,6 +72,8 @@ function inTurn<T>(operation: () => Promise<T>): Promise<T> {
 export class NetlinkSocket implements Disposable {
   readonly fd: number;
   #sequence = 0;
+  /** Calls that are under way, in threads of the pool: the descriptor is theirs until they are over. */
+  #calls = 0;
   #closed = false;
 
   /**
@@ -202,6 +204,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   #receiveNow(): Buffer | undefined {
+    if (this.#closed) throw new Error("netlink: the socket is closed");
     const length = Number(recv(this.fd, received, received.length, MSG_DONTWAIT));
     if (length >= 0) return received.subarray(0, length);
     if (koffi.errno() === koffi.os.errno.EAGAIN) return undefined;
@@ -210,20 +213,30 @@ export class NetlinkSocket implements Disposable {
 
   async #receive(): Promise<Buffer> {
     const buffer = Buffer.allocUnsafeSlow(RECEIVE_SIZE);
-    const length = await called("recv", (done) => recv.async(this.fd, buffer, buffer.length, 0, done));
+    const length = await this.#aside("recv", (done) => recv.async(this.fd, buffer, buffer.length, 0, done));
     return buffer.subarray(0, length);
   }
 
   async #send(data: Buffer): Promise<void> {
-    if (this.#closed) throw new Error("netlink: the socket is closed");
-    await called("send", (done) => send.async(this.fd, data, data.length, 0, done));
+    await this.#aside("send", (done) => send.async(this.fd, data, data.length, 0, done));
   }
 
-  /** Not while a call is under way. */
+  async #aside(name: string, call: (done: Done) => void): Promise<number> {
+    if (this.#closed) throw new Error("netlink: the socket is closed");
+    this.#calls++;
+    try {
+      return await called(name, call);
+    } finally {
+      this.#calls--;
+      if (this.#closed && this.#calls === 0) closeSync(this.fd);
+    }
+  }
+
+  /** What is under way comes to its end, or fails. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
-    closeSync(this.fd);
+    if (this.#calls === 0) closeSync(this.fd);
   }
 }
 
