@@ -11,20 +11,30 @@ import { kill } from "./processes.js";
 import { eventually, within } from "./wait.js";
 
 export class NetworkNamespace implements AsyncDisposable {
-  readonly #holder: ChildProcess;
+  readonly #holder: ChildProcess | undefined;
   readonly #ended: Promise<unknown>;
+  /** The process that holds it. */
+  readonly pid: number;
   #said = "";
 
-  constructor() {
+  /** @param holder the pid of a process whose namespace it is, and stays; else it is a new one, with a process of its own */
+  constructor(holder?: number) {
+    this.#ended = Promise.resolve();
+    if (holder !== undefined) {
+      this.pid = holder;
+      return;
+    }
     // Its stdin ends with this process, however that ends.
     const hold = "ip link set lo up && echo ready && exec cat";
-    this.#holder = spawn("unshare", ["--net", "sh", "-c", hold], {
+    const child = spawn("unshare", ["--net", "sh", "-c", hold], {
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
       env: daemonEnvironment(),
     });
-    this.#ended = once(this.#holder, "exit");
-    for (const stream of [this.#holder.stdout!, this.#holder.stderr!]) {
+    this.#holder = child;
+    this.pid = child.pid!;
+    this.#ended = once(child, "exit");
+    for (const stream of [child.stdout!, child.stderr!]) {
       stream.on("data", (data) => {
         this.#said += data;
       });
@@ -34,14 +44,9 @@ export class NetworkNamespace implements AsyncDisposable {
   /** Resolves when it can be used. */
   async start(): Promise<void> {
     await eventually(() => {
-      if (this.#holder.exitCode !== null) throw new Error(`no network namespace: ${this.#said}`);
+      if (this.#holder?.exitCode !== null) throw new Error(`no network namespace: ${this.#said}`);
       return this.#said.includes("ready");
     });
-  }
-
-  /** The process that holds it. */
-  get pid(): number {
-    return this.#holder.pid!;
   }
 
   /** For nsenter(1) and setns(2). */
@@ -102,9 +107,9 @@ export class NetworkNamespace implements AsyncDisposable {
     return lines.map((line) => line.split(": ")[1]!.replace(/@.*/, ""));
   }
 
-  /** Ends all processes in it, and so the namespace. */
+  /** Ends all processes in it, and so the namespace; one that another process holds stays as it is. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#holder.exitCode === null && this.#holder.signalCode === null) {
+    if (this.#holder?.exitCode === null && this.#holder.signalCode === null) {
       const namespace = readlinkSync(this.path);
       // One that could not be made yet is still the machine's.
       const others = namespace === readlinkSync("/proc/self/ns/net") ? [] : processesIn(namespace);
