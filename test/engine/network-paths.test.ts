@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { chmodSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { CreateRequest } from "../../src/proto/containerdts/engine/v1/engine.js";
 import { expectNetworksOf, expectNoNetworks } from "../harness/check-networks.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { type Config, importImage, NO_STDIO, newId, requestFor, runToEnd, texts } from "../harness/engine.js";
@@ -277,6 +278,20 @@ describe.skipIf(!full)("in network namespaces", () => {
     expect(await said(joined, "ip", "-o", "-4", "addr")).toBe(await said(web, "ip", "-o", "-4", "addr"));
     await api().engine.remove({ id: joined, force: true });
     expect((await host.attempt(asking("172.17.0.2", 80))).stdout).toBe("web\n");
+  });
+
+  test("a fork is on the same networks, with an address of its own", async () => {
+    await network("one", { subnet: "10.1.0.0/24" });
+    const id = await running("source", {
+      writable: true,
+      networks: [on("one", { address: "10.1.0.7", aliases: ["db"] })],
+    });
+    const fork = newId(daemon);
+    await api().engine.fork({ id, create: CreateRequest.fromPartial({ id: fork, name: "fork" }), run: NO_STDIO });
+    expect((await api().engine.get({ id: fork })).endpoints).toMatchObject([
+      { network: "one", address: "10.1.0.2/24", aliases: ["db"] },
+    ]);
+    await expectNetworksOf(host, api());
   });
 
   test("many at once, of all kinds, each with an address of its own", async () => {

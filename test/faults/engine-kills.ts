@@ -148,6 +148,12 @@ class Clients {
     this.#setUp();
   }
 
+  /** A call that is made once; undefined when it got no answer. */
+  async look<T>(call: (api: ApiV1) => Promise<T>): Promise<T | undefined> {
+    await this.#isUp;
+    return await call(this.daemon.v1()).catch(() => undefined);
+  }
+
   /** @param done an error that is as good as an answer once a try got none */
   async call<T>(kind: string, id: string, call: (api: ApiV1) => Promise<T>, done?: RegExp): Promise<T | undefined> {
     for (let isRepeated = false; ; isRepeated = true) {
@@ -308,35 +314,40 @@ class LiveNetworks {
     if (network === undefined) return;
     // What was removed as its time to live was over may be on its way out.
     await eventually(async () => {
-      const { containers } = await this.#clients.daemon.v1().engine.list();
-      return !containers.some(({ id }) => id === this.#id);
+      const found = await this.#clients.look((api) => api.engine.list());
+      return found !== undefined && !found.containers.some(({ id }) => id === this.#id);
     });
     await this.#call("remove network", (api) => api.networks.remove({ network }), /NOT_FOUND/);
   }
 
+  /** What is told has to be so at once, whenever a daemon answers. */
   async #expectReached(): Promise<void> {
-    const { host, daemon, violation } = this.#clients;
+    const { violation } = this.#clients;
+    let fault = "it was never looked at";
     await eventually(async () => {
-      const { pid, endpoints, ports } = await daemon.v1().engine.get({ id: this.#id });
-      const found = await host.shell(`nsenter --net=/proc/${pid}/ns/net ip -o -4 addr`);
-      const has = [...found.matchAll(/(eth\d+)\s+inet (\S+)/g)].map(([, device, address]) => `${device} ${address}`);
-      const told = endpoints.map(({ device, address }) => `${device} ${address}`);
-      if (has.sort().join() !== told.sort().join())
-        throw new Error(`has ${has.join()}, but is told to have ${told.join()}`);
-      for (const { hostPort } of ports) {
-        const { stdout } = await host.attempt([
-          "busybox",
-          "wget",
-          "-q",
-          "-O",
-          "-",
-          `http://127.0.0.1:${hostPort}/hostname`,
-        ]);
-        if (stdout === "") throw new Error(`nothing answers at port ${hostPort}`);
-      }
-      if (this.#isPublished && ports.length !== 1) throw new Error(`${ports.length} ports are told`);
-      return true;
-    }).catch((error: Error) => violation(`${this.#id}: ${error.message}`));
+      const found = await this.#faultNow();
+      if (found !== undefined) fault = found;
+      return found === "";
+    }).catch(() => violation(`${this.#id}: ${fault}`));
+  }
+
+  /** Undefined: no daemon was there all the time. */
+  async #faultNow(): Promise<string | undefined> {
+    const { host } = this.#clients;
+    const told = await this.#clients.look((api) => api.engine.get({ id: this.#id }));
+    if (told === undefined) return undefined;
+    const { pid, endpoints, ports } = told;
+    const found = await host.shell(`nsenter --net=/proc/${pid}/ns/net ip -o -4 addr`);
+    const has = [...found.matchAll(/(eth\d+)\s+inet (\S+)/g)].map(([, device, address]) => `${device} ${address}`);
+    const wanted = endpoints.map(({ device, address }) => `${device} ${address}`);
+    if (has.sort().join() !== wanted.sort().join()) return `has ${has.join()}, but is told to have ${wanted.join()}`;
+    if (this.#isPublished && ports.length !== 1) return `${ports.length} ports are told`;
+    for (const { hostPort } of ports) {
+      const asked = ["busybox", "wget", "-q", "-O", "-", "-T", "10", `http://127.0.0.1:${hostPort}/hostname`];
+      const { stdout, stderr } = await host.attempt(asked);
+      if (stdout === "") return `port ${hostPort}: ${stderr}`;
+    }
+    return "";
   }
 
   #call<T>(kind: string, request: (api: ApiV1) => Promise<T>, done?: RegExp): Promise<T | undefined> {

@@ -17,6 +17,7 @@ import { Ports } from "../network/ports.js";
 import { FirstUse } from "../scheduling/first-use.js";
 import type { Process } from "../tasks/process.js";
 import type { RunDirectory } from "../tasks/run-directory.js";
+import type { Timer } from "../telemetry/timer.js";
 import type { ContainerConfig, NetworkAttachment, PortMapping } from "./container-config.js";
 import type { EngineContainer } from "./engine-container.js";
 import type { KeptContainer } from "./kept-container.js";
@@ -63,6 +64,8 @@ interface Parts {
   /** Is there while there may be something on the host. */
   marker: string;
   runDirectory: RunDirectory;
+  /** Of the starts that it has made ready. */
+  attachTime: Timer;
   /** The path of containerd-netd. */
   netd: string;
   log: Logger;
@@ -188,8 +191,10 @@ export class ContainerNetworks {
   async enter(container: EngineContainer, init: Process): Promise<void> {
     const place = this.#places.get(keyOf(container.namespace, container.id));
     if (place?.attached === undefined) return;
+    const began = performance.now();
     await place.preparing;
     await this.#connect(place, init, this.#endpointsOf(place));
+    this.#parts.attachTime.since(began);
   }
 
   /**

@@ -104,9 +104,10 @@ export class Engine {
     this.#marker = join(parts.root, "engine");
     this.images = new ResolvedImages(parts, this.#marker);
     const { networks: records, identity, log, netd } = parts;
-    const { runDirectory } = parts.tasks;
+    const { runDirectory, metrics } = parts.tasks;
+    const attachTime = metrics.networkAttach;
     const marker = join(this.#marker, "networks-in-use");
-    this.networks = new ContainerNetworks({ records, identity, marker, runDirectory, netd, log });
+    this.networks = new ContainerNetworks({ records, identity, marker, runDirectory, attachTime, netd, log });
     this.logs = new LogDirectories(join(this.#marker, "logs"));
     this.volumes = new Volumes({ ...parts, path: join(this.#marker, "volumes") });
     this.mappedVolumes = new MappedVolumes(join(this.#marker, "mapped-volumes"), parts.snapshots.userNamespaces);

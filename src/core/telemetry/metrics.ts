@@ -8,6 +8,8 @@ export class Metrics {
   readonly containerStart = new Timer();
   /** The end of a container once all of its processes have been reported: exit event, directory, descriptors. */
   readonly containerDelete = new Timer();
+  /** What a start waits for between the runtime's create and the start of its process: devices, rules, names. */
+  readonly networkAttach = new Timer();
   readonly containerStats = new Timer();
   /** Execs that succeed, without their wait for a turn. */
   readonly execProcess = new Timer();

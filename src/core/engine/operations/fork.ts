@@ -1,6 +1,7 @@
 import { upperOf } from "../../../system/mount/overlay.js";
 import { Failure } from "../../failure/failure.js";
 import type { Stdio } from "../../tasks/process.js";
+import type { NetworkMode } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import type { CopyEnd } from "../files/container-files.js";
@@ -38,7 +39,10 @@ export async function fork(
   if (!kept.config.writable)
     throw refused(source, "has no layer of its own that could be forked: make it with writable: true");
   const labels = Object.keys(wanted.fork.labels).length > 0 ? wanted.fork.labels : kept.config.labels;
-  const request: CreateRequest = { ...wanted, config: { ...kept.config, labels: { ...labels } } };
+  const request: CreateRequest = {
+    ...wanted,
+    config: { ...kept.config, network: withoutAddresses(kept.config), labels: { ...labels } },
+  };
   checkRequest(request);
   return await make(engine, request, async (container) => {
     const planned = await planFor(engine, container, request, stdio !== undefined, signal);
@@ -62,6 +66,13 @@ export async function fork(
       await engine.snapshots.removeFilling(directory);
     }
   });
+}
+
+/** Those that the other one was given are its own. */
+function withoutAddresses({ network }: KeptContainer["config"]): NetworkMode {
+  if (network.mode !== "attached") return network;
+  const none = { address: "", address6: "", mac: "" };
+  return { mode: "attached", networks: network.networks.map((attachment) => ({ ...attachment, ...none })) };
 }
 
 async function copyLayer(

@@ -63,6 +63,12 @@ export function prometheusRegistry(tasks: Tasks, logOutput: LogOutput): Registry
     OWN_BUCKETS,
   );
   duration(
+    "containerd_network_attach_duration_seconds",
+    "Connecting a container with its networks, as far as its start waits for that.",
+    metrics.networkAttach,
+    OWN_BUCKETS,
+  );
+  duration(
     "containerd_container_stats_duration_seconds",
     "Reading what one container uses, for a Stats call.",
     metrics.containerStats,
