@@ -16,7 +16,10 @@ export interface HostNetworksOptions {
   identity: () => Promise<string>;
   /** Is told what fails that nobody waits for: a repair. */
   onError: (error: unknown) => void;
-  /** Is told after somebody else had removed our rules, and they are back: what others than us have put into our sets is lost. */
+  /**
+   * Is told after our tables were made anew, as somebody else had removed or changed them, or at a restore: what others than us have put
+   * into our sets is lost.
+   */
   onRenewed?: (() => void) | undefined;
 }
 

@@ -27,7 +27,7 @@ interface Request {
 export interface RuleTableOptions {
   table: string;
   onError: (error: unknown) => void;
-  /** After somebody else had taken it away, and it is back. */
+  /** What others than us have put into it is lost: it was made anew, since somebody else had taken it away, or had changed it. */
   onRenewed: () => void;
 }
 
@@ -170,6 +170,7 @@ export class RuleTable {
     this.#isKnown = true;
     if (this.#handle === undefined) this.#scheduleRenewal(RENEWAL_DELAY);
     this.#notice();
+    if (this.#hasOpenings) this.#options.onRenewed();
   }
 
   async #removeAll(): Promise<void> {
@@ -217,7 +218,10 @@ export class RuleTable {
       this.#renewal = undefined;
       if (this.#parts.size === 0) return;
       this.renew().then(
-        () => this.#options.onRenewed(),
+        () => {
+          // Else it is told already.
+          if (!this.#hasOpenings) this.#options.onRenewed();
+        },
         (error) => {
           // Of a series of failures the first is told.
           if (delay < LONGEST_RENEWAL_DELAY) this.#options.onError(error);

@@ -3,6 +3,8 @@ import { findProgram } from "../linux/spawn.js";
 
 /** In ms: a transaction takes some 10; this is what a machine that is out of its depth may take. */
 const TIMEOUT = 15_000;
+/** In characters. */
+const LONGEST_MESSAGE = 500;
 /** Where it is on most systems, whatever the PATH of a service says. */
 const MORE_DIRECTORIES = "/usr/sbin:/sbin:/usr/local/sbin";
 
@@ -19,7 +21,10 @@ export class NftMissing extends Error {
  */
 export async function applyNft(text: string): Promise<void> {
   const { program, status, output } = await runNft(["-f", "-"], text);
-  if (status !== 0) throw new Error(`${program}: ${output.trim() || `exit status ${status}`}`);
+  if (status === 0) return;
+  // The lines that follow show what was wrong, which may be very long.
+  const [line = ""] = output.trim().split("\n");
+  throw new Error(`${program}: ${line.slice(0, LONGEST_MESSAGE) || `exit status ${status}`}`);
 }
 
 /**
