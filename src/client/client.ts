@@ -5,6 +5,7 @@ import { EngineApi } from "./api/engine.js";
 import { V1 } from "./api/v1.js";
 import { Containers } from "./containers/containers.js";
 import { type RunBufferOptions, type RunOptions, type RunResult, runContainer } from "./containers/run.js";
+import { type EngineEvent, type EngineEventsOptions, followEvents } from "./events/events.js";
 import { Images } from "./images/images.js";
 import { Networks } from "./networks/networks.js";
 import { Publish } from "./networks/publish.js";
@@ -103,6 +104,19 @@ export class Client implements AsyncDisposable {
   run(options: RunOptions | RunBufferOptions): Promise<RunResult | RunResult<Buffer>>;
   run(options: RunOptions | RunBufferOptions): Promise<RunResult | RunResult<Buffer>> {
     return runContainer({ api: this.#engine, images: this.images }, options);
+  }
+
+  /**
+   * What happens to the containers, networks and volumes of the client's namespace, in order, across lost connections and restarts of the
+   * daemon. With `since` what has happened before comes first, as far as it is kept.
+   *
+   * @throws TypeError, RangeError for wrong options; the iterator: the signal's reason, ContainerdError when the daemon stays away
+   * @example
+   * for await (const { action, name, attributes } of client.events({ types: ["container"], labels: ["app=web"] }))
+   *   console.log(action, name, attributes);
+   */
+  events(options: EngineEventsOptions = {}): AsyncGenerator<EngineEvent, void, undefined> {
+    return followEvents(this.#engine, options);
   }
 
   /**

@@ -77,6 +77,7 @@ export {
   type ErrorKind,
 } from "./errors/containerd-error.js";
 export { RunError } from "./errors/run-error.js";
+export type { EngineEvent, EngineEventsOptions } from "./events/events.js";
 export type { Descriptor, HistoryEntry, Image, ImageConfig, ImageDetails, ImageLayer } from "./images/image.js";
 export {
   type ArchiveSource,

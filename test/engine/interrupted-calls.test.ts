@@ -176,6 +176,13 @@ const CASES: Record<keyof Calls, Case> = {
     before: created,
     call: (calls, id, options) => drained(calls.getFiles({ id, path: "/bin" }, options)),
   },
+  events: {
+    call: async (calls, _, options) => {
+      // It has no end by itself.
+      for await (const { type } of await calls.events({}, options)) return type;
+      return undefined;
+    },
+  },
   logs: { before: running, call: (calls, id, options) => drained(calls.logs({ id }, options)) },
   writeStdin: {
     before: (calls, id) => running(calls, id, { ...SLEEP, openStdin: true }),

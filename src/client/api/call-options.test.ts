@@ -25,7 +25,7 @@ interface Way {
 
 const image = { image: "alpine" };
 const METHODS: { type: { prototype: object }; of: () => object; ways: Record<string, Way> }[] = [
-  { type: Client, of: () => client, ways: { version: {}, run: { options: image } } },
+  { type: Client, of: () => client, ways: { version: {}, run: { options: image }, events: {} } },
   {
     type: Containers,
     of: () => client.containers,

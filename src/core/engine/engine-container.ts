@@ -12,6 +12,8 @@ export class EngineContainer {
   /** "" is none. */
   name = "";
   labels: Readonly<Record<string, string>> = {};
+  /** The image's full name; "" of a root file system. */
+  image = "";
   /** Of the request that has made it. */
   request = "";
   owner: Owner | undefined;
@@ -28,6 +30,8 @@ export class EngineContainer {
   made: Promise<void> = Promise.resolve();
   /** Its creation is over, and has succeeded. */
   isMade = false;
+  /** That it is there was told. */
+  isTold = false;
   /** It is on its way out. */
   isRemoving = false;
   /** It was removed. */

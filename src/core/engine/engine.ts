@@ -20,6 +20,7 @@ import { Volumes } from "../volumes/volumes.js";
 import { ContainerIndex } from "./container-index.js";
 import { ContainerNetworks } from "./container-networks.js";
 import type { EngineContainer } from "./engine-container.js";
+import { EngineEvents } from "./engine-events.js";
 import { ContainerFiles } from "./files/container-files.js";
 import { GoneContainers } from "./gone-containers.js";
 import { IdRanges } from "./id-ranges.js";
@@ -30,6 +31,7 @@ import { OpenStdins } from "./open-stdins.js";
 import { removeNow } from "./operations/remove.js";
 import { restoreContainers } from "./operations/restore.js";
 import { startByPolicy } from "./operations/start-by-policy.js";
+import { tellTasks } from "./operations/tell-tasks.js";
 import { Owners } from "./owners.js";
 import { type ImageParts, ResolvedImages } from "./resolved-images.js";
 import { expired } from "./time-to-live.js";
@@ -81,6 +83,7 @@ export class Engine {
   readonly stdins = new OpenStdins();
   readonly systemdCgroup: boolean;
   readonly log: Logger;
+  readonly events: EngineEvents;
   /** For who pauses or resumes a container while its layer is read. */
   readonly holds = new NamedTurns();
   readonly #turns = new NamedTurns();
@@ -92,6 +95,10 @@ export class Engine {
   readonly #marker: string;
   #isMarked = false;
   #restored: Promise<void> | undefined;
+  #tellRestored = () => {};
+  readonly #isRestored = new Promise<void>((resolve) => {
+    this.#tellRestored = resolve;
+  });
 
   constructor(parts: EngineParts) {
     this.tasks = parts.tasks;
@@ -108,6 +115,12 @@ export class Engine {
     const attachTime = metrics.networkAttach;
     const marker = join(this.#marker, "networks-in-use");
     this.networks = new ContainerNetworks({ records, identity, marker, runDirectory, attachTime, netd, log });
+    this.events = new EngineEvents({
+      path: join(this.#marker, "events.log"),
+      prepare: () => this.mark(),
+      log: this.log,
+    });
+    tellTasks(this, this.#isRestored);
     this.logs = new LogDirectories(join(this.#marker, "logs"));
     this.volumes = new Volumes({ ...parts, path: join(this.#marker, "volumes") });
     this.mappedVolumes = new MappedVolumes(join(this.#marker, "mapped-volumes"), parts.snapshots.userNamespaces);
@@ -131,8 +144,8 @@ export class Engine {
   }
 
   async #restoreNow(): Promise<void> {
-    if (!existsSync(this.#marker)) return;
-    await restoreContainers(this);
+    if (existsSync(this.#marker)) await restoreContainers(this);
+    this.#tellRestored();
   }
 
   /** A directory for what a kernel before 6.5 mounts for a moment; it need not be there. */
@@ -215,5 +228,6 @@ export class Engine {
     })();
     await abortable(behind, AbortSignal.timeout(CLOSE_TIMEOUT)).catch(() => {});
     await this.images.close();
+    this.events.close();
   }
 }

@@ -38,6 +38,18 @@ export class EventBus {
     return subscription;
   }
 
+  /**
+   * Calls `then` for all that happens from now on, at once: before {@link send} returns.
+   * @param then never throws
+   */
+  listen(about: Readonly<Record<string, string>>, then: (event: Event) => void): void {
+    const push = (event: Event) => {
+      then(event);
+      return true;
+    };
+    this.#subscriptions.add({ about, unread: 0, push, end: () => {} });
+  }
+
   /** The daemon stops: tells all subscribers that nothing more comes. */
   close(): void {
     this.#closed = true;

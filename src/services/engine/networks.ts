@@ -1,4 +1,5 @@
 import type { Engine } from "../../core/engine/engine.js";
+import type { EngineContainer } from "../../core/engine/engine-container.js";
 import { connect, disconnect, movePorts } from "../../core/engine/operations/attach.js";
 import { hasLabels } from "../../core/engine/operations/describe.js";
 import { pruneNetworks, removeNetwork } from "../../core/engine/operations/remove-networks.js";
@@ -18,8 +19,16 @@ export function networksService(engine: Engine, ready: Promise<void>): GrpcServi
   const front = new EngineFront(engine, ready);
   const { networks } = engine;
   const message = (network: Network) => networkMessage(network, networks.usersOf(network.id));
+  const tell = ({ namespace, id, name, labels }: Network, action: string, container?: EngineContainer) => {
+    const attributes = container && { container: container.id };
+    engine.events.tell(namespace, id, { type: "network", action, name, labels, ...(attributes && { attributes }) });
+  };
   const implementation: Partial<NetworksServer> = {
-    create: front.call(async ({ namespace, request }) => message(await networks.records.create(namespace, request))),
+    create: front.call(async ({ namespace, request }) => {
+      const network = await networks.records.create(namespace, request);
+      tell(network, "create");
+      return message(network);
+    }),
     get: front.call(async ({ namespace, request }) => message(await networks.records.get(namespace, request.network))),
     list: front.call(async ({ namespace, request: { labels, names } }) => {
       const all = await networks.records.list(namespace);
@@ -36,7 +45,9 @@ export function networksService(engine: Engine, ready: Promise<void>): GrpcServi
     connect: front.call(async ({ namespace, request, signal }) => {
       if (request.attachment === undefined) throw refusal("connect: the network is not given");
       const container = await engine.find(namespace, request.container, signal);
-      const { id } = await connect(engine, container, request.attachment);
+      const connected = await connect(engine, container, request.attachment);
+      const { id } = connected;
+      tell(connected, "connect", container);
       const { wishes = [], attached } = networks.placeOf(container) ?? {};
       const wish = wishes.find(({ network }) => network.id === id);
       // It may have been taken off again.
@@ -47,7 +58,10 @@ export function networksService(engine: Engine, ready: Promise<void>): GrpcServi
       );
     }),
     disconnect: front.call(async ({ namespace, request, signal }) => {
-      await disconnect(engine, await engine.find(namespace, request.container, signal), request.network);
+      const container = await engine.find(namespace, request.container, signal);
+      const network = await networks.records.find(namespace, request.network);
+      await disconnect(engine, container, request.network);
+      if (network !== undefined) tell(network, "disconnect", container);
       return {};
     }),
     movePorts: front.call(async ({ namespace, request, signal }) => {

@@ -2,6 +2,7 @@ import type { Engine } from "../../core/engine/engine.js";
 import { type EngineServer, EngineService } from "../../proto/containerdts/engine/v1/engine.js";
 import type { GrpcService } from "../grpc/server.js";
 import { containerCalls } from "./containers.js";
+import { eventCalls } from "./events.js";
 import { execCalls } from "./execs.js";
 import { fileCalls } from "./files.js";
 import { EngineFront } from "./front.js";
@@ -20,6 +21,7 @@ export function engineService(engine: Engine, ready: Promise<void>): GrpcService
     ...execCalls(front, engine),
     ...fileCalls(front, engine),
     ...logCalls(front, engine),
+    ...eventCalls(front, engine),
   } as unknown as EngineServer;
   return { definition: EngineService, implementation };
 }

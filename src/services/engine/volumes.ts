@@ -15,7 +15,9 @@ export function volumesService(engine: Engine, ready: Promise<void>): GrpcServic
   const implementation: VolumesServer = {
     create: front.call(async ({ namespace, request: { name, labels } }) => {
       engine.mark();
-      return volumeMessage(await volumes.create(namespace, { name, labels }));
+      const volume = await volumes.create(namespace, { name, labels });
+      engine.events.tell(namespace, volume.name, { type: "volume", action: "create", name: volume.name, labels });
+      return volumeMessage(volume);
     }),
     get: front.call(async ({ namespace, request: { name, size } }) =>
       volumeMessage(await volumes.get({ namespace, name }, size)),
@@ -25,10 +27,12 @@ export function volumesService(engine: Engine, ready: Promise<void>): GrpcServic
     })),
     remove: front.call(async ({ namespace, request: { name } }) => {
       await volumes.remove({ namespace, name });
+      engine.events.tell(namespace, name, { type: "volume", action: "remove", name });
       return {};
     }),
     prune: front.call(async ({ namespace, request: { labels, all }, signal }) => {
       const { names, freed } = await volumes.prune(namespace, { labels, all }, signal);
+      for (const name of names) engine.events.tell(namespace, name, { type: "volume", action: "remove", name });
       return { names, freed: BigInt(freed) };
     }),
   };

@@ -14,6 +14,7 @@ import { keep } from "./keeping.js";
 import { requireThere } from "./remove.js";
 import { checkName, checkPolicy } from "./requests.js";
 import { changePolicy } from "./restart-policy.js";
+import { tell } from "./tell-tasks.js";
 
 export interface UpdateRequest {
   /** Of what is not given nothing changes. */
@@ -55,6 +56,7 @@ export async function update(
     const config = { ...kept.config, resources: all };
     await keep(engine, container, { ...kept, config, ...(lifetime !== undefined && { lifetime }) });
     if (restart !== undefined) await changePolicy(engine, container, restart);
+    tell(engine, container, "update");
     if (lifetime === undefined || task === undefined || !isRunning) return;
     changeLifetime(engine.log, task, lifetime === 0 ? undefined : bootTime() + lifetime);
   });
@@ -71,6 +73,7 @@ export async function rename(engine: Engine, container: EngineContainer, name: s
     try {
       const kept = keptOf(await engine.containers.getBrief(namespace, id))!;
       await keep(engine, container, { ...kept, name });
+      tell(engine, container, "rename", { "old-name": before });
       await engine.networks.rename(container);
     } catch (error) {
       engine.index.rename(container, before);

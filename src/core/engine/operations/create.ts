@@ -15,6 +15,7 @@ import { needsSnapshot, type Plan, plan, rootOf } from "./plan.js";
 import { removeRest } from "./remove.js";
 import { type CreateRequest, checkRequest, fingerprint } from "./requests.js";
 import { startInTurn } from "./start.js";
+import { tell } from "./tell-tasks.js";
 
 /**
  * Makes a container, which does not run yet. The same request for an id that is there answers with that one.
@@ -123,7 +124,7 @@ export async function make(
 ): Promise<EngineContainer> {
   const { namespace, id, name, config, owner, autoRemove } = request;
   const container = new EngineContainer(namespace, id);
-  Object.assign(container, { name, labels: config.labels, owner, autoRemove });
+  Object.assign(container, { name, image: config.image, labels: config.labels, owner, autoRemove });
   container.request = fingerprint(request);
   engine.mark();
   engine.index.add(container);
@@ -173,11 +174,14 @@ export async function planFor(
  */
 export function writeDown(
   engine: Engine,
-  { namespace, id }: EngineContainer,
+  container: EngineContainer,
   { record, image, kept }: Plan,
   filled?: string,
 ): { written: Promise<unknown>; mounts: Promise<Mount[] | undefined> } {
+  const { namespace, id } = container;
   const written = engine.containers.create(namespace, record);
+  container.isTold = true;
+  tell(engine, container, "create");
   const { snapshots } = engine;
   const labels = kept.idMaps === undefined ? {} : idMappingLabels(kept.idMaps);
   const parent = image?.chainId ?? "";

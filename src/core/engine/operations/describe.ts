@@ -50,8 +50,8 @@ export interface Description {
 /** @throws Failure (not-found) */
 export async function describe(engine: Engine, container: EngineContainer): Promise<Description> {
   const { namespace, id } = container;
-  // Whether it has stopped for good is known once its end is written down.
-  if (container.policy !== undefined && container.exit === undefined && engine.taskOf(container)?.status === "stopped")
+  // How it has ended, and whether for good, is known once that is written down.
+  if (container.exit === undefined && engine.taskOf(container)?.status === "stopped")
     await engine.inTurn(container, async () => {});
   const record = await engine.containers.getBrief(namespace, id);
   const kept = keptOf(record);

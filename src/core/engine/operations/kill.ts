@@ -11,6 +11,7 @@ import { killExec } from "./exec.js";
 import { endPolicy } from "./restart-policy.js";
 import { runningTask, statusOf } from "./running.js";
 import { stopSignalOf } from "./stop.js";
+import { tell } from "./tell-tasks.js";
 
 export interface KillRequest {
   /** "" is the container's own process. */
@@ -52,6 +53,7 @@ export async function kill(engine: Engine, container: EngineContainer, request: 
     const what = execId === "" ? `container ${JSON.stringify(container.id)}` : `process ${JSON.stringify(execId)}`;
     throw new Failure("failed-precondition", "refused", { why: `${what} does not run: it has just ended` });
   }
+  if (execId === "") tell(engine, container, "kill", { signal: String(number) });
   if (number === KILL) await thaw(task);
 }
 

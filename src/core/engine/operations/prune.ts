@@ -27,6 +27,8 @@ export async function prune(
     } catch (error) {
       // It has gone, or runs by now.
       if (!(error instanceof Failure && ["not-found", "failed-precondition"].includes(error.kind))) throw error;
+      // Somebody else may be removing it just now.
+      await engine.inTurn(container, async () => {});
     }
   }
   return { ids, freed };

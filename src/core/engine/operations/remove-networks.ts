@@ -37,7 +37,8 @@ export async function pruneNetworks(
   return names;
 }
 
-async function removeUnused({ networks }: Engine, { namespace, id, name }: Network): Promise<void> {
+async function removeUnused(engine: Engine, { namespace, id, name, labels }: Network): Promise<void> {
+  const { networks } = engine;
   await networks.records.remove(namespace, id, () => {
     const users = networks.usersOf(id);
     if (users.length === 0) return;
@@ -47,4 +48,5 @@ async function removeUnused({ networks }: Engine, { namespace, id, name }: Netwo
     throw new Failure("failed-precondition", "refused", { why });
   });
   networks.addresses.forget({ id });
+  engine.events.tell(namespace, id, { type: "network", action: "remove", name, labels });
 }

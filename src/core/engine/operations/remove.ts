@@ -10,6 +10,7 @@ import type { EngineContainer } from "../engine-container.js";
 import { expired, killedByExpiry } from "../time-to-live.js";
 import { exitOf } from "./exit-of.js";
 import { wholeEnd } from "./running.js";
+import { tell } from "./tell-tasks.js";
 
 /**
  * Removes a container with all that is its own. Nobody calls it off.
@@ -87,6 +88,7 @@ export async function removeRest(engine: Engine, container: EngineContainer): Pr
   if (container.idMaps !== undefined) engine.idRanges.release(container.idMaps);
   container.idMaps = undefined;
   container.isGone = true;
+  if (container.isTold) tell(engine, container, "remove");
   container.stopClock();
   container.stopRestart();
   if (container.isExpired) engine.expired.set(container, container.exit ?? killedByExpiry());

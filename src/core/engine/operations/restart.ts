@@ -5,6 +5,7 @@ import { keptOf } from "../kept-container.js";
 import { statusOf } from "./running.js";
 import { type StartRequest, start } from "./start.js";
 import { type StopRequest, stop } from "./stop.js";
+import { tell } from "./tell-tasks.js";
 
 /**
  * Stops a container, if it runs, and starts it; the very same restart once more answers as {@link start} does.
@@ -19,7 +20,9 @@ export async function restart(
   const status = statusOf(engine, container);
   if ((status === "running" || status === "paused") && !(await isDone(engine, container, request)))
     await stop(engine, container, request, signal);
-  return await start(engine, container, request, signal);
+  const init = await start(engine, container, request, signal);
+  tell(engine, container, "restart");
+  return init;
 }
 
 /** Whether what runs was started by this very request. */

@@ -30,7 +30,16 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     if (kept === undefined) continue;
     const container = new EngineContainer(namespace, record.id);
     const { name, owner, autoRemove, request, config } = kept;
-    Object.assign(container, { name, owner, autoRemove, request, labels: config.labels, isMade: true });
+    Object.assign(container, {
+      name,
+      owner,
+      autoRemove,
+      request,
+      image: config.image,
+      labels: config.labels,
+      isMade: true,
+      isTold: true,
+    });
     container.hasLayer = record.snapshotKey !== "";
     container.isOfRun = kept.starting?.by === "run";
     container.policy = policyOf(config);

@@ -10,6 +10,7 @@ import { signalNumber } from "../signals.js";
 import { exitOf } from "./exit-of.js";
 import { endPolicy } from "./restart-policy.js";
 import { wholeEnd } from "./running.js";
+import { tell } from "./tell-tasks.js";
 
 /** In ms: the grace period of a container that has none of its own. */
 const GRACE = 10_000;
@@ -57,6 +58,7 @@ export async function stop(
     // It is just ending.
     if (!(error instanceof Failure && error.kind === "not-found")) throw error;
   }
+  tell(engine, container, "kill", { signal: String(number) });
   // A frozen one gets it when it goes on.
   await thaw(task);
   const timer =
@@ -71,7 +73,9 @@ export async function stop(
   void over.then(() => clearTimeout(timer));
   await abortable(over, signal);
   // What else its end brings about is done, too.
-  return await engine.inTurn(container, async () => container.exit ?? exitOf(task));
+  const exit = await engine.inTurn(container, async () => container.exit ?? exitOf(task));
+  tell(engine, container, "stop");
+  return exit;
 }
 
 /** By which a container is asked to end. */

@@ -21,6 +21,7 @@ import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
 import type { OciSpec } from "../spec/oci-spec.js";
 import { processOf } from "../spec/process.js";
 import { CHECK_PREFIX, killExec } from "./exec.js";
+import { tell } from "./tell-tasks.js";
 
 /** In ms, more than its timeout: when a check ends whose daemon was killed. */
 const LEFT_TIMEOUT = 60_000;
@@ -93,6 +94,7 @@ class HealthWatch {
       this.#container.health = health;
       if (health.status === status && health.failingStreak === failingStreak) return;
       this.#keep();
+      if (health.status !== status) tell(this.#engine, this.#container, "health", { health: health.status });
     } finally {
       this.#wait();
     }
