@@ -131,7 +131,8 @@ export async function runDaemon(flags: Flags, { shim: ownShim, netd }: OwnProgra
   const { content } = metadata;
   const checkpoints = new CheckpointBlobs(join(root, "checkpoints"), { store, content, tasks, log });
   const { systemdCgroup } = flags;
-  const engine = new Engine({ ...metadata, store, tasks, transfers, netd, root, systemdCgroup, log });
+  const cni = { configurations: resolve(flags.cniConfDir), plugins: flags.cniPluginDir.map((path) => resolve(path)) };
+  const engine = new Engine({ ...metadata, store, tasks, transfers, netd, cni, root, systemdCgroup, log });
   const server = createServer([
     serviceV0(tasks, ready, serverVersion(VERSION, COMMIT)),
     engineService(engine, ready),

@@ -22,6 +22,8 @@ describe("flags", () => {
       retainCount: 500,
       startWorkers: 10,
       hostsDir: ["/etc/containerd/certs.d", "/etc/docker/certs.d"],
+      cniConfDir: "/etc/cni/net.d",
+      cniPluginDir: ["/opt/cni/bin", "/usr/lib/cni"],
       blobWorkers: 3,
       discardBlobs: false,
       gcInterval: 3_600_000,

@@ -13,6 +13,7 @@ const LONGEST = 2 ** 31 - 1;
 const DEFAULT_LISTEN = ["unix:///run/containerd/containerd.sock"];
 
 /** Of containerd 1.x, then of Docker. */
+const DEFAULT_CNI_PLUGIN_DIRS = ["/opt/cni/bin", "/usr/lib/cni"];
 const DEFAULT_HOSTS_DIRS = ["/etc/containerd/certs.d", "/etc/docker/certs.d"];
 
 /** What the daemon of containerd 1.x has, and what to type here. */
@@ -48,6 +49,8 @@ export interface Flags {
   retainCount: number;
   startWorkers: number;
   hostsDir: string[];
+  cniConfDir: string;
+  cniPluginDir: string[];
   gcInterval: number;
   gcHighWater: number;
   blobWorkers: number;
@@ -164,6 +167,13 @@ export function daemonCommand(): Command {
       "where HOST/hosts.toml and HOST/*.crt say how registries are reached; repeatable",
       collectOr(DEFAULT_HOSTS_DIRS),
       DEFAULT_HOSTS_DIRS,
+    )
+    .option("--cni-conf-dir <directory>", "where networks of the system are configured", "/etc/cni/net.d")
+    .option(
+      "--cni-plugin-dir <directory>",
+      "where plugins of networks of the system are; repeatable",
+      collectOr(DEFAULT_CNI_PLUGIN_DIRS),
+      DEFAULT_CNI_PLUGIN_DIRS,
     )
     .option("--blob-workers <number>", "how many blobs a pull or a push moves at a time", atLeastOne, 3)
     .option(

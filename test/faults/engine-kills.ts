@@ -124,7 +124,7 @@ export async function runEngineKills(options: EngineKillOptions): Promise<Engine
 }
 
 /** Repeats a call until it is answered, over any number of daemons. */
-class Clients {
+export class Clients {
   /** The calls that wait for an answer. */
   readonly open = new Map<object, string>();
   #isUp = Promise.resolve();

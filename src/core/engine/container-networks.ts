@@ -1,4 +1,5 @@
 import { closeSync, existsSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { openPidFd } from "../../system/linux/pidfd.js";
 import { startTimeOf } from "../../system/linux/proc-stat.js";
@@ -7,12 +8,14 @@ import { Failure } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
 import type { Identity } from "../metadata/identity.js";
 import { Addresses, type Holder, macOf } from "../network/addresses.js";
+import { Cni, type CniPlace, type CniWish, runtimeConfigOf } from "../network/cni/cni.js";
+import { networkOf } from "../network/cni/configuration.js";
 import { deviceName } from "../network/device-names.js";
 import type { EgressReport } from "../network/egress-report.js";
 import type { HostNetworks } from "../network/host-networks.js";
 import { parseAddress } from "../network/ip-address.js";
 import type { ContainerName, ContainerRules, Endpoint, Network, Publication } from "../network/network.js";
-import { type Networks, noNetwork } from "../network/networks.js";
+import { BRIDGE, type Networks, noNetwork } from "../network/networks.js";
 import { Ports } from "../network/ports.js";
 import { FirstUse } from "../scheduling/first-use.js";
 import type { Process } from "../tasks/process.js";
@@ -40,6 +43,7 @@ export interface AttachedEndpoint extends Pick<Endpoint, "inside" | "address" | 
 /** What is known in memory of a container that is to be on networks. */
 export interface Place {
   container: EngineContainer;
+  /** Those of the system, too. */
   wishes: Wish[];
   /** Undefined while it does not run. */
   attached: Attached | undefined;
@@ -55,6 +59,8 @@ interface OwnPlace extends Place {
   preparing: Promise<void>;
   /** What its end has left to do. */
   leaving: Promise<void>;
+  /** Ports that plugins of the system's networks publish. */
+  systemPorts: readonly PortMapping[];
   config: NamingWishes;
 }
 
@@ -68,7 +74,14 @@ interface Parts {
   attachTime: Timer;
   /** The path of containerd-netd. */
   netd: string;
+  cni: CniFlags;
   log: Logger;
+}
+
+/** Where networks of the system are configured, and where their plugins are. */
+export interface CniFlags {
+  configurations: string;
+  plugins: readonly string[];
 }
 
 /**
@@ -83,13 +96,17 @@ export class ContainerNetworks {
   readonly #places = new Map<string, OwnPlace>();
   readonly #hostUse: FirstUse<HostNetworks>;
   readonly #keeper: NetworkKeeper;
+  readonly #cni: Cni;
   #missing: Endpoint[] = [];
+  /** What was on networks of the system when the machine was started anew. */
+  readonly #lost: { place: OwnPlace; attached: Attached }[] = [];
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.records = parts.records;
     this.#hostUse = new FirstUse(() => this.#openHost());
-    const { runDirectory, netd: program, log } = parts;
+    const { runDirectory, netd: program, cni, log } = parts;
+    this.#cni = new Cni({ ...cni, directory: () => join(runDirectory.path, "cni"), log });
     const onError = (error: string) => log.error({ error }, "containerd: names and ports of containers");
     const table = async () => (await this.#hostUse.done()).table();
     this.#keeper = new NetworkKeeper({ runDirectory, program, table, onError });
@@ -121,7 +138,7 @@ export class ContainerNetworks {
     if (config.network.mode !== "attached") return;
     const wishes: Wish[] = [];
     for (const [index, attachment] of config.network.networks.entries()) {
-      const network = await this.records.get(container.namespace, attachment.network);
+      const network = await this.#find(container.namespace, attachment.network);
       checkWish(network, attachment);
       checkClosed(network, config);
       if (wishes.some((other) => other.network.id === network.id))
@@ -136,7 +153,8 @@ export class ContainerNetworks {
       );
     }
     // One may have been removed while another was looked for.
-    for (const { network } of wishes) if (this.records.byId(network.id) === undefined) throw noNetwork(network);
+    for (const { network } of wishes)
+      if (isOurs(network) && this.records.byId(network.id) === undefined) throw noNetwork(network);
     const place = this.#add(container, config, wishes);
     try {
       for (const wish of wishes) this.#reserve(place, wish);
@@ -167,7 +185,12 @@ export class ContainerNetworks {
       for (const wish of place.wishes) endpoints.push(this.#endpointOf(place, wish, endpoints));
       place.attached = { endpoints, publications: [] };
       writeFileSync(this.#parts.marker, "");
-      place.attached.publications = await this.#publish(place, endpoints, mappingsOf(config, exposed));
+      const mappings = mappingsOf(config, exposed);
+      const isOnOurs = place.wishes.some(({ network }) => isOurs(network));
+      place.systemPorts = isOnOurs ? [] : mappings;
+      // What can't be had is told before anything is begun.
+      await this.#systemWishes(place);
+      if (isOnOurs) place.attached.publications = await this.#publish(place, endpoints, mappings);
       return place.attached;
     } catch (error) {
       place.attached = undefined;
@@ -179,7 +202,7 @@ export class ContainerNetworks {
   /** Has the host ready for a container, beside the creation of its task. What is wrong with it {@link enter} tells. */
   prepare(container: EngineContainer): void {
     const place = this.#places.get(keyOf(container.namespace, container.id));
-    if (place?.attached === undefined) return;
+    if (place?.attached === undefined || this.#endpointsOf(place).length === 0) return;
     place.preparing = (async () => {
       const host = await this.#hostUse.done();
       await Promise.all([host.prepare(this.#endpointsOf(place)), host.publish(nameOf(place), this.#rulesOf(place))]);
@@ -188,12 +211,12 @@ export class ContainerNetworks {
   }
 
   /** Connects a container that was created, and does not run yet. @throws Failure */
-  async enter(container: EngineContainer, init: Process): Promise<void> {
+  async enter(container: EngineContainer, init: Process, signal: AbortSignal): Promise<void> {
     const place = this.#places.get(keyOf(container.namespace, container.id));
     if (place?.attached === undefined) return;
     const began = performance.now();
     await place.preparing;
-    await this.#connect(place, init, this.#endpointsOf(place));
+    await this.#connect(place, init, this.#endpointsOf(place), signal);
     this.#parts.attachTime.since(began);
   }
 
@@ -251,7 +274,12 @@ export class ContainerNetworks {
     }
     // What is in use comes before what is chosen.
     for (const { container, kept } of all) {
-      if (kept.attached === undefined || !mayRun(container)) continue;
+      if (kept.attached === undefined) continue;
+      if (!mayRun(container)) {
+        const place = this.#places.get(keyOf(container.namespace, container.id))!;
+        if (place.wishes.some(({ network }) => !isOurs(network))) this.#lost.push({ place, attached: kept.attached });
+        continue;
+      }
       const place = this.#places.get(keyOf(container.namespace, container.id))!;
       place.attached = kept.attached;
       try {
@@ -278,6 +306,7 @@ export class ContainerNetworks {
         this.#parts.log.error({ error: logText(error) }, "containerd: restore the networks of containers"),
       );
     };
+    await attempt(() => this.#restoreSystem(initOf));
     await attempt(async () => {
       await this.#hostUse.done();
       const missing = this.#missing.splice(0);
@@ -465,9 +494,72 @@ export class ContainerNetworks {
     const wishes: Wish[] = [];
     for (const attachment of network.mode === "attached" ? network.networks : []) {
       const found = await this.records.find(namespace, attachment.network);
-      if (found !== undefined) wishes.push({ network: found, attachment });
+      // What the system has had configured, and has no more, is told of as it was.
+      wishes.push({ network: found ?? networkOf({ name: attachment.network }), attachment });
     }
     return wishes;
+  }
+
+  /** A network of ours, or one of the system's. @throws Failure: not-found, invalid-argument */
+  async #find(namespace: string, text: string): Promise<Network> {
+    const found = await this.records.find(namespace, text);
+    if (found !== undefined || text === BRIDGE) return found ?? (await this.records.get(namespace, text));
+    const ofSystem = await this.#cni.find(text);
+    return ofSystem === undefined ? await this.records.get(namespace, text) : networkOf(ofSystem);
+  }
+
+  /** What a container is to have of the networks of the system. @throws Failure */
+  async #systemWishes(place: OwnPlace, attached = place.attached): Promise<CniWish[]> {
+    const wishes: CniWish[] = [];
+    for (const { network, attachment } of place.wishes) {
+      const inside = attached?.endpoints.find((endpoint) => endpoint.network === network.id)?.inside;
+      if (isOurs(network) || inside === undefined) continue;
+      const found = await this.#cni.find(network.name);
+      if (found === undefined) throw noNetwork({ namespace: place.container.namespace, name: network.name });
+      const { address, address6, mac, aliases } = attachment;
+      // The first one has the ports.
+      const ports = wishes.length === 0 ? portsOfSystem(place.systemPorts) : [];
+      const wish = { network: found, inside, address, address6, mac, aliases, ports };
+      runtimeConfigOf(wish);
+      wishes.push(wish);
+    }
+    return wishes;
+  }
+
+  /** What plugins have said that a container has. */
+  #noteSystem(place: OwnPlace, found: readonly CniPlace[]): void {
+    const { attached } = place;
+    if (attached === undefined) return;
+    const endpoints = attached.endpoints.map((endpoint) => {
+      const name = place.wishes.find(({ network }) => network.id === endpoint.network && !isOurs(network))?.network
+        .name;
+      const own = found.find(({ network, inside }) => network === name && inside === endpoint.inside);
+      return own === undefined ? endpoint : { ...endpoint, address: own.address, address6: own.address6, mac: own.mac };
+    });
+    place.attached = { ...attached, endpoints };
+  }
+
+  /** What an earlier daemon's containers have of the networks of the system; what those have that do not run is undone. */
+  async #restoreSystem(initOf: (container: EngineContainer) => Process | undefined): Promise<void> {
+    for (const user of await this.#cni.all()) {
+      const place = this.#places.get(keyOf(user.namespace, user.id));
+      if (place?.attached !== undefined && initOf(place.container) !== undefined)
+        this.#noteSystem(place, await this.#cni.placesOf(user));
+      else await this.#attemptSystem(user, () => this.#cni.remove(user));
+    }
+    for (const { place, attached } of this.#lost.splice(0)) {
+      if (place.attached !== undefined) continue;
+      await this.#attemptSystem(place.container, async () =>
+        this.#cni.removeLost(place.container, await this.#systemWishes(place, attached)),
+      );
+    }
+  }
+
+  async #attemptSystem({ namespace, id }: { namespace: string; id: string }, work: () => Promise<void>): Promise<void> {
+    await work().catch((error) => {
+      const fields = { namespace, id, error: logText(error) };
+      this.#parts.log.error(fields, "containerd: undo what a container has of the networks of the system");
+    });
   }
 
   /** A container has another name. */
@@ -485,12 +577,16 @@ export class ContainerNetworks {
 
   #add(container: EngineContainer, config: OwnPlace["config"], wishes: Wish[]): OwnPlace {
     const done = Promise.resolve();
-    const place: OwnPlace = { container, config, wishes, attached: undefined, preparing: done, leaving: done };
+    const place: OwnPlace = {
+      ...{ container, config, wishes, attached: undefined },
+      ...{ preparing: done, leaving: done, systemPorts: [] },
+    };
     this.#places.set(keyOf(container.namespace, container.id), place);
     return place;
   }
 
   #reserve(place: Place, { network, attachment }: Wish): void {
+    if (!isOurs(network)) return;
     const { address, address6, mac } = attachment;
     if (address !== "") this.addresses.take(network, 4, address, holderOf(place));
     if (address6 !== "") this.addresses.take(network, 6, address6, holderOf(place));
@@ -499,13 +595,16 @@ export class ContainerNetworks {
 
   #endpointOf(place: Place, wish: Wish, before: readonly AttachedEndpoint[]): AttachedEndpoint {
     const { network, attachment } = wish;
+    const inside = freeDevice(before);
+    if (!isOurs(network))
+      return { network: network.id, inside, address: "", address6: "", mac: "", isDefaultRoute: false };
     const holder = holderOf(place);
     const address = this.addresses.take(network, 4, attachment.address, holder);
     const address6 = network.subnet6 === "" ? "" : this.addresses.take(network, 6, attachment.address6, holder);
     const mac = attachment.mac === "" ? macOf(address) : attachment.mac.toLowerCase();
     this.addresses.takeMac(network, mac, holder);
     const isDefaultRoute = !network.internal && !before.some((other) => other.isDefaultRoute);
-    return { network: network.id, inside: freeDevice(before), address, address6, mac, isDefaultRoute };
+    return { network: network.id, inside, address, address6, mac, isDefaultRoute };
   }
 
   /** What is named stays the container's. */
@@ -583,7 +682,9 @@ export class ContainerNetworks {
     const isClosed = config.egress !== undefined;
     return (attached?.endpoints ?? []).flatMap((endpoint) => {
       const network = wishes.find((wish) => wish.network.id === endpoint.network)?.network;
-      return network === undefined ? [] : [{ ...endpointOn(network, container, endpoint), isClosed }];
+      return network === undefined || !isOurs(network)
+        ? []
+        : [{ ...endpointOn(network, container, endpoint), isClosed }];
     });
   }
 
@@ -596,15 +697,24 @@ export class ContainerNetworks {
     };
   }
 
-  async #connect(place: OwnPlace, init: Process, endpoints: readonly Endpoint[]): Promise<void> {
-    const host = await this.#hostUse.done();
+  /** @param starting is given with the start of a container, whose networks of the system are set up, too */
+  async #connect(
+    place: OwnPlace,
+    init: Process,
+    endpoints: readonly Endpoint[],
+    starting?: AbortSignal | undefined,
+  ): Promise<void> {
     const { network, close } = openNetworkOf(init);
     try {
+      const host = endpoints.length > 0 ? await this.#hostUse.done() : undefined;
       const done = await Promise.allSettled([
-        host.enter(network, endpoints),
+        host?.enter(network, endpoints),
         this.#keeper.name(keyOfPlace(place), place, place.config, init, true),
       ]);
       for (const one of done) if (one.status === "rejected") throw one.reason;
+      const wishes = starting === undefined ? [] : await this.#systemWishes(place);
+      if (wishes.length > 0)
+        this.#noteSystem(place, await this.#cni.add(place.container, init.systemPid, wishes, starting!));
     } finally {
       close();
     }
@@ -614,6 +724,8 @@ export class ContainerNetworks {
     const { namespace, id } = place.container;
     const onHost = async () => {
       await place.preparing.catch(() => {});
+      if (place.wishes.some(({ network }) => !isOurs(network))) await this.#cni.remove(place.container);
+      if (endpoints.length === 0 && published.length === 0) return;
       const host = await this.#hostUse.done();
       await host.withdraw(nameOf(place));
       await host.remove(endpoints);
@@ -676,7 +788,10 @@ function withoutNetwork(attached: Attached, network: Network, { wishes, containe
   const gone = attached.endpoints.find((endpoint) => endpoint.network === network.id);
   const endpoints = attached.endpoints.filter((endpoint) => endpoint !== gone);
   if (!gone?.isDefaultRoute) return { ...attached, endpoints };
-  const isInternal = (id: string) => wishes.find((wish) => wish.network.id === id)?.network.internal ?? true;
+  const isInternal = (id: string) => {
+    const other = wishes.find((wish) => wish.network.id === id)?.network;
+    return other === undefined || other.internal || !isOurs(other);
+  };
   const next = endpoints.find((endpoint) => !isInternal(endpoint.network));
   const publications = attached.publications.map((publication): Publication => {
     const address = (publication.hostAddress.includes(":") ? next?.address6 : next?.address) ?? "";
@@ -688,6 +803,21 @@ function withoutNetwork(attached: Attached, network: Network, { wishes, containe
   });
   const changed = endpoints.map((one) => (one === next ? { ...one, isDefaultRoute: true } : one));
   return { endpoints: changed, publications, ...(next && { isRerouting: true }) };
+}
+
+/** Whether a network is ours to set up, and none of the system's. */
+function isOurs({ driver }: Network): boolean {
+  return driver !== "cni";
+}
+
+/** @throws Failure (invalid-argument) for a port that has to be chosen */
+function portsOfSystem(ports: readonly PortMapping[]): CniWish["ports"] {
+  for (const port of ports) {
+    if (isOneOf(port)) continue;
+    const why = `ports: ${port.containerPort}/${port.protocol}: a network of the system has no ports chosen: name one`;
+    throw refused("invalid-argument", why);
+  }
+  return ports;
 }
 
 /** As an error and the host's rules name a container. */
@@ -734,6 +864,7 @@ function freeDevice(others: readonly AttachedEndpoint[]): string {
 
 /** @throws Failure (invalid-argument) */
 function checkWish(network: Network, { address, address6 }: NetworkAttachment): void {
+  if (!isOurs(network)) return;
   if (address6 !== "" && network.subnet6 === "")
     throw refused("invalid-argument", `address6 ${address6}: network ${JSON.stringify(network.name)} has no IPv6`);
   if (address !== "" && parseAddress(address) === undefined)

@@ -18,7 +18,7 @@ import type { Tasks } from "../tasks/tasks.js";
 import { MappedVolumes } from "../volumes/mapped-volumes.js";
 import { Volumes } from "../volumes/volumes.js";
 import { ContainerIndex } from "./container-index.js";
-import { ContainerNetworks } from "./container-networks.js";
+import { type CniFlags, ContainerNetworks } from "./container-networks.js";
 import type { EngineContainer } from "./engine-container.js";
 import { EngineEvents } from "./engine-events.js";
 import { ContainerFiles } from "./files/container-files.js";
@@ -50,6 +50,7 @@ export interface EngineParts extends ImageParts {
   identity: Identity;
   /** The path of containerd-netd. */
   netd: string;
+  cni: CniFlags;
   store: Store;
   namespaces: Namespaces;
   /** `--root` */
@@ -110,11 +111,11 @@ export class Engine {
     this.#restarts = new Workers(Math.max(1, Math.floor(parts.tasks.startWorkers.limit / 2)));
     this.#marker = join(parts.root, "engine");
     this.images = new ResolvedImages(parts, this.#marker);
-    const { networks: records, identity, log, netd } = parts;
+    const { networks: records, identity, log, netd, cni } = parts;
     const { runDirectory, metrics } = parts.tasks;
     const attachTime = metrics.networkAttach;
     const marker = join(this.#marker, "networks-in-use");
-    this.networks = new ContainerNetworks({ records, identity, marker, runDirectory, attachTime, netd, log });
+    this.networks = new ContainerNetworks({ records, identity, marker, runDirectory, attachTime, netd, cni, log });
     this.events = new EngineEvents({
       path: join(this.#marker, "events.log"),
       prepare: () => this.mark(),

@@ -145,7 +145,8 @@ function namingOf({ container, wishes, attached }: Place, { dns = [], hostname }
   const { name, id } = container;
   const endpoints = (attached?.endpoints ?? []).flatMap(({ network: id_, address, address6 }): NamedEndpoint[] => {
     const wish = wishes.find(({ network }) => network.id === id_);
-    if (wish === undefined) return [];
+    // The system's have addresses of their own, and no names.
+    if (wish === undefined || wish.network.driver === "cni") return [];
     const names = [name, ...wish.attachment.aliases, id.slice(0, SHORT_ID), hostname].filter((text) => text !== "");
     const { name: networkName } = wish.network;
     return [{ network: id_, networkName, address, ...(address6 !== "" && { address6 }), names: [...new Set(names)] }];

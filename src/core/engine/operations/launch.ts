@@ -92,7 +92,7 @@ export async function launch(engine: Engine, wanted: Launch, signal: AbortSignal
   });
   try {
     await written;
-    await engine.networks.enter(container, tasks.get(name).init!);
+    await engine.networks.enter(container, tasks.get(name).init!, signal);
     signal.throwIfAborted();
     const init = await startCreated(tasks, name);
     follow(engine, container, tasks.get(name));
