@@ -343,7 +343,7 @@ class LiveNetworks {
     if (has.sort().join() !== wanted.sort().join()) return `has ${has.join()}, but is told to have ${wanted.join()}`;
     if (this.#isPublished && ports.length !== 1) return `${ports.length} ports are told`;
     for (const { hostPort } of ports) {
-      const asked = ["busybox", "wget", "-q", "-O", "-", "-T", "10", `http://127.0.0.1:${hostPort}/hostname`];
+      const asked = ["busybox", "wget", "-q", "-O", "-", `http://127.0.0.1:${hostPort}/hostname`];
       const { stdout, stderr } = await host.attempt(asked);
       if (stdout === "") return `port ${hostPort}: ${stderr}`;
     }

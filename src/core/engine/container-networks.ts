@@ -310,15 +310,19 @@ export class ContainerNetworks {
     await attempt(async () => {
       await this.#hostUse.done();
       const missing = this.#missing.splice(0);
-      for (const place of this.#places.values()) {
+      const restoreOne = async (place: OwnPlace) => {
         const init = initOf(place.container);
-        if (init === undefined || place.attached === undefined) continue;
+        if (init === undefined || place.attached === undefined) return;
         const endpoints = missing.filter((endpoint) => isOf(place, endpoint));
         if (endpoints.length > 0) await attempt(() => this.#connect(place, init, endpoints));
         if (place.attached.isRerouting) await attempt(() => this.#reroute(place, init));
-        await attempt(() => this.#keeper.holdAgain(place.attached?.publications ?? []));
-        await attempt(() => this.#keeper.name(keyOfPlace(place), place, place.config, init));
-      }
+        const { publications } = place.attached;
+        await Promise.all([
+          attempt(() => this.#keeper.holdAgain(publications)),
+          attempt(() => this.#keeper.name(keyOfPlace(place), place, place.config, init)),
+        ]);
+      };
+      await Promise.all([...this.#places.values()].map(restoreOne));
       await this.#keeper.restored();
       this.#unmark();
     });
@@ -565,7 +569,10 @@ export class ContainerNetworks {
   /** A container has another name. */
   async rename(container: EngineContainer): Promise<void> {
     const place = this.#places.get(keyOf(container.namespace, container.id));
-    if (place?.attached !== undefined) await this.#keeper.rename(keyOfPlace(place), place, place.config);
+    if (place?.attached === undefined) return;
+    await this.#keeper.rename(keyOfPlace(place), place, place.config).catch((error) => {
+      this.#parts.log.error({ id: container.id, error: logText(error) }, "containerd: names of a container");
+    });
   }
 
   /** In ms, of what a start waits for nobody else. */
