@@ -17,6 +17,7 @@ import { fleetRows } from "./fleet-rows.js";
 import { growth } from "./growth.js";
 import { imageRows } from "./images.js";
 import { interruption } from "./interruption.js";
+import { nameRows } from "./names.js";
 import { type Row, table } from "./row.js";
 import { execs, oneStart, starts, startsCrun } from "./starts.js";
 import { stdoutRate } from "./stdout.js";
@@ -66,6 +67,7 @@ const measurements: Record<string, () => AsyncIterable<Row>> = {
   engine: () => engineRows(containers),
   "engine-peers": () => enginePeerRows(rounds),
   images: () => imageRows(),
+  names: () => oneByOne(nameRows(100)),
   stdout: () => oneByOne(stdoutRate()),
   calls: () => oneByOne(calls()),
   ctr: () => oneByOne(ctrVersion()),

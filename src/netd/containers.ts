@@ -6,7 +6,9 @@ import { errorText } from "../shim/syscalls/libc";
 import * as waiting from "../shim/syscalls/waiting";
 import { gate } from "./gate";
 import { enter, leave, type Places } from "./names";
+import { pause } from "./pause";
 import { redirect } from "./redirect";
+import { releaseLater } from "./resident";
 import { parseServers } from "./resolv-conf";
 import { resolve } from "./resolver";
 import * as inet from "./syscalls/inet";
@@ -17,6 +19,9 @@ import { type Client, closeClients, serveClient } from "./tcp-clients";
 const ADDRESS = "127.0.0.11";
 /** How many questions of a container are answered before the others have their turn. */
 const TURN = 16;
+/** So many questions of a container in so many ms, then its socket has a pause: one that floods has a part of a processor, not all. */
+const MOST_IN_WINDOW = 1_000;
+const WINDOW = 100;
 /** How many clients may wait to be accepted. */
 const BACKLOG = 16;
 
@@ -36,6 +41,9 @@ export interface Container {
   egress: NetdEgress | undefined;
   /** How many of its questions are with the servers. */
   outstanding: number;
+  /** How many it has asked by UDP in the window that ends then. */
+  asked: number;
+  windowEnd: number;
   /** Its connections, the oldest first. */
   clients: Client[];
   isStale: boolean;
@@ -117,13 +125,17 @@ function open(key: string, naming: Naming, namespace: number, name: string): voi
     isReplaced = redirect(netfilter, string.sub(address, 5, 8), inet.localPort(udp), inet.localPort(tcp));
     const container: Container = {
       ...{ key, isThere: true, namespace: name, sockets: [udp, tcp], process: -1, places: enter(naming.endpoints) },
-      ...{ servers: serversOf(naming), egress: naming.egress, outstanding: 0, clients: [], isStale: false },
+      ...{ servers: serversOf(naming), egress: naming.egress, outstanding: 0, asked: 0, windowEnd: 0 },
+      ...{ clients: [], isStale: false },
     };
     containers.set(key, container);
-    const result = math.min(
-      watch(udp, waiting.EPOLLIN, () => answerDatagrams(container, udp)),
-      watch(tcp, waiting.EPOLLIN, () => serveClient(container, tcp)),
-    );
+    const onDatagrams = () => {
+      if (!answerDatagrams(container, udp)) pause(container, udp, onDatagrams);
+    };
+    const onClient = () => {
+      if (!serveClient(container, tcp)) pause(container, tcp, onClient);
+    };
+    const result = math.min(watch(udp, waiting.EPOLLIN, onDatagrams), watch(tcp, waiting.EPOLLIN, onClient));
     if (result < 0) {
       drop(container);
       udp = -1;
@@ -188,12 +200,21 @@ export function dropStaleContainers(): void {
   for (const container of stale) drop(container);
 }
 
-function answerDatagrams(container: Container, socket: number): void {
+/** Answers some questions; false when the container has asked so much that it has to wait. */
+function answerDatagrams(container: Container, socket: number): boolean {
+  releaseLater();
+  const time = waiting.now();
+  if (time >= container.windowEnd) {
+    container.windowEnd = time + WINDOW;
+    container.asked = 0;
+  }
   for (const _question of $range(1, TURN)) {
     const [packet, from] = inet.receiveFrom(socket);
-    if (packet === undefined) return;
+    if (packet === undefined) return true;
+    container.asked++;
     resolve(container, packet, "udp", (answer) => {
       if (container.isThere) inet.sendTo(socket, answer, from);
     });
   }
+  return container.asked < MOST_IN_WINDOW;
 }

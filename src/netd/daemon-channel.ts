@@ -1,6 +1,6 @@
 /** The connection with the daemon; docs/netd.md has the protocol. */
 import * as cjson from "cjson";
-import { NETD_SOCKET, type NetdAnswer, type NetdRequest } from "../contract/netd/messages";
+import { NETD_SOCKET, NETD_VERSION, type NetdAnswer, type NetdRequest } from "../contract/netd/messages";
 import { close, watch } from "../shim/loop";
 import * as files from "../shim/syscalls/files";
 import { errorText } from "../shim/syscalls/libc";
@@ -9,6 +9,7 @@ import * as waiting from "../shim/syscalls/waiting";
 import * as containers from "./containers";
 import { askedNames, forgetOwner } from "./egress";
 import * as ports from "./ports";
+import { releaseLater } from "./resident";
 import { setResolvConf } from "./resolv-conf";
 import { peerUser } from "./syscalls/inet";
 
@@ -61,6 +62,7 @@ function receive(fd: number): void {
     hangUp(fd);
     return;
   }
+  releaseLater();
   // Who says something is the daemon, and the one before it is no more.
   if (connection !== fd) close(connection);
   connection = fd;
@@ -82,7 +84,7 @@ function carryOut(request: NetdRequest, descriptors: { first: number; second: nu
       setResolvConf(request.resolvConf);
       ports.markPorts();
       containers.markContainers();
-      return DONE;
+      return { version: NETD_VERSION };
     case "end":
       ports.dropStalePorts();
       containers.dropStaleContainers();

@@ -5,7 +5,7 @@
 import { NETD_CHANNEL_VARIABLE } from "../contract/netd/messages";
 import { openLoop, runUntil } from "../shim/loop";
 import * as files from "../shim/syscalls/files";
-import * as memory from "../shim/syscalls/memory";
+import { releaseText } from "../shim/syscalls/memory";
 import * as processes from "../shim/syscalls/processes";
 import { isOver, listenForDaemons, serveDaemon } from "./daemon-channel";
 import { guardContainers } from "./egress";
@@ -30,7 +30,8 @@ function run(directory: string): void {
     files.setCloseOnExec(channel);
     serveDaemon(channel);
   }
-  memory.releaseText();
+  // What only the start has needed.
+  releaseText();
   while (!isOver()) {
     const [ok, message] = pcall(() => runUntil(isOver));
     // What is wrong with one container's question is no reason to leave the others alone.

@@ -7,6 +7,8 @@ import type { Container } from "./containers";
 import { resolve } from "./resolver";
 import * as inet from "./syscalls/inet";
 
+const ENFILE = 23;
+const EMFILE = 24;
 /** Of one container: the oldest makes room for a new one. */
 const MOST_CLIENTS = 16;
 /** In ms: how long one may be silent, or take to send a question or to read an answer. */
@@ -29,10 +31,10 @@ export interface Client {
 const clients = new LuaTable<Client, true>();
 let count = 0;
 
-/** Accepts one that waits at that socket. */
-export function serveClient(container: Container, socket: number): void {
+/** Accepts one that waits at that socket; false when there are no descriptors left for it. */
+export function serveClient(container: Container, socket: number): boolean {
   const fd = accept(socket);
-  if (fd < 0) return;
+  if (fd < 0) return fd !== -EMFILE && fd !== -ENFILE;
   if (container.clients.length >= MOST_CLIENTS) closeClient(container.clients[0]);
   const client: Client = {
     ...{ container, fd, received: "", unsent: "", isAsking: false, deadline: waiting.now() + PATIENCE },
@@ -42,6 +44,7 @@ export function serveClient(container: Container, socket: number): void {
   count++;
   if (count === 1) callIn(TICK, expire);
   if (watch(fd, waiting.EPOLLIN, () => receive(client)) < 0) closeClient(client);
+  return true;
 }
 
 export function closeClients(container: Container): void {

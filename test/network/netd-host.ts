@@ -5,15 +5,14 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { type NamedEndpoint, type Naming, Netd } from "../../src/core/network/netd/netd.js";
 import { endNetd } from "../../src/core/network/netd/netd-process.js";
 import { startTimeOf } from "../../src/system/linux/proc-stat.js";
 import { makeNetworkNamespace, type NetworkNamespace } from "../harness/network-namespace.js";
-import { netdProgram } from "../harness/paths.js";
+import { netdProgram, repository } from "../harness/paths.js";
 import { within } from "../harness/wait.js";
 
-const script = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const script = (name: string) => join(repository, "test/network", name);
 
 /** The host, its netd's run directory, and its daemons. */
 export class NetdHost implements AsyncDisposable {

@@ -205,17 +205,29 @@ test.skipIf(!full)(
     expect(host.descriptors()).toBeLessThanOrEqual(before + 16 + 256);
     expect(await web.ask("rogue")).toEqual(["172.30.0.3"]);
     expect(await web.ask("a.example")).toEqual(["192.0.2.1"]);
+    // Of names that netd knows itself: the others are answered meanwhile.
+    let isFlooding = true;
+    const flood = rogue
+      .request({ packet: question("web").toString("hex"), flood: 50_000 })
+      .then(() => (isFlooding = false));
+    let answers = 0;
+    while (isFlooding || answers === 0) {
+      expect(await web.ask("rogue")).toEqual(["172.30.0.3"]);
+      answers++;
+    }
+    await flood;
     // All of it ends: the tries, the clients' patience; and then netd sleeps.
     await eventually(() => host.descriptors() === before);
     expect(await rogue.ask("a.example")).toEqual(["192.0.2.1"]);
     await eventually(() => host.descriptors() === before);
     const pid = host.pid!;
     // Longer than any of its timers.
-    const pause = () => new Promise((resolve) => setTimeout(resolve, 2_500));
-    await pause();
-    const { wakeups } = activityOf(pid);
-    await pause();
-    expect(activityOf(pid).wakeups).toBe(wakeups);
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 4_000));
+    await eventually(async () => {
+      const { wakeups } = activityOf(pid);
+      await pause();
+      return activityOf(pid).wakeups === wakeups;
+    });
     expect(host.log).toBe("");
   },
 );

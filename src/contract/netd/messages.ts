@@ -6,6 +6,8 @@ export const NETD_SOCKET = "netd.sock";
 export const NETD_LOG = "netd-log.json";
 /** The environment variable that names netd's descriptor of the connection with the daemon that has started it. */
 export const NETD_CHANNEL_VARIABLE = "CONTAINERD_NETD_CHANNEL";
+/** What `begin` answers: a netd that an earlier version of the daemon has left, and that has another, is replaced. */
+export const NETD_VERSION = 1;
 /** In bytes: no packet is longer. */
 export const LONGEST_PACKET = 16_384;
 
@@ -106,6 +108,8 @@ export interface NetdAnswer {
   readonly taken?: { readonly protocol: "tcp" | "udp"; readonly address: string; readonly port: number };
   /** The numbers of the ports that were asked for. */
   readonly ports?: readonly number[];
+  /** {@link NETD_VERSION}, of `begin`. */
+  readonly version?: number;
   /** What a container with egress has asked for. */
   readonly egress?: AskedNames;
 }

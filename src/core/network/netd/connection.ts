@@ -69,8 +69,11 @@ export class NetdConnection {
         this.#expectAnswer();
       } catch (error) {
         const { syscall } = error as { syscall?: string };
-        // That it has died is about to be read, too.
-        next.reject(syscall === "sendmsg" ? new NetdGone("has died") : error);
+        if (syscall === "sendmsg") {
+          // At once, not when that is read: who asks again must not get this connection again.
+          this.#end("has died");
+          next.reject(new NetdGone("has died"));
+        } else next.reject(error);
       } finally {
         for (const descriptor of descriptors) closeSync(descriptor);
       }

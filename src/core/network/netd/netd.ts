@@ -1,11 +1,12 @@
 import { closeSync, openSync } from "node:fs";
-import type {
-  AskedNames,
-  HeldPort,
-  NamedEndpoint,
-  Naming,
-  NetdAnswer,
-  NetdRequest,
+import {
+  type AskedNames,
+  type HeldPort,
+  type NamedEndpoint,
+  type Naming,
+  NETD_VERSION,
+  type NetdAnswer,
+  type NetdRequest,
 } from "../../../contract/netd/messages.js";
 import { openPidFd } from "../../../system/linux/pidfd.js";
 import { startTimeOf } from "../../../system/linux/proc-stat.js";
@@ -234,7 +235,8 @@ export class Netd {
       if (isReady) void this.#lost();
     });
     try {
-      await connection.ask({ do: "begin", resolvConf });
+      const { version } = await connection.ask({ do: "begin", resolvConf });
+      if (version !== NETD_VERSION) throw new NetdGone(`is of another version (${version})`);
       await this.#tellWishes(connection);
       isReady = true;
       this.#failures = 0;
