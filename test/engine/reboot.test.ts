@@ -7,6 +7,7 @@ import { bindOf, importImage, NO_STDIO, newId, requestFor, texts, type Wanted } 
 import { full } from "../harness/extent.js";
 import { findLeftovers, removeLeftovers } from "../harness/leftovers.js";
 import { refusal } from "../harness/v1.js";
+import { volumeAt } from "../harness/volumes.js";
 import { eventually } from "../harness/wait.js";
 
 /** Of a shell that runs its arguments as a command line for which the boot id is what is in the file $0. */
@@ -25,13 +26,13 @@ test.skipIf(!full)("after a new start of the machine", async () => {
     const make = async (
       what: string,
       wanted: Partial<Wanted> = {},
-      script = `echo x >> /kept; echo ${what} >> /out/log; ${sleep}`,
+      script = `echo x >> /kept; echo ${what} >> /lasting/log; echo ${what} >> /out/log; ${sleep}`,
     ) => {
       const id = newId(daemon);
       const config = {
         args: texts("sh", "-c", script),
         writable: true,
-        mounts: [bindOf(out, "/out", { createSource: true })],
+        mounts: [bindOf(out, "/out", { createSource: true }), volumeAt("lasting", "/lasting")],
         ...wanted.config,
       };
       await engine.create(requestFor({ id, ...wanted, config, name: what }));
@@ -81,6 +82,11 @@ test.skipIf(!full)("after a new start of the machine", async () => {
     }
     for (const id of [owned, passing]) expect(await refusal(engine.get({ id }))).toContain("NOT_FOUND");
     expect((await daemon.v1().tasks.list()).tasks).toEqual([]);
+    const volume = await daemon.v1().volumes.get({ name: "lasting", size: false });
+    expect(volume.containers).toHaveLength(5);
+    expect(readFileSync(join(volume.path, "log"), "utf8").split("\n")).toEqual(
+      expect.arrayContaining(["running", "passing"]),
+    );
     // What was written is there, once more when it was run before; and all can run again.
     for (const id of [created, running, paused]) {
       await engine.start({ id, stdio: NO_STDIO });

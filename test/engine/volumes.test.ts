@@ -1,4 +1,5 @@
 /** Volumes of containers: named ones, those of images, what they begin with, and what becomes of them. */
+import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
@@ -15,6 +16,7 @@ import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { Mount } from "../../src/proto/containerdts/engine/v1/engine.js";
 import { attributesOfOpened } from "../../src/system/linux/attributes.js";
+import { status } from "../harness/api.js";
 import { useContainerd1 } from "../harness/containerd1.js";
 import type { TestDaemon } from "../harness/daemon.js";
 import { type Config, importImage, NO_STDIO, newId, requestFor, runToEnd, texts } from "../harness/engine.js";
@@ -296,3 +298,25 @@ test.skipIf(!full)(
     expect(readdirSync(directory())).toEqual([]);
   },
 );
+
+test.skipIf(!full)("on a full disk no volume is half filled, and nothing is left", async () => {
+  const { engine } = daemon.v1("full");
+  await importVolumesImage(daemon, "full");
+  const place = join(daemon.root, "engine", "volumes", "full");
+  mkdirSync(place, { recursive: true });
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=8k", "volumes", place]);
+  try {
+    const create = requestFor({ id: newId(daemon), config: withImage({ mounts: [volumeAt("big", "/data")] }) });
+    const error = await engine.create(create).then(
+      () => undefined,
+      (reason: { code: number; message: string }) => reason,
+    );
+    expect(error).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    expect(error!.message).toContain("no space left");
+    expect((await daemon.v1("full").volumes.list({ labels: [] })).volumes).toEqual([]);
+    expect(readdirSync(place)).toEqual([]);
+    expect((await engine.list()).containers).toEqual([]);
+  } finally {
+    execFileSync("umount", [place]);
+  }
+});

@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, open, readdir, rename, rmdir } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, rename, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { namesIn } from "../../system/linux/directory-names.js";
 import { hasCode } from "../../system/linux/libc.js";
@@ -109,8 +109,8 @@ export class VolumeDirectories {
   /** All there are. @throws a system error */
   async all(): Promise<VolumePlace[]> {
     const places: VolumePlace[] = [];
-    for (const namespace of await namesIn(this.path))
-      for (const name of await namesIn(join(this.path, namespace))) places.push({ namespace, name });
+    for (const namespace of await directoriesIn(this.path))
+      for (const name of await directoriesIn(join(this.path, namespace))) places.push({ namespace, name });
     return places;
   }
 
@@ -135,7 +135,6 @@ export class VolumeDirectories {
    * @throws a system error
    */
   async removeUnknown(place: VolumePlace): Promise<boolean> {
-    if (!(await lstat(this.of(place))).isDirectory()) return true;
     await this.endRemoval(place);
     try {
       return (await readdir(this.of(place))).length > 0;
@@ -152,6 +151,16 @@ export class VolumeDirectories {
       } catch (error) {
         if (!hasCode(error, "ENOENT") && !hasCode(error, "ENOTEMPTY")) throw error;
       }
+  }
+}
+
+async function directoriesIn(path: string): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return [];
+    throw error;
   }
 }
 
