@@ -96,7 +96,8 @@ export {
 export type { AuthQuestion, RegistryAuth, RegistryCredentials } from "./images/registry-auth.js";
 export type { ImageProgress, TransferOptions } from "./images/transfer.js";
 export type { ImagesUsage, Room } from "./images/usage.js";
-export type { NetworkAttachment, NetworkOption } from "./networks/network-options.js";
+export type { EgressAttempt, EgressReport } from "./networks/egress-report.js";
+export type { EgressOption, NetworkAttachment, NetworkOption } from "./networks/network-options.js";
 export {
   type ConnectOptions,
   type ContainerRef,

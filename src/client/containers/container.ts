@@ -6,6 +6,7 @@ import type { EngineApi } from "../api/engine.js";
 import { ownedFolderPrefix } from "../bundle/owned-folders.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import type { ArchiveSource } from "../images/images.js";
+import { type EgressReport, egressReport } from "../networks/egress-report.js";
 import { publishedPort } from "../networks/published-port.js";
 import { duration, positiveDuration } from "../options/duration.js";
 import { type Checks, checkOptions, flag, nameText, object, oneOf, pathText } from "../options/option-checks.js";
@@ -368,6 +369,20 @@ export class Container {
   async port(port: number | `${number}/${"tcp" | "udp"}`, options: CallOptions = {}): Promise<number> {
     checkOptions(options, callChecks);
     return publishedPort(await this.inspect(options), port);
+  }
+
+  /**
+   * What a container with `network: { egress }` has tried to reach while it has run this time: names that it has asked for, and addresses
+   * that it was refused. Each is there once, the last one first.
+   *
+   * @throws ContainerdError "wrong-state" of a container without `egress`
+   * @example
+   * const { attempts } = await container.egress();
+   * for (const { name, address, port } of attempts.filter(({ allowed }) => !allowed)) console.log(name || `${address}:${port}`);
+   */
+  async egress(options: CallOptions = {}): Promise<EgressReport> {
+    checkOptions(options, callChecks);
+    return egressReport(await this.api.networks.egress({ container: this.id }, options));
   }
 
   /**

@@ -29,9 +29,20 @@ export interface NetworkAttachment {
   mac?: string | undefined;
 }
 
+/** Networks of which a container reaches only what is listed. */
+export interface EgressOption {
+  /**
+   * `packages.example.com:443`, `*.example.org` (all names below it), addresses and ranges of them (`192.0.2.1:5432`, `10.0.0.0/8`); a port
+   * is one of TCP and UDP, without it all are meant. No other name is resolved, and what is sent anywhere else is refused.
+   */
+  egress: readonly string[];
+  /** By name, or more of it; several are a list. Default: "bridge". */
+  network?: string | NetworkAttachment | readonly (string | NetworkAttachment)[] | undefined;
+}
+
 /**
  * "none": loopback only; "host": the host's; any other text: a network's name ("bridge" is made at its first use); `container`: the one of
- * another container; `path`: of a network namespace. Several are a list, whose first one has the way out of the host.
+ * another container; `path`: of a network namespace; `egress`: one of which only what is listed is reached. Several are a list, whose first one has the way out of the host.
  */
 export type NetworkOption =
   | "none"
@@ -41,6 +52,7 @@ export type NetworkOption =
   | OfContainer
   | { path: string }
   | NetworkAttachment
+  | EgressOption
   | readonly (string | NetworkAttachment)[];
 
 /** What Docker would take for something else than a network's name. */
@@ -61,7 +73,7 @@ export const attachmentChecks: Checks<Omit<NetworkAttachment, "name">> = {
 const attachment = object<NetworkAttachment>({ name: required(networkName), ...attachmentChecks });
 
 const WHAT =
-  '"none", "host", "bridge", the name of a network, { container }, { path }, { name, aliases, address, mac } or a list of networks';
+  '"none", "host", "bridge", the name of a network, { container }, { path }, { egress, network }, { name, aliases, address, mac } or a list of networks';
 
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
@@ -89,21 +101,39 @@ export const networkCheck: Check = (value, name) => {
   if (!isObject(value)) throw wrong(name, WHAT, value);
   if ("container" in value) checkOptions<OfContainer>(value, { container: required(nameText) }, name);
   else if ("path" in value) checkOptions<{ path: string }>(value, { path: required(absolutePath) }, name);
+  else if ("egress" in value) checkOptions<EgressOption>(value, egressChecks, name);
   else attachment(value, name);
+};
+
+const egressChecks: Checks<EgressOption> = {
+  egress: required(listOf(text('what may be reached, like "example.com:443"', (entry) => entry !== ""))),
+  network: (value, name) => {
+    const isMode = value === "none" || value === "host";
+    if (isMode || (isObject(value) && !("name" in value)))
+      throw wrong(name, "the name of a network, { name, aliases, address, mac } or a list of them", value);
+    networkCheck(value, name);
+  },
 };
 
 /** Of a container's config on the wire. */
 export interface NetworkMessage {
   network: string;
   networks: AttachmentMessage[];
+  egress: { values: string[] } | undefined;
 }
 
 export function networkMessage(network: NetworkOption): NetworkMessage {
-  const mode = (network: string) => ({ network, networks: [] });
+  const mode = (network: string) => ({ network, networks: [], egress: undefined });
   if (network === "none" || network === "host") return mode(network);
   if (isObject(network) && "container" in network) return mode(`container:${network.container}`);
   if (isObject(network) && "path" in network) return mode(`path:${network.path}`);
-  return { network: "", networks: [network].flat().map((one) => attachmentMessage(one as string | NetworkAttachment)) };
+  const isKept = isObject(network) && "egress" in network;
+  const networks = isKept ? (network.network ?? "bridge") : (network as Exclude<EgressOption["network"], undefined>);
+  return {
+    network: "",
+    networks: [networks].flat().map((one) => attachmentMessage(one as string | NetworkAttachment)),
+    egress: isKept ? { values: [...network.egress] } : undefined,
+  };
 }
 
 /** Whether it is one of its own: neither the host's, nor another container's, nor one that was made elsewhere. */

@@ -128,7 +128,9 @@ export class Netd {
   /** What a container with egress has asked for, as far as it is attached. Throws an Error. */
   async egressOf(key: string): Promise<AskedNames> {
     if (!this.#attachments.has(key)) return { asked: [], dropped: 0 };
-    return must(await this.#ask({ do: "egress", key })).egress!;
+    const { asked, dropped } = must(await this.#ask({ do: "egress", key })).egress!;
+    // An empty list of Lua's is an empty object.
+    return { asked: Array.isArray(asked) ? asked : [], dropped };
   }
 
   /** Has the host forget the connections that were begun from these addresses: by an earlier owner. Throws an Error. */
