@@ -38,12 +38,13 @@ async function expectClean(): Promise<void> {
   expect(readdirSync(daemon.dir).filter((name) => /^(ctr-|checkpoints-|fixture-)/.test(name))).toEqual([]);
 }
 
-test("every example has a test here", () => {
+test("every example has a test here, or one that needs a network in test/network", () => {
   const examples = readdirSync(join(repository, "examples"));
   expect(examples.sort()).toEqual([
     "agent.ts",
     "checkpoint.ts",
     "ci-runner.ts",
+    "egress.ts",
     "events.ts",
     "hello.ts",
     "run-code.ts",

@@ -4,6 +4,7 @@ import { chmodSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Client, type Container, type ContainerOptions, connect } from "../../src/client/index.js";
+import { runProgram } from "../client/typescript-program.js";
 import { expectNoNetworks } from "../harness/check-networks.js";
 import { importRootfs } from "../harness/client.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
@@ -56,7 +57,10 @@ async function start(options: ContainerOptions): Promise<Container> {
     ...options,
   });
   // By the client that is there then.
-  onTestFinished(async () => (await client.containers.get(container.id)).remove({ force: true }));
+  onTestFinished(async () => {
+    const left = (await client.containers.list()).find(({ id }) => id === container.id);
+    await left?.remove({ force: true });
+  });
   return container;
 }
 
@@ -280,6 +284,12 @@ test.skipIf(!full)("one that is started again has what it had; what names had le
   expect((await container.egress()).attempts.map(({ name }) => name)).not.toContain("ip-10-99-0-2.allowed.test");
   await resolve(container, "ip-10-99-0-2.allowed.test");
   expect(await reach(container, OUTSIDE, 80)).toBe("open");
+});
+
+test.skipIf(!full)("examples/egress.ts", async () => {
+  const script = `nc -w 3 ${OUTSIDE} 80; nc -w 3 ${SECOND} 80`;
+  const output = await runProgram(daemon, { file: "examples/egress.ts" }, [IMAGE, `${OUTSIDE}:80`, "sh", "-c", script]);
+  expect(output).toMatch(/^hello\n.*refused\nstatus 1\nrefused \d+ times: tcp 10\.99\.0\.3 port 80\n$/s);
 });
 
 test.skipIf(!full)("client.run and sandboxes have it, too", async () => {

@@ -42,7 +42,8 @@ export interface EgressOption {
 
 /**
  * "none": loopback only; "host": the host's; any other text: a network's name ("bridge" is made at its first use); `container`: the one of
- * another container; `path`: of a network namespace; `egress`: one of which only what is listed is reached. Several are a list, whose first one has the way out of the host.
+ * another container; `path`: of a network namespace; `egress`: one of which only what is listed is reached.
+ * Several are a list, whose first one has the way out of the host.
  */
 export type NetworkOption =
   | "none"
@@ -73,7 +74,8 @@ export const attachmentChecks: Checks<Omit<NetworkAttachment, "name">> = {
 const attachment = object<NetworkAttachment>({ name: required(networkName), ...attachmentChecks });
 
 const WHAT =
-  '"none", "host", "bridge", the name of a network, { container }, { path }, { egress, network }, { name, aliases, address, mac } or a list of networks';
+  '"none", "host", "bridge", the name of a network, { container }, { path }, { egress, network }, ' +
+  "{ name, aliases, address, mac } or a list of networks";
 
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
