@@ -30,7 +30,7 @@ export {
   type StopOptions,
   type UpdateOptions,
 } from "./containers/container.js";
-export type { ContainerInfo, ContainerStatus } from "./containers/container-info.js";
+export type { ContainerHealth, ContainerInfo, ContainerStatus, HealthResult } from "./containers/container-info.js";
 export type {
   BindMount,
   ContainerLimits,

@@ -54,6 +54,7 @@ const OUTPUTS: Record<string, string> = {
   "docs/client.md: Images": "docker.io/team/tools:1\ntrue 1\ntrue\nfalse\n",
   "docs/client.md: Sandboxes": "42\n42\n",
   "docs/untrusted-code.md: With `client.run`": "output 42\n",
+  "docs/restarts.md: Restarts, health checks, and events": "die 1, health healthy running 1 healthy\nstopped\n",
   "docs/volumes.md: Volumes, and what else is mounted in a container": "kept true true\nnotes []\n",
   "docs/client.md: What a container prints": "stdout ready\nstdout hello world\n0\n",
 };

@@ -3,6 +3,7 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { startContainerd1 } from "../harness/containerd1.js";
+import type { TestDaemon } from "../harness/daemon.js";
 import { bindOf, importImage, NO_STDIO, newId, requestFor, texts, type Wanted } from "../harness/engine.js";
 import { full } from "../harness/extent.js";
 import { findLeftovers, removeLeftovers } from "../harness/leftovers.js";
@@ -12,6 +13,17 @@ import { eventually } from "../harness/wait.js";
 
 /** Of a shell that runs its arguments as a command line for which the boot id is what is in the file $0. */
 const BOOT = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"';
+
+async function startAnew(daemon: TestDaemon, file: string): Promise<void> {
+  await daemon.kill();
+  const territory = { dir: daemon.dir, stateDir: daemon.stateDir, runDir: daemon.runDir };
+  await removeLeftovers(territory);
+  rmSync(daemon.runDir, { recursive: true });
+  rmSync(daemon.stateDir, { recursive: true });
+  expect(findLeftovers(territory)).toMatchObject({ processes: [], mounts: [], cgroups: [] });
+  writeFileSync(file, "22222222-2222-4222-8222-222222222222\n");
+  await daemon.start();
+}
 
 test.skipIf(!full)("after a new start of the machine", async () => {
   const file = `/tmp/ctd-boot-id-${process.pid}`;
@@ -53,14 +65,7 @@ test.skipIf(!full)("after a new start of the machine", async () => {
     await eventually(() => expect(readFileSync(join(out, "log"), "utf8").split("\n").length).toBeGreaterThanOrEqual(5));
 
     // The power goes.
-    await daemon.kill();
-    const territory = { dir: daemon.dir, stateDir: daemon.stateDir, runDir: daemon.runDir };
-    await removeLeftovers(territory);
-    rmSync(daemon.runDir, { recursive: true });
-    rmSync(daemon.stateDir, { recursive: true });
-    expect(findLeftovers(territory)).toMatchObject({ processes: [], mounts: [], cgroups: [] });
-    writeFileSync(file, "22222222-2222-4222-8222-222222222222\n");
-    await daemon.start();
+    await startAnew(daemon, file);
     ({ engine } = daemon.v1());
 
     await eventually(async () => expect((await engine.list()).containers).toHaveLength(5));
@@ -100,6 +105,51 @@ test.skipIf(!full)("after a new start of the machine", async () => {
     expect((await engine.get({ id: another })).uidMap).not.toContainEqual(range);
     for (const { id } of (await engine.list()).containers) await engine.remove({ id, force: true });
     expect(await daemon.v1().listSnapshots("overlayfs", "kind==active")).toEqual([]);
+  } finally {
+    rmSync(file, { force: true });
+  }
+});
+
+test.skipIf(!full)("policies after a new start of the machine", async () => {
+  const file = `/tmp/ctd-boot-id-policies-${process.pid}`;
+  writeFileSync(file, "11111111-1111-4111-8111-111111111111\n");
+  try {
+    const wrapper = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", BOOT, file];
+    await using daemon = await startContainerd1({ wrapper });
+    await importImage(daemon);
+    let { engine } = daemon.v1();
+    const make = async (what: string, policy: string, script = "exec sleep 1000") => {
+      const id = newId(daemon);
+      const config = { args: texts("sh", "-c", script), restart: { name: policy, maxRetries: 0 } };
+      await engine.create(requestFor({ id, config, name: what }));
+      return id;
+    };
+    for (const policy of ["no", "on-failure", "always", "unless-stopped"]) {
+      await engine.start({ id: await make(`runs-${policy}`, policy), stdio: NO_STDIO });
+      const id = await make(`stopped-${policy}`, policy);
+      await engine.start({ id, stdio: NO_STDIO });
+      await engine.stop({ id, grace: 0n });
+    }
+    await make("created", "always");
+    const waits = await make("waits", "unless-stopped", "exit 1");
+    await engine.start({ id: waits, stdio: NO_STDIO });
+    await eventually(async () => expect((await engine.get({ id: waits })).restartCount).toBeGreaterThan(2));
+    await startAnew(daemon, file);
+    ({ engine } = daemon.v1());
+    const running = ["runs-on-failure", "runs-always", "runs-unless-stopped", "stopped-always"];
+    for (const name of running)
+      await eventually(async () => expect((await engine.get({ id: name })).status).toBe("running"));
+    for (const name of ["runs-no", "stopped-no", "stopped-on-failure", "stopped-unless-stopped"])
+      expect((await engine.get({ id: name })).status).toBe("stopped");
+    expect((await engine.get({ id: "created" })).status).toBe("created");
+    await eventually(async () => expect((await engine.get({ id: waits })).restartCount).toBeGreaterThan(0));
+    // Once more by the next daemon, in the same boot: nothing starts that does not run.
+    await daemon.kill();
+    await daemon.start();
+    ({ engine } = daemon.v1());
+    for (const name of running) expect((await engine.get({ id: name })).status).toBe("running");
+    expect((await engine.get({ id: "stopped-unless-stopped" })).status).toBe("stopped");
+    for (const { id } of (await engine.list()).containers) await engine.remove({ id, force: true });
   } finally {
     rmSync(file, { force: true });
   }

@@ -11,6 +11,24 @@ import { type ContainerExit, exitOf } from "./exit.js";
 
 export type ContainerStatus = "created" | "running" | "paused" | "restarting" | "stopped";
 
+/** What the health check of a container says. */
+export interface ContainerHealth {
+  status: "starting" | "healthy" | "unhealthy";
+  /** How many have failed since the last success. */
+  failingStreak: number;
+  /** The last five. */
+  results: HealthResult[];
+}
+
+export interface HealthResult {
+  startedAt: Date;
+  endedAt: Date;
+  /** -1 of one that took longer than its timeout, or could not be run. */
+  status: number;
+  /** The first 4,096 bytes. */
+  output: string;
+}
+
 /** What the daemon knows of a container. */
 export interface ContainerInfo {
   id: string;
@@ -50,8 +68,12 @@ export interface ContainerInfo {
   ports: PortBinding[];
   /** Those that it was asked for, and those that its image wants. */
   volumes: VolumeMount[];
+  /** How often it was started by its restart policy since somebody has started it. */
+  restartCount: number;
+  /** When its restart policy starts it again, of one that waits for that. */
+  restartsAt: Date | undefined;
   /** Of one with a health check. */
-  health: Container["health"];
+  health: ContainerHealth | undefined;
   uidMap: IdMap[];
   gidMap: IdMap[];
   /** What was asked for, as on the wire. */
@@ -59,7 +81,7 @@ export interface ContainerInfo {
 }
 
 export function infoOf(message: Container): ContainerInfo {
-  const { createdAt, startedAt, exit, endsAt, expiresAt, config, ...same } = message;
+  const { createdAt, startedAt, exit, endsAt, expiresAt, restartsAt, health, config, ...same } = message;
   const date = (time: Parameters<typeof toDate>[0] | undefined) => time && toDate(time);
   return {
     ...same,
@@ -72,6 +94,21 @@ export function infoOf(message: Container): ContainerInfo {
     exit: exit && exitOf(exit),
     endsAt: date(endsAt),
     expiresAt: date(expiresAt),
+    restartsAt: date(restartsAt),
+    health: health && healthOf(health),
     config,
+  };
+}
+
+function healthOf({ status, failingStreak, results }: NonNullable<Container["health"]>): ContainerHealth {
+  return {
+    status: status as ContainerHealth["status"],
+    failingStreak,
+    results: results.map((result) => ({
+      startedAt: toDate(result.startedAt!),
+      endedAt: toDate(result.endedAt!),
+      status: result.status,
+      output: Buffer.from(result.output).toString(),
+    })),
   };
 }

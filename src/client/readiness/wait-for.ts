@@ -180,7 +180,7 @@ function whyNotHealthy(info: ContainerInfo): string | undefined {
   if (health === undefined) throw refused(info, 'it has no health check that "health" could wait for');
   if (health.status === "healthy") return undefined;
   const last = health.results.at(-1);
-  const output = last && Buffer.from(last.output).toString().trim().slice(-200);
+  const output = last?.output.trim().slice(-200);
   if (health.status === "unhealthy")
     throw refused(
       info,

@@ -90,7 +90,8 @@ function networksOf(engine: Engine, container: EngineContainer): Pick<Descriptio
 /** What does not run any more does not work. */
 function healthOf({ check, health = newHealth(0) }: EngineContainer, status: Status): Description["health"] {
   if (check === undefined) return undefined;
-  return status === "stopped" || status === "restarting" ? { ...health, status: "unhealthy" } : health;
+  if (status === "restarting") return { ...health, status: "starting" };
+  return status === "stopped" ? { ...health, status: "unhealthy" } : health;
 }
 
 /** What a container runs, of one whose record does not say it by itself. */
