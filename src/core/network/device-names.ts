@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** In characters, at most: what the kernel takes of a name. */
-export const LONGEST_DEVICE_NAME = 15;
-
+// The kernel takes 15 characters of a name.
 const BRIDGE_PREFIX = "ctd-";
 const DEVICE_PREFIX = "ctv";
 
