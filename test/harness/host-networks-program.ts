@@ -24,6 +24,7 @@ export interface Call {
   endpoints?: Endpoint[];
   containers?: { container: ContainerName; rules: ContainerRules }[];
   networks?: Network[];
+  isEnding?: boolean;
 }
 
 export type Answer =
@@ -50,7 +51,14 @@ const turn = () => {
 };
 if (process.argv[3] === "turns") turn();
 
-async function answer({ call, pid, endpoints = [], containers = [], networks = [] }: Call): Promise<unknown> {
+async function answer({
+  call,
+  pid,
+  endpoints = [],
+  containers = [],
+  networks = [],
+  isEnding = false,
+}: Call): Promise<unknown> {
   const [first, second] = containers;
   switch (call) {
     case "prepare":
@@ -64,7 +72,7 @@ async function answer({ call, pid, endpoints = [], containers = [], networks = [
       return await hosts.route(namespace.fd, endpoints[0]!);
     }
     case "remove":
-      return await hosts.remove(endpoints);
+      return await hosts.remove(endpoints, { isEnding });
     case "publish":
       return await hosts.publish(first!.container, first!.rules);
     case "withdraw":

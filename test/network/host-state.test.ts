@@ -288,6 +288,23 @@ describe.skipIf(!full)("the host's networks", () => {
     expect(await ask(host, "10.1.0.2", 80)).toBe("next 10.1.0.1");
   });
 
+  test("devices go with their container, and are taken away where its namespace is held by somebody", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    const network = networkOf(1);
+    await using pair = await both(network);
+    const [one, two] = pair;
+    await program.start(one);
+    await program.start(two);
+    await one.namespace[Symbol.asyncDispose]();
+    for (const { endpoints } of [one, two]) {
+      await program.call({ call: "remove", endpoints, isEnding: true });
+      expect(await host.devices()).not.toContain(endpoints[0]!.device);
+    }
+    await program.nothingLeft();
+    expect(await two.namespace.devices()).toEqual(["lo"]);
+  });
+
   test("beside a firewall that forwards nothing, it is let through as docs/networks.md says", async () => {
     await using host = await makeNetworkNamespace();
     await using other = await makeNetworkNamespace();

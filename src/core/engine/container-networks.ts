@@ -735,7 +735,7 @@ export class ContainerNetworks {
       if (endpoints.length === 0 && published.length === 0) return;
       const host = await this.#hostUse.done();
       await host.withdraw(nameOf(place));
-      await host.remove(endpoints);
+      await host.remove(endpoints, { isEnding: true });
     };
     // What is held is let go of before another container may ask for it.
     const done = await Promise.allSettled([

@@ -167,12 +167,15 @@ export class HostNetworks {
     await this.#failing(() => routeBy(nsFd, endpoint));
   }
 
-  /** Takes the devices of endpoints away, on both sides, and bridges that nothing is connected to any more. Fine when there are none. */
-  async remove(endpoints: readonly Endpoint[]): Promise<void> {
+  /**
+   * Takes the devices of endpoints away, on both sides, and bridges that nothing is connected to any more. Fine when there are none.
+   * @param isEnding whether the container's namespace is at its end, which takes them along: that is waited for for a moment
+   */
+  async remove(endpoints: readonly Endpoint[], { isEnding = false } = {}): Promise<void> {
     if (endpoints.length === 0) return;
     await this.#failing(async () => {
       const host = await this.#host();
-      await removePairs(host.socket, host.identity, endpoints);
+      await removePairs(host.socket, host.identity, endpoints, isEnding);
       await this.#onEach(endpoints, (network, own) => this.#leave(host, network, own));
     });
   }

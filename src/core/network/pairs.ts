@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { addAddress, addRoute, type InterfaceAddress, replaceRoute } from "../../system/network/addresses.js";
 import { changeLink, changePort, findLink, makePair, removeLink } from "../../system/network/links.js";
 import type { NetlinkMessage } from "../../system/network/netlink-message.js";
@@ -146,12 +147,29 @@ function networkOf({ address, length }: InterfaceAddress): InterfaceAddress {
   return { address: first, length };
 }
 
-/** Removes the pairs of endpoints, where they are ours. */
+/** In ms: how long the kernel gets to take away devices of a container that has ended, and how often that is looked for. */
+const GRACE = 200;
+const INTERVAL = 5;
+
+/**
+ * Removes the pairs of endpoints, where they are ours.
+ * @param isEnding whether their namespace is at its end: the kernel takes them away with it, many at a time and sooner than they are taken
+ *   away one by one, which holds up all that is done with devices of the host
+ */
 export async function removePairs(
   socket: NetlinkSocket,
   identity: string,
   endpoints: readonly Pick<Endpoint, "device">[],
+  isEnding: boolean,
 ): Promise<void> {
+  const end = performance.now() + (isEnding ? GRACE : 0);
+  const isThere = async ({ device }: Pick<Endpoint, "device">) => {
+    const link = await findLink(socket, device);
+    return link !== undefined && isOurs(link, identity);
+  };
+  for (const endpoint of endpoints) {
+    while (performance.now() < end && (await isThere(endpoint))) await delay(INTERVAL);
+  }
   for (const { device } of endpoints) {
     const link = await findLink(socket, device);
     if (link === undefined || !isOurs(link, identity)) continue;
