@@ -28,12 +28,17 @@ export type ProgramSource = { file: string } | { text: string } | { script: stri
 
 let count = 0;
 
-/** Starts a program whose `containerd-ts` is this package, as it is built; its temporary files are in the daemon's directory. */
+/**
+ * Starts a program whose `containerd-ts` is this package, as it is built; its temporary files are in the daemon's directory.
+ *
+ * @param wrapper a command that gets the program's command line as its last arguments and must exec it
+ */
 export async function startProgram(
   daemon: TestDaemon,
   source: ProgramSource,
   args: readonly string[] = [],
   env: Record<string, string> = {},
+  wrapper: readonly string[] = [],
 ): Promise<RunningProgram> {
   // Inside the package, so that its name is resolved by its own `exports`.
   const dir = join(repository, "dist/run");
@@ -42,7 +47,8 @@ export async function startProgram(
   const outfile = join(dir, `${name}.mjs`);
   if ("script" in source) writeFileSync(outfile, source.script);
   else await bundle(source, outfile);
-  const child = spawn(process.execPath, [outfile, ...args], {
+  const [command, ...words] = [...wrapper, process.execPath, outfile, ...args];
+  const child = spawn(command!, words, {
     env: { PATH: process.env.PATH ?? "", TMPDIR: daemon.dir, CONTAINERD_ADDRESS: daemon.listen, ...env },
     stdio: "pipe",
   });

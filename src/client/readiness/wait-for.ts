@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { printable } from "../../contract/terminal/printable.js";
 import { abortable, limitedBy } from "../abortable.js";
 import type { Container } from "../containers/container.js";
@@ -70,6 +71,7 @@ export async function waitFor(
     const ended = endOf(waiting).then(async (status) => {
       // What it has printed last may be what is waited for.
       await Promise.allSettled(waiting.reading);
+      await setImmediate();
       throw new Ended(status);
     });
     ended.catch(() => {});
