@@ -14,6 +14,18 @@ export class Interrupted extends Error {
   }
 }
 
+/** An error, its cause, that is told as any other, and the exit status that stands for it. */
+export class ExitStatusError extends Error {
+  override readonly cause: Error;
+  readonly status: number;
+
+  constructor(cause: Error, status: number) {
+    super(cause.message);
+    this.cause = cause;
+    this.status = status;
+  }
+}
+
 /**
  * Runs something that has things to put back before the process may end: while it runs, a signal that would end the
  * process aborts it instead, with {@link Interrupted} as the reason.

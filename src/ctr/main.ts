@@ -6,7 +6,9 @@ import { printable } from "../contract/terminal/printable.js";
 import { excessArguments } from "./command-line/excess-arguments.js";
 import { ctrProgram } from "./command-line/program.js";
 import { findUnknownCommand, hintForFlag } from "./command-line/unknown-command.js";
+import { ExitStatusError } from "./ending.js";
 import { runtimeWords } from "./output/runtime-words.js";
+import { RUN_FAILED } from "./run/failed-run.js";
 
 /** What a shell reports for a program that nobody reads from any more. */
 const BROKEN_PIPE_STATUS = 141;
@@ -21,7 +23,9 @@ async function run(argv: string[]): Promise<void> {
 }
 
 /** The exit status for an error, after it has been told. */
-async function report(error: unknown): Promise<number> {
+async function report(given: unknown): Promise<number> {
+  const { error, status } =
+    given instanceof ExitStatusError ? { error: given.cause, status: given.status } : { error: given, status: 1 };
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const { exitCode, code, stack } = error as { exitCode?: unknown; code?: unknown; stack?: string };
   // Told to end by a signal: whoever sent it knows.
@@ -31,7 +35,7 @@ async function report(error: unknown): Promise<number> {
     ? `${code === undefined ? "" : `code: ${code}\n`}${printableLines(`${stack}`)}\n`
     : "";
   await new Promise((resolve) => process.stderr.write(`[ctr] ${messageOf(error)}\n${detail}`, resolve));
-  return 1;
+  return error instanceof FlagError && givenCommand().name() === "run" ? RUN_FAILED : status;
 }
 
 function messageOf(error: unknown): string {

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connect } from "../../src/client/index.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { mountsBelow } from "../harness/mounted.js";
 import { hasRegistry, USER, useRegistry } from "../harness/registry.js";
@@ -171,10 +172,10 @@ describe("run", () => {
     expect(await ctr(daemon, "run", NAME)).toBe("hi\n");
     expect(
       await ctr(daemon, "run", "--rm", "registry.test/base", "sh", "-c", "id -un; pwd; echo $A; hostname"),
-    ).toMatch(/^web\n\/home\nb\nrun-[0-9a-f]{8}\n$/);
-    const flags = ["--user", "0:0", "-e", "A=c", "--workdir", "/tmp", "--name", daemon.id("named")];
+    ).toMatch(/^web\n\/home\nb\n[0-9a-f]{12}\n$/);
+    const flags = ["--user", "0:0", "-e", "A=c", "-w/tmp", "--name", daemon.id("named"), "--hostname", "me"];
     expect(await ctr(daemon, "run", ...flags, NAME, "sh", "-c", "id -u; pwd; echo $A; hostname; echo x >/new")).toBe(
-      `0\n/tmp\nc\n${daemon.id("named")}\n`,
+      "0\n/tmp\nc\nme\n",
     );
     expect(await ctr(daemon, "run", "--entrypoint", "cat", NAME, "/etc/group")).toContain("extra:x:1003:web");
     await expectNothingLeft();
@@ -198,13 +199,28 @@ describe("run", () => {
   });
 
   test("what can't be run leaves nothing, and says what to do", async () => {
-    expect(await ctrError(daemon, "run", "nope")).toBe(
-      'image "nope" is not here: type ctr images pull nope, or ctr images import FILE',
-    );
-    expect(await ctrError(daemon, "run", NAME, "no-such-command")).toContain("executable file not found");
-    expect(await ctrError(daemon, "run", "--user", "nobody-known", NAME)).toContain("nobody-known");
-    expect(await ctrError(daemon, "run", "--mount", "x", NAME)).toContain('--mount "x" has to be SOURCE:DESTINATION');
-    expect(await ctrError(daemon, "run")).toContain("image cannot be empty");
+    const cases: [string[], number, string][] = [
+      [
+        ["--pull", "never", "nope"],
+        125,
+        'image "nope" is not here: type ctr images pull nope, or ctr images import FILE',
+      ],
+      [[NAME, "no-such-command"], 127, "no-such-command"],
+      [[NAME, "/etc/passwd"], 126, "/etc/passwd"],
+      [["--user", "nobody-known", NAME], 125, "nobody-known"],
+      [["--mount", "x", NAME], 125, '--mount "x" has to be SOURCE:DESTINATION'],
+      [["-v", "x", NAME], 125, '--volume "x" has to be /DIRECTORY:/DESTINATION'],
+      [["-p", "x", NAME], 125, 'ports[0] must be "8080:80"'],
+      [["-m", "much", NAME], 125, 'invalid number "much" for --memory'],
+      [["--network", "host", "--ip", "10.0.0.1", NAME], 125, "--network host has no names and addresses of its own"],
+      [["--nonsense", NAME], 125, "flag provided but not defined: -nonsense"],
+      [[], 125, "image cannot be empty"],
+    ];
+    for (const [args, status, message] of cases) {
+      const result = await runCtr(daemon, ["run", ...args]);
+      expect(result, args.join(" ")).toMatchObject({ status, stderr: expect.stringContaining(message) });
+      expect(result.stderr).toMatch(/^\[ctr\] .*\n$/);
+    }
     await ctr(daemon, "images", "import", "-q", "--no-unpack", "--name", "packed", archive);
     await ctr(daemon, "images", "rm", "packed");
     await expectNothingLeft();
@@ -214,15 +230,59 @@ describe("run", () => {
     const name = daemon.id("twice");
     const running = startCtr(daemon, "run", "--name", name, NAME, "sh", "-c", "echo runs; exec sleep 1000");
     await running.printed("runs\n");
-    expect(await ctrError(daemon, "run", "--name", name, NAME)).toContain(`the name "${name}" is taken`);
+    const second = await runCtr(daemon, ["run", "--name", name, NAME]);
+    expect(second).toMatchObject({ status: 125, stderr: expect.stringContaining(`the name "${name}" is taken`) });
     running.child.kill("SIGTERM");
     expect((await running.result).status).toBe(143);
     await expectNothingLeft();
   });
 
+  test("beside everything else: its id, its log, and gone when it has ended", async () => {
+    const name = daemon.id("beside");
+    const script = "echo out; echo $A $B; cat /run/x; until [ -e /tmp/go ]; do sleep 0.05; done";
+    writeFileSync(join(dir, "variables"), "# comment\nB=2\n");
+    const flags = [
+      "-d",
+      "--rm",
+      "--name",
+      name,
+      "-eA=1",
+      "--env-file",
+      join(dir, "variables"),
+      "-m64m",
+      "--cpus",
+      "0.5",
+    ];
+    const volume = [
+      "-v",
+      `${join(dir, "variables")}:/run/x:ro`,
+      "--label",
+      "tier=web",
+      "--tmpfs",
+      "/run2:size=1m,mode=0700",
+    ];
+    const id = (await ctr(daemon, "run", ...flags, ...volume, "-u", "root", NAME, "sh", "-c", script)).trim();
+    await eventually(async () => (await ctr(daemon, "logs", name)) === "out\n1 2\n# comment\nB=2\n");
+    const { container } = await daemon.v1("default").containers.get({ id });
+    expect(container?.id).toBe(id);
+    await using client = connect(daemon.listen);
+    const { info } = await client.containers.get(name);
+    expect(info).toMatchObject({ id, labels: { tier: "web" }, autoRemove: true });
+    expect(info?.config?.resources).toMatchObject({ memory: 64n << 20n, cpus: 0.5 });
+    expect(info?.config?.mounts).toMatchObject([
+      { type: "bind", destination: "/run/x", readOnly: true },
+      { type: "tmpfs", destination: "/run2", size: 1n << 20n, mode: 0o700 },
+    ]);
+    await (await client.containers.get(name)).writeFile("/tmp/go", "");
+    await eventually(async () => (await client.containers.list()).length === 0, { what: "the end of the container" });
+    await expectNothingLeft();
+  });
+
   test("with a terminal", async () => {
     using screen = new Screen(daemon);
-    screen.line(`ctr run -t ${NAME} sh -c 'tty; stty size; read line; echo got $line'`);
+    screen.line(
+      `ctr run -it ${NAME} sh -c 'tty; until stty size | grep 30; do sleep 0.05; done; read line; echo got $line'`,
+    );
     await eventually(() => /30 100/.test(screen.text), { what: "the size of the terminal" });
     screen.line("words");
     await eventually(() => screen.text.includes("got words"), { what: "what was typed" });

@@ -45,7 +45,11 @@ export function goArgv(argv: readonly string[], program: Command): string[] {
     }
     const { name, value } = split(word);
     const option = findOption(program, name);
-    if (!option) {
+    const cluster = option === undefined ? clusterOf(program, word) : undefined;
+    if (cluster) {
+      // What the last one says comes next, as if it had been written so.
+      argv = [...argv.slice(0, index + 1), ...cluster, ...argv.slice(index + 1)];
+    } else if (!option) {
       if (name === "help" || name === "h") flags.push("--help");
       else throw new FlagError(`flag provided but not defined: -${name}`, name);
     } else if (!option.required && !option.optional) {
@@ -59,6 +63,29 @@ export function goArgv(argv: readonly string[], program: Command): string[] {
     }
   }
   return operands.length === 0 ? flags : [...flags, "--", ...operands];
+}
+
+const takesClusters = new WeakSet<Command>();
+
+/** Has a command take clusters of one-letter flags, as Docker's do: `-it`, `-p80:80`. */
+export function allowClusters(command: Command): void {
+  takesClusters.add(command);
+}
+
+/** The flags of `-dit` or `-p80:80`, one by one; undefined for what is none. */
+function clusterOf(program: Command, word: string): string[] | undefined {
+  if (!takesClusters.has(program) || !/^-[a-zA-Z]./.test(word)) return undefined;
+  const flags: string[] = [];
+  for (let at = 1; at < word.length; at++) {
+    const option = findOption(program, word[at]!);
+    if (option === undefined) return undefined;
+    if (option.required) {
+      const rest = word.slice(at + 1);
+      return rest === "" ? [...flags, `-${word[at]}`] : [...flags, `${longName(option)}=${rest.replace(/^=/, "")}`];
+    }
+    flags.push(longName(option));
+  }
+  return flags;
 }
 
 /** Where a command line leads: its command, the first argument of that, and what follows it. */

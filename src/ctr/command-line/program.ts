@@ -8,6 +8,8 @@ import { eventsCommand } from "../events-command.js";
 import { imagesCommand } from "../images/command.js";
 import { leasesCommand } from "../leases/command.js";
 import { logsCommand } from "../logs-command.js";
+import { networksCommand } from "../networks/command.js";
+import { replaceCommand } from "../replace-command.js";
 import { runCommand } from "../run/command.js";
 import { snapshotsCommand } from "../snapshots/command.js";
 import { stateCommand } from "../state-command.js";
@@ -51,6 +53,8 @@ export function ctrProgram(): Command {
     imagesCommand(),
     leasesCommand(),
     logsCommand(),
+    networksCommand(),
+    replaceCommand(),
     runCommand(),
     snapshotsCommand(),
     stateCommand(),

@@ -11,11 +11,14 @@ export interface ProgressView {
   end(): void;
 }
 
-export function progressView({ json, quiet }: ProgressFlags): ProgressView {
+export function progressView(
+  { json, quiet }: ProgressFlags,
+  stream: NodeJS.WriteStream = process.stdout,
+): ProgressView {
   if (json && quiet) throw new Error("--json and --quiet do not go together");
   if (quiet) return { onProgress() {}, end() {} };
   if (json) return new JsonLines();
-  return process.stdout.isTTY ? new Bars() : new Lines();
+  return stream.isTTY ? new Bars(stream) : new Lines();
 }
 
 class JsonLines implements ProgressView {
@@ -60,6 +63,11 @@ class Bars implements ProgressView {
   #headline = "";
   #drawn = 0;
   #timer: NodeJS.Timeout | undefined;
+  readonly #stream: NodeJS.WriteStream;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+  }
 
   onProgress({ event, name, digest, progress, total }: ImageProgress): void {
     if (digest === "" || total === 0) this.#headline = printable(name === "" ? event : `${event}: ${name}`);
@@ -79,12 +87,12 @@ class Bars implements ProgressView {
   #draw(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const { columns = 80, rows = 24 } = process.stdout;
+    const { columns = 80, rows = 24 } = this.#stream;
     // What does not fit on the screen could not be drawn over.
     const lines = [...this.#rows.values()].slice(0, Math.max(1, rows - 2)).map(lineOf);
     if (this.#headline !== "") lines.push(this.#headline);
     const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : "";
-    process.stdout.write(up + lines.map((line) => `\r${[...line].slice(0, columns - 1).join("")}\x1b[K\n`).join(""));
+    this.#stream.write(up + lines.map((line) => `\r${[...line].slice(0, columns - 1).join("")}\x1b[K\n`).join(""));
     this.#drawn = lines.length;
   }
 }
