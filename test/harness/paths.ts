@@ -52,3 +52,8 @@ export function unpackedProgram(name: UnpackedProgram): string | undefined {
   const path = join(unpacked, found![0], "bin", name);
   return executable(path) ? path : undefined;
 }
+
+/** Where a server of Debian is unpacked with all that it depends on, or undefined when the set-up could not have it. */
+export function serverPackage(name: "redis-server" | "nginx"): string | undefined {
+  return executable(join(unpacked, name, "bin", name)) ? join(unpacked, name, "root") : undefined;
+}

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import type { SignalName } from "../../contract/signals.js";
+import { abortable } from "../abortable.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
 import type { EngineApi } from "../api/engine.js";
 import { checkOptions, whole } from "../options/option-checks.js";
@@ -67,7 +68,7 @@ export class ContainerProcess implements AsyncDisposable {
    */
   async wait(options: CallOptions = {}): Promise<ContainerExit> {
     checkOptions(options, callChecks);
-    return await this.#api.again(() => this.#exit, options, 0);
+    return await this.#api.again((signal) => abortable(this.#exit, signal), options, 0);
   }
 
   /** Sends a signal; default SIGTERM. @throws TypeError for an unknown one, ContainerdError when it has ended */
