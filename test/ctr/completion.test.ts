@@ -113,7 +113,7 @@ _ctr; printf '%s\\n' "\${COMPREPLY[@]}"; echo ----`;
 describe("bash: what is offered", () => {
   test("every command's subcommands and flags", () => {
     const withCommands = levels.filter(({ commands }) => commands.length > 0);
-    expect(withCommands).toHaveLength(7);
+    expect(withCommands).toHaveLength(9);
     expect(bashCandidates(...withCommands.map(({ words }) => `${words.join(" ")} `))).toEqual(
       withCommands.map(({ commands }) => commands),
     );

@@ -11,6 +11,8 @@ import { ContainerProcess } from "../containers/container-process.js";
 import { Containers } from "../containers/containers.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { Images } from "../images/images.js";
+import { Networks } from "../networks/networks.js";
+import { Publish } from "../networks/publish.js";
 import { Sandboxes } from "../sandboxes/sandboxes.js";
 import { createStdio, type Stdio } from "../streams/stdio.js";
 import type { CallOptions } from "./call-options.js";
@@ -43,8 +45,18 @@ const METHODS: { type: { prototype: object }; of: () => object; ways: Record<str
       writeFile: { before: ["/srv/file", ""] },
       ...{ getFiles: { before: ["/srv"] }, readFile: { before: ["/srv/file"] }, stat: { before: ["/srv"] } },
       commit: { before: ["team/app:1"] },
+      ...{ port: { before: [80] }, waitFor: { before: [{ log: "ready" }] } },
     },
   },
+  {
+    type: Networks,
+    of: () => client.networks,
+    ways: {
+      ...{ create: { options: { name: "shop" } }, get: { before: ["shop"] }, list: {}, remove: { before: ["shop"] } },
+      ...{ prune: {}, connect: { before: ["shop", "web"] }, disconnect: { before: ["shop", "web"] }, repair: {} },
+    },
+  },
+  { type: Publish, of: () => client.publish, ways: { move: { before: ["web-1", "web-2"] } } },
   {
     type: ContainerProcess,
     of: () => attached,
@@ -175,6 +187,8 @@ test("so do their types say", () => {
       | Lacking<Sandboxes>
       | Lacking<Containers>
       | Lacking<Container>
+      | Lacking<Networks>
+      | Lacking<Publish>
       | Lacking<ContainerProcess>
       | Lacking<Images>,
       "startWith" | "close"

@@ -17,7 +17,7 @@ const PAUSE = { first: 25, longest: 250 };
 /** Of the last lines of the log that an error shows. */
 const SHOWN_LINES = 20;
 /** In ms. */
-const SHOWN_TIMEOUT = 5_000;
+const SHOWN_TIMEOUT = 2_000;
 
 /** That a container was not ready in time, or has ended before. */
 export class NotReadyError extends ContainerdError {

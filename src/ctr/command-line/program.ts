@@ -15,6 +15,7 @@ import { snapshotsCommand } from "../snapshots/command.js";
 import { stateCommand } from "../state-command.js";
 import { VERSION } from "../version.js";
 import { versionCommand } from "../version-command.js";
+import { volumesCommand } from "../volumes/command.js";
 import { completionCommand } from "./completion-command.js";
 import { addExamples } from "./example.js";
 
@@ -59,6 +60,7 @@ export function ctrProgram(): Command {
     snapshotsCommand(),
     stateCommand(),
     versionCommand(),
+    volumesCommand(),
   ])
     program.addCommand(command);
   addExamples(

@@ -49,7 +49,6 @@ const HABITS: Record<string, string> = {
   top: "type: ctr containers stats --watch",
   unpause: "type: ctr containers resume ID",
   update: "type: ctr containers update ID",
-  volume: `${NONE} volumes: the bundle's config.json names what is mounted`,
   wait: `wait from the start on: ${START_COMMAND}`,
   watch: "type: ctr containers watch ID",
 };
@@ -70,6 +69,7 @@ const GROUPS: Record<string, string> = {
   t: "containers",
   task: "containers",
   tasks: "containers",
+  volume: "volumes",
 };
 
 /** What is typed for flags; "list -a" is that of one command only. */

@@ -37,7 +37,7 @@ const GROUPS: readonly ((command: AnyCommand) => AnyCommand)[] = [
     command
       .option(
         "-v, --volume <volume...>",
-        "/DIRECTORY:/DESTINATION[:ro], a directory or file of this machine; repeatable",
+        "/DIRECTORY:/DESTINATION[:ro] of this machine, NAME:/DESTINATION of ctr volumes, or /DESTINATION; repeatable",
       )
       .option("--mount <source:destination...>", "the same, of a path that may be relative; repeatable")
       .option("--tmpfs <destination...>", "/DESTINATION[:size=64m,mode=1777,…]: files in memory; repeatable")
@@ -73,6 +73,15 @@ const GROUPS: readonly ((command: AnyCommand) => AnyCommand)[] = [
       .option("--cap-add <capability...>", "one more than usual; repeatable")
       .option("--cap-drop <capability...>", "one less than usual, or ALL; repeatable")
       .option("--runtime <name>", "name or path of the OCI runtime (default: the daemon's)"),
+  (command) =>
+    command
+      .option("--restart <policy>", "what starts it again: no, on-failure[:N], always, unless-stopped (with --detach)")
+      .option("--health-cmd <command>", "a command for its shell, which says by its status 0 that it works")
+      .option("--health-interval <duration>", "between two checks (default: 30s)")
+      .option("--health-timeout <duration>", "how long one may take (default: 30s)")
+      .option("--health-start-period <duration>", "in which one that fails does not count (default: 0s)")
+      .option("--health-retries <number>", "how many have to fail one after the other (default: 3)")
+      .option("--no-healthcheck", "without the image's check"),
 ];
 
 export function runCommand(): Command {
@@ -87,6 +96,8 @@ export function runCommand(): Command {
   command.action(async (image: string | undefined, args: string[], flags: RunFlags) => {
     try {
       const wanted = required(image, "image", command);
+      if (flags.restart !== undefined && flags.restart !== "no" && (!flags.detach || flags.rm))
+        throw new Error(`--restart ${flags.restart} needs --detach, and does not go together with --rm`);
       const client = await openClient(command);
       // Loaded here: other commands need none of it.
       const { runContainer, startContainer } = await import("./run-container.js");

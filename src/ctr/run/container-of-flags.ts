@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { ContainerOptions, NetworkAttachment, TmpfsOptions } from "../../client/index.js";
+import type { ContainerOptions, NetworkAttachment, TmpfsOptions, VolumeOptions } from "../../client/index.js";
+import { parseGoDuration } from "../../contract/go/duration.js";
 import { parseNumber, parseSize } from "../command-line/sizes.js";
 
 export interface RunFlags {
@@ -46,6 +47,14 @@ export interface RunFlags {
   capAdd?: string[];
   capDrop?: string[];
   runtime?: string;
+  restart?: string;
+  healthCmd?: string;
+  healthInterval?: string;
+  healthTimeout?: string;
+  healthStartPeriod?: string;
+  healthRetries?: string;
+  /** False with --no-healthcheck. */
+  healthcheck: boolean;
 }
 
 /**
@@ -71,8 +80,9 @@ export function containerOf(image: string, args: readonly string[], flags: RunFl
     labels: labelsOf(flags.label),
     mounts: [
       ...(flags.mount ?? []).map((text) => bindOf(text, "mount")),
-      ...(flags.volume ?? []).map((text) => bindOf(text, "volume")),
+      ...(flags.volume ?? []).filter((text) => !isVolume(text)).map((text) => bindOf(text, "volume")),
     ],
+    volumes: Object.fromEntries((flags.volume ?? []).filter(isVolume).map(volumeOf)),
     tmpfs: Object.fromEntries((flags.tmpfs ?? []).map(tmpfsOf)),
     ...given(flags.readOnly, "readOnly"),
     ...networkOf(flags),
@@ -89,7 +99,44 @@ export function containerOf(image: string, args: readonly string[], flags: RunFl
     ...given(flags.privileged, "privileged"),
     ...((flags.capAdd || flags.capDrop) && { capabilities: { add: flags.capAdd ?? [], drop: flags.capDrop ?? [] } }),
     ...given(flags.runtime, "runtime"),
+    ...given(flags.restart, "restart"),
+    ...healthOf(flags),
   };
+}
+
+function healthOf(flags: RunFlags): Pick<ContainerOptions, "healthcheck"> {
+  if (!flags.healthcheck) return { healthcheck: "none" };
+  const { healthCmd: test, healthInterval, healthTimeout, healthStartPeriod, healthRetries } = flags;
+  const time = (text: string | undefined) => (text === undefined ? undefined : parseGoDuration(text));
+  const healthcheck = {
+    test,
+    interval: time(healthInterval),
+    timeout: time(healthTimeout),
+    startPeriod: time(healthStartPeriod),
+    retries: healthRetries === undefined ? undefined : Number(parseNumber(healthRetries, "health-retries")),
+  };
+  return Object.values(healthcheck).some((value) => value !== undefined) ? { healthcheck } : {};
+}
+
+/** Whether a --volume is one of the daemon's: `NAME:/DESTINATION`, or `/DESTINATION` alone, which has no name. */
+function isVolume(text: string): boolean {
+  const [first = "", second] = text.split(":");
+  return second === undefined ? first.startsWith("/") : /^[a-zA-Z0-9]/.test(first);
+}
+
+function volumeOf(text: string): [string, VolumeOptions] {
+  const parts = text.split(":");
+  const [name, destination = "", options = "", ...more] = parts.length === 1 ? [undefined, ...parts] : parts;
+  if (!destination.startsWith("/") || more.length > 0)
+    throw new Error(`--volume "${text}" has to be NAME:/DESTINATION or NAME:/DESTINATION:ro`);
+  const volume: VolumeOptions = { name };
+  for (const option of options === "" ? [] : options.split(",")) {
+    if (option === "ro" || option === "readonly") volume.readOnly = true;
+    else if (option === "nocopy") volume.noCopy = true;
+    else if (!["rw", "z", "Z"].includes(option))
+      throw new Error(`--volume "${text}": unknown option "${option}", there are ro, rw, nocopy`);
+  }
+  return [destination, volume];
 }
 
 function environmentOf({ envFile = [], env = [] }: RunFlags): string[] {
