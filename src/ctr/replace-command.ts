@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { required } from "./command-line/arguments.js";
 import { addExamples } from "./command-line/example.js";
 import { openClient } from "./command-line/global-flags.js";
+import { portText } from "./engine/commands.js";
 import { print } from "./output/print.js";
 
 export function replaceCommand(): Command {
@@ -15,10 +16,7 @@ export function replaceCommand(): Command {
   command.action(async (old: string | undefined, next: string | undefined) => {
     const [from, to] = [required(old, "old container", command), required(next, "new container", command)];
     const client = await openClient(command);
-    for (const { hostAddress, hostPort, containerPort, protocol } of await client.publish.move(from, to))
-      await print(
-        `${hostAddress.includes(":") ? `[${hostAddress}]` : hostAddress || "0.0.0.0"}:${hostPort} -> ${containerPort}/${protocol}\n`,
-      );
+    for (const port of await client.publish.move(from, to)) await print(`${portText(port, " -> ")}\n`);
   });
   return addExamples(command, "ctr replace web-1 web-2");
 }

@@ -7,18 +7,23 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect } from "../../src/client/index.js";
 import { importRootfs, removeAll } from "../harness/client.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { makeNetworkNamespace, type NetworkNamespace } from "../harness/network-namespace.js";
 import { repository } from "../harness/paths.js";
 import { sharedRootfs } from "../harness/rootfs.js";
 import { runProgram } from "./typescript-program.js";
 
+let host: NetworkNamespace;
 let daemon: TestDaemon;
 beforeAll(async () => {
-  daemon = await startDaemon();
+  // What they publish is in a network namespace, and so are they.
+  host = await makeNetworkNamespace();
+  daemon = await startDaemon({ wrapper: host.enter() });
   // A container with user ids of its own has to get through it to its root file system.
   chmodSync(daemon.dir, 0o711);
 });
 afterAll(async () => {
-  await daemon[Symbol.asyncDispose]();
+  await daemon?.[Symbol.asyncDispose]();
+  await host?.[Symbol.asyncDispose]();
 });
 
 /** Whatever has snippets for programs. */
@@ -53,6 +58,7 @@ const OUTPUTS: Record<string, string> = {
   "docs/client.md: Stats": "67108864\ntrue true true\n",
   "docs/client.md: Images": "docker.io/team/tools:1\ntrue 1\ntrue\nfalse\n",
   "docs/client.md: Sandboxes": "42\n42\n",
+  "docs/networks.md: In a program": "8080 one\ntwo\n",
   "docs/untrusted-code.md: With `client.run`": "output 42\n",
   "docs/restarts.md: Restarts, health checks, and events": "die 1, health healthy running 1 healthy\nstopped\n",
   "docs/volumes.md: Volumes, and what else is mounted in a container": "kept true true\nnotes []\n",
@@ -69,7 +75,8 @@ const IMAGE = "alpine:3.20";
 test.each(snippets)("$title", async ({ title, code }) => {
   const client = connect(daemon.listen);
   await importRootfs(client, IMAGE);
-  const output = await runProgram(daemon, { script: code }, [], { ROOTFS: sharedRootfs(), IMAGE });
+  const env = { ROOTFS: sharedRootfs(), IMAGE };
+  const output = await runProgram(daemon, { script: code }, [], env, host.enter());
   expect(output).toBe(OUTPUTS[title]);
   await removeAll(client);
   await client.images.prune({ all: true });

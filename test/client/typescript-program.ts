@@ -104,8 +104,9 @@ export async function runProgram(
   source: ProgramSource,
   args: readonly string[] = [],
   env: Record<string, string> = {},
+  wrapper: readonly string[] = [],
 ): Promise<string> {
-  using program = await startProgram(daemon, source, args, env);
+  using program = await startProgram(daemon, source, args, env, wrapper);
   program.child.stdin!.end();
   const { status, signal, stdout, stderr } = await program.result;
   if (status !== 0 || stderr !== "")

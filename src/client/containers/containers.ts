@@ -85,7 +85,7 @@ const startChecks: Checks<StartNewOptions> = {
   readyTimeout: positiveDuration,
 };
 
-const STATUSES: readonly ContainerStatus[] = ["created", "running", "paused", "stopped"];
+const STATUSES: readonly ContainerStatus[] = ["created", "running", "paused", "restarting", "stopped"];
 
 const statusCheck = (value: unknown, name: string) => {
   const one = oneOf(...STATUSES);

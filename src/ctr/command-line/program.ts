@@ -4,6 +4,7 @@ import { parseGoDuration } from "../../contract/go/duration.js";
 import { checkpointsCommand } from "../checkpoints/command.js";
 import { containersCommand } from "../containers/command.js";
 import { contentCommand } from "../content/command.js";
+import { psCommand, removeCommand, stopCommand } from "../engine/commands.js";
 import { eventsCommand } from "../events-command.js";
 import { imagesCommand } from "../images/command.js";
 import { leasesCommand } from "../leases/command.js";
@@ -55,10 +56,13 @@ export function ctrProgram(): Command {
     leasesCommand(),
     logsCommand(),
     networksCommand(),
+    psCommand(),
     replaceCommand(),
+    removeCommand(),
     runCommand(),
     snapshotsCommand(),
     stateCommand(),
+    stopCommand(),
     versionCommand(),
     volumesCommand(),
   ])

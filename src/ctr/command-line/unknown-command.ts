@@ -11,7 +11,7 @@ const HABITS: Record<string, string> = {
   commit: "images are built elsewhere and come by ctr images import or ctr images pull",
   config: "its daemon has flags: containerd --help",
   create: `a container is created and started at once: ${START_COMMAND}`,
-  delete: "a container is removed when it ends: ctr containers kill --signal KILL ID",
+  delete: "type: ctr rm CONTAINER; one of a bundle is removed when it ends: ctr containers kill --signal KILL ID",
   exec: "type: ctr containers exec --id ID --pid NAME --attach [--tty] COMMAND",
   export: "type: ctr images export IMAGE FILE",
   history: "type: ctr images inspect IMAGE",
