@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Client, connect } from "../../src/client/index.js";
+import { expectNoNetworks } from "../harness/check-networks.js";
 import { importRootfs } from "../harness/client.js";
 import { startContainer } from "../harness/container.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
+import { makeNetworkNamespace } from "../harness/network-namespace.js";
 import { repository, unpackedProgram } from "../harness/paths.js";
 import { sharedRootfs } from "../harness/rootfs.js";
 import { startTimeout } from "../harness/start-timeout.js";
@@ -49,10 +51,22 @@ test("every example has a test here, or one that needs a network in test/network
     "hello.ts",
     "run-code.ts",
     "sandboxes.ts",
+    "server.ts",
     "shell.ts",
     "stats.ts",
     "test-fixture.ts",
   ]);
+});
+
+test("server", async () => {
+  await using host = await makeNetworkNamespace();
+  await using node = await startDaemon({ wrapper: host.enter() });
+  await using there = connect(node.listen);
+  await importRootfs(there, image);
+  const output = await runProgram(node, { file: "examples/server.ts" }, [image], {}, host.enter());
+  expect(output).toBe("version 1\nversion 2\n");
+  expect(await there.containers.list()).toEqual([]);
+  await expectNoNetworks(host);
 });
 
 test("hello", async () => {
