@@ -72,7 +72,8 @@ test.skipIf(!full)("answers over HTTP, as seen from the host", async () => {
   const text = `
     import { connect } from "containerd-ts";
     const client = connect();
-    const serve = "mkdir -p /tmp/www; echo warming up >/tmp/www/state; httpd -p 8080 -h /tmp/www; sleep 0.3; echo ready >/tmp/www/state; exec sleep 1000";
+    const serve = "mkdir -p /tmp/www; echo warming up >/tmp/www/state; httpd -p 8080 -h /tmp/www; " +
+      "sleep 0.3; echo ready >/tmp/www/state; exec sleep 1000";
     await using container = await client.containers.start({
       rootfs: process.argv[2], args: ["sh", "-c", serve], network: "host", tmpfs: ["/tmp"],
       waitFor: { http: "/state", port: 8080, predicate: ({ body }) => body === "ready\\n" },
