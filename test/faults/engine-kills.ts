@@ -114,7 +114,7 @@ export async function runEngineKills(options: EngineKillOptions): Promise<Engine
     if (kind !== committed) violation(`snapshot ${name} is still there`);
   await daemon.stop();
   await daemon.expectNothingLeft().catch((error: Error) => violation(error.message));
-  const share = (phase: string) => Math.floor(report.kills / (SELDOM_PHASES.has(phase) ? 60 : 15));
+  const share = (phase: string) => Math.floor(report.kills / (SELDOM_PHASES.has(phase) ? 100 : 25));
   const least = PHASES.map((phase) => [phase, share(phase)]);
   const missing = tooLittle(report.work, Object.fromEntries(least));
   if (missing !== undefined && report.violations.length === 0 && !options.signal?.aborted) violation(missing);

@@ -1,22 +1,17 @@
-import { closeSync, existsSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { openPidFd } from "../../system/linux/pidfd.js";
-import { startTimeOf } from "../../system/linux/proc-stat.js";
-import { withReserve } from "../../system/linux/reserved-descriptors.js";
 import { Failure } from "../failure/failure.js";
 import { logText } from "../failure/log-text.js";
 import type { Identity } from "../metadata/identity.js";
-import { Addresses, type Holder, macOf } from "../network/addresses.js";
+import { Addresses, macOf } from "../network/addresses.js";
 import { Cni, type CniPlace, type CniWish, runtimeConfigOf } from "../network/cni/cni.js";
 import { networkOf } from "../network/cni/configuration.js";
-import { deviceName } from "../network/device-names.js";
 import type { EgressReport } from "../network/egress-report.js";
 import type { HostNetworks } from "../network/host-networks.js";
 import { parseAddress } from "../network/ip-address.js";
-import type { ContainerName, ContainerRules, Endpoint, Network, Publication } from "../network/network.js";
+import type { ContainerRules, Endpoint, Network, Publication } from "../network/network.js";
 import { BRIDGE, type Networks, noNetwork } from "../network/networks.js";
-import { Ports } from "../network/ports.js";
 import { FirstUse } from "../scheduling/first-use.js";
 import type { Process } from "../tasks/process.js";
 import type { RunDirectory } from "../tasks/run-directory.js";
@@ -24,35 +19,27 @@ import type { Timer } from "../telemetry/timer.js";
 import type { ContainerConfig, NetworkAttachment, PortMapping } from "./container-config.js";
 import type { EngineContainer } from "./engine-container.js";
 import type { KeptContainer } from "./kept-container.js";
-import { type NamingWishes, NetworkKeeper, PortOfAnother } from "./network-keeper.js";
+import { type NamingWishes, NetworkKeeper } from "./network-keeper.js";
+import { openNetworkOf } from "./network-of-process.js";
+import {
+  type Attached,
+  type AttachedEndpoint,
+  endpointOn,
+  freeDevice,
+  holderOf,
+  isOf,
+  isOurs,
+  keyOf,
+  keyOfPlace,
+  nameOf,
+  type Place,
+  refused,
+  shown,
+  type Wish,
+  withoutNetwork,
+} from "./network-place.js";
+import { isOneOf, mappingsOf, PublishedPorts } from "./published-ports.js";
 import type { OwnAddresses } from "./spec/container-files.js";
-
-/** What a container has of networks while it runs. It is kept with its record: fields may be added. */
-export interface Attached {
-  endpoints: AttachedEndpoint[];
-  publications: Publication[];
-  /** Its default route was to be changed when this was written down; it may not have been. */
-  isRerouting?: true | undefined;
-}
-
-export interface AttachedEndpoint extends Pick<Endpoint, "inside" | "address" | "address6" | "mac" | "isDefaultRoute"> {
-  /** The network's id. */
-  network: string;
-}
-
-/** What is known in memory of a container that is to be on networks. */
-export interface Place {
-  container: EngineContainer;
-  /** Those of the system, too. */
-  wishes: Wish[];
-  /** Undefined while it does not run. */
-  attached: Attached | undefined;
-}
-
-export interface Wish {
-  network: Network;
-  attachment: NetworkAttachment;
-}
 
 interface OwnPlace extends Place {
   /** What is done on the host beside the creation of its task. */
@@ -91,11 +78,11 @@ export interface CniFlags {
 export class ContainerNetworks {
   readonly records: Networks;
   readonly addresses = new Addresses();
-  readonly ports = new Ports();
   readonly #parts: Parts;
   readonly #places = new Map<string, OwnPlace>();
   readonly #hostUse: FirstUse<HostNetworks>;
   readonly #keeper: NetworkKeeper;
+  readonly #ports: PublishedPorts;
   readonly #cni: Cni;
   #missing: Endpoint[] = [];
   /** What was on networks of the system when the machine was started anew. */
@@ -110,6 +97,7 @@ export class ContainerNetworks {
     const onError = (error: string) => log.error({ error }, "containerd: names and ports of containers");
     const table = async () => (await this.#hostUse.done()).table();
     this.#keeper = new NetworkKeeper({ runDirectory, program, table, onError });
+    this.#ports = new PublishedPorts(this.#keeper);
   }
 
   placeOf({ namespace, id }: Pick<EngineContainer, "namespace" | "id">): Place | undefined {
@@ -190,7 +178,7 @@ export class ContainerNetworks {
       place.systemPorts = isOnOurs ? [] : mappings;
       // What can't be had is told before anything is begun.
       await this.#systemWishes(place);
-      if (isOnOurs) place.attached.publications = await this.#publish(place, endpoints, mappings);
+      if (isOnOurs) place.attached.publications = await this.#ports.publish(place, endpoints, mappings);
       return place.attached;
     } catch (error) {
       place.attached = undefined;
@@ -232,7 +220,7 @@ export class ContainerNetworks {
     const endpoints = this.#endpointsOf(place);
     place.attached = undefined;
     this.#releaseAddresses(place);
-    this.ports.release(attached.publications, holderOf(place));
+    this.#ports.taken.release(attached.publications, holderOf(place));
     place.leaving = this.#undo(place, endpoints, attached.publications);
     return place.leaving;
   }
@@ -288,7 +276,7 @@ export class ContainerNetworks {
           if (address6 !== "") this.addresses.take(network, 6, address6, holderOf(place));
           this.addresses.takeMac(network, mac, holderOf(place));
         }
-        this.ports.take(kept.attached.publications, holderOf(place));
+        this.#ports.taken.take(kept.attached.publications, holderOf(place));
       } catch (error) {
         failed(container, error);
       }
@@ -446,8 +434,8 @@ export class ContainerNetworks {
       );
     });
     const take = (publications: readonly Publication[], others: readonly Publication[], place: Place, other: Place) => {
-      this.ports.release(others, holderOf(other));
-      this.ports.take(publications, holderOf(place));
+      this.#ports.taken.release(others, holderOf(other));
+      this.#ports.taken.take(publications, holderOf(place));
     };
     take(moved, before.source.publications, target, source);
     source.attached = { ...before.source, publications: [] };
@@ -622,69 +610,6 @@ export class ContainerNetworks {
     }
   }
 
-  /**
-   * Chooses the ports of the host that lead to a container, and has them held.
-   * @throws Failure (failed-precondition): none is then
-   */
-  async #publish(
-    place: Place,
-    endpoints: readonly AttachedEndpoint[],
-    mappings: readonly PortMapping[],
-  ): Promise<Publication[]> {
-    if (mappings.length === 0) return [];
-    const target = endpoints.find(({ isDefaultRoute }) => isDefaultRoute);
-    if (target === undefined) throw refused("failed-precondition", "ports: it is on no network that is not internal");
-    const published: Publication[] = [];
-    try {
-      // Those that name one come first: another one may get it otherwise.
-      for (const isNamed of [true, false])
-        for (const mapping of mappings)
-          if (isOneOf(mapping) === isNamed) published.push(...(await this.#publishOne(place, target, mapping)));
-      return published;
-    } catch (error) {
-      this.ports.release(published, holderOf(place));
-      await this.#keeper.release(published);
-      throw error;
-    }
-  }
-
-  async #publishOne(place: Place, target: AttachedEndpoint, mapping: PortMapping): Promise<Publication[]> {
-    const { protocol, containerPort, hostAddress, hostPort, hostPortEnd } = mapping;
-    if (hostAddress.includes(":") && target.address6 === "")
-      throw refused("invalid-argument", `ports: ${hostAddress}: the container's first network has no IPv6`);
-    const addresses = hostAddress === "" ? ["0.0.0.0", ...(target.address6 === "" ? [] : ["::"])] : [hostAddress];
-    const on = (port: number) =>
-      addresses.map((address) => ({
-        ...{ protocol, hostAddress: address, hostPort: port, containerPort },
-        address: address.includes(":") ? target.address6 : target.address,
-      }));
-    const take = async (port: number): Promise<Publication[]> => {
-      if (port !== 0) this.ports.take(on(port), holderOf(place));
-      try {
-        const [number] = await this.#keeper.hold([{ protocol, addresses, port }]);
-        if (port === 0) this.ports.take(on(number!), holderOf(place));
-        return on(number!);
-      } catch (error) {
-        if (port !== 0) this.ports.release(on(port), holderOf(place));
-        throw error;
-      }
-    };
-    if (isOneOf(mapping)) return await take(hostPort);
-    if (hostPort === 0) return await take(0);
-    for (let port = hostPort; port <= hostPortEnd; port++) {
-      if (on(port).some((one) => this.ports.holderOf(one) !== undefined)) continue;
-      try {
-        return await take(port);
-      } catch (error) {
-        if (!(error instanceof PortOfAnother)) throw error;
-      }
-    }
-    throw refused(
-      "failed-precondition",
-      `ports: all of ${hostPort} to ${hostPortEnd}/${protocol} of the host are taken`,
-    );
-  }
-
   #endpointsOf({ container, attached, wishes, config }: OwnPlace): Endpoint[] {
     const isClosed = config.egress !== undefined;
     return (attached?.endpoints ?? []).flatMap((endpoint) => {
@@ -790,33 +715,6 @@ export class ContainerNetworks {
   }
 }
 
-/** @throws Failure (failed-precondition) when published ports have nowhere to go */
-function withoutNetwork(attached: Attached, network: Network, { wishes, container }: Place): Attached {
-  const gone = attached.endpoints.find((endpoint) => endpoint.network === network.id);
-  const endpoints = attached.endpoints.filter((endpoint) => endpoint !== gone);
-  if (!gone?.isDefaultRoute) return { ...attached, endpoints };
-  const isInternal = (id: string) => {
-    const other = wishes.find((wish) => wish.network.id === id)?.network;
-    return other === undefined || other.internal || !isOurs(other);
-  };
-  const next = endpoints.find((endpoint) => !isInternal(endpoint.network));
-  const publications = attached.publications.map((publication): Publication => {
-    const address = (publication.hostAddress.includes(":") ? next?.address6 : next?.address) ?? "";
-    if (address !== "") return { ...publication, address };
-    const why =
-      `container ${shown(container)} has its published ports on network ${JSON.stringify(network.name)}, and on no other that ` +
-      "could have them: hand them to another container first, or stop it";
-    throw refused("failed-precondition", why);
-  });
-  const changed = endpoints.map((one) => (one === next ? { ...one, isDefaultRoute: true } : one));
-  return { endpoints: changed, publications, ...(next && { isRerouting: true }) };
-}
-
-/** Whether a network is ours to set up, and none of the system's. */
-function isOurs({ driver }: Network): boolean {
-  return driver !== "cni";
-}
-
 /** @throws Failure (invalid-argument) for a port that has to be chosen */
 function portsOfSystem(ports: readonly PortMapping[]): CniWish["ports"] {
   for (const port of ports) {
@@ -825,48 +723,6 @@ function portsOfSystem(ports: readonly PortMapping[]): CniWish["ports"] {
     throw refused("invalid-argument", why);
   }
   return ports;
-}
-
-/** As an error and the host's rules name a container. */
-function holderOf({ container }: Place): Holder {
-  const { namespace, id, name } = container;
-  const where = namespace === "default" ? "" : ` in namespace ${JSON.stringify(namespace)}`;
-  return { key: keyOf(namespace, id), text: `container ${JSON.stringify(name || id)}${where}` };
-}
-
-function shown({ name, id }: EngineContainer): string {
-  return JSON.stringify(name || id);
-}
-
-function isOf({ container: { namespace, id } }: Place, endpoint: Endpoint): boolean {
-  return endpoint.namespace === namespace && endpoint.container === id;
-}
-
-function keyOfPlace({ container: { namespace, id } }: Place): string {
-  return keyOf(namespace, id);
-}
-
-/** Whether one port of the host is meant. */
-function isOneOf({ hostPort, hostPortEnd }: PortMapping): boolean {
-  return hostPort !== 0 && hostPortEnd <= hostPort;
-}
-
-function nameOf({ container: { namespace, id } }: Place): ContainerName {
-  return { namespace, container: id };
-}
-
-/** Neither part can have a slash in it. */
-function keyOf(namespace: string, id: string): string {
-  return `${namespace}/${id}`;
-}
-
-function endpointOn(network: Network, { namespace, id }: EngineContainer, endpoint: AttachedEndpoint): Endpoint {
-  return { ...endpoint, network, namespace, container: id, device: deviceName(namespace, id, network.id) };
-}
-
-/** `eth0`, or the first that none of the others is. */
-function freeDevice(others: readonly AttachedEndpoint[]): string {
-  for (let number = 0; ; number++) if (!others.some(({ inside }) => inside === `eth${number}`)) return `eth${number}`;
 }
 
 /** @throws Failure (invalid-argument) */
@@ -885,48 +741,4 @@ function checkClosed({ name, driver }: Network, { egress }: Pick<ContainerConfig
       "invalid-argument",
       `egress: network ${JSON.stringify(name)} is none of ours (${driver}): it keeps nobody`,
     );
-}
-
-function mappingsOf({ ports = [], publishAll }: ContainerConfig, exposed: readonly string[]): PortMapping[] {
-  if (!publishAll) return ports;
-  const more = exposed.flatMap((text): PortMapping[] => {
-    const [, port = "", protocol = "tcp"] = /^(\d{1,5})(?:\/(tcp|udp))?$/.exec(text) ?? [];
-    const containerPort = Number(port);
-    if (containerPort < 1 || containerPort > 65_535 || (protocol !== "tcp" && protocol !== "udp")) return [];
-    if (ports.some((one) => one.containerPort === containerPort && one.protocol === protocol)) return [];
-    return [{ protocol, containerPort, hostAddress: "", hostPort: 0, hostPortEnd: 0 }];
-  });
-  return [...ports, ...more];
-}
-
-function refused(kind: "invalid-argument" | "failed-precondition", why: string): Failure {
-  return new Failure(kind, "refused", { why });
-}
-
-/**
- * The network namespace of a process, and of no other one that may have got its pid.
- * @throws Failure (failed-precondition) when it has ended, or has none of its own
- */
-function openNetworkOf({ systemPid, startTime }: Process): { network: number; process: number; close: () => void } {
-  const ended = () =>
-    refused("failed-precondition", "the container has ended before it was connected with its networks");
-  let process: number | undefined;
-  let network: number | undefined;
-  const close = () => {
-    for (const fd of [process, network]) if (fd !== undefined) closeSync(fd);
-  };
-  try {
-    process = withReserve(() => openPidFd(systemPid));
-    network = withReserve(() => openSync(`/proc/${systemPid}/ns/net`, "r"));
-    // The first descriptor holds one process; while that is there, nobody else has its pid.
-    if (startTimeOf(systemPid) !== startTime) throw ended();
-    const own = statSync("/proc/self/ns/net");
-    const found = statSync(`/proc/self/fd/${network}`);
-    if (own.ino === found.ino && own.dev === found.dev)
-      throw refused("failed-precondition", "the container has no network namespace of its own");
-    return { network, process, close };
-  } catch (error) {
-    close();
-    throw error;
-  }
 }

@@ -3,8 +3,8 @@ import { Failure } from "../failure/failure.js";
 import { type Owner, parseOwner } from "../tasks/owner.js";
 import type { OciProcess } from "../tasks/runtime/spec.js";
 import type { ContainerConfig, IdMap } from "./container-config.js";
-import type { Attached } from "./container-networks.js";
 import type { ResolvedCheck } from "./health/health-check.js";
+import type { Attached } from "./network-place.js";
 import type { Restarts } from "./restarts.js";
 import type { TimeToLive } from "./time-to-live.js";
 

@@ -6,7 +6,7 @@ import { FirstUse } from "../scheduling/first-use.js";
 import type { Process } from "../tasks/process.js";
 import type { RunDirectory } from "../tasks/run-directory.js";
 import type { ContainerConfig } from "./container-config.js";
-import type { Place } from "./container-networks.js";
+import type { Place } from "./network-place.js";
 
 interface Parts {
   runDirectory: RunDirectory;

@@ -1,5 +1,5 @@
 import { secondsAndNanos } from "../../contract/go/rfc3339.js";
-import type { AttachedEndpoint, Place, Wish } from "../../core/engine/container-networks.js";
+import type { AttachedEndpoint, Place, Wish } from "../../core/engine/network-place.js";
 import type { EgressReport } from "../../core/network/egress-report.js";
 import type * as core from "../../core/network/network.js";
 import type { Endpoint, PortBinding } from "../../proto/containerdts/engine/v1/engine.js";

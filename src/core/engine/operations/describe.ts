@@ -3,7 +3,6 @@ import { Failure } from "../../failure/failure.js";
 import type { Publication } from "../../network/network.js";
 import { Slices } from "../../scheduling/slices.js";
 import { INIT } from "../../tasks/process.js";
-import type { AttachedEndpoint, Wish } from "../container-networks.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
 import { type Health, newHealth } from "../health/health.js";
@@ -14,6 +13,7 @@ import {
   type KeptVolume,
   keptOf,
 } from "../kept-container.js";
+import type { AttachedEndpoint, Wish } from "../network-place.js";
 import { CHECK_PREFIX } from "./exec.js";
 import { type Status, statusOf } from "./running.js";
 
