@@ -9,17 +9,7 @@ import { networkNamespaceOf } from "../../src/system/network/network-namespace.j
 
 export interface Call {
   id: number;
-  call:
-    | "prepare"
-    | "enter"
-    | "route"
-    | "remove"
-    | "publish"
-    | "withdraw"
-    | "move"
-    | "restore"
-    | "repair"
-    | "longestTurn";
+  call: "prepare" | "enter" | "route" | "remove" | "publish" | "withdraw" | "move" | "restore" | "repair" | "nothing";
   pid?: number;
   endpoints?: Endpoint[];
   containers?: { container: ContainerName; rules: ContainerRules }[];
@@ -39,17 +29,6 @@ const hosts = new HostNetworks({
   onError: (error) => say({ event: "error", text: `${error}` }),
   onRenewed: () => say({ event: "renewed", text: "" }),
 });
-
-/** In ms: the longest that the loop has stood still since it was last asked for. */
-let longestTurn = 0;
-let last = performance.now();
-const turn = () => {
-  const now = performance.now();
-  longestTurn = Math.max(longestTurn, now - last);
-  last = now;
-  setImmediate(turn);
-};
-if (process.argv[3] === "turns") turn();
 
 async function answer({
   call,
@@ -86,11 +65,8 @@ async function answer({
       });
     case "repair":
       return await hosts.repair();
-    case "longestTurn": {
-      const longest = longestTurn;
-      longestTurn = 0;
-      return longest;
-    }
+    case "nothing":
+      return undefined;
   }
 }
 

@@ -101,11 +101,11 @@ export class HostNetworksProgram implements AsyncDisposable {
   readonly #pending = new Map<number, { resolve: (result: unknown) => void; reject: (error: unknown) => void }>();
   #next = 1;
 
-  constructor(namespace: NetworkNamespace, identity: string, { nft, turns = false }: ProgramOptions) {
+  constructor(namespace: NetworkNamespace, identity: string, { nft }: ProgramOptions) {
     this.namespace = namespace;
     this.identity = identity;
     const source = "test/harness/host-networks-program.ts";
-    const command = ["node", "scripts/run-typescript.mjs", source, identity, ...(turns ? ["turns"] : [])];
+    const command = ["node", "scripts/run-typescript.mjs", source, identity];
     const inPlace = 'mount --bind "$0" "$(command -v nft)" && exec "$@"';
     const wrapper = nft === undefined ? [] : ["unshare", "--mount", "sh", "-c", inPlace, nft];
     const [program, ...args] = namespace.enter(...wrapper, ...command);
@@ -195,8 +195,6 @@ export class HostNetworksProgram implements AsyncDisposable {
 export interface ProgramOptions {
   /** A file that it finds in place of nft. */
   nft?: string;
-  /** Whether it measures how long its loop stands still, for which it never sleeps. */
-  turns?: boolean;
 }
 
 /** Starts one; with an identity it continues what another one has left. */
@@ -207,7 +205,7 @@ export async function startHostNetworks(
 ): Promise<HostNetworksProgram> {
   const program = new HostNetworksProgram(namespace, identity, options);
   try {
-    await program.call({ call: "longestTurn" });
+    await program.call({ call: "nothing" });
   } catch (error) {
     await program[Symbol.asyncDispose]();
     throw error;
