@@ -301,8 +301,10 @@ export class ContainerNetworks {
       const restoreOne = async (place: OwnPlace) => {
         const init = initOf(place.container);
         if (init === undefined || place.attached === undefined) return;
-        const endpoints = missing.filter((endpoint) => isOf(place, endpoint));
+        const { connecting } = place.attached;
+        const endpoints = missing.filter((endpoint) => isOf(place, endpoint) && endpoint.network.id !== connecting);
         if (endpoints.length > 0) await attempt(() => this.#connect(place, init, endpoints));
+        if (connecting !== undefined) await attempt(() => this.#connectAgain(place, connecting, init));
         if (place.attached.isRerouting) await attempt(() => this.#reroute(place, init));
         const { publications } = place.attached;
         await Promise.all([
@@ -344,7 +346,7 @@ export class ContainerNetworks {
         const attached = place.attached ?? { endpoints: [], publications: [] };
         const endpoint = this.#endpointOf(place, wish, attached.endpoints);
         writeFileSync(this.#parts.marker, "");
-        place.attached = { ...attached, endpoints: [...attached.endpoints, endpoint] };
+        place.attached = { ...attached, endpoints: [...attached.endpoints, endpoint], connecting: network.id };
       }
     } catch (error) {
       this.addresses.release(network, { key });
@@ -362,6 +364,7 @@ export class ContainerNetworks {
     const endpoints = this.#endpointsOf(place).filter((endpoint) => endpoint.network.id === network.id);
     await Promise.all([host.prepare(endpoints), host.publish(nameOf(place), this.#rulesOf(place))]);
     await this.#connect(place, init, endpoints);
+    if (place.attached !== undefined) place.attached = { ...place.attached, connecting: undefined };
   }
 
   /**
@@ -396,6 +399,15 @@ export class ContainerNetworks {
         this.#parts.log.error({ id, error: logText(error) }, "containerd: take a container off a network");
       }
     };
+  }
+
+  /** Of a connection that may be half made: a device without an address. @throws Failure */
+  async #connectAgain(place: OwnPlace, id: string, init: Process): Promise<void> {
+    const network = this.records.byId(id);
+    if (network === undefined) return;
+    const host = await this.#hostUse.done();
+    await host.remove(this.#endpointsOf(place).filter((endpoint) => endpoint.network.id === id));
+    await this.enterMore(place.container, network, init);
   }
 
   /** Has a container go out by the network that it is to go out by. @throws Failure */

@@ -11,6 +11,8 @@ export interface Attached {
   publications: Publication[];
   /** Its default route was to be changed when this was written down; it may not have been. */
   isRerouting?: true | undefined;
+  /** The id of a network that it was to be connected with, while it ran, when this was written down: that may be half done. */
+  connecting?: string | undefined;
 }
 
 export interface AttachedEndpoint extends Pick<Endpoint, "inside" | "address" | "address6" | "mac" | "isDefaultRoute"> {

@@ -46,6 +46,7 @@ export async function connect(
       await keep(engine, container, { ...kept, config, attached: networks.placeOf(container)?.attached });
       if (init !== undefined) {
         await networks.enterMore(container, network, init);
+        await keep(engine, container, { ...kept, config, attached: networks.placeOf(container)?.attached });
         await changeFiles(engine, container, config, before.length === 0);
       }
     } catch (error) {

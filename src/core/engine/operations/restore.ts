@@ -66,8 +66,21 @@ export async function restoreContainers(engine: Engine): Promise<void> {
     const status = statusOf(engine, container);
     return status === "running" || status === "paused" ? engine.taskOf(container)!.init : undefined;
   });
+  for (const { container, kept } of found)
+    if (kept.attached?.connecting !== undefined || kept.attached?.isRerouting)
+      await attempt(engine, container, () => keepAttached(engine, container));
   // No runtime of the earlier daemon makes a container any more.
   await attempt(engine, { id: "" }, () => engine.mappedVolumes.clear());
+}
+
+/** What was half done on its networks is whole by now. */
+async function keepAttached(engine: Engine, container: EngineContainer): Promise<void> {
+  await engine.inTurn(container, async () => {
+    const attached = engine.networks.placeOf(container)?.attached;
+    if (container.isGone || attached === undefined) return;
+    const kept = keptOf(await engine.containers.getBrief(container.namespace, container.id))!;
+    await keep(engine, container, { ...kept, attached });
+  });
 }
 
 /** Logs without a container are what a kill has left. */
