@@ -209,7 +209,8 @@ export class ContainerNetworks {
   }
 
   /**
-   * Takes away what a container has had while it ran. Its addresses and ports are free at once.
+   * Takes away what a container has had while it ran. Its addresses and ports are free at once; the addresses of one with egress once there
+   * are no rules for it any more, since the rules go by them.
    * @returns resolves when it is gone from the host, too; never rejects
    */
   leave(container: EngineContainer): Promise<void> {
@@ -219,8 +220,8 @@ export class ContainerNetworks {
     if (attached === undefined) return place.leaving;
     const endpoints = this.#endpointsOf(place);
     place.attached = undefined;
-    this.#releaseAddresses(place);
     this.#ports.taken.release(attached.publications, holderOf(place));
+    if (place.config.egress === undefined) this.#releaseAddresses(place);
     place.leaving = this.#undo(place, endpoints, attached.publications);
     return place.leaving;
   }
@@ -231,8 +232,9 @@ export class ContainerNetworks {
     const place = this.#places.get(key);
     if (place === undefined) return;
     const left = this.leave(container);
-    for (const { network } of place.wishes) this.addresses.release(network, { key });
     this.#places.delete(key);
+    if (place.config.egress !== undefined) await left;
+    for (const { network } of place.wishes) this.addresses.release(network, { key });
     await left;
   }
 
@@ -380,16 +382,19 @@ export class ContainerNetworks {
     const gone = this.#endpointsOf(place).filter((endpoint) => endpoint.network.id === network.id);
     const rest = place.attached && withoutNetwork(place.attached, network, place);
     place.wishes = place.wishes.filter((wish) => wish.network.id !== network.id);
-    this.addresses.release(network, { key });
+    const isClosed = place.config.egress !== undefined && gone.length > 0;
+    if (!isClosed) this.addresses.release(network, { key });
     place.attached = place.wishes.length === 0 ? undefined : rest;
     if (place.wishes.length === 0) this.#places.delete(key);
     if (gone.length === 0) return async () => {};
     return async () => {
       try {
         const host = await this.#hostUse.done();
+        // While it has the device it has the rules.
+        if (isClosed) await host.remove(gone);
         if (place.attached === undefined) await host.withdraw(nameOf(place));
         else await host.publish(nameOf(place), this.#rulesOf(place));
-        await host.remove(gone);
+        if (!isClosed) await host.remove(gone);
         if (place.attached?.isRerouting && init !== undefined) await this.#reroute(place, init);
         if (place.attached === undefined) await this.#keeper.forget(key);
         else await this.#keeper.rename(key, place, place.config);
@@ -397,6 +402,8 @@ export class ContainerNetworks {
       } catch (error) {
         const { id } = container;
         this.#parts.log.error({ id, error: logText(error) }, "containerd: take a container off a network");
+      } finally {
+        if (isClosed) this.addresses.release(network, { key });
       }
     };
   }
@@ -671,14 +678,24 @@ export class ContainerNetworks {
       if (place.wishes.some(({ network }) => !isOurs(network))) await this.#cni.remove(place.container);
       if (endpoints.length === 0 && published.length === 0) return;
       const host = await this.#hostUse.done();
+      if (place.config.egress === undefined) {
+        await host.withdraw(nameOf(place));
+        await host.remove(endpoints, { isEnding: true });
+        return;
+      }
+      // Others may be in its network namespace: while they have its devices, they have its rules.
+      await host.remove(endpoints);
       await host.withdraw(nameOf(place));
-      await host.remove(endpoints, { isEnding: true });
     };
     // What is held is let go of before another container may ask for it.
     const done = await Promise.allSettled([
       this.#keeper.release(published),
       this.#keeper.forget(keyOfPlace(place)),
-      onHost(),
+      onHost().finally(() => {
+        // Where it is no more, who forgets it has them free.
+        if (place.config.egress !== undefined && this.#places.get(keyOfPlace(place)) === place)
+          this.#releaseAddresses(place);
+      }),
     ]);
     for (const one of done)
       if (one.status === "rejected") {
@@ -694,11 +711,15 @@ export class ContainerNetworks {
     if (!isUsed) rmSync(this.#parts.marker, { force: true });
   }
 
-  /** What netd has put into sets of ours that were lost. */
-  #tellEgress(): void {
+  /** What netd has put into sets of ours that were lost. Then connections may be judged anew: those that it has let in go on. */
+  #tellEgress(wasGone: boolean): void {
+    const tell = async (place: OwnPlace) => {
+      await this.rename(place.container);
+      if (wasGone) await this.#keeper.judgeConnections(place);
+    };
     for (const place of this.#places.values())
-      if (place.config.egress !== undefined)
-        this.rename(place.container).catch((error) =>
+      if (place.config.egress !== undefined && place.attached !== undefined)
+        tell(place).catch((error) =>
           this.#parts.log.error({ id: place.container.id, error: logText(error) }, "containerd: egress of a container"),
         );
   }
@@ -709,7 +730,7 @@ export class ContainerNetworks {
     const host = new HostNetworks({
       identity: () => identity.uuid(),
       onError: (error) => log.error({ error: logText(error) }, "containerd: networks on the host"),
-      onRenewed: () => this.#tellEgress(),
+      onRenewed: (wasGone) => this.#tellEgress(wasGone),
     });
     try {
       const used = [...this.#places.values()].filter(({ attached }) => attached !== undefined);

@@ -94,6 +94,15 @@ export class NetworkKeeper {
     if (this.#named.has(key)) await (await this.#netd.done()).update(key, await this.#namingOf(place, wishes));
   }
 
+  /**
+   * Has rules judge anew, with their next packets, the connections that a container with egress has begun: those that were made while the
+   * host had no rules end so.
+   */
+  async judgeConnections(place: Place): Promise<void> {
+    const addresses = (place.attached?.endpoints ?? []).flatMap(({ address, address6 }) => [address, address6]);
+    await (await this.#netd.done()).forgetOwner(addresses.filter((address) => address !== ""));
+  }
+
   /** What a container with egress has asked for. */
   async askedNames(key: string): Promise<AskedNames> {
     if (!this.#named.has(key)) return { asked: [], dropped: 0 };

@@ -19,8 +19,9 @@ export interface HostNetworksOptions {
   /**
    * Is told after our tables were made anew, as somebody else had removed or changed them, or at a restore: what others than us have put
    * into our sets is lost.
+   * @param wasGone whether rules may have been missing before: connections may have been made that they would have refused
    */
-  onRenewed?: (() => void) | undefined;
+  onRenewed?: ((wasGone: boolean) => void) | undefined;
 }
 
 /** All that there is to be on the host. */
@@ -80,7 +81,7 @@ export class HostNetworks {
   async #open(): Promise<Host> {
     const { identity: asked, onError, onRenewed } = this.#options;
     const identity = await asked();
-    const options = { table: tableName(identity), onError, onRenewed: () => onRenewed?.() };
+    const options = { table: tableName(identity), onError, onRenewed: (wasGone: boolean) => onRenewed?.(wasGone) };
     return { identity, socket: new NetlinkSocket(NETLINK_ROUTE), rules: new RuleTable(options) };
   }
 

@@ -27,8 +27,11 @@ interface Request {
 export interface RuleTableOptions {
   table: string;
   onError: (error: unknown) => void;
-  /** What others than us have put into it is lost: it was made anew, since somebody else had taken it away, or had changed it. */
-  onRenewed: () => void;
+  /**
+   * It was made anew: what others than us have put into it is lost.
+   * @param wasGone whether rules may have been missing before, since somebody else had taken them away
+   */
+  onRenewed: (wasGone: boolean) => void;
 }
 
 /**
@@ -117,6 +120,8 @@ export class RuleTable {
     const after = new Map(before);
     const touched = new Set<string>();
     let isWhole = !this.#isKnown;
+    // Nobody asks for that but who has heard of a loss.
+    const isLoss = requests.some(({ changes }) => changes === undefined);
     for (const request of requests) {
       if (request.isWhole) after.clear();
       isWhole ||= request.isWhole || request.changes === undefined;
@@ -129,7 +134,7 @@ export class RuleTable {
     this.#parts = after;
     try {
       if (after.size === 0) await this.#removeAll();
-      else if (isWhole || this.#handle === undefined || !this.#knows([...touched])) await this.#makeAll();
+      else if (isWhole || this.#handle === undefined || !this.#knows([...touched])) await this.#makeAll(isLoss);
       else await this.#changeSome([...touched], before);
     } catch (error) {
       this.#parts = before;
@@ -151,13 +156,15 @@ export class RuleTable {
       await applyNft(text);
     } catch {
       // Most likely somebody else has changed it: made anew, it is right; or it says what is wrong.
-      await this.#makeAll();
+      await this.#makeAll(true);
     }
     this.#notice();
   }
 
-  async #makeAll(): Promise<void> {
+  async #makeAll(isLoss: boolean): Promise<void> {
     const { table } = this.#options;
+    const found = await Promise.all([NFPROTO_INET, NFPROTO_BRIDGE].map((family) => tableHandle(family, table)));
+    const isOther = this.#handle !== undefined && this.#handle !== found[0];
     // First, so that no loss goes unheard.
     if (!this.#closed) this.#watch ??= new NftablesWatch(table, (loss) => this.#lost(loss));
     this.#isKnown = false;
@@ -170,7 +177,7 @@ export class RuleTable {
     this.#isKnown = true;
     if (this.#handle === undefined) this.#scheduleRenewal(RENEWAL_DELAY);
     this.#notice();
-    if (this.#hasOpenings) this.#options.onRenewed();
+    if (this.#hasOpenings) this.#options.onRenewed(isLoss || isOther || found.includes(undefined));
   }
 
   async #removeAll(): Promise<void> {
@@ -220,7 +227,7 @@ export class RuleTable {
       this.renew().then(
         () => {
           // Else it is told already.
-          if (!this.#hasOpenings) this.#options.onRenewed();
+          if (!this.#hasOpenings) this.#options.onRenewed(true);
         },
         (error) => {
           // Of a series of failures the first is told.
