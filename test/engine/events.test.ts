@@ -1,9 +1,13 @@
 /** What the engine tells of what happens. */
+import { appendFileSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { connect, type EngineEvent } from "../../src/client/index.js";
 import { useContainerd1 } from "../harness/containerd1.js";
 import type { TestDaemon } from "../harness/daemon.js";
-import { IMAGE, importImage, NO_STDIO, newId, requestFor, texts } from "../harness/engine.js";
+import { type Config, IMAGE, importImage, NO_STDIO, newId, requestFor, texts } from "../harness/engine.js";
+import { full } from "../harness/extent.js";
+import { importVolumesImage, VOLUMES_IMAGE, volumeAt } from "../harness/volumes.js";
 import { eventually, within } from "../harness/wait.js";
 
 const fixture = useContainerd1();
@@ -70,4 +74,121 @@ test("what happens to containers is told in order, once, also what happens while
   const wanted = client.events({ since, objects: [id], actions: ["start", "die"], labels: ["app=web"] });
   for (const action of ["die", "start", "die"]) expect((await wanted.next()).value).toMatchObject({ action, id });
   await wanted.return();
+});
+
+/** The next events of what follows them. */
+async function take(events: AsyncGenerator<EngineEvent>, count: number): Promise<EngineEvent[]> {
+  const taken: EngineEvent[] = [];
+  while (taken.length < count) taken.push((await events.next()).value);
+  return taken;
+}
+
+const shown = (events: EngineEvent[]) => events.map(({ action, name }) => `${action} ${name}`);
+
+test.skipIf(!full)("of volumes: also those that a container makes, and that go with it", async () => {
+  await importVolumesImage(daemon);
+  await using client = connect(daemon.listen);
+  const api = daemon.v1();
+  const events = client.events({ types: ["volume"], since: new Date() });
+  const id = newId(daemon);
+  const config: Config = { image: VOLUMES_IMAGE, mounts: [volumeAt("named", "/named")], args: texts("sleep", "1000") };
+  await api.engine.run({ create: requestFor({ id, config }), stdio: NO_STDIO });
+  const { volumes } = await api.volumes.list({});
+  const made = volumes.map(({ name }) => name).sort();
+  expect(volumes.filter(({ anonymous }) => anonymous)).toHaveLength(2);
+  expect(shown(await take(events, 3)).sort()).toEqual(made.map((name) => `create ${name}`));
+  await api.engine.remove({ id, force: true });
+  const own = made.filter((name) => name !== "named");
+  expect(shown(await take(events, 2)).sort()).toEqual(own.map((name) => `remove ${name}`));
+  // What is there already is not made once more.
+  for (let n = 0; n < 2; n++) await api.volumes.create({ name: "labelled", labels: { app: "db" } });
+  await api.volumes.prune({ all: true });
+  const rest = await take(events, 3);
+  expect(shown(rest.slice(0, 1))).toEqual(["create labelled"]);
+  expect(shown(rest.slice(1)).sort()).toEqual(["remove labelled", "remove named"]);
+  expect(rest.find(({ name }) => name === "labelled")).toMatchObject({ labels: { app: "db" } });
+  await events.return();
+});
+
+test.skipIf(!full)(
+  "of networks: what a container is put on and taken off, and that which is made at its first use",
+  async () => {
+    await using client = connect(daemon.listen);
+    const api = daemon.v1();
+    const events = client.events({ types: ["network"], since: new Date() });
+    const backend = await api.networks.create({ name: "backend", labels: { tier: "back" } });
+    const id = newId(daemon);
+    // It does not run: nothing is done to this machine's network.
+    await api.engine.create(requestFor({ id, config: { args: texts("true"), networks: [on("bridge")] } }));
+    await api.networks.connect({ container: id, attachment: on("backend") });
+    await api.networks.disconnect({ container: id, network: "backend" });
+    await api.networks.remove({ network: "backend" });
+    const seen = await take(events, 5);
+    const about = ["create backend", "create bridge", "connect backend", "disconnect backend", "remove backend"];
+    expect(shown(seen)).toEqual(about);
+    expect(seen[2]).toMatchObject({ id: backend.id, labels: { tier: "back" }, attributes: { container: id } });
+    expect(seen[4]).toMatchObject({ id: backend.id, labels: { tier: "back" } });
+    await events.return();
+    await api.engine.remove({ id });
+    await api.networks.remove({ network: "bridge" });
+  },
+);
+
+const on = (network: string) => ({ network, aliases: [], address: "", address6: "", mac: "" });
+
+test.skipIf(!full)("a process that is killed for want of memory, a checkpoint", async () => {
+  await using client = connect(daemon.listen);
+  const api = daemon.v1();
+  const id = newId(daemon);
+  const events = client.events({ objects: [id], actions: ["oom", "checkpoint", "die"], since: new Date() });
+  const resources = { memory: 20_000_000n, memorySwap: 20_000_000n } as Config["resources"];
+  const config: Config = { args: texts("sleep", "1000"), resources };
+  await api.engine.run({ create: requestFor({ id, config }), stdio: NO_STDIO });
+  const args = ["sh", "-c", "cat /dev/zero | head -c 200000000 | tail"];
+  const { execId } = await api.engine.exec({ id, args, stdio: NO_STDIO });
+  await api.engine.wait({ id, execId });
+  expect(await take(events, 1)).toMatchObject([{ action: "oom", attributes: { image: IMAGE } }]);
+  await api.engine.checkpoint({ id, ref: "saved" });
+  const rest = await eventuallyTold(events);
+  expect(rest.map(({ action }) => action)).toContain("die");
+  expect(rest.find(({ action }) => action === "checkpoint")?.attributes.path).toContain("saved");
+  await events.return();
+  await api.engine.remove({ id });
+});
+
+/** Up to the end of its container and its checkpoint, which come in any order; of more processes that were killed nothing is asked. */
+async function eventuallyTold(events: AsyncGenerator<EngineEvent>): Promise<EngineEvent[]> {
+  const seen: EngineEvent[] = [];
+  const has = (wanted: string) => seen.some(({ action }) => action === wanted);
+  while (!has("die") || !has("checkpoint")) seen.push(...(await take(events, 1)));
+  return seen;
+}
+
+test.skipIf(!full)("who asks for events that are not kept any more is told so", async () => {
+  await using client = connect(daemon.listen);
+  const ask = async (since: EngineEvent["timestamp"]) => {
+    let missed = 0;
+    const events = client.events({ since, types: ["volume"], onMissed: () => missed++ });
+    const [first] = await take(events, 1);
+    await events.return();
+    return { missed, first: first! };
+  };
+  await daemon.v1().volumes.create({ name: "first" });
+  const all = client.events({ since: 0, objects: ["first"] });
+  const [before] = await take(all, 1);
+  await all.return();
+  await daemon.v1().volumes.create({ name: "second" });
+  expect(await ask(before!.timestamp)).toMatchObject({ missed: 0, first: { name: "second" } });
+  // As if very much had happened.
+  await daemon.kill();
+  const path = join(daemon.root, "engine", "events.log");
+  const [latest] = readFileSync(path, "utf8").trimEnd().split("\n").slice(-1);
+  const { time, ...event } = JSON.parse(latest!);
+  const later = Array.from({ length: 3_000 }, (_, n) => ({ ...event, time: `${BigInt(time) + BigInt(n + 1)}` }));
+  appendFileSync(path, later.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  await daemon.start();
+  const late = await ask(before!.timestamp);
+  expect(late.missed).toBe(1);
+  expect(await ask(late.first.timestamp)).toMatchObject({ missed: 0 });
+  await daemon.v1().volumes.prune({ all: true });
 });

@@ -1,5 +1,5 @@
 /** Whether what runs in a container works, as its health check says. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { HealthCheck } from "../../src/proto/containerdts/engine/v1/engine.js";
@@ -7,6 +7,8 @@ import { useContainerd1 } from "../harness/containerd1.js";
 import type { TestDaemon } from "../harness/daemon.js";
 import { type Config, importImage, NO_STDIO, newId, requestFor, texts } from "../harness/engine.js";
 import { full, times } from "../harness/extent.js";
+import { base, directory, file, ImageLayout } from "../harness/test-images.js";
+import { Transfers } from "../harness/transfer.js";
 import { refusal } from "../harness/v1.js";
 import { eventually } from "../harness/wait.js";
 
@@ -158,6 +160,59 @@ test.skipIf(!full)("checks that can't be", async () => {
   expect(outputs(results)[0]).toContain("/no/such/program");
   for (const id of [none, missing]) await api().remove({ id, force: true });
 });
+
+test.skipIf(!full)("the check of an image, by its own shell, beside its volume", async () => {
+  const name = "docker.io/library/test:checked";
+  const layout = new ImageLayout(join(daemon.dir, "checked-image"));
+  const script = '#!/bin/sh\necho own shell; exec /bin/sh "$@"\n';
+  const layers = [await layout.layer([...base(), directory("data"), file("bin/own-shell", script, { mode: 0o755 })])];
+  const Healthcheck = { Test: ["CMD-SHELL", "test -e /data/works"], Interval: 50_000_000, Retries: 1 };
+  const own = { Healthcheck, Shell: ["/bin/own-shell", "-c"], Volumes: { "/data": {} } };
+  const image = layout.image({ layers, config: { Cmd: ["sleep", "1000"], Env: ["PATH=/bin:/usr/bin"], ...own } });
+  layout.name(image.manifest, name);
+  const archive = join(daemon.dir, "checked-image.tar");
+  await layout.archive(archive);
+  await new Transfers(daemon.v1()).import(archive, { name });
+  const start = async (config: Config) => {
+    const id = newId(daemon);
+    await api().run({ create: requestFor({ id, config: { image: name, ...config } }), stdio: NO_STDIO });
+    return id;
+  };
+  const id = await start({});
+  const { results } = await inState(id, "unhealthy");
+  expect(outputs(results)[0]).toBe("own shell\n");
+  await exec(id, "touch", "/data/works");
+  await inState(id, "healthy");
+  // The caller's wishes go before the image's, one by one.
+  const other = await start({ health: checkOf({ test: [], interval: 0, retries: 1000 }) });
+  await eventually(async () => expect((await healthOf(other)).failingStreak).toBeGreaterThan(2));
+  expect((await healthOf(other)).status).toBe("starting");
+  const none = await start({ health: checkOf({ test: ["NONE"], interval: 0 }) });
+  expect(await healthOf(none)).toBeUndefined();
+  for (const one of [id, other, none]) await api().remove({ id: one, force: true });
+});
+
+test.skipIf(!full)(
+  "a checkpoint ends a check that is under way; nobody is told of checks, whichever daemon they end under",
+  async () => {
+    const id = await run({ test: ["CMD-SHELL", "echo >> /checks; sleep 1000"], timeout: 3_600_000 });
+    const checks = async () => (await daemon.v1().engine.top({ id })).pids.length;
+    const oneRuns = () => eventually(async () => expect(await checks()).toBeGreaterThan(1));
+    await oneRuns();
+    const ref = join(daemon.dir, "saved");
+    await api().checkpoint({ id, ref, leaveRunning: true });
+    expect(existsSync(ref)).toBe(true);
+    expect((await healthOf(id)).results).toEqual([]);
+    await oneRuns();
+    await daemon.kill();
+    await daemon.start();
+    await api().stop({ id, grace: 0n });
+    await api().remove({ id });
+    const log = readFileSync(join(daemon.runDir, "events.log"), "utf8");
+    expect(log).toContain(id);
+    expect(log).not.toContain("containerdts.health");
+  },
+);
 
 test.skipIf(!full)("many are checked, also by the next daemon", async () => {
   const test = ["CMD", "true"];

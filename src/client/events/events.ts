@@ -4,13 +4,18 @@ import type { EngineApi } from "../api/engine.js";
 import { isLost, Retries } from "../api/lost-daemon.js";
 import { within } from "../containers/logs.js";
 import { ContainerdError } from "../errors/containerd-error.js";
-import { anyText, type Checks, checkOptions, listOf, oneOf } from "../options/option-checks.js";
+import { anyText, type Checks, callback, checkOptions, listOf, oneOf } from "../options/option-checks.js";
 import { type Moment, momentCheck, type Timestamp, toDate, toTimestamp } from "../timestamp.js";
 
 /** Of each list one holds, of labels all. */
 export interface EngineEventsOptions extends CallOptions {
   /** Those that the daemon keeps, the last 1,024 or more, strictly later than that, come first. Default: only what happens from now on. */
   since?: Moment | undefined;
+  /**
+   * Is called when some of those after `since`, or of the time of a lost connection, are not kept any more: before those that are. What
+   * is known of by events has to be looked up anew then.
+   */
+  onMissed?: (() => void) | undefined;
   types?: readonly EngineEvent["type"][] | undefined;
   /** "start", "die". */
   actions?: readonly string[] | undefined;
@@ -37,6 +42,7 @@ export interface EngineEvent {
 
 const eventsChecks: Checks<EngineEventsOptions> = {
   since: momentCheck,
+  onMissed: callback,
   types: listOf(oneOf("container", "network", "volume")),
   actions: listOf(anyText),
   objects: listOf(anyText),
@@ -50,15 +56,16 @@ export function followEvents(
   options: EngineEventsOptions,
 ): AsyncGenerator<EngineEvent, void, undefined> {
   checkOptions(options, eventsChecks);
-  const { since, types = [], actions = [], objects = [], labels = [], ...call } = options;
+  const { since, onMissed, types = [], actions = [], objects = [], labels = [], ...call } = options;
   const lists = { types: [...types], actions: [...actions], objects: [...objects], labels: [...labels] };
-  return follow(api, { ...lists, since: since === undefined ? undefined : toTimestamp(since) }, call);
+  return follow(api, { ...lists, since: since === undefined ? undefined : toTimestamp(since) }, call, onMissed);
 }
 
 async function* follow(
   api: EngineApi,
   request: EventsRequest,
   call: CallOptions,
+  onMissed: () => void = () => {},
 ): AsyncGenerator<EngineEvent, void, undefined> {
   const { signal, stop } = within(call);
   let retries: Retries | undefined;
@@ -69,6 +76,7 @@ async function* follow(
         for await (const event of await api.calls.events(request, { signal })) {
           retries = undefined;
           request.since = event.time;
+          if (event.missed) onMissed();
           if (event.type !== "") yield eventOf(event);
         }
       } catch (error) {
@@ -88,6 +96,6 @@ function isTooSlow(error: unknown): boolean {
   return error instanceof ContainerdError && error.code === "RESOURCE_EXHAUSTED";
 }
 
-function eventOf({ time, type, ...same }: Event): EngineEvent {
+function eventOf({ time, type, missed: _, ...same }: Event): EngineEvent {
   return { ...same, type: type as EngineEvent["type"], time: toDate(time!), timestamp: time! };
 }

@@ -57,6 +57,8 @@ export class EngineContainer {
   lastSignal = 0;
   /** Ends the wait for its next start by its policy, and the attempt that is under way. */
   stopRestart: () => void = () => {};
+  /** Ends a health check that is under way, and has none begin until what it resolves with is called. */
+  holdChecks: () => Promise<() => void> = async () => () => {};
   readonly #watchers = new Set<() => void>();
 
   constructor(namespace: string, id: string) {

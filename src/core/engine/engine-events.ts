@@ -76,19 +76,20 @@ export class EngineEvents {
   /**
    * @param since nanoseconds since the epoch: stored ones strictly later than that come first; undefined: only what happens from now on
    * @param signal ends it
-   * @returns when the last one was that is known now, and those to come
+   * @returns when the last one was that is known now, whether some after `since` are not kept any more, and those to come
    */
   follow(
     filter: EventFilter,
     since: bigint | undefined,
     onOverflow: () => void,
     signal: AbortSignal,
-  ): { last: bigint; events: Subscription<EngineEvent> } {
+  ): { last: bigint; missed: boolean; events: Subscription<EngineEvent> } {
     const log = existsSync(this.#parts.path) ? this.#opened() : this.#log;
     const wants = (event: Event): event is EngineEvent => matches(event as EngineEvent, filter);
     const about = { namespace: filter.namespace };
     const replay = since === undefined ? [] : (log?.since(since) ?? []);
-    return { last: log?.last ?? 0n, events: this.#bus.follow({ about, wants, replay, onOverflow }, signal) };
+    const missed = since !== undefined && (log?.lacks(since) ?? false);
+    return { last: log?.last ?? 0n, missed, events: this.#bus.follow({ about, wants, replay, onOverflow }, signal) };
   }
 
   close(): void {

@@ -123,7 +123,13 @@ export class Engine {
     });
     tellTasks(this, this.#isRestored);
     this.logs = new LogDirectories(join(this.#marker, "logs"));
-    this.volumes = new Volumes({ ...parts, path: join(this.#marker, "volumes") });
+    records.onChange = (action, { namespace, id, name, labels }) =>
+      this.events.tell(namespace, id, { type: "network", action, name, labels });
+    this.volumes = new Volumes({
+      ...{ store: parts.store, namespaces: parts.namespaces, log: parts.log, path: join(this.#marker, "volumes") },
+      onChange: (action, namespace, { name, labels }) =>
+        this.events.tell(namespace, name, { type: "volume", action, name, labels }),
+    });
     this.mappedVolumes = new MappedVolumes(join(this.#marker, "mapped-volumes"), parts.snapshots.userNamespaces);
     this.owners = new Owners(parts.log, (container) => {
       const { id } = container;

@@ -133,6 +133,13 @@ export class EventLog<E extends Event> {
     return last(this.#events, this.#retain).filter((event) => event.time > since);
   }
 
+  /** Whether {@link since} lacks some: they were dropped for their age. When nobody can tell any more, it may. */
+  lacks(since: bigint): boolean {
+    const dropped = this.#events.length - this.#retain;
+    if (dropped < 0) return false;
+    return this.#events[dropped === 0 ? 0 : dropped - 1]!.time > since;
+  }
+
   /** All that is in memory, oldest first. */
   get stored(): readonly E[] {
     return this.#events;

@@ -64,6 +64,8 @@ export class Networks {
   readonly #load = new FirstUse(async () => {
     for (const network of await this.#store.read(() => this.#records.list([]))) this.#known.set(network.id, network);
   });
+  /** Is told of each that was made, or removed. */
+  onChange: (action: "create" | "remove", network: Network) => void = () => {};
 
   /** @param host tells what the host uses of addresses */
   constructor(store: Store, namespaces: Namespaces, host: () => HostSubnets = hostSubnets) {
@@ -133,9 +135,11 @@ export class Networks {
    */
   async remove(namespace: string, id: string, check: () => void): Promise<void> {
     await this.#load.done();
+    let removed: Network | undefined;
     await this.#store
       .write(() => {
-        if (this.#records.get([namespace, id]) === undefined) throw noNetwork({ namespace, name: id });
+        removed = this.#records.get([namespace, id]);
+        if (removed === undefined) throw noNetwork({ namespace, name: id });
         check();
         this.#records.remove([namespace, id]);
         // From here on nobody attaches to it; when it can't be written it is read again.
@@ -146,6 +150,7 @@ export class Networks {
         if (kept !== undefined) this.#known.set(id, kept);
         throw error;
       });
+    this.onChange("remove", removed!);
   }
 
   async #bridge(namespace: string): Promise<Network> {
@@ -173,6 +178,7 @@ export class Networks {
       this.#records.put([namespace, network.id], network);
     });
     this.#known.set(network!.id, network!);
+    this.onChange("create", network!);
     return network!;
   }
 

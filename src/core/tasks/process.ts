@@ -84,8 +84,6 @@ export class Process {
   exit: Exit | undefined;
   /** A process of its container was killed for want of memory while this one, an exec, ran, and it ended with the status of such. */
   oomKilled = false;
-  /** An exec that looks whether its container works: there are many of them. */
-  isCheck = false;
   /** There while this daemon is the one that launched it. */
   shim: Shim | undefined;
   /** Its start is in the event log. */
@@ -229,6 +227,11 @@ export class Process {
         // A full disk: the next daemon finds it out as we did.
       }
     }
+  }
+
+  /** Nobody hears of it by events, nor by the daemon's log as it usually is. */
+  get isSilent(): boolean {
+    return this.state.silent === true;
   }
 
   get stdio(): Stdio {

@@ -50,7 +50,8 @@ export class Reports {
     if (this.history(task).hasCreate(task, init.run) === false) this.tellCreate(task, init);
   }
 
-  tellExecAdded({ namespace, id: object }: Task, { id }: Process): void {
+  tellExecAdded({ namespace, id: object }: Task, { id, isSilent }: Process): void {
+    if (isSilent) return;
     this.#events.publish({ topic: "/tasks/exec-added", namespace, object, payload: { process: id } });
   }
 
@@ -69,6 +70,10 @@ export class Reports {
   tellStart(task: Task, proc: Process): void {
     const { namespace, id: object } = task;
     const { id, run, systemPid: pid } = proc;
+    if (proc.isSilent) {
+      proc.markAnnounced();
+      return;
+    }
     if (id === INIT) this.#events.publish({ topic: "/tasks/start", namespace, object, payload: { pid, run } });
     else this.#events.publish({ topic: "/tasks/exec-started", namespace, object, payload: { process: id, pid, run } });
     this.whenStored(task, () => proc.markAnnounced());
@@ -77,7 +82,7 @@ export class Reports {
   /** A process runs whose start an earlier daemon has told, if it has lived long enough. */
   tellStartOnce(task: Task, proc: Process): void {
     if (proc.announced) return;
-    if (this.wasStartTold(task, proc.id, proc.run)) this.whenStored(task, () => proc.markAnnounced());
+    if (!proc.isSilent && this.wasStartTold(task, proc.id, proc.run)) this.whenStored(task, () => proc.markAnnounced());
     else this.tellStart(task, proc);
   }
 
@@ -91,14 +96,14 @@ export class Reports {
   /** A process has ended. Nothing is told of an exit that an earlier daemon has told. */
   tellExit(task: Task, proc: Process, exit: Exit): void {
     const isOurOwn = proc.shim !== undefined;
-    if (isOurOwn || !this.wasExitTold(task, proc)) {
+    if (!proc.isSilent && (isOurOwn || !this.wasExitTold(task, proc))) {
       const { id, run, directory } = proc;
       const { memoryPeak } = id === INIT ? readUsage(directory) : {};
       const peak = memoryPeak === undefined ? {} : { memoryPeak };
       this.#publishExit(task, { ...exitPayload(id, proc.systemPid, exit), run, ...peak });
     }
     const what = proc.id === INIT ? "container exited" : "process exited";
-    this.#log[proc.isCheck ? "debug" : "info"](exitFields(task, proc, exit.status), `containerd: ${what}`);
+    this.#log[proc.isSilent ? "debug" : "info"](exitFields(task, proc, exit.status), `containerd: ${what}`);
   }
 
   /**
@@ -118,7 +123,9 @@ export class Reports {
     const running = this.history(task).running(task);
     for (const name of task.processDirectories()) {
       const directory = join(task.directory, name);
-      if (!running.has(name)) running.set(name, hasMark(directory, "started") && !hasMark(directory, "reported"));
+      if (running.has(name)) continue;
+      const isOwed = hasMark(directory, "started") && !hasMark(directory, "reported");
+      running.set(name, isOwed && !Process.readState(directory).silent);
     }
     const owed = [...running.keys()].filter((name) => running.get(name));
     return [...owed.filter((name) => name !== INIT), ...owed.filter((name) => name === INIT)];

@@ -336,16 +336,16 @@ export class Task implements TaskName {
 
   /**
    * Adds another process, which does not run yet.
-   * @param endsAt as of {@link ProcessState}
+   * @param more as of {@link ProcessState}
    * @throws Failure (already-exists) or a system error; nothing is left of it then
    */
-  addExec(name: string, spec: OciProcess, stdio: Stdio, endsAt?: number): Process {
+  addExec(name: string, spec: OciProcess, stdio: Stdio, more: { endsAt?: number; silent?: boolean } = {}): Process {
     const directory = join(this.directory, name);
     const init = this.init?.state;
     const state = {
       ...spec,
       exec: true,
-      ...(endsAt !== undefined && { endsAt }),
+      ...more,
       ...this.#shared(stdio),
       checkpoint: "",
       rootUID: init?.rootUID ?? 0,

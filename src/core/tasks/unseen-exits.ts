@@ -14,8 +14,8 @@ export function unseenExits(tasks: Tasks): TaskEvent[] {
   if (process.uptime() * 1_000 > RETURN) return [];
   const exits = tasks.list().flatMap(({ namespace, id: object, processes }) =>
     [...processes.values()].flatMap((proc): TaskEvent[] => {
-      const { id, systemPid: pid, run, status, exit } = proc;
-      if (namespace === "" || status !== "stopped" || exit === undefined) return [];
+      const { id, systemPid: pid, run, status, exit, isSilent } = proc;
+      if (isSilent || namespace === "" || status !== "stopped" || exit === undefined) return [];
       const payload = { process: id, pid, status: exit.status, exitedAt: exit.at, run };
       return [{ topic: "/tasks/exit", namespace, object, payload, time: exit.at }];
     }),

@@ -39,6 +39,8 @@ export interface VolumesParts {
   namespaces: Namespaces;
   /** Where their directories are; it is made with the first one. */
   path: string;
+  /** Is told what was made, and what was removed. */
+  onChange: (action: "create" | "remove", namespace: string, volume: VolumeRecord) => void;
   log: Logger;
 }
 
@@ -52,6 +54,7 @@ export class Volumes {
   readonly #namespaces: Namespaces;
   readonly #records: Table<VolumeRecord>;
   readonly #directories: VolumeDirectories;
+  readonly #onChange: VolumesParts["onChange"];
   readonly #log: Logger;
   readonly #turns = new NamedTurns();
   /** Ids of containers, by {@link keyOf} the volume. */
@@ -59,10 +62,11 @@ export class Volumes {
   /** What each container has, by its namespace and id. */
   readonly #uses = new Map<string, Use[]>();
 
-  constructor({ store, namespaces, path, log }: VolumesParts) {
+  constructor({ store, namespaces, path, onChange, log }: VolumesParts) {
     this.#store = store;
     this.#namespaces = namespaces;
     this.#directories = new VolumeDirectories(path);
+    this.#onChange = onChange;
     this.#log = log;
     this.#records = store.table("volumes");
     namespaces.contain({ name: "volumes", isIn: (namespace) => this.#records.has([namespace]) });
@@ -103,6 +107,7 @@ export class Volumes {
         const record = await this.#put(namespace, {
           ...{ name: place.name, labels: wanted, createdAt: now(), isAnonymous: name === "", isNew },
         });
+        this.#onChange("create", namespace, record);
         return this.#volumeOf(namespace, record);
       });
     });
@@ -145,7 +150,7 @@ export class Volumes {
         const why = `volume ${JSON.stringify(place.name)} is in use by ${nameAll(users)}: remove that first`;
         throw new Failure("failed-precondition", "refused", { why });
       }
-      await this.#removeNow(place);
+      await this.#removeNow(place, record);
     });
   }
 
@@ -201,10 +206,11 @@ export class Volumes {
         const hadFiles = await this.#directories.hasFiles(place);
         const directory = await this.#directories.beginFilling(place);
         if (!hadFiles) await fill?.(directory);
-        await this.#put(namespace, {
+        const record = await this.#put(namespace, {
           ...{ name: place.name, labels: {}, createdAt: now(), isAnonymous: isOwn, isNew: false },
           ...(isOwn && { container: id }),
         });
+        this.#onChange("create", namespace, record);
         await this.#directories.endFilling(place, !isOwn);
       });
     });
@@ -234,7 +240,7 @@ export class Volumes {
         await this.#inTurn(place, async () => {
           const record = await this.#recordOf(place);
           if (record === undefined) return;
-          if (this.#users.get(keyOf(place)) === undefined) await this.#removeNow(place);
+          if (this.#users.get(keyOf(place)) === undefined) await this.#removeNow(place, record);
           // Another container has taken it by its name.
           else if (isOwn) await this.#put(namespace, { ...record, container: undefined });
         });
@@ -256,7 +262,7 @@ export class Volumes {
         const isThere = await this.#directories.restore(place);
         const isLeftOver = value.container !== undefined && !isContainer(place.namespace, value.container);
         if (isLeftOver && !this.#users.has(keyOf(place))) {
-          await this.#removeNow(place);
+          await this.#removeNow(place, value);
           return;
         }
         if (isThere) return;
@@ -310,7 +316,7 @@ export class Volumes {
     }
   }
 
-  async #removeNow(place: VolumePlace): Promise<void> {
+  async #removeNow(place: VolumePlace, record: VolumeRecord): Promise<void> {
     try {
       await this.#directories.beginRemoval(place);
     } catch (error) {
@@ -322,6 +328,7 @@ export class Volumes {
       await this.#directories.undoRemoval(place).catch(() => {});
       throw error;
     }
+    this.#onChange("remove", place.namespace, record);
     await this.#directories.endRemoval(place).catch((error) => {
       throw explained(place, error);
     });

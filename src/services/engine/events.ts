@@ -17,10 +17,10 @@ export function eventCalls(front: EngineFront, engine: Engine) {
         call.fail(new Failure("resource-exhausted", "refused", { why }));
       };
       const filter = { namespace, types, actions, objects, labels };
-      const { last, events } = engine.events.follow(filter, since && nanosecondsOf(since), onOverflow, signal);
-      yield EventMessage.fromPartial({ time: since ?? secondsAndNanos(last) });
+      const { last, missed, events } = engine.events.follow(filter, since && nanosecondsOf(since), onOverflow, signal);
+      yield EventMessage.fromPartial({ time: since ?? secondsAndNanos(last), missed });
       for await (const { time, object, payload } of events)
-        yield { ...payload, time: secondsAndNanos(time), id: object };
+        yield { ...payload, time: secondsAndNanos(time), id: object, missed: false };
     }),
   };
 }

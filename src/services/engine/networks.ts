@@ -19,15 +19,11 @@ export function networksService(engine: Engine, ready: Promise<void>): GrpcServi
   const front = new EngineFront(engine, ready);
   const { networks } = engine;
   const message = (network: Network) => networkMessage(network, networks.usersOf(network.id));
-  const tell = ({ namespace, id, name, labels }: Network, action: string, container?: EngineContainer) => {
-    const attributes = container && { container: container.id };
-    engine.events.tell(namespace, id, { type: "network", action, name, labels, ...(attributes && { attributes }) });
-  };
+  const tell = ({ namespace, id, name, labels }: Network, action: string, { id: container }: EngineContainer) =>
+    engine.events.tell(namespace, id, { type: "network", action, name, labels, attributes: { container } });
   const implementation: Partial<NetworksServer> = {
     create: front.call(async ({ namespace, request }) => {
-      const network = await networks.records.create(namespace, request);
-      tell(network, "create");
-      return message(network);
+      return message(await networks.records.create(namespace, request));
     }),
     get: front.call(async ({ namespace, request }) => message(await networks.records.get(namespace, request.network))),
     list: front.call(async ({ namespace, request: { labels, names } }) => {

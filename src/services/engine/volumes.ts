@@ -16,7 +16,6 @@ export function volumesService(engine: Engine, ready: Promise<void>): GrpcServic
     create: front.call(async ({ namespace, request: { name, labels } }) => {
       engine.mark();
       const volume = await volumes.create(namespace, { name, labels });
-      engine.events.tell(namespace, volume.name, { type: "volume", action: "create", name: volume.name, labels });
       return volumeMessage(volume);
     }),
     get: front.call(async ({ namespace, request: { name, size } }) =>
@@ -27,12 +26,10 @@ export function volumesService(engine: Engine, ready: Promise<void>): GrpcServic
     })),
     remove: front.call(async ({ namespace, request: { name } }) => {
       await volumes.remove({ namespace, name });
-      engine.events.tell(namespace, name, { type: "volume", action: "remove", name });
       return {};
     }),
     prune: front.call(async ({ namespace, request: { labels, all }, signal }) => {
       const { names, freed } = await volumes.prune(namespace, { labels, all }, signal);
-      for (const name of names) engine.events.tell(namespace, name, { type: "volume", action: "remove", name });
       return { names, freed: BigInt(freed) };
     }),
   };

@@ -46,7 +46,10 @@ test("what makes no sense in an image counts as not there", () => {
   const odd = [-1, Number.NaN, "5s", null, {}];
   for (const value of odd) {
     const times = { Interval: value, Timeout: value, StartPeriod: value, StartInterval: value, Retries: value };
-    expect(resolveCheck(undefined, imageOf({ Test: ["CMD", "probe"], ...times }))).toEqual({ ...USUAL, args: ["probe"] });
+    expect(resolveCheck(undefined, imageOf({ Test: ["CMD", "probe"], ...times }))).toEqual({
+      ...USUAL,
+      args: ["probe"],
+    });
   }
   const tests = ["probe", { 0: "CMD" }, [], ["CMD"], ["probe"], ["CMD", 1], ["CMD", "a\0b"], [null]];
   for (const Test of tests) expect(resolveCheck(undefined, imageOf({ Test }))).toBeUndefined();

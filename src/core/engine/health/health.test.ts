@@ -1,6 +1,14 @@
 /** What results of checks make of a container's health. */
 import { expect, test } from "vitest";
-import { type Health, type HealthResult, healthText, newHealth, nextInterval, parseHealth, withResult } from "./health.js";
+import {
+  type Health,
+  type HealthResult,
+  healthText,
+  newHealth,
+  nextInterval,
+  parseHealth,
+  withResult,
+} from "./health.js";
 import type { ResolvedCheck } from "./health-check.js";
 
 const CHECK: ResolvedCheck = {

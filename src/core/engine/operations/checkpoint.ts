@@ -1,6 +1,7 @@
 import { lstat, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode } from "../../../system/linux/libc.js";
+import { abortable } from "../../failure/abortable.js";
 import { Failure } from "../../failure/failure.js";
 import { unlessMissing } from "../../failure/unless-missing.js";
 import { onForeignFiles } from "../../files/foreign-files.js";
@@ -45,13 +46,18 @@ export async function checkpoint(
     // What a daemon that was killed has left.
     await unlessMissing(deleteCheckpoint(directory, partial));
     let log = "";
+    // CRIU saves no process that was brought in from outside.
+    const held = container.holdChecks();
     const wanted = { name: partial, exit: !leaveRunning, ...how, emptyNS: [] };
     try {
+      await abortable(held, signal);
       await checkpointContainer(engine.tasks, container, wanted, directory, signal, async (work) => {
         log = await criuLog(work);
       });
     } catch (error) {
       throw log === "" ? error : withLog(error, log);
+    } finally {
+      void held.then((release) => release());
     }
     await onForeignFiles(directory, () => rename(join(directory, partial), path));
     return task;

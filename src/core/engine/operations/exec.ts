@@ -159,7 +159,6 @@ export function watchExecs(engine: Engine, task: Task): void {
 
 /** Nobody asks for the result of a check that an earlier daemon has begun. */
 function forgetCheck(engine: Engine, task: Task, proc: Process): void {
-  proc.isCheck = true;
   void startOver(proc).then(() =>
     proc.whenOver(() => {
       if (task.processes.get(proc.id) === proc) deleteStoppedExec(engine.tasks, task, proc.id);

@@ -37,7 +37,7 @@ export async function pruneNetworks(
   return names;
 }
 
-async function removeUnused(engine: Engine, { namespace, id, name, labels }: Network): Promise<void> {
+async function removeUnused(engine: Engine, { namespace, id, name }: Network): Promise<void> {
   const { networks } = engine;
   await networks.records.remove(namespace, id, () => {
     const users = networks.usersOf(id);
@@ -48,5 +48,4 @@ async function removeUnused(engine: Engine, { namespace, id, name, labels }: Net
     throw new Failure("failed-precondition", "refused", { why });
   });
   networks.addresses.forget({ id });
-  engine.events.tell(namespace, id, { type: "network", action: "remove", name, labels });
 }

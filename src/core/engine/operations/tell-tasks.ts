@@ -2,7 +2,6 @@ import { INIT } from "../../tasks/process.js";
 import type { TaskEvent } from "../../tasks/task-event.js";
 import type { Engine } from "../engine.js";
 import type { EngineContainer } from "../engine-container.js";
-import { CHECK_PREFIX } from "./exec.js";
 
 /** Tells what happens to a container. */
 export function tell(
@@ -47,7 +46,6 @@ function tellTask(engine: Engine, { namespace, object, topic, payload }: TaskEve
   const container = engine.index.get(namespace, object);
   if (container === undefined) return;
   const exec = "process" in payload && payload.process !== INIT ? payload.process : "";
-  if (exec.startsWith(CHECK_PREFIX)) return;
   const done = (action: string, attributes?: Record<string, string>) => tell(engine, container, action, attributes);
   switch (topic) {
     case "/tasks/start":

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KILLED_STATUS } from "../../../contract/shim/exit-status.js";
 import { bootTime, now } from "../../../system/linux/clock.js";
+import { Failure } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
 import { writeAtomically } from "../../files/write-atomically.js";
 import { atBootTime } from "../../tasks/lifetime.js";
@@ -48,6 +49,11 @@ class HealthWatch {
   readonly #bundle: string;
   #process: OciProcess | undefined;
   #stopClock = () => {};
+  #holders = 0;
+  /** Settled when none is under way. */
+  #running: Promise<unknown> = Promise.resolve();
+  /** Ends the one that is under way. */
+  #end = () => {};
 
   constructor(engine: Engine, container: EngineContainer, task: Task, check: ResolvedCheck) {
     this.#engine = engine;
@@ -61,8 +67,21 @@ class HealthWatch {
     const before = isTakenOver ? this.#kept() : undefined;
     this.#container.health = before ?? newHealth(bootTime());
     if (before === undefined) this.#keep();
+    this.#container.holdChecks = () => this.#hold();
     this.#task.exited.addEventListener("abort", () => this.#stopClock(), { once: true });
     this.#wait(isTakenOver ? Math.random() : 1);
+  }
+
+  async #hold(): Promise<() => void> {
+    this.#holders++;
+    this.#end();
+    // What is frozen ends when it is resumed.
+    if (!this.#task.isPaused) await this.#running;
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#holders--;
+      isHeld = false;
+    };
   }
 
   /** @param part of the interval */
@@ -83,11 +102,13 @@ class HealthWatch {
 
   async #due(): Promise<void> {
     try {
-      if (this.#isOver || this.#task.isPaused) return;
+      if (this.#isOver || this.#task.isPaused || this.#holders > 0) return;
       const began = bootTime();
-      const result = await this.#run();
-      // What was frozen meanwhile has had no chance.
-      const isHeldUp = result.status === NO_STATUS && this.#task.isPaused;
+      const running = this.#run();
+      this.#running = running;
+      const result = await running;
+      // What was frozen, or ended, meanwhile has had no chance.
+      const isHeldUp = this.#holders > 0 || (result.status === NO_STATUS && this.#task.isPaused);
       if (this.#isOver || isHeldUp) return;
       const { status, failingStreak } = this.#container.health!;
       const health = withResult(this.#container.health!, this.#check, result, began);
@@ -123,13 +144,14 @@ class HealthWatch {
     const { tasks, healthStarts } = this.#engine;
     const path = join(this.#bundle, "health-output");
     return healthStarts.run(this.#task.exited, async () => {
+      if (this.#holders > 0) throw new Failure("cancelled", "refused", { why: "no check begins now" });
       this.#process ??= await this.#processOf();
       const name = `${CHECK_PREFIX}${randomBytes(8).toString("hex")}`;
       const { signal } = new AbortController();
       const stdio = { stdin: "", stdout: path, stderr: path };
       const endsAt = bootTime() + this.#check.timeout + LEFT_TIMEOUT;
-      const proc = await addKept(tasks, this.#container, { name, process: this.#process, stdio, endsAt }, signal);
-      proc.isCheck = true;
+      const request = { name, process: this.#process, stdio, endsAt, isSilent: true };
+      const proc = await addKept(tasks, this.#container, request, signal);
       try {
         return await startAdded(tasks, this.#container, name);
       } catch (error) {
@@ -151,14 +173,19 @@ class HealthWatch {
   /** @returns its status, or that it was not in time: then it was killed with what it has started */
   async #ended(proc: Process): Promise<number> {
     let isLate = false;
-    const stop = atBootTime(bootTime() + this.#check.timeout, () => {
+    const end = () => {
       isLate = true;
       killExec(this.#task, proc).catch((error) => {
         const { id } = this.#container;
         this.#engine.log.error({ id, error: logText(error) }, "containerd: kill a health check");
       });
-    });
+    };
+    const stop = atBootTime(bootTime() + this.#check.timeout, end);
+    this.#end = end;
+    // Who holds checks has come while it was started.
+    if (this.#holders > 0) end();
     await new Promise<void>((resolve) => proc.whenOver(resolve));
+    this.#end = () => {};
     stop();
     const { status } = proc.exit!;
     return isLate && status === KILLED_STATUS ? NO_STATUS : status;

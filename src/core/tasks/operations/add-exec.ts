@@ -14,6 +14,8 @@ export interface ExecRequest {
   stdio: Stdio;
   /** In ms since the machine has booted: when it is to end; undefined: by itself. It is written down only. */
   endsAt?: number | undefined;
+  /** Nobody is told of it. */
+  isSilent?: boolean | undefined;
 }
 
 /**
@@ -24,7 +26,7 @@ export interface ExecRequest {
 export async function addExec(
   { removals }: Pick<Tasks, "removals">,
   task: Task,
-  { name, process, stdio, endsAt }: ExecRequest,
+  { name, process, stdio, endsAt, isSilent }: ExecRequest,
   signal: AbortSignal,
 ): Promise<Process> {
   checkIdentifier("process id", name);
@@ -32,7 +34,10 @@ export async function addExec(
   await removals.settled(path, signal);
   if (task.processes.has(name)) throw new Failure("already-exists", "name-taken", { what: "process", path });
   task.exited.throwIfAborted();
-  return task.addExec(name, process, stdio, endsAt);
+  return task.addExec(name, process, stdio, {
+    ...(endsAt !== undefined && { endsAt }),
+    ...(isSilent && { silent: true }),
+  });
 }
 
 /**

@@ -48,7 +48,7 @@ export async function startExec(
       const { id: pid, systemPid } = exec;
       const duration = Math.round(performance.now() - began);
       tasks.reports.tellStart(task, exec);
-      tasks.log[exec.isCheck ? "debug" : "info"](
+      tasks.log[exec.isSilent ? "debug" : "info"](
         { id: task.id, pid, systemPid, duration },
         "containerd: process started",
       );

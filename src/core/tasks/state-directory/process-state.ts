@@ -8,6 +8,8 @@ export interface ProcessState extends OciProcess, ProcessJson {
   container?: ContainerState;
   /** Of an exec, in ms since the machine has booted: when it is to end. */
   endsAt?: number;
+  /** Of an exec: nobody hears of it by events. */
+  silent?: boolean;
 }
 
 type Check = (value: unknown) => boolean;
@@ -58,6 +60,7 @@ const checks: Record<Exclude<keyof ProcessState, "container">, Check> = {
   rootUID: isId,
   rootGID: isId,
   endsAt: (value) => Number.isFinite(value),
+  silent: isFlag,
 };
 
 /** A field that is missing, or of another type than it should be, is as if nothing had been asked for. */
