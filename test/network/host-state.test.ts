@@ -213,6 +213,24 @@ describe.skipIf(!full)("the host's networks", () => {
     expect(await ask(host, "10.1.0.3", 80)).toBe("two 10.1.0.1");
   });
 
+  test("where another device has got the gateway's address nothing starts on a network, and it is said why", async () => {
+    await using host = await makeNetworkNamespace();
+    await using program = await startHostNetworks(host);
+    const network = networkOf(1, { ipv6: true });
+    await using pair = await both(network);
+    const [one] = pair;
+    // As another daemon's bridge.
+    await host.shell("ip link add other type bridge; ip address add 10.1.0.1/16 dev other; ip link set other up");
+    await expect(program.start(one)).rejects.toThrow(/"network-1": another device of this host has 10\.1\.0\.1 by now/);
+    await host.shell("ip address del 10.1.0.1/16 dev other; ip address add fd00:1::1/64 dev other nodad");
+    await expect(program.start(one)).rejects.toThrow(/has fd00:1::1 by now/);
+    expect(await host.devices()).toEqual(["lo", "other"]);
+    await host.shell("ip link del other");
+    await program.start(one);
+    await serve(one.namespace, 80, "one");
+    expect(await ask(host, "10.1.0.2", 80)).toBe("one 10.1.0.1");
+  });
+
   test("devices of others are left alone, whatever they are called", async () => {
     await using host = await makeNetworkNamespace();
     const network = networkOf(1);

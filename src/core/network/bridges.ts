@@ -5,7 +5,9 @@ import type { NetlinkSocket } from "../../system/network/netlink-socket.js";
 import { readSysctl, setSysctl } from "../../system/network/sysctls.js";
 import { Failure } from "../failure/failure.js";
 import { interfaceAddress, macBytes } from "./interface-address.js";
+import { addressText } from "./ip-address.js";
 import type { Network } from "./network.js";
+import { hostAddresses } from "./subnets.js";
 
 /** In bytes, of a network that says nothing else. */
 export const USUAL_MTU = 1500;
@@ -22,19 +24,23 @@ export function isOurs({ alias }: Pick<Link, "alias">, identity: string): boolea
 
 /**
  * Has a network's bridge as it is to be: up, with the gateway's addresses, and the host forwarding.
+ * @param isStart whether it is for a container that starts: not where the host has an address of the bridge's elsewhere by now, as of
+ *   another daemon's network: then containers of one of the two would not be reached, or the wrong ones
  * @returns its index, and what was not as it is to be
- * @throws Failure (already-exists) when somebody else's device has the name; NetlinkError; a system error
+ * @throws Failure: already-exists when somebody else's device has the name, failed-precondition; NetlinkError; a system error
  */
 export async function ensureBridge(
   socket: NetlinkSocket,
   identity: string,
   network: Network,
+  { isStart = false } = {},
 ): Promise<{ index: number; mended: string[] }> {
   const { bridge } = network;
   const alias = bridgeAlias(identity, network.id);
   const mended: string[] = [];
   let link = await findLink(socket, bridge);
   if (link === undefined) {
+    if (isStart) requireUnused(network);
     mended.push(`bridge ${bridge} of network ${JSON.stringify(network.name)} was missing`);
     const mac = macBytes(`02:42:${network.id.slice(0, 8).replace(/..(?=.)/g, "$&:")}`);
     // At once: a daemon that is killed leaves no bridge that nobody knows the owner of.
@@ -56,6 +62,21 @@ export async function ensureBridge(
   // Of a new one it goes without saying.
   if (mended.length === 0) mended.push(...given);
   return { index: link.index, mended };
+}
+
+/** @throws Failure (failed-precondition) */
+function requireUnused({ name, subnet, gateway, subnet6, gateway6 }: Network): void {
+  const found = hostAddresses().map(addressText);
+  for (const [address, own] of [
+    [gateway, subnet],
+    [gateway6, subnet6],
+  ] as const) {
+    if (!found.includes(address)) continue;
+    const why =
+      `network ${JSON.stringify(name)}: another device of this host has ${address} by now, which is the gateway of its subnet ${own}: ` +
+      "remove the network, and create it with a subnet that is free";
+    throw new Failure("failed-precondition", "refused", { why });
+  }
 }
 
 async function giveAddresses(socket: NetlinkSocket, { index, isUp }: Link, network: Network): Promise<string[]> {

@@ -112,7 +112,7 @@ export class HostNetworks {
     for (const { device } of endpoints) used.devices.add(device);
     const name = networkKey(network);
     if (used.index !== undefined && rules.has(name)) return;
-    const made = ensureBridge(socket, identity, network).then(({ index }) => {
+    const made = ensureBridge(socket, identity, network, { isStart: true }).then(({ index }) => {
       used.index = index;
     });
     // Beside it: rules may name a device that is not there yet.

@@ -46,9 +46,14 @@ export interface HostSubnets {
 /** What the network namespace of this process has. */
 export function hostSubnets(): HostSubnets {
   return {
-    addresses: [...ownAddresses(textOf("/proc/net/fib_trie")), ...ownAddresses6(textOf("/proc/net/if_inet6"))],
+    addresses: hostAddresses(),
     routes: [...routesOf(textOf("/proc/net/route")), ...routesOf6(textOf("/proc/net/ipv6_route"))],
   };
+}
+
+/** Those that the interfaces of this process's network namespace have. */
+export function hostAddresses(): Subnet[] {
+  return [...ownAddresses(textOf("/proc/net/fib_trie")), ...ownAddresses6(textOf("/proc/net/if_inet6"))];
 }
 
 /** "" of a kernel without IPv6. */
