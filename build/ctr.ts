@@ -12,6 +12,13 @@ const PROGRAM = "dist/bin/ctr.cjs";
 const CODE = "dist/bin/ctr.bundle.cjs";
 const CACHE = "dist/bin/ctr.cache";
 
+/**
+ * A shell, and Node behind it, each take it for their own. Without the dashes Node (20 and 22) takes `--env-file` for its own wherever it
+ * stands: it would set the variables of a container, NODE_OPTIONS too, for ctr itself. Not every env(1) can hand on more than one word.
+ */
+const BANNER = `#!/bin/sh
+":" //; exec node -- "$0" "$@"`;
+
 export const ctr: Product = {
   name: "ctr",
   outputs: [PROGRAM, CODE, CACHE],
@@ -21,7 +28,7 @@ export const ctr: Product = {
     // V8 compares no more than the length of the text with that of the cache.
     rmSync(CACHE, { force: true });
     const sources = await Promise.all([
-      bundle("src/ctr/launch.ts", PROGRAM, { format: "cjs", banner: { js: "#!/usr/bin/env node" } }, 0o755),
+      bundle("src/ctr/launch.ts", PROGRAM, { format: "cjs", banner: { js: BANNER } }, 0o755),
       // ctr is loaded anew at each command: less text saves it 5 ms, and CommonJS can be compiled ahead.
       bundle("src/ctr/main.ts", CODE, {
         format: "cjs",

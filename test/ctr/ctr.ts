@@ -28,7 +28,8 @@ export function ctrEnvironment(daemon: TestDaemon): Record<string, string> {
 
 /** The words of a command line. */
 export function ctrCommand(daemon: TestDaemon, ...args: string[]): string[] {
-  return [process.execPath, ctrProgram, "--address", daemon.listen, ...args];
+  // With the dashes that ctr's own first line has.
+  return [process.execPath, "--", ctrProgram, "--address", daemon.listen, ...args];
 }
 
 /** Starts ctr; its stdin stays open until `child.stdin` is ended. */
