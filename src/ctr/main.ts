@@ -35,7 +35,8 @@ async function report(given: unknown): Promise<number> {
     ? `${code === undefined ? "" : `code: ${code}\n`}${printableLines(`${stack}`)}\n`
     : "";
   await new Promise((resolve) => process.stderr.write(`[ctr] ${messageOf(error)}\n${detail}`, resolve));
-  return error instanceof FlagError && givenCommand().name() === "run" ? RUN_FAILED : status;
+  const isOfFlags = error instanceof FlagError || error instanceof CommanderError;
+  return isOfFlags && givenCommand().name() === "run" ? RUN_FAILED : status;
 }
 
 function messageOf(error: unknown): string {

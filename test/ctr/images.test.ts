@@ -10,16 +10,17 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../src/client/index.js";
 import { startDaemon, type TestDaemon } from "../harness/daemon.js";
 import { mountsBelow } from "../harness/mounted.js";
+import { ctrProgram } from "../harness/paths.js";
 import { hasRegistry, USER, useRegistry } from "../harness/registry.js";
 import { directoryPrefix } from "../harness/run-name.js";
 import { makeTestImage, type StandardImage } from "../harness/test-images.js";
 import { eventually } from "../harness/wait.js";
-import { ctr, ctrError, fifoDirectories, runCtr, startCtr } from "./ctr.js";
+import { ctr, ctrEnvironment, ctrError, fifoDirectories, runCtr, startCtr } from "./ctr.js";
 import { Screen } from "./screen.js";
 
 const NAME = "registry.test/base:latest";
@@ -214,6 +215,12 @@ describe("run", () => {
       [["-m", "much", NAME], 125, 'invalid number "much" for --memory'],
       [["--network", "host", "--ip", "10.0.0.1", NAME], 125, "--network host has no names and addresses of its own"],
       [["--nonsense", NAME], 125, "flag provided but not defined: -nonsense"],
+      [["--pull", "sometimes", NAME], 125, "argument 'sometimes' is invalid"],
+      [["--env-file", "/no/such/file", NAME], 125, "/no/such/file"],
+      [["--health-interval", "often", NAME], 125, '--health-interval: invalid duration "often"'],
+      [["--health-timeout", "-1s", NAME], 125, '--health-timeout "-1s" must not be below 0'],
+      [["--tmpfs", "/x:mode=9", NAME], 125, 'mode "9" has to be like 1777'],
+      [["-v", "one:/x", "-v", "other:/x", NAME], 125, 'two of --volume have the same destination "/x"'],
       [[], 125, "image cannot be empty"],
     ];
     for (const [args, status, message] of cases) {
@@ -223,6 +230,16 @@ describe("run", () => {
     }
     await ctr(daemon, "images", "import", "-q", "--no-unpack", "--name", "packed", archive);
     await ctr(daemon, "images", "rm", "packed");
+    await expectNothingLeft();
+  });
+
+  test("a file of variables is the container's, and nothing to the ctr that reads it", async () => {
+    const [file, program] = [join(dir, "hostile"), join(dir, "hostile.cjs")];
+    writeFileSync(program, "process.stdout.write('of the host\\n');");
+    writeFileSync(file, `NODE_OPTIONS=--require=${program}\n`);
+    const args = ["--address", daemon.listen, "run", "--env-file", file, NAME, "sh", "-c", "echo $NODE_OPTIONS"];
+    const env = { ...ctrEnvironment(daemon), PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
+    expect(execFileSync(ctrProgram, args, { encoding: "utf8", env })).toBe(`--require=${program}\n`);
     await expectNothingLeft();
   });
 

@@ -82,8 +82,8 @@ export function containerOf(image: string, args: readonly string[], flags: RunFl
       ...(flags.mount ?? []).map((text) => bindOf(text, "mount")),
       ...(flags.volume ?? []).filter((text) => !isVolume(text)).map((text) => bindOf(text, "volume")),
     ],
-    volumes: Object.fromEntries((flags.volume ?? []).filter(isVolume).map(volumeOf)),
-    tmpfs: Object.fromEntries((flags.tmpfs ?? []).map(tmpfsOf)),
+    volumes: eachOnce("volume", (flags.volume ?? []).filter(isVolume).map(volumeOf)),
+    tmpfs: eachOnce("tmpfs", (flags.tmpfs ?? []).map(tmpfsOf)),
     ...given(flags.readOnly, "readOnly"),
     ...networkOf(flags),
     ...given(flags.publish, "ports"),
@@ -107,15 +107,28 @@ export function containerOf(image: string, args: readonly string[], flags: RunFl
 function healthOf(flags: RunFlags): Pick<ContainerOptions, "healthcheck"> {
   if (!flags.healthcheck) return { healthcheck: "none" };
   const { healthCmd: test, healthInterval, healthTimeout, healthStartPeriod, healthRetries } = flags;
-  const time = (text: string | undefined) => (text === undefined ? undefined : parseGoDuration(text));
   const healthcheck = {
     test,
-    interval: time(healthInterval),
-    timeout: time(healthTimeout),
-    startPeriod: time(healthStartPeriod),
-    retries: healthRetries === undefined ? undefined : Number(parseNumber(healthRetries, "health-retries")),
+    interval: durationOf(healthInterval, "health-interval"),
+    timeout: durationOf(healthTimeout, "health-timeout"),
+    startPeriod: durationOf(healthStartPeriod, "health-start-period"),
+    retries:
+      healthRetries === undefined ? undefined : Number(parseNumber(healthRetries, "health-retries")) || undefined,
   };
   return Object.values(healthcheck).some((value) => value !== undefined) ? { healthcheck } : {};
+}
+
+/** In ms; undefined: not given, or 0, which is so for Docker, too. */
+function durationOf(text: string | undefined, flag: string): number | undefined {
+  if (text === undefined) return undefined;
+  let ms: number;
+  try {
+    ms = Math.round(parseGoDuration(text));
+  } catch (error) {
+    throw new Error(`--${flag}: ${(error as Error).message}, it is one like 1m30s`);
+  }
+  if (ms < 0) throw new Error(`--${flag} "${text}" must not be below 0`);
+  return ms || undefined;
 }
 
 /** Whether a --volume is one of the daemon's: `NAME:/DESTINATION`, or `/DESTINATION` alone, which has no name. */
@@ -137,6 +150,13 @@ function volumeOf(text: string): [string, VolumeOptions] {
       throw new Error(`--volume "${text}": unknown option "${option}", there are ro, rw, nocopy`);
   }
   return [destination, volume];
+}
+
+/** @param entries destinations, and what is mounted there */
+function eachOnce<T>(flag: string, entries: readonly [string, T][]): Record<string, T> {
+  const twice = entries.find(([destination], index) => entries.findIndex(([one]) => one === destination) < index);
+  if (twice !== undefined) throw new Error(`two of --${flag} have the same destination "${twice[0]}"`);
+  return Object.fromEntries(entries);
 }
 
 function environmentOf({ envFile = [], env = [] }: RunFlags): string[] {
@@ -195,8 +215,10 @@ function tmpfsOf(text: string): [string, TmpfsOptions] {
   for (const option of rest.join(":").split(",").filter(Boolean)) {
     const [name = "", value = ""] = option.split("=");
     if (name === "size") tmpfs.size = Number(parseSize(value, "tmpfs"));
-    else if (name === "mode") tmpfs.mode = Number.parseInt(value, 8);
-    else if (name === "uid" || name === "gid") tmpfs[name] = Number(parseNumber(value, "tmpfs"));
+    else if (name === "mode") {
+      if (!/^[0-7]{1,5}$/.test(value)) throw new Error(`--tmpfs "${text}": mode "${value}" has to be like 1777`);
+      tmpfs.mode = Number.parseInt(value, 8);
+    } else if (name === "uid" || name === "gid") tmpfs[name] = Number(parseNumber(value, "tmpfs"));
     else tmpfs.options.push(option);
   }
   return [destination, tmpfs];
