@@ -101,6 +101,40 @@ test.skipIf(!full)("what hangs is killed with what it has started, and has faile
   await api().remove({ id, force: true });
 });
 
+test.skipIf(!full)(
+  "what has left the session, and holds the output of a check, does not hold up those to come",
+  async () => {
+    // The shell ends, and is not the parent of what it leaves any more.
+    const id = await run({ test: ["CMD-SHELL", "(setsid sleep 1000) & exit 3"], timeout: 300 });
+    const { results } = await inState(id, "unhealthy");
+    expect(results.at(-1)).toMatchObject({ status: 3 });
+    await daemon.kill();
+    await daemon.start();
+    await eventually(async () => expect((await healthOf(id)).results.length).toBe(2));
+    await api().remove({ id, force: true });
+  },
+);
+
+test.skipIf(!full)("one that was frozen over its timeout does not count", async () => {
+  // In ms: what comes before the pause takes less.
+  const LONG = 10_000;
+  const script = "touch /begun; until test -e /go; do sleep 0.01; done";
+  const id = await run({ test: ["CMD-SHELL", script], timeout: LONG, retries: 1 });
+  await eventually(async () => {
+    await exec(id, "test", "-e", "/begun");
+    return true;
+  });
+  await api().pause({ id });
+  // Another's of the same timeout is over before it is.
+  const other = await run({ test: ["CMD", "sleep", "1000"], timeout: LONG, retries: 1 });
+  await inState(other, "unhealthy");
+  await api().resume({ id });
+  await exec(id, "touch", "/go");
+  const { results } = await inState(id, "healthy");
+  expect(results.map(({ status }) => status)).not.toContain(-1);
+  for (const one of [id, other]) await api().remove({ id: one, force: true });
+});
+
 test.skipIf(!full)("of much that is printed the beginning is kept", async () => {
   const id = await run({ test: ["CMD-SHELL", "head -c 1000000 /dev/zero | tr '\\0' x"] });
   const { results } = await eventually(async () => {

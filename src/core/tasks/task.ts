@@ -95,6 +95,8 @@ export class Task implements TaskName {
   readonly turns = new Turns();
   /** What was asked for last; for one without a cgroup on this host, which nobody else can tell of. */
   paused = false;
+  /** In ms since the machine has booted: when its processes went on last after a pause. */
+  resumedAt = 0;
   /** There while it is being saved: that freezes it for a while, which is no pause of anybody's. */
   wasPaused: boolean | undefined;
   /** The daemon has ended its init, and with it whatever else ran in it. */

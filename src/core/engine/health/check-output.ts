@@ -36,8 +36,8 @@ export class CheckOutput {
       }
       const room = KEPT_OUTPUT - this.#kept.length;
       if (room > 0) this.#kept = Buffer.concat([this.#kept, buffer.subarray(0, Math.min(count, room))]);
-      // Others get their turn.
-      if (count < buffer.length) return;
+      // Others get their turn; what one prints that does not end to print is not read to its end.
+      if (count < buffer.length || room <= count) return;
     }
   }
 

@@ -5,6 +5,7 @@ import { killFamily } from "../../../system/linux/process-family.js";
 import { abortable } from "../../failure/abortable.js";
 import { Failure, refusal } from "../../failure/failure.js";
 import { logText } from "../../failure/log-text.js";
+import { abandonOutput } from "../../tasks/exit/exits.js";
 import { atBootTime } from "../../tasks/lifetime.js";
 import { addKept } from "../../tasks/operations/add-exec.js";
 import { deleteStoppedExec } from "../../tasks/operations/delete.js";
@@ -22,6 +23,9 @@ import { killedByExpiry } from "../time-to-live.js";
 import { isPast } from "./exit-of.js";
 import { runningTask } from "./running.js";
 import { userIn } from "./user-in.js";
+
+/** In ms: how often a check that was killed is looked at until it is over. */
+const LOOK_INTERVAL = 1_000;
 
 /** What the processes of health checks are called. */
 export const CHECK_PREFIX = "containerdts.health.";
@@ -129,8 +133,21 @@ export function watchTimeout(engine: Engine, task: Task, proc: Process): void {
     killExec(task, proc).catch((error) =>
       engine.log.error({ ...fields, error: logText(error) }, "containerd: kill a process"),
     );
+    if (proc.id.startsWith(CHECK_PREFIX)) endWithoutOutput(task, proc);
   });
   proc.whenOver(stop);
+}
+
+/**
+ * Has a check whose time is over end with its own process: what it has started, and has left its session, is not found, and may hold its
+ * output open for as long as the container runs.
+ */
+export function endWithoutOutput(task: Task, proc: Process): void {
+  // One that is frozen ends when it goes on.
+  const timer = setInterval(() => {
+    if (proc.exitStatus() !== undefined) abandonOutput(task, proc);
+  }, LOOK_INTERVAL).unref();
+  proc.whenOver(() => clearInterval(timer));
 }
 
 /** Kills a process that was run in a container, with what it has started. @throws a system error */

@@ -21,7 +21,7 @@ import type { ResolvedCheck } from "../health/health-check.js";
 import { NO_WISHES, prepareHost } from "../spec/host-facts.js";
 import type { OciSpec } from "../spec/oci-spec.js";
 import { processOf } from "../spec/process.js";
-import { CHECK_PREFIX, killExec } from "./exec.js";
+import { CHECK_PREFIX, endWithoutOutput, killExec } from "./exec.js";
 import { tell } from "./tell-tasks.js";
 
 /** In ms, more than its timeout: when a check ends whose daemon was killed. */
@@ -108,7 +108,8 @@ class HealthWatch {
       this.#running = running;
       const result = await running;
       // What was frozen, or ended, meanwhile has had no chance.
-      const isHeldUp = this.#holders > 0 || (result.status === NO_STATUS && this.#task.isPaused);
+      const wasPaused = this.#task.isPaused || this.#task.resumedAt >= began;
+      const isHeldUp = this.#holders > 0 || (result.status === NO_STATUS && wasPaused);
       if (this.#isOver || isHeldUp) return;
       const { status, failingStreak } = this.#container.health!;
       const health = withResult(this.#container.health!, this.#check, result, began);
@@ -179,6 +180,7 @@ class HealthWatch {
         const { id } = this.#container;
         this.#engine.log.error({ id, error: logText(error) }, "containerd: kill a health check");
       });
+      endWithoutOutput(this.#task, proc);
     };
     const stop = atBootTime(bootTime() + this.#check.timeout, end);
     this.#end = end;

@@ -161,8 +161,7 @@ export class Exits {
       for (const exec of execs()) {
         const fields = { id: task.id, pid: exec.id };
         this.#log.warn(fields, "containerd: exec's shim outlives its container; killing it");
-        endShim(task, exec);
-        exec.giveUp();
+        abandonOutput(task, exec);
       }
     }, EXEC_EXIT_TIMEOUT);
     // One that was being started may come to the others.
@@ -187,6 +186,14 @@ async function cleanedUp(proc: Process): Promise<boolean> {
   const status = await Promise.race([shim.child.exited, late]);
   timer.abort();
   return status === 0;
+}
+
+/**
+ * Has an exec be over whose shim waits for what others still hold of its output. Where its own process has not ended, that is killed.
+ */
+export function abandonOutput(task: Task, exec: Process): void {
+  endShim(task, exec);
+  exec.giveUp();
 }
 
 /** Kills the shim, also one that an earlier daemon has launched. */

@@ -1,4 +1,5 @@
 import { limitsBack } from "../../../system/cgroup/device-limits.js";
+import { bootTime } from "../../../system/linux/clock.js";
 import { errorText } from "../../../system/linux/libc.js";
 import { Failure } from "../../failure/failure.js";
 import { withTimeout } from "../../failure/timeout.js";
@@ -57,6 +58,7 @@ async function runUpdate(
         } else if (kind === "resume") {
           await resume(task, limited);
           task.paused = false;
+          task.resumedAt = bootTime();
           done("resumed");
           tasks.reports.tell(task, "/tasks/resumed");
         } else if (request.resources !== undefined) {
