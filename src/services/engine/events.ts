@@ -18,7 +18,9 @@ export function eventCalls(front: EngineFront, engine: Engine) {
       };
       const filter = { namespace, types, actions, objects, labels };
       const { last, missed, events } = engine.events.follow(filter, since && nanosecondsOf(since), onOverflow, signal);
-      yield EventMessage.fromPartial({ time: since ?? secondsAndNanos(last), missed });
+      // Who asks for what is to come, and comes again, is told what was meanwhile.
+      const isToCome = since === undefined || nanosecondsOf(since) > last;
+      yield EventMessage.fromPartial({ time: isToCome ? secondsAndNanos(last) : since, missed });
       for await (const { time, object, payload } of events)
         yield { ...payload, time: secondsAndNanos(time), id: object, missed: false };
     }),
