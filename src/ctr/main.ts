@@ -27,6 +27,11 @@ async function report(given: unknown): Promise<number> {
   const { error, status } =
     given instanceof ExitStatusError ? { error: given.cause, status: given.status } : { error: given, status: 1 };
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  // A group without a command: as ctr alone.
+  if (error instanceof CommanderError && error.code === "commander.help") {
+    givenCommand().outputHelp();
+    return 0;
+  }
   const { exitCode, code, stack } = error as { exitCode?: unknown; code?: unknown; stack?: string };
   // Told to end by a signal: whoever sent it knows.
   if ((error as Error).name === "Interrupted" && typeof exitCode === "number") return exitCode;

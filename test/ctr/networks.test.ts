@@ -64,6 +64,30 @@ test("a network, two servers on it, a published port that is handed over", async
   await expectNoNetworks(host);
 });
 
+test("a container by its name: exec, kill, start, restart, inspect", async () => {
+  await ctr(daemon, "run", "-d", "--pull", "never", "--name", "web", "tools:1", "sleep", "1000");
+  const exec = (input: string, ...args: string[]) => runCtr(daemon, ["exec", ...args], input);
+  const seen = await exec("read\n", "-i", "-e", "A=b", "-w", "/bin", "web", "sh", "-c", "pwd; echo $A; cat; exit 7");
+  expect(seen).toMatchObject({ status: 7, stderr: "" });
+  expect(String(seen.stdout)).toBe("/bin\nb\nread\n");
+  const unread = await exec("left alone\n", "web", "cat");
+  expect(unread).toMatchObject({ status: 0, stderr: "" });
+  expect(String(unread.stdout)).toBe("");
+  expect((await exec("", "web", "no-such-command")).status).toBe(127);
+  expect(await exec("", "nobody", "ls")).toMatchObject({ status: 125, stderr: '[ctr] no container "nobody"\n' });
+  const pid = async () => JSON.parse(await ctr(daemon, "inspect", "web")).pid;
+  const first = await pid();
+  expect(await ctr(daemon, "restart", "-t", "0", "web")).toBe("web\n");
+  expect(await pid()).not.toBe(first);
+  expect(await ctr(daemon, "kill", "web")).toBe("web\n");
+  await client.containers.get("web").then((web) => web.wait());
+  expect(lines(await ctr(daemon, "ps", "-a")).at(-1)).toMatch(/ stopped \(137\) .* web$/);
+  expect(await ctr(daemon, "start", "web")).toBe("web\n");
+  expect((await runCtr(daemon, ["kill", "--signal", "NOPE", "web"])).stderr).toBe('[ctr] unknown signal "NOPE"\n');
+  expect(await ctr(daemon, "rm", "-f", "web")).toBe("web\n");
+  expect(await ctr(daemon, "volumes")).toMatch(/^Usage: ctr volumes /);
+});
+
 test.skipIf(!full)("connect, disconnect, repair", async () => {
   await ctr(daemon, "networks", "create", "--internal", "back");
   await ctr(daemon, "run", "-d", "--pull", "never", "--network", "bridge", "--name", "web", "tools:1", "sleep", "1000");

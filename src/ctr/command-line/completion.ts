@@ -93,7 +93,7 @@ ${patterns("path")}      :-*=*) _ctr_globals+=("$word") ;;
   case "$path" in
 ${levels.map(wordsPattern).join("")}  esac
   # What follows the command of an exec or the image of a run is a command's.
-  [[ ($path == "containers exec" || $path == "run") && \${#operands[@]} -gt 0 ]] && return
+  [[ ($path == "containers exec" || $path == "exec" || $path == "run") && \${#operands[@]} -gt 0 ]] && return
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$current")
     return
@@ -164,7 +164,7 @@ ${patterns("path_")}      :-*=*) globals+=("$word") ;;
   case "$path_" in
 ${levels.map(zshLevel).join("")}  esac
   # What follows the command of an exec or the image of a run is a command's.
-  [[ ($path_ == "containers exec" || $path_ == "run") && $#operands -gt 0 ]] && return
+  [[ ($path_ == "containers exec" || $path_ == "exec" || $path_ == "run") && $#operands -gt 0 ]] && return
   if [[ "\${words[CURRENT]}" == -* ]]; then
     compadd -- $flags
     return
@@ -221,7 +221,7 @@ function __ctr_at
     set -l operands
     __ctr_line
     # What follows the command of an exec or the image of a run is a command's.
-    contains -- "$path" "containers exec" run; and test (count $operands) -gt 0; and return 1
+    contains -- "$path" "containers exec" exec run; and test (count $operands) -gt 0; and return 1
     test "$path" = "$argv[1]"; and test (count $operands) -le "$argv[2]"
 end
 # Nothing expands the ids: fish takes each line of a command's output as it is, and quotes it when it completes it.

@@ -4,7 +4,16 @@ import { parseGoDuration } from "../../contract/go/duration.js";
 import { checkpointsCommand } from "../checkpoints/command.js";
 import { containersCommand } from "../containers/command.js";
 import { contentCommand } from "../content/command.js";
-import { psCommand, removeCommand, stopCommand } from "../engine/commands.js";
+import {
+  inspectCommand,
+  killCommand,
+  psCommand,
+  removeCommand,
+  restartCommand,
+  startCommand,
+  stopCommand,
+} from "../engine/commands.js";
+import { execCommand } from "../engine/exec-command.js";
 import { eventsCommand } from "../events-command.js";
 import { imagesCommand } from "../images/command.js";
 import { leasesCommand } from "../leases/command.js";
@@ -52,15 +61,20 @@ export function ctrProgram(): Command {
     containersCommand(),
     contentCommand(),
     eventsCommand(),
+    execCommand(),
     imagesCommand(),
+    inspectCommand(),
+    killCommand(),
     leasesCommand(),
     logsCommand(),
     networksCommand(),
     psCommand(),
     replaceCommand(),
     removeCommand(),
+    restartCommand(),
     runCommand(),
     snapshotsCommand(),
+    startCommand(),
     stateCommand(),
     stopCommand(),
     versionCommand(),
@@ -73,6 +87,8 @@ export function ctrProgram(): Command {
     "ctr containers kill web",
     "ctr images pull alpine",
     "ctr run -t alpine sh",
+    "ctr run -d --name web -p 8080:80 nginx",
+    "ctr exec -it web sh",
   );
   setUp(program);
   return program;

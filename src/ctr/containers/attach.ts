@@ -11,8 +11,10 @@ export interface Attachable extends Pick<v0.ContainerProcess, "stdin" | "stdout"
  * Connects this process's stdio with that of a process in a container until that ends; its status is returned once all
  * of its output has been written. Ends early with the signal's reason; the process in the container goes on then.
  * A daemon that is restarted meanwhile is waited for; the streams do not go through it.
+ *
+ * @param input whether it reads this process's stdin, which is left alone otherwise
  */
-export async function attach(child: Attachable, terminal: boolean, signal: AbortSignal): Promise<number> {
+export async function attach(child: Attachable, terminal: boolean, signal: AbortSignal, input = true): Promise<number> {
   let raw: RawTerminal | undefined;
   if (terminal && process.stdin.isTTY) {
     const { RawTerminal } = await import("./raw-terminal.js");
@@ -29,10 +31,12 @@ export async function attach(child: Attachable, terminal: boolean, signal: Abort
       resize();
     }
     const copied = [copyOutput(child.stdout, process.stdout), copyOutput(child.stderr, process.stderr)];
-    // A stdin that cannot be read is as good as an empty one.
-    process.stdin.once("error", () => child.stdin.end());
-    child.stdin.on("error", () => process.stdin.unpipe(child.stdin));
-    process.stdin.pipe(child.stdin);
+    if (input) {
+      // A stdin that cannot be read is as good as an empty one.
+      process.stdin.once("error", () => child.stdin.end());
+      child.stdin.on("error", () => process.stdin.unpipe(child.stdin));
+      process.stdin.pipe(child.stdin);
+    }
     const { status } = await child.wait({ signal });
     await untilAborted(Promise.all(copied), signal);
     return status;
@@ -42,7 +46,7 @@ export async function attach(child: Attachable, terminal: boolean, signal: Abort
     throw (error as { code?: string }).code === "UNAVAILABLE" ? lost(error as Error, child) : error;
   } finally {
     process.off("SIGWINCH", resize);
-    process.stdin.unpipe(child.stdin);
+    if (input) process.stdin.unpipe(child.stdin);
     raw?.restore();
     child.detach();
   }

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import type { Client, Container, PortBinding } from "../../client/index.js";
 import { allowClusters } from "../../contract/go/argv.js";
+import { signalNumber } from "../../contract/signals.js";
 import { required } from "../command-line/arguments.js";
 import { addExamples } from "../command-line/example.js";
 import { openClient } from "../command-line/global-flags.js";
@@ -55,10 +56,7 @@ export function stopCommand(): Command {
     .description("stop containers of images: their stop signal, then SIGKILL")
     .usage("[flags] CONTAINER...")
     .argument("[container...]", "ids, beginnings of ids, or names")
-    .option("-t, --time <seconds>", "until they are killed (default: what each says, or 10)", (text) => {
-      if (!/^\d+$/.test(text)) throw new InvalidArgumentError("It must be a number of seconds.");
-      return Number(text);
-    });
+    .option("-t, --time <seconds>", "until they are killed (default: what each says, or 10)", seconds);
   command.action(async (names: string[], { time }: { time?: number }) => {
     required(names[0], "container", command);
     const grace = time === undefined ? undefined : time * 1000;
@@ -67,6 +65,64 @@ export function stopCommand(): Command {
     });
   });
   return addExamples(command, "ctr stop web");
+}
+
+function seconds(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("It must be a number of seconds.");
+  return Number(text);
+}
+
+export function startCommand(): Command {
+  const command = new Command("start")
+    .description("start containers of images that have stopped")
+    .usage("CONTAINER...")
+    .argument("[container...]", "ids, beginnings of ids, or names");
+  command.action(async (names: string[]) => {
+    required(names[0], "container", command);
+    await each(await openClient(command), names, (container) => container.start());
+  });
+  return addExamples(command, "ctr start web");
+}
+
+export function restartCommand(): Command {
+  const command = new Command("restart")
+    .description("stop containers of images, and start them again")
+    .usage("[flags] CONTAINER...")
+    .argument("[container...]", "ids, beginnings of ids, or names")
+    .option("-t, --time <seconds>", "until they are killed (default: what each says, or 10)", seconds);
+  command.action(async (names: string[], { time }: { time?: number }) => {
+    required(names[0], "container", command);
+    const grace = time === undefined ? undefined : time * 1000;
+    await each(await openClient(command), names, (container) => container.restart({ grace }));
+  });
+  return addExamples(command, "ctr restart web");
+}
+
+export function killCommand(): Command {
+  const command = new Command("kill")
+    .description("send a signal to the first process of containers of images")
+    .usage("[flags] CONTAINER...")
+    .argument("[container...]", "ids, beginnings of ids, or names")
+    .option("-s, --signal <signal>", "name or number: HUP, SIGHUP, 1", "KILL");
+  command.action(async (names: string[], { signal }: { signal: string }) => {
+    required(names[0], "container", command);
+    signalNumber(signal);
+    await each(await openClient(command), names, (container) => container.kill(signal));
+  });
+  return addExamples(command, "ctr kill --signal HUP web");
+}
+
+export function inspectCommand(): Command {
+  const command = new Command("inspect")
+    .description("print all that is known of a container of an image, as JSON")
+    .usage("CONTAINER...")
+    .argument("[container...]", "ids, beginnings of ids, or names");
+  command.action(async (names: string[]) => {
+    required(names[0], "container", command);
+    const client = await openClient(command);
+    for (const name of names) await printJsonLines([await (await client.containers.get(name)).inspect()]);
+  });
+  return addExamples(command, "ctr inspect web | jq .endpoints");
 }
 
 export function removeCommand(): Command {

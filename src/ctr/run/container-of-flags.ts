@@ -70,7 +70,7 @@ export function containerOf(image: string, args: readonly string[], flags: RunFl
     // What is given in place of the image's program has arguments of its own.
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint === "" ? [] : [flags.entrypoint] }),
     ...((args.length > 0 || flags.entrypoint !== undefined) && { args }),
-    env: environmentOf(flags),
+    env: variablesOf(flags),
     ...(flags.user !== undefined && flags.user !== "" && { user: flags.user }),
     ...given(flags.groupAdd, "groupAdd"),
     ...(flags.workdir !== undefined && flags.workdir !== "" && { workdir: flags.workdir }),
@@ -159,7 +159,8 @@ function eachOnce<T>(flag: string, entries: readonly [string, T][]): Record<stri
   return Object.fromEntries(entries);
 }
 
-function environmentOf({ envFile = [], env = [] }: RunFlags): string[] {
+/** The variables of --env-file and --env. @throws Error that quotes what is none */
+export function variablesOf({ envFile = [], env = [] }: Pick<RunFlags, "envFile" | "env">): string[] {
   const lines = envFile.flatMap((file) =>
     readFileSync(file, "utf8")
       .split(/\r?\n/)
