@@ -100,7 +100,7 @@ interface Mount {
 }
 
 /** A bundle of the same specification as that of a container of the engine, on a directory that is there. */
-async function bundleOf(daemon: TestDaemon, api: ApiV1, config: Config, args: string[]): Promise<string> {
+export async function bundleOf(daemon: TestDaemon, api: ApiV1, config: Config, args: string[]): Promise<string> {
   const id = newId(daemon);
   const sleeping = { ...config, args: texts("sleep", "100000") };
   await api.engine.run({ create: requestFor({ id, config: sleeping }), stdio: NO_STDIO });

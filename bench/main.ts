@@ -18,6 +18,7 @@ import { growth } from "./growth.js";
 import { imageRows } from "./images.js";
 import { interruption } from "./interruption.js";
 import { nameRows } from "./names.js";
+import { policyRows } from "./policies.js";
 import { type Row, table } from "./row.js";
 import { execs, oneStart, starts, startsCrun } from "./starts.js";
 import { stdoutRate } from "./stdout.js";
@@ -66,6 +67,7 @@ const measurements: Record<string, () => AsyncIterable<Row>> = {
   v1: () => v1Rows(containers),
   engine: () => engineRows(containers),
   "engine-peers": () => enginePeerRows(rounds),
+  policies: () => oneByOne(policyRows()),
   images: () => imageRows(),
   names: () => oneByOne(nameRows(100)),
   stdout: () => oneByOne(stdoutRate()),
