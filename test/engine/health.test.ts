@@ -250,7 +250,10 @@ test.skipIf(!full)(
 
 test.skipIf(!full)("many are checked, also by the next daemon", async () => {
   const test = ["CMD", "true"];
-  const ids = await Promise.all(Array.from({ length: times(50, 5) }, () => run({ test, interval: 1_000 })));
+  const ids: string[] = [];
+  // A few at a time: what a busy machine has no answer to in time is no matter of this test.
+  while (ids.length < times(50, 5))
+    ids.push(...(await Promise.all(Array.from({ length: 5 }, () => run({ test, interval: 1_000 })))));
   for (const id of ids) await inState(id, "healthy");
   await daemon.kill();
   await daemon.start();
