@@ -1,8 +1,10 @@
 /** What the engine tells of what happens. */
+import { once } from "node:events";
 import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { connect, type EngineEvent } from "../../src/client/index.js";
+import { EventsRequest } from "../../src/proto/containerdts/engine/v1/engine.js";
 import { useContainerd1 } from "../harness/containerd1.js";
 import type { TestDaemon } from "../harness/daemon.js";
 import { type Config, IMAGE, importImage, NO_STDIO, newId, requestFor, texts } from "../harness/engine.js";
@@ -191,4 +193,17 @@ test.skipIf(!full)("who asks for events that are not kept any more is told so", 
   expect(late.missed).toBe(1);
   expect(await ask(late.first.timestamp)).toMatchObject({ missed: 0 });
   await daemon.v1().volumes.prune({ all: true });
+});
+
+test.skipIf(!full)("who asks for events of a time to come is told where to go on", async () => {
+  const { volumes, engineStreams } = daemon.v1();
+  await volumes.create({ name: "last" });
+  const seconds = BigInt(Date.now()) / 1_000n + 86_400n;
+  const stream = engineStreams.events(EventsRequest.fromPartial({ since: { seconds, nanos: 0 } }));
+  stream.on("error", () => {});
+  const [first] = await within(once(stream, "data"), "the first answer");
+  expect(first.type).toBe("");
+  expect(first.time.seconds).toBeLessThan(seconds);
+  stream.cancel();
+  await volumes.remove({ name: "last" });
 });
