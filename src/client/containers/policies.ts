@@ -35,7 +35,7 @@ const test: Check = (value, name) => {
   if (typeof value === "string") text("a command that is not empty", (command) => command !== "")(value, name);
   else {
     listOf(anyText, "a command, or a list of arguments")(value, name);
-    if ((value as readonly string[]).length === 0) throw wrong(name, "a command, or a list of arguments", value);
+    if (!(value as readonly string[])[0]) throw wrong(name, "a command, or a list of arguments", value);
   }
 };
 
