@@ -20,7 +20,7 @@ export function logsCommand(): Command {
     .description("print what a container of the engine has printed")
     .argument("<container>", "its id, the beginning of that, or its name")
     .option("-f, --follow", "go on with what it prints, until it has stopped")
-    .option("--tail <number>", "only so many of the last lines", lines)
+    .option("-n, --tail <number>", "only so many of the last lines", lines)
     .option("--since <time>", "only lines of that time or later: RFC 3339, or how long ago, as 10m", moment)
     .option("--until <time>", "only lines of that time or earlier", moment)
     .option("-t, --timestamps", "print the time of each line before it");

@@ -287,6 +287,8 @@ test("what other programs' users type is answered with what to type here, whatev
     [["save", "-o", "x.tar", "alpine"], "unknown command 'save': type: ctr images export IMAGE FILE"],
     [["images", "pull", "-k", "alpine"], "-k: a certificate of the registry's authority belongs into"],
     [["images", "ls", "-n", "k8s.io"], "-n: it stands before the command: ctr --namespace NAME images"],
+    [["container", "ls", "-a"], "unknown command 'container': type: ctr ps [options]"],
+    [["container", "exec", "-it", "web", "sh"], "unknown command 'container': type: ctr exec [flags] CONTAINER"],
     [["port", "web"], "unknown command 'port': type: ctr ps"],
     [["delete", "web"], "unknown command 'delete': type: ctr rm CONTAINER"],
     [["-a", "unix:///x", "task", "ls"], "unknown command 'task': type: ctr containers"],

@@ -9,6 +9,7 @@ const HABITS: Record<string, string> = {
   attach: `type: ctr logs --follow CONTAINER; of a bundle, attach at the start: ${START_COMMAND}`,
   build: "images are built elsewhere and come by ctr images import or ctr images pull",
   commit: "images are built elsewhere and come by ctr images import or ctr images pull",
+  cp: "type: ctr exec CONTAINER cat FILE, or ctr exec -i CONTAINER tar -C DIRECTORY -x",
   config: "its daemon has flags: containerd --help",
   create: `a container is created and started at once: ctr run --detach IMAGE; of a bundle: ${START_COMMAND}`,
   delete: "type: ctr rm CONTAINER; one of a bundle is removed when it ends: ctr containers kill --signal KILL ID",
@@ -44,7 +45,7 @@ const HABITS: Record<string, string> = {
   stats: "type: ctr containers stats ID, or ctr containers stats --watch for all",
   stop: "type: ctr containers kill ID; of an image's: ctr stop CONTAINER",
   tag: "type: ctr images tag IMAGE NAME",
-  top: "type: ctr containers stats --watch",
+  top: "type: ctr containers stats --watch; of an image's: ctr exec CONTAINER ps",
   unpause: "type: ctr containers resume ID",
   update: "type: ctr containers update ID",
   wait: `wait from the start on: ${START_COMMAND}`,
@@ -127,6 +128,10 @@ function hintForGroup(word: string, rest: readonly string[], program: Command): 
   const group = Object.hasOwn(GROUPS, word) && program.commands.find((command) => command.name() === GROUPS[word]);
   if (!group) return undefined;
   const next = rest.find((word) => !word.startsWith("-")) ?? "";
+  // Docker's word, whose containers are those of images.
+  const name = next === "ls" || next === "list" ? "ps" : next;
+  const ofImages = word === "container" && program.commands.find((command) => command.name() === name);
+  if (ofImages) return `type: ctr ${name} ${ofImages.usage()}`;
   const here = group.commands.find((command) => command.name() === next || command.aliases().includes(next));
   const type = `type: ctr ${group.name()}${here ? ` ${here.name()} ${here.usage()}` : ""}`;
   return here === undefined && group.name() === "containers" ? (hintFor(next) ?? type) : type;
