@@ -16,10 +16,16 @@ const workers = new Workers(Math.max(poolSize - 4, 2));
 /** One at a time for each path. */
 const turns = new NamedTurns();
 
+/** Of the paths that are being worked on: by how many operations, and when the last of them has ended (`performance.now()`). */
+const paths = new Map<string, { users: number; lastEnd: number }>();
+/** When the last one on any path has ended. */
+let lastEndOfAny = 0;
+
 /**
  * Works on files that clients name, or that others than the daemon have made. Their file system may hang (NFS whose server is gone, FUSE
  * whose program is stopped): then the caller gets an error after 10 s, while one thread of Node's pool stays blocked. Operations on the
- * same path wait for each other, so that one path blocks one thread at most.
+ * same path wait for each other, so that one path blocks one thread at most. Who waits for others has the 10 s from the end of the last of
+ * these: where many are asked for at once, and end one after the other, none is late.
  * @param path also what to call them
  * @param operation is not waited for beyond that; its signal is aborted then
  * @param caller waits no more
@@ -34,26 +40,80 @@ export async function onForeignFiles<T>(
   const limit = new AbortController();
   const { signal } = limit;
   const late = new Failure("deadline-exceeded", "file-system-silent", { path, timeout: TIMEOUT });
-  const timer = setTimeout(() => limit.abort(late), TIMEOUT);
+  const wait = new Wait(path);
+  let timer = setTimeout(check, TIMEOUT);
+  function check(): void {
+    const left = wait.since + TIMEOUT - performance.now();
+    // A timer may be a little early.
+    if (left > 1) timer = setTimeout(check, left);
+    else limit.abort(late);
+  }
   const leave = () => limit.abort(caller?.reason);
   caller?.addEventListener("abort", leave, { once: true });
   const over = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
   try {
-    return await Promise.race([inTurn(path, signal, operation), over]);
+    return await Promise.race([inTurn(path, signal, operation, wait), over]);
   } finally {
     clearTimeout(timer);
     caller?.removeEventListener("abort", leave);
   }
 }
 
+/** What an operation waits for: the earlier ones on its path, then those that have all threads, then its own end. */
+class Wait {
+  readonly #path: { users: number; lastEnd: number };
+  #phase: "path" | "thread" | "end" = "path";
+  #began = performance.now();
+
+  constructor(path: string) {
+    this.#path = paths.get(path) ?? { users: 0, lastEnd: 0 };
+    paths.set(path, this.#path);
+    this.#path.users++;
+  }
+
+  /** When that has got on last (`performance.now()`). */
+  get since(): number {
+    const others = { path: this.#path.lastEnd, thread: lastEndOfAny, end: 0 };
+    return Math.max(this.#began, others[this.#phase]);
+  }
+
+  enter(phase: "thread" | "end"): void {
+    this.#phase = phase;
+    this.#began = performance.now();
+  }
+
+  end(path: string): void {
+    // One that was called off before it began has brought nobody on.
+    if (this.#phase === "end") {
+      this.#path.lastEnd = performance.now();
+      lastEndOfAny = this.#path.lastEnd;
+    }
+    this.#path.users--;
+    if (this.#path.users === 0) paths.delete(path);
+  }
+}
+
 /** Runs the operation once all earlier ones on this path have ended, unless it is called off by then. */
-function inTurn<T>(path: string, signal: AbortSignal, operation: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  return turns.run(path, () => {
-    signal.throwIfAborted();
-    return workers.run(signal, () => operation(signal));
-  });
+async function inTurn<T>(
+  path: string,
+  signal: AbortSignal,
+  operation: (signal: AbortSignal) => Promise<T>,
+  wait: Wait,
+): Promise<T> {
+  try {
+    return await turns.run(path, () => {
+      signal.throwIfAborted();
+      wait.enter("thread");
+      return workers.run(signal, () => {
+        wait.enter("end");
+        return operation(signal);
+      });
+    });
+  } finally {
+    wait.end(path);
+  }
 }
 
 const openFile = promisify(open);
