@@ -3,92 +3,45 @@
  * same images, in turns on the same machine.
  */
 import { once } from "node:events";
-import { chmodSync, createReadStream } from "node:fs";
-import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Pack, pack } from "tar-stream";
-import { type Client, type Container, connect } from "../src/client/index.js";
-import { startContainerd1 } from "../test/harness/containerd1.js";
-import type { TestDaemon } from "../test/harness/daemon.js";
-import { type DockerHost, hasDocker, startDockerHost } from "../test/harness/docker-host.js";
+import type { Container } from "../src/client/index.js";
 import { spawnerCommand } from "../test/harness/leftovers.js";
 import { processes } from "../test/harness/processes.js";
-import { sharedRootfs } from "../test/harness/rootfs.js";
 import { rate } from "./bare-runtime.js";
-import { type Dockerode, type DockerodeContainer, dockerode } from "./dockerode.js";
+import type { DockerodeContainer } from "./dockerode.js";
+import {
+  BUSYBOX,
+  created,
+  DOCKERODE,
+  inTurns,
+  LONG_ROUNDS,
+  LONG_SETTLE,
+  PODMAN,
+  PODMAN_API,
+  PYTHON,
+  rateRow,
+  rowsOf,
+  runOurs,
+  runTheirs,
+  Stage,
+  WARM_UP,
+} from "./engine-stage.js";
 import { memoryOf } from "./fleet.js";
-import { interruption } from "./interruption.js";
-import { PodmanHost } from "./podman-host.js";
-import { makePythonRootfs } from "./python-rootfs.js";
-import { atMost, median, quartiles, type Row, row } from "./row.js";
+import type { PodmanHost } from "./podman-host.js";
+import { atMost, type Row, row } from "./row.js";
 
-const DOCKERODE = "dockerd 20.10, dockerode";
-const PODMAN = "podman 4.3";
-const PODMAN_API = "podman 4.3's API, dockerode";
-
-const BUSYBOX = "bench.test/busybox:1";
-const PYTHON = "bench.test/python:1";
 const PROGRAM = ["python3", "-c", "print(sum(range(1000)))"];
 const SLEEP = ["sleep", "100000"];
 
-const WARM_UP = 2;
 const AT_ONCE = 50;
-/** What takes seconds is measured this often. */
-const LONG_ROUNDS = 5;
 const FILES = 1_000;
+/** In MB. */
+const LOGGED = 200;
 const RUNNING = 100;
-/** In ms: for what is still being cleaned up by the one whose turn is over. */
-const SETTLE = 50;
-const LONG_SETTLE = 1_000;
 /** In ms: until a daemon has nothing more to do of what it has just been asked for. */
 const REST = 10_000;
-
-/** The three of them, each with both images. */
-class Stage implements AsyncDisposable {
-  /** What is to be done at the end, the last first. */
-  readonly #endings: (() => unknown)[] = [];
-  daemon!: TestDaemon;
-  client!: Client;
-  docker!: DockerHost;
-  dockerode!: Dockerode;
-  podman!: PodmanHost;
-  podmanApi!: Dockerode;
-
-  async start(): Promise<void> {
-    if (!hasDocker) throw new Error("no Docker (scripts/setup --bench brings it)");
-    this.daemon = await startContainerd1({ flags: ["--log-level", "error"] }, false);
-    this.#endings.push(() => this.daemon[Symbol.asyncDispose]());
-    // Roots of user namespaces are nobody on the host, and have to get there.
-    for (const directory of [this.daemon.dir, dirname(sharedRootfs())]) chmodSync(directory, 0o711);
-    this.client = connect(this.daemon.listen);
-    this.#endings.push(() => this.client.close());
-    this.docker = await startDockerHost({ isDebians: true, hostname: "peer", flags: ["--log-level=error"] });
-    this.#endings.push(() => this.docker[Symbol.asyncDispose]());
-    this.dockerode = dockerode(join(this.docker.dir, "docker.sock"));
-    this.podman = new PodmanHost();
-    this.#endings.push(() => this.podman[Symbol.asyncDispose]());
-    await this.podman.start();
-    this.podmanApi = dockerode(this.podman.socket);
-    await this.#makeImages();
-  }
-
-  async #makeImages(): Promise<void> {
-    const python = join(this.daemon.dir, "python");
-    makePythonRootfs(python);
-    const archive = join(this.daemon.dir, "images.tar");
-    const make = (rootfs: string, name: string) => `tar -C ${rootfs} -c . | docker import - ${name}`;
-    await this.docker.shell(make(sharedRootfs(), BUSYBOX));
-    await this.docker.shell(make(python, PYTHON));
-    await this.docker.shell(`docker save -o ${archive} ${BUSYBOX} ${PYTHON}`);
-    await this.podman.podman("load", "--input", archive);
-    await this.client.images.import(createReadStream(archive));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const end of this.#endings.reverse()) await end();
-  }
-}
 
 /** @param rounds how often each is measured, at least 3 */
 export async function* enginePeerRows(rounds: number): AsyncIterable<Row> {
@@ -98,57 +51,9 @@ export async function* enginePeerRows(rounds: number): AsyncIterable<Row> {
   yield await manyAtOnce(stage, Math.min(LONG_ROUNDS, rounds), "busybox", BUSYBOX, ["true"]);
   yield await manyAtOnce(stage, Math.min(LONG_ROUNDS, rounds), "Python", PYTHON, PROGRAM);
   yield* await inContainers(stage, rounds);
+  yield await logs(stage, Math.min(LONG_ROUNDS, rounds));
   yield* await memory(stage);
 }
-
-type Contenders = Record<string, () => Promise<unknown>>;
-
-/** In ms, what each takes: all of them once, then all of them again. The first one is ours. */
-async function inTurns(contenders: Contenders, rounds: number, warmUp = WARM_UP, settle = SETTLE) {
-  const times = new Map(Object.keys(contenders).map((name) => [name, [] as number[]]));
-  for (let n = 0; n < warmUp + rounds; n++) {
-    for (const [name, work] of Object.entries(contenders)) {
-      interruption.throwIfAborted();
-      const began = performance.now();
-      await work();
-      if (n >= warmUp) times.get(name)!.push(performance.now() - began);
-      await delay(settle);
-    }
-  }
-  return times;
-}
-
-/** A row for each peer that there is an aim for. */
-function rowsOf(name: string, times: Map<string, number[]>, aims: Record<string, number>): Row[] {
-  const [, ours] = [...times][0]!;
-  return Object.entries(aims).map(([peer, aim]) => {
-    const theirs = times.get(peer)!;
-    return row({
-      name,
-      unit: "ms",
-      ours: median(ours),
-      peer: { name: peer, value: median(theirs) },
-      spread: { ours: quartiles(ours), peer: quartiles(theirs) },
-      ...atMost(aim),
-    });
-  });
-}
-
-async function runOurs({ client }: Stage, image: string, args: string[]): Promise<void> {
-  const { status, stderr } = await client.run({ image, args, network: "none", pull: "never" });
-  if (status !== 0) throw new Error(`${args.join(" ")} ended with ${status}: ${stderr}`);
-}
-
-async function runTheirs(api: Dockerode, image: string, args: string[], cgroup?: string): Promise<void> {
-  const container = await created(api, image, args, cgroup);
-  await container.start();
-  const { StatusCode } = await container.wait();
-  await container.remove();
-  if (StatusCode !== 0) throw new Error(`${args.join(" ")} ended with ${StatusCode}`);
-}
-
-const created = (api: Dockerode, Image: string, Cmd: string[], CgroupParent?: string) =>
-  api.createContainer({ Image, Cmd, HostConfig: { NetworkMode: "none", ...(CgroupParent && { CgroupParent }) } });
 
 /** Arguments of podman's. */
 const bare = (podman: PodmanHost) => ["--network", "none", "--cgroup-parent", podman.cgroup];
@@ -160,7 +65,7 @@ async function runs(stage: Stage, rounds: number): Promise<Row[]> {
       ours: () => runOurs(stage, BUSYBOX, ["true"]),
       [DOCKERODE]: () => runTheirs(stage.dockerode, BUSYBOX, ["true"]),
       [PODMAN]: () => podman.podman("run", "--rm", "--pull=never", ...bare(podman), BUSYBOX, "true"),
-      [PODMAN_API]: () => runTheirs(stage.podmanApi, BUSYBOX, ["true"], podman.cgroup),
+      [PODMAN_API]: () => runTheirs(stage.podmanApi, BUSYBOX, ["true"], { CgroupParent: podman.cgroup }),
     },
     rounds,
   );
@@ -183,7 +88,7 @@ async function inContainers(stage: Stage, rounds: number): Promise<Row[]> {
   const ours = await client.containers.start({ image: BUSYBOX, args: SLEEP, network: "none", pull: "never" });
   const dockers = await created(stage.dockerode, BUSYBOX, SLEEP);
   await dockers.start();
-  const podmans = await created(stage.podmanApi, BUSYBOX, SLEEP, podman.cgroup);
+  const podmans = await created(stage.podmanApi, BUSYBOX, SLEEP, { CgroupParent: podman.cgroup });
   await podmans.start();
   const execs = await inTurns(
     {
@@ -250,6 +155,46 @@ async function drained(archive: Readable): Promise<void> {
   let size = 0;
   for await (const piece of archive) size += (piece as Buffer).length;
   if (size < FILES * 1024) throw new Error(`an archive of ${FILES} files has ${size} bytes`);
+}
+
+/** What one container prints in lines of 100 bytes, from when it is told to begin until it has ended and all is in its log. */
+async function logs({ client, dockerode }: Stage, rounds: number): Promise<Row> {
+  const script = `read -r _; yes ${"x".repeat(99)} | head -c ${LOGGED}000000`;
+  const args = ["sh", "-c", script];
+  const ours = async () => {
+    const container = await client.containers.start({
+      image: BUSYBOX,
+      args,
+      openStdin: true,
+      network: "none",
+      pull: "never",
+    });
+    const attachment = await container.attach({ stdin: true });
+    const began = performance.now();
+    attachment.stdin.write("go\n");
+    expectStatus((await container.wait()).status);
+    const took = performance.now() - began;
+    attachment.detach();
+    await container.remove();
+    return took;
+  };
+  const theirs = async () => {
+    const container = await dockerode.createContainer({
+      ...{ Image: BUSYBOX, Cmd: args, OpenStdin: true, StdinOnce: true },
+      HostConfig: { NetworkMode: "none" },
+    });
+    const stdin = await container.attach({ stream: true, stdin: true, hijack: true });
+    await container.start();
+    const began = performance.now();
+    stdin.write("go\n");
+    expectStatus((await container.wait()).StatusCode);
+    const took = performance.now() - began;
+    stdin.destroy();
+    await container.remove();
+    return took;
+  };
+  const times = await inTurns({ ours, [`${DOCKERODE}, json-file`]: theirs }, rounds, 1, LONG_SETTLE);
+  return rateRow("a container's lines of 100 bytes, into its log", "MB/s", LOGGED, times, 1.5);
 }
 
 /** What many that run cost: of the daemons together, and of each container. */

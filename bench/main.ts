@@ -19,6 +19,7 @@ import { imageRows } from "./images.js";
 import { interruption } from "./interruption.js";
 import { nameRows } from "./names.js";
 import { policyRows } from "./policies.js";
+import { networkPeerRows } from "./network-peers.js";
 import { type Row, table } from "./row.js";
 import { execs, oneStart, starts, startsCrun } from "./starts.js";
 import { stdoutRate } from "./stdout.js";
@@ -68,6 +69,7 @@ const measurements: Record<string, () => AsyncIterable<Row>> = {
   engine: () => engineRows(containers),
   "engine-peers": () => enginePeerRows(rounds),
   policies: () => oneByOne(policyRows()),
+  "network-peers": () => networkPeerRows(rounds),
   images: () => imageRows(),
   names: () => oneByOne(nameRows(100)),
   stdout: () => oneByOne(stdoutRate()),
