@@ -80,6 +80,8 @@ export class ContainerNetworks {
   readonly addresses = new Addresses();
   readonly #parts: Parts;
   readonly #places = new Map<string, OwnPlace>();
+  /** What ends have left to do, by the keys of their containers, which may be gone, or be other ones by now. */
+  readonly #leaving = new Map<string, Promise<void>>();
   readonly #hostUse: FirstUse<HostNetworks>;
   readonly #keeper: NetworkKeeper;
   readonly #ports: PublishedPorts;
@@ -191,6 +193,7 @@ export class ContainerNetworks {
   prepare(container: EngineContainer): void {
     const place = this.#places.get(keyOf(container.namespace, container.id));
     if (place?.attached === undefined || this.#endpointsOf(place).length === 0) return;
+    this.#keeper.prepare();
     place.preparing = (async () => {
       const host = await this.#hostUse.done();
       await Promise.all([host.prepare(this.#endpointsOf(place)), host.publish(nameOf(place), this.#rulesOf(place))]);
@@ -214,7 +217,8 @@ export class ContainerNetworks {
    * @returns resolves when it is gone from the host, too; never rejects
    */
   leave(container: EngineContainer): Promise<void> {
-    const place = this.#places.get(keyOf(container.namespace, container.id));
+    const key = keyOf(container.namespace, container.id);
+    const place = this.#places.get(key);
     if (place === undefined) return Promise.resolve();
     const { attached } = place;
     if (attached === undefined) return place.leaving;
@@ -222,8 +226,12 @@ export class ContainerNetworks {
     place.attached = undefined;
     this.#ports.taken.release(attached.publications, holderOf(place));
     if (place.config.egress === undefined) this.#releaseAddresses(place);
-    place.leaving = this.#undo(place, endpoints, attached.publications);
-    return place.leaving;
+    const leaving = this.#undo(place, endpoints, attached.publications).finally(() => {
+      if (this.#leaving.get(key) === leaving) this.#leaving.delete(key);
+    });
+    this.#leaving.set(key, leaving);
+    place.leaving = leaving;
+    return leaving;
   }
 
   /** As {@link leave}, of a container that is no more. */
@@ -362,6 +370,7 @@ export class ContainerNetworks {
   /** Connects a container that runs with a network that {@link connect} has put it on. @throws Failure */
   async enterMore(container: EngineContainer, network: Network, init: Process): Promise<void> {
     const place = this.#places.get(keyOf(container.namespace, container.id))!;
+    await place.leaving;
     const host = await this.#hostUse.done();
     const endpoints = this.#endpointsOf(place).filter((endpoint) => endpoint.network.id === network.id);
     await Promise.all([host.prepare(endpoints), host.publish(nameOf(place), this.#rulesOf(place))]);
@@ -584,18 +593,20 @@ export class ContainerNetworks {
 
   /** In ms, of what a start waits for nobody else. */
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#places.values()].map(({ leaving }) => leaving));
+    await Promise.allSettled(this.#leaving.values());
     await (await this.#hostUse.begun?.catch(() => undefined))?.close();
     await this.#keeper.close();
   }
 
   #add(container: EngineContainer, config: OwnPlace["config"], wishes: Wish[]): OwnPlace {
+    const key = keyOf(container.namespace, container.id);
     const done = Promise.resolve();
     const place: OwnPlace = {
       ...{ container, config, wishes, attached: undefined },
-      ...{ preparing: done, leaving: done, systemPorts: [] },
+      // One that is gone may have had its id.
+      ...{ preparing: done, leaving: this.#leaving.get(key) ?? done, systemPorts: [] },
     };
-    this.#places.set(keyOf(container.namespace, container.id), place);
+    this.#places.set(key, place);
     return place;
   }
 

@@ -73,6 +73,14 @@ export class NetworkKeeper {
     await this.hold(heldPorts(publications));
   }
 
+  /** Has it ready for {@link name}, beside what else is done until then. */
+  prepare(): void {
+    this.#netd.done().then(
+      (netd) => netd.begin(),
+      () => {},
+    );
+  }
+
   /**
    * Answers a container's names from now on, or answers other ones.
    * @param isNew whether the container is about to get its addresses: what their earlier owners had connected is none of its own

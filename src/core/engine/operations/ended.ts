@@ -44,10 +44,10 @@ export async function settleEnd(engine: Engine, container: EngineContainer, task
     return;
   }
   if (container.owner !== undefined) {
-    // Its task keeps it until it is removed: a record of what goes with a program is not worth a wait for the disk.
+    // Its task keeps it until it is removed: a record of what goes with a program is not worth a wait for the disk. Nor does its removal
+    // wait for the host: the devices and rules of the last one on a network take the kernel as long as all the rest.
     container.exit = exit;
     container.tell();
-    await left;
     return;
   }
   container.restarts = nextRestarts(container, exit);

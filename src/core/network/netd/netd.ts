@@ -102,6 +102,15 @@ export class Netd {
     if (known.length > 0) must(await this.#ask({ do: "release", ports: known }));
   }
 
+  /** Has it started for who is about to {@link attach}, and does not wait. What fails does so once more for who does. */
+  begin(): void {
+    if (this.#connection !== undefined || this.#isClosed) return;
+    this.#connect({ starts: true }).then(
+      () => this.#endWhenIdle(),
+      () => {},
+    );
+  }
+
   /** Answers the names of its networks to a container, and its own to the others on them. Throws an Error. */
   async attach(attachment: Attachment): Promise<void> {
     const { key } = attachment;
