@@ -7,6 +7,7 @@ import { Api, type EventStream } from "./api.js";
 import { type BundleOptions, makeBundle } from "./bundle.js";
 import {
   describe,
+  expectNoMoreDescriptors,
   expectNothingLeft,
   findLeftovers,
   removeLeftovers,
@@ -276,6 +277,11 @@ export class TestDaemon implements AsyncDisposable {
   /** Fails when anything of the containers is left; see leftovers.ts. */
   async expectNothingLeft(options: { before?: Snapshot; timeout?: number } = {}): Promise<void> {
     await expectNothingLeft(this.#territory, options);
+  }
+
+  /** Fails when the daemon has more descriptors than at the time of `before`. */
+  async expectNoMoreDescriptors(before: Snapshot): Promise<void> {
+    await expectNoMoreDescriptors(this.pid, before);
   }
 
   /** All that there is of the containers now, a line for each thing. */

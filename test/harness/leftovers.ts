@@ -181,22 +181,29 @@ export async function expectNothingLeft(
   await eventually(
     () => {
       const lines = describe(findLeftovers(territory));
-      if (before && territory.pid !== undefined) {
-        const now = heldDescriptors(territory.pid);
-        if (now.size > before.descriptors.size) {
-          const fresh = [...now].filter(([fd, target]) => before.descriptors.get(fd) !== target);
-          lines.push(
-            `the daemon has ${now.size} descriptors instead of ${before.descriptors.size}; new: ${fresh
-              .map(([fd, target]) => `${fd} → ${target}`)
-              .join(", ")}`,
-          );
-        }
-      }
+      if (before && territory.pid !== undefined) lines.push(...moreDescriptors(territory.pid, before));
       if (lines.length > 0) throw new Error(`left behind:\n  ${lines.join("\n  ")}`);
       return true;
     },
     { timeout, interval: 50 },
   );
+}
+
+/** Fails, with a list, when the daemon still has more descriptors than at the time of `before` after a while. */
+export async function expectNoMoreDescriptors(pid: number, before: Snapshot): Promise<void> {
+  await eventually(() => {
+    const lines = moreDescriptors(pid, before);
+    if (lines.length > 0) throw new Error(lines.join("\n"));
+    return true;
+  });
+}
+
+function moreDescriptors(pid: number, before: Snapshot): string[] {
+  const now = heldDescriptors(pid);
+  if (now.size <= before.descriptors.size) return [];
+  const fresh = [...now].filter(([fd, target]) => before.descriptors.get(fd) !== target);
+  const shown = fresh.map(([fd, target]) => `${fd} → ${target}`).join(", ");
+  return [`the daemon has ${now.size} descriptors instead of ${before.descriptors.size}; new: ${shown}`];
 }
 
 /** Deletes a container with the runtime it belongs to, or at least the runtime's record of it. */

@@ -205,7 +205,7 @@ test("an exec has a shim of its own, in a directory of its own, and leaves nothi
   await exec.exit();
   expect(existsSync(directory)).toBe(false);
   await eventually(() => !processes().some((process) => process.directory.startsWith(directory)));
-  await eventually(() => daemon.snapshot().descriptors.size <= before.descriptors.size);
+  await daemon.expectNoMoreDescriptors(before);
 });
 
 test("events: start-process, then exit, each once and with the name", async () => {
@@ -436,11 +436,11 @@ test("a call that is cancelled ends the start of the exec and leaves nothing", a
   await expect(call).rejects.toMatchObject({ code: status.CANCELLED });
   off();
   const directory = join(daemon.stateDir, other.id, "e");
-  await eventually(() => !existsSync(directory));
+  await eventually(() => !existsSync(directory), { what: "the end of the exec's directory" });
   // The runtime was held until then.
   await idle();
   expect(processes().filter(({ command }) => command === "sleep 1234")).toEqual([]);
-  await eventually(() => daemon.snapshot().descriptors.size <= before.descriptors.size);
+  await daemon.expectNoMoreDescriptors(before);
   // The name is free.
   using again = await startExec(daemon, other, { pid: "e", args: ["true"] });
   expect(await again.exit()).toBe(0);
@@ -557,7 +557,7 @@ test("errors: a failing runtime's words, and nothing is left", async () => {
     .resolves.toBeTruthy()
     .catch(() => {});
   expect(existsSync(join(daemon.stateDir, container.id, "nothing"))).toBe(false);
-  await eventually(() => daemon.snapshot().descriptors.size <= before.descriptors.size);
+  await daemon.expectNoMoreDescriptors(before);
   expect(daemon.events.all({ id: container.id, pid: "nothing" })).toEqual([]);
 });
 
