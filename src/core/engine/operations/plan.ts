@@ -210,14 +210,14 @@ async function resolved(
 ): Promise<ResolvedUser> {
   const user = userOf(config, imageConfig);
   const where = image === undefined ? `rootfs ${config.rootfs}` : `image ${image.name}`;
-  const look = (root: number) => resolveUser(root, user, config.groupAdd, { where, signal });
+  const look = (root: number, signal?: AbortSignal) => resolveUser(root, user, config.groupAdd, { where, signal });
   if (image !== undefined) {
     const key = JSON.stringify([namespace, image.chainId, user, config.groupAdd]);
-    return await engine.users.get(key, () => engine.images.lookInto(namespace, image.chainId, look));
+    return await engine.users.get(key, signal, () => engine.images.lookInto(namespace, image.chainId, look));
   }
   const root = await openDirectory(config.rootfs, signal);
   try {
-    return await look(root);
+    return await look(root, signal);
   } finally {
     closeSync(root);
   }
