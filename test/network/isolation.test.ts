@@ -102,6 +102,25 @@ describe.skipIf(!full)("networks", () => {
     expect(await asked(from("inside3"), "10.3.0.1", 7000)).toBe("host 10.3.0.3");
   });
 
+  test("what belongs to no connection does not leave with the container's own address", async () => {
+    await other.shell(
+      "nft -f -",
+      `add table ip seen
+add chain ip seen input { type filter hook input priority -300; }
+add rule ip seen input icmp type echo-reply counter
+add rule ip seen input tcp dport 7000 counter
+`,
+    );
+    // An answer that nobody has asked for.
+    const send = `perl -MSocket -e 'socket(S, PF_INET, SOCK_RAW, 1) or die $!;
+      send(S, pack("C2n3", 0, 0, 65533, 1, 1), 0, pack_sockaddr_in(0, inet_aton("10.99.0.2"))) or die $!'`;
+    await from("a3").shell(send);
+    expect(await asked(from("a3"), "10.99.0.2", 7000)).toBe("other 10.99.0.1");
+    const seen = await other.shell("nft list table ip seen; nft delete table ip seen");
+    expect(seen).toMatch(/echo-reply counter packets 0 /);
+    expect(seen).toMatch(/dport 7000 counter packets [1-9]/);
+  });
+
   test("a container that is on two networks goes out by the first, and by the other one when it is told to", async () => {
     const [a, b] = [containers.a2!, containers.b2!].map(({ endpoints }) => endpoints[0]!.network);
     await using container = await makeContainer(9, a!, b!);

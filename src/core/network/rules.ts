@@ -67,6 +67,8 @@ const CHAINS: Record<string, { hook?: string; rules: readonly string[] }> = {
   from: {
     rules: [
       "ct state established,related accept",
+      // What belongs to no connection is not masqueraded: it would leave with the container's own address.
+      "ct state invalid drop",
       "iifname . oifname @together accept",
       // An address that is not of its network.
       "meta nfproto ipv4 iifname . ip saddr != @own4 drop",
