@@ -1,13 +1,14 @@
 /** dockerode, which bench/dockerode/package.json pins: what is measured beside it of its API. */
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { Pack } from "tar-stream";
 import { repository } from "../test/harness/paths.js";
 
 export interface DockerodeContainer {
   readonly id: string;
   start(): Promise<unknown>;
+  attach(options: { stream: boolean; stdin: boolean; hijack: boolean }): Promise<Duplex>;
   wait(): Promise<{ StatusCode: number }>;
   remove(options?: { force: boolean }): Promise<unknown>;
   exec(options: { Cmd: string[]; AttachStdout: boolean; AttachStderr: boolean }): Promise<DockerodeExec>;
@@ -30,6 +31,8 @@ export interface Dockerode {
   createContainer(options: {
     Image: string;
     Cmd: string[];
+    OpenStdin?: boolean;
+    StdinOnce?: boolean;
     ExposedPorts?: Record<string, object>;
     HostConfig: HostConfig;
   }): Promise<DockerodeContainer>;

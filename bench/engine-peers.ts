@@ -21,6 +21,7 @@ import {
   PODMAN,
   PODMAN_API,
   PYTHON,
+  rateRow,
   rowsOf,
   runOurs,
   runTheirs,
@@ -36,6 +37,8 @@ const SLEEP = ["sleep", "100000"];
 
 const AT_ONCE = 50;
 const FILES = 1_000;
+/** In MB. */
+const LOGGED = 200;
 const RUNNING = 100;
 /** In ms: until a daemon has nothing more to do of what it has just been asked for. */
 const REST = 10_000;
@@ -48,6 +51,7 @@ export async function* enginePeerRows(rounds: number): AsyncIterable<Row> {
   yield await manyAtOnce(stage, Math.min(LONG_ROUNDS, rounds), "busybox", BUSYBOX, ["true"]);
   yield await manyAtOnce(stage, Math.min(LONG_ROUNDS, rounds), "Python", PYTHON, PROGRAM);
   yield* await inContainers(stage, rounds);
+  yield await logs(stage, Math.min(LONG_ROUNDS, rounds));
   yield* await memory(stage);
 }
 
@@ -151,6 +155,46 @@ async function drained(archive: Readable): Promise<void> {
   let size = 0;
   for await (const piece of archive) size += (piece as Buffer).length;
   if (size < FILES * 1024) throw new Error(`an archive of ${FILES} files has ${size} bytes`);
+}
+
+/** What one container prints in lines of 100 bytes, from when it is told to begin until it has ended and all is in its log. */
+async function logs({ client, dockerode }: Stage, rounds: number): Promise<Row> {
+  const script = `read -r _; yes ${"x".repeat(99)} | head -c ${LOGGED}000000`;
+  const args = ["sh", "-c", script];
+  const ours = async () => {
+    const container = await client.containers.start({
+      image: BUSYBOX,
+      args,
+      openStdin: true,
+      network: "none",
+      pull: "never",
+    });
+    const attachment = await container.attach({ stdin: true });
+    const began = performance.now();
+    attachment.stdin.write("go\n");
+    expectStatus((await container.wait()).status);
+    const took = performance.now() - began;
+    attachment.detach();
+    await container.remove();
+    return took;
+  };
+  const theirs = async () => {
+    const container = await dockerode.createContainer({
+      ...{ Image: BUSYBOX, Cmd: args, OpenStdin: true, StdinOnce: true },
+      HostConfig: { NetworkMode: "none" },
+    });
+    const stdin = await container.attach({ stream: true, stdin: true, hijack: true });
+    await container.start();
+    const began = performance.now();
+    stdin.write("go\n");
+    expectStatus((await container.wait()).StatusCode);
+    const took = performance.now() - began;
+    stdin.destroy();
+    await container.remove();
+    return took;
+  };
+  const times = await inTurns({ ours, [`${DOCKERODE}, json-file`]: theirs }, rounds, 1, LONG_SETTLE);
+  return rateRow("a container's lines of 100 bytes, into its log", "MB/s", LOGGED, times, 1.5);
 }
 
 /** What many that run cost: of the daemons together, and of each container. */
