@@ -7,6 +7,8 @@ type Follower = Pick<Subscription<Event>, "about" | "unread" | "push" | "end">;
 /** All that happens, on its way to those who follow it. Nothing is kept here. */
 export class EventBus {
   readonly #subscriptions = new Set<Follower>();
+  /** Parts of this daemon, which don't count as somebody who follows. */
+  readonly #listeners = new Set<(event: Event) => void>();
   #closed = false;
 
   /** How many follow. */
@@ -39,15 +41,11 @@ export class EventBus {
   }
 
   /**
-   * Calls `then` for all that happens from now on, at once: before {@link send} returns.
+   * Calls `then` for all that happens until the daemon stops, at once: before {@link send} returns.
    * @param then never throws
    */
-  listen(about: Readonly<Record<string, string>>, then: (event: Event) => void): void {
-    const push = (event: Event) => {
-      then(event);
-      return true;
-    };
-    this.#subscriptions.add({ about, unread: 0, push, end: () => {} });
+  listen(then: (event: Event) => void): void {
+    this.#listeners.add(then);
   }
 
   /** The daemon stops: tells all subscribers that nothing more comes. */
@@ -55,6 +53,7 @@ export class EventBus {
     this.#closed = true;
     for (const subscription of this.#subscriptions) subscription.end();
     this.#subscriptions.clear();
+    this.#listeners.clear();
   }
 
   /** Something has happened just now, of which no log is kept. */
@@ -64,6 +63,7 @@ export class EventBus {
 
   /** Hands on an event as it is. Never throws: a subscriber that can't be sent to is let go of, and the others get the event. */
   send(event: Event): void {
+    for (const then of this.#listeners) then(event);
     for (const subscription of this.#subscriptions) {
       let goesOn = false;
       try {

@@ -20,7 +20,7 @@ export function tell(
  */
 export function tellTasks(engine: Engine, restored: Promise<void>): void {
   let waiting: TaskEvent[] | undefined = [];
-  engine.tasks.bus.listen({ of: "engine" }, (event) => {
+  engine.tasks.bus.listen((event) => {
     if (event.namespace === "" || !ACTIONS.has(event.topic)) return;
     if (waiting !== undefined) waiting.push(event as TaskEvent);
     else tellTask(engine, event as TaskEvent);
