@@ -45,7 +45,7 @@ const METHODS: { type: { prototype: object }; of: () => object; ways: Record<str
       writeFile: { before: ["/srv/file", ""] },
       ...{ getFiles: { before: ["/srv"] }, readFile: { before: ["/srv/file"] }, stat: { before: ["/srv"] } },
       commit: { before: ["team/app:1"] },
-      ...{ port: { before: [80] }, waitFor: { before: [{ log: "ready" }] } },
+      ...{ port: { before: [80] }, waitFor: { before: [{ log: "ready" }] }, egress: {} },
     },
   },
   {
