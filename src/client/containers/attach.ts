@@ -1,14 +1,16 @@
 import { Readable, Writable } from "node:stream";
 import { linesIn } from "../../contract/log-lines.js";
 import type { LogsResponse, WriteStdinRequest } from "../../proto/containerdts/engine/v1/engine.js";
+import { limitedBy } from "../abortable.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
+import { timeoutError } from "../api/connection.js";
 import type { EngineApi } from "../api/engine.js";
 import type { Exchange } from "../api/exchange.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { type Checks, checkOptions, flag } from "../options/option-checks.js";
 import { withResolvers } from "../with-resolvers.js";
 import { resizeTerminal } from "./container-process.js";
-import { logChunks, within } from "./logs.js";
+import { logChunks } from "./logs.js";
 import { closeStdinOf } from "./run.js";
 
 export interface AttachOptions {
@@ -73,7 +75,7 @@ export class Attachment implements AsyncDisposable {
     checkOptions(options, attachChecks);
     const { logs = false, stdin = false, signal, timeout } = options;
     const leave = new AbortController();
-    const limited = within({ timeout });
+    const limited = limitedBy({ timeout }, () => timeoutError(timeout));
     limited.signal.addEventListener("abort", () => leave.abort(limited.signal.reason));
     const either = signal === undefined ? leave.signal : AbortSignal.any([signal, leave.signal]);
     const chunks = logChunks(api, id, { follow: true, tail: logs ? undefined : 0, signal: either });
@@ -85,7 +87,7 @@ export class Attachment implements AsyncDisposable {
       leave.abort(error);
       throw error;
     } finally {
-      limited.stop();
+      limited.forget();
     }
   }
 

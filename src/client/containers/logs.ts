@@ -1,11 +1,11 @@
 import { linesIn, type LogLine as RawLine } from "../../contract/log-lines.js";
 import type { LogsResponse } from "../../proto/containerdts/engine/v1/engine.js";
-import { type CallOptions, callChecks } from "../api/call-options.js";
+import { limitedBy } from "../abortable.js";
+import { callChecks } from "../api/call-options.js";
 import { timeoutError } from "../api/connection.js";
 import type { EngineApi } from "../api/engine.js";
 import { isLost, Retries } from "../api/lost-daemon.js";
 import { ContainerdError } from "../errors/containerd-error.js";
-import { startTimer } from "../options/duration.js";
 import { type Checks, checkOptions, flag, oneOf, whole } from "../options/option-checks.js";
 import { type Moment, momentCheck, toTimestamp } from "../timestamp.js";
 
@@ -75,24 +75,14 @@ export async function* logsOf(
   const lines = new LineJoiner();
   const decoded = (line: LogLine<Buffer>) =>
     options.encoding === "buffer" ? line : { ...line, line: line.line.toString() };
-  const limited = within(options);
+  const limited = limitedBy(options, () => timeoutError(options.timeout));
   try {
     for await (const chunk of logChunks(api, id, { ...options, signal: limited.signal }))
       for (const line of lines.add(chunk)) yield decoded(line);
     for (const line of lines.end()) yield decoded(line);
   } finally {
-    limited.stop();
+    limited.forget();
   }
-}
-
-/** A signal that is aborted when the caller's is, or when its timeout is over, until it is stopped. */
-export function within({ signal, timeout = Number.POSITIVE_INFINITY }: CallOptions): {
-  signal: AbortSignal;
-  stop: () => void;
-} {
-  const late = new AbortController();
-  const stop = startTimer(timeout, () => late.abort(timeoutError(timeout)));
-  return { signal: signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]), stop };
 }
 
 /** Pieces of a log as they come, also from the next daemon when one is killed, without a gap or a line twice. The first has no data. */

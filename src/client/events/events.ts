@@ -1,8 +1,9 @@
 import type { Event, EventsRequest } from "../../proto/containerdts/engine/v1/engine.js";
+import { limitedBy } from "../abortable.js";
 import { type CallOptions, callChecks } from "../api/call-options.js";
+import { timeoutError } from "../api/connection.js";
 import type { EngineApi } from "../api/engine.js";
 import { isLost, Retries } from "../api/lost-daemon.js";
-import { within } from "../containers/logs.js";
 import { ContainerdError } from "../errors/containerd-error.js";
 import { anyText, type Checks, callback, checkOptions, listOf, oneOf } from "../options/option-checks.js";
 import { type Moment, momentCheck, type Timestamp, toDate, toTimestamp } from "../timestamp.js";
@@ -67,7 +68,7 @@ async function* follow(
   call: CallOptions,
   onMissed: () => void = () => {},
 ): AsyncGenerator<EngineEvent, void, undefined> {
-  const { signal, stop } = within(call);
+  const { signal, forget } = limitedBy(call, () => timeoutError(call.timeout));
   let retries: Retries | undefined;
   try {
     for (;;) {
@@ -87,7 +88,7 @@ async function* follow(
       await retries.pause(lost, signal);
     }
   } finally {
-    stop();
+    forget();
   }
 }
 
