@@ -8,6 +8,7 @@ import { chainIds, type Descriptor, parseConfig } from "../images/manifest.js";
 import { bestOf, HERE, noSuchPlatform } from "../images/platform.js";
 import type { ImageTransfers } from "../images/transfers.js";
 import type { HeldLayers, Snapshots } from "../snapshots/snapshots.js";
+import { type ImageConfig, parseImageConfig } from "./spec/image-config.js";
 
 /** How many images are kept in mind, with their layers mounted. */
 const MAX_KNOWN = 32;
@@ -20,8 +21,8 @@ export interface ResolvedImage {
   name: string;
   /** Of the manifest for this machine. */
   digest: string;
-  /** Of the config, byte for byte. */
-  config: Buffer;
+  /** What it says of its containers. */
+  config: Readonly<ImageConfig>;
   /** The snapshot of its topmost layer; "" of one without layers. */
   chainId: string;
 }
@@ -146,7 +147,7 @@ export class ResolvedImages {
       const config = await bytesOf(content, namespace, manifest.config.digest);
       const chainId = chainIds(parseConfig(manifest.config.digest, config).diffIds).at(-1) ?? "";
       if (!(await this.#isUnpacked(namespace, chainId))) await transfers.unpack({ namespace, name, target, signal });
-      return { name, digest: manifest.digest, config, chainId };
+      return { name, digest: manifest.digest, config: parseImageConfig(manifest.digest, config), chainId };
     } catch (error) {
       if (!isFailure(error, "no-content")) throw error;
       const why = `image ${name} is not whole: ${error.facts.digest} is not there; pull it again`;

@@ -28,7 +28,6 @@ import { buildSpec, hostnameOf } from "../spec/build-spec.js";
 import { userOf } from "../spec/command.js";
 import { type ContainerFileTexts, containerFiles } from "../spec/container-files.js";
 import { type HostFacts, prepareHost } from "../spec/host-facts.js";
-import { type ImageConfig, parseImageConfig } from "../spec/image-config.js";
 import { findInit } from "../spec/init-program.js";
 import type { ContainerFiles } from "../spec/mounts.js";
 import type { JoinedNamespaces } from "../spec/namespaces.js";
@@ -88,13 +87,12 @@ export async function plan(
     idMaps: idMapsOf(engine, config, image, hostFacts),
   };
   if (isStarted) kept.attached = await engine.networks.take(container, config, exposedPortsOf(config, image));
-  const imageConfig = image && parseImageConfig(image.digest, image.config);
-  kept.volumes = await takeVolumes(engine, request, config, image, imageConfig, signal);
+  kept.volumes = await takeVolumes(engine, request, config, image, signal);
   const { spec, process, fill } = await specOf(engine, request, kept, image, hostFacts, signal);
   const { args, env, cwd, user } = process;
-  if (imageConfig !== undefined && isSignal(imageConfig.stopSignal)) kept.imageStopSignal = imageConfig.stopSignal;
+  if (image !== undefined && isSignal(image.config.stopSignal)) kept.imageStopSignal = image.config.stopSignal;
   kept.process = { args, env, cwd, user };
-  kept.check = resolveCheck(config.health, imageConfig);
+  kept.check = resolveCheck(config.health, image?.config);
   const hasSnapshot = needsSnapshot(kept);
   const isOnLayers = image !== undefined && image.chainId !== "" && !hasSnapshot;
   const record: NewRecord = {
@@ -113,7 +111,7 @@ export async function plan(
 
 /** Of the image, where somebody wants to know: `80/tcp`. */
 export function exposedPortsOf({ publishAll }: ContainerConfig, image: ResolvedImage | undefined): readonly string[] {
-  return publishAll && image !== undefined ? parseImageConfig(image.digest, image.config).exposedPorts : [];
+  return publishAll ? (image?.config.exposedPorts ?? []) : [];
 }
 
 /** Whether it has one of its own: to write to, or of layers whose files belong to its own ids. */
@@ -146,14 +144,13 @@ export async function specOf(
   signal: AbortSignal,
 ): Promise<{ spec: Buffer; process: OciSpec["process"]; fill: (bundle: string) => void }> {
   const { config, idMaps } = kept;
-  const imageConfig = image && parseImageConfig(image.digest, image.config);
-  const user = await resolved(engine, namespace, config, image, imageConfig, signal);
+  const user = await resolved(engine, namespace, config, image, signal);
   const directory = engine.tasks.directoryOf({ namespace, id });
   const bundle = bundleIn(directory);
   const joined = await joinedOf(engine, namespace, config, signal);
   if (config.ipc.mode === "shareable") joined.shm = sharedMemoryIn(directory);
   const spec = buildSpec({
-    ...{ id, config, image: imageConfig, user, host, idMaps },
+    ...{ id, config, image: image?.config, user, host, idMaps },
     root: { path: config.rootfs !== "" && !config.writable ? config.rootfs : "rootfs", readOnly: config.readOnly },
     joined,
     files: { ...ownFiles(bundle), ...joined.files },
@@ -205,10 +202,9 @@ async function resolved(
   namespace: string,
   config: ContainerConfig,
   image: ResolvedImage | undefined,
-  imageConfig: ImageConfig | undefined,
   signal: AbortSignal,
 ): Promise<ResolvedUser> {
-  const user = userOf(config, imageConfig);
+  const user = userOf(config, image?.config);
   const where = image === undefined ? `rootfs ${config.rootfs}` : `image ${image.name}`;
   const look = (root: number, signal?: AbortSignal) => resolveUser(root, user, config.groupAdd, { where, signal });
   if (image !== undefined) {

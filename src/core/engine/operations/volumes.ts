@@ -3,7 +3,6 @@ import type { ContainerConfig } from "../container-config.js";
 import type { Engine } from "../engine.js";
 import type { KeptContainer, KeptVolume } from "../kept-container.js";
 import type { ResolvedImage } from "../resolved-images.js";
-import type { ImageConfig } from "../spec/image-config.js";
 import type { VolumeSource } from "../spec/mounts.js";
 import { type VolumeWish, volumeWishes } from "../spec/volume-wishes.js";
 
@@ -21,10 +20,9 @@ export async function takeVolumes(
   place: Place,
   config: ContainerConfig,
   image: ResolvedImage | undefined,
-  imageConfig: ImageConfig | undefined,
   signal: AbortSignal,
 ): Promise<KeptVolume[] | undefined> {
-  const wishes = volumeWishes(config, imageConfig?.volumes ?? []);
+  const wishes = volumeWishes(config, image?.config.volumes ?? []);
   if (wishes.length === 0) return undefined;
   engine.mark();
   const taken = wishes.map(async (wish): Promise<KeptVolume> => {
