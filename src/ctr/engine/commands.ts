@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type { Client, Container, PortBinding } from "../../client/index.js";
 import { allowClusters } from "../../contract/go/argv.js";
 import { signalNumber } from "../../contract/signals.js";
@@ -52,14 +52,11 @@ export function portText({ hostAddress, hostPort, containerPort, protocol }: Por
 }
 
 export function stopCommand(): Command {
-  const command = new Command("stop")
-    .description("stop containers of images: their stop signal, then SIGKILL")
-    .usage("[flags] CONTAINER...")
-    .argument("[container...]", "ids, beginnings of ids, or names")
-    .option("-t, --time <seconds>", "until they are killed (default: what each says, or 10)", seconds);
-  command.action(async (names: string[], { time }: { time?: number }) => {
+  const command = onContainers("stop", "stop containers of images: their stop signal, then SIGKILL").addOption(
+    graceOption(),
+  );
+  command.action(async (names: string[], { time: grace }: { time?: number }) => {
     required(names[0], "container", command);
-    const grace = time === undefined ? undefined : time * 1000;
     await each(await openClient(command), names, async (container) => {
       await container.stop({ grace });
     });
@@ -67,16 +64,25 @@ export function stopCommand(): Command {
   return addExamples(command, "ctr stop web");
 }
 
-function seconds(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("It must be a number of seconds.");
-  return Number(text);
+/** A command for one or several containers of images. */
+function onContainers(name: string, description: string, usage = "[flags] CONTAINER..."): Command {
+  return new Command(name)
+    .description(description)
+    .usage(usage)
+    .argument("[container...]", "ids, beginnings of ids, or names");
+}
+
+/** In ms. */
+function graceOption(): Option {
+  const text = "until they are killed (default: what each says, or 10)";
+  return new Option("-t, --time <seconds>", text).argParser((seconds) => {
+    if (!/^\d+$/.test(seconds)) throw new InvalidArgumentError("It must be a number of seconds.");
+    return Number(seconds) * 1000;
+  });
 }
 
 export function startCommand(): Command {
-  const command = new Command("start")
-    .description("start containers of images that have stopped")
-    .usage("CONTAINER...")
-    .argument("[container...]", "ids, beginnings of ids, or names");
+  const command = onContainers("start", "start containers of images that have stopped", "CONTAINER...");
   command.action(async (names: string[]) => {
     required(names[0], "container", command);
     await each(await openClient(command), names, (container) => container.start());
@@ -85,25 +91,20 @@ export function startCommand(): Command {
 }
 
 export function restartCommand(): Command {
-  const command = new Command("restart")
-    .description("stop containers of images, and start them again")
-    .usage("[flags] CONTAINER...")
-    .argument("[container...]", "ids, beginnings of ids, or names")
-    .option("-t, --time <seconds>", "until they are killed (default: what each says, or 10)", seconds);
-  command.action(async (names: string[], { time }: { time?: number }) => {
+  const command = onContainers("restart", "stop containers of images, and start them again").addOption(graceOption());
+  command.action(async (names: string[], { time: grace }: { time?: number }) => {
     required(names[0], "container", command);
-    const grace = time === undefined ? undefined : time * 1000;
     await each(await openClient(command), names, (container) => container.restart({ grace }));
   });
   return addExamples(command, "ctr restart web");
 }
 
 export function killCommand(): Command {
-  const command = new Command("kill")
-    .description("send a signal to the first process of containers of images")
-    .usage("[flags] CONTAINER...")
-    .argument("[container...]", "ids, beginnings of ids, or names")
-    .option("-s, --signal <signal>", "name or number: HUP, SIGHUP, 1", "KILL");
+  const command = onContainers("kill", "send a signal to the first process of containers of images").option(
+    "-s, --signal <signal>",
+    "name or number: HUP, SIGHUP, 1",
+    "KILL",
+  );
   command.action(async (names: string[], { signal }: { signal: string }) => {
     required(names[0], "container", command);
     signalNumber(signal);
@@ -113,10 +114,11 @@ export function killCommand(): Command {
 }
 
 export function inspectCommand(): Command {
-  const command = new Command("inspect")
-    .description("print all that is known of a container of an image, as JSON")
-    .usage("CONTAINER...")
-    .argument("[container...]", "ids, beginnings of ids, or names");
+  const command = onContainers(
+    "inspect",
+    "print all that is known of a container of an image, as JSON",
+    "CONTAINER...",
+  );
   command.action(async (names: string[]) => {
     required(names[0], "container", command);
     const client = await openClient(command);
@@ -126,11 +128,8 @@ export function inspectCommand(): Command {
 }
 
 export function removeCommand(): Command {
-  const command = new Command("rm")
+  const command = onContainers("rm", "remove containers of images, with their files")
     .alias("remove")
-    .description("remove containers of images, with their files")
-    .usage("[flags] CONTAINER...")
-    .argument("[container...]", "ids, beginnings of ids, or names")
     .option("-f, --force", "kill those that run");
   command.action(async (names: string[], { force = false }: { force?: boolean }) => {
     required(names[0], "container", command);
